@@ -1,0 +1,219 @@
+"""The execution: what one node is doing about one story.
+
+Stands on ``kernel.py``; judges every execution record and every local caller alike. Field names
+and tags are those of the records and of the conformance tables. Source: protocol §6.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from machines.errors import InvalidValue
+from machines.kernel import Machine, Rule, Superstate
+from machines.pipeline import require
+from machines.values import I32_MAX, I32_MIN, AgentName, Instant
+
+ExitCode = Annotated[int, msgspec.Meta(ge=I32_MIN, le=I32_MAX)]
+
+
+def _require_code(code: object) -> None:
+    if type(code) is not int or not I32_MIN <= code <= I32_MAX:
+        raise InvalidValue("exit_code", f"{I32_MIN} to {I32_MAX}")
+
+
+# --- states ------------------------------------------------------------------------------------
+
+
+class Idle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="idle", tag_field="state"):
+    """Nothing is going on."""
+
+
+class Pending(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="pending", tag_field="state"
+):
+    """An agent was asked for and is not up yet."""
+
+    agent: AgentName
+    since: Instant
+
+    def __post_init__(self) -> None:
+        require(self.agent, AgentName, "agent")
+        require(self.since, Instant, "since")
+
+
+class Running(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="running", tag_field="state"
+):
+    """An agent works."""
+
+    agent: AgentName
+    started_at: Instant
+    last_heartbeat: Instant
+
+    def __post_init__(self) -> None:
+        require(self.agent, AgentName, "agent")
+        require(self.started_at, Instant, "started_at")
+        require(self.last_heartbeat, Instant, "last_heartbeat")
+
+
+class RateLimited(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rate_limited", tag_field="state"
+):
+    """The agent must wait until ``resume_at``."""
+
+    agent: AgentName
+    resume_at: Instant
+
+    def __post_init__(self) -> None:
+        require(self.agent, AgentName, "agent")
+        require(self.resume_at, Instant, "resume_at")
+
+
+class Completed(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="completed", tag_field="state"
+):
+    """The agent ended by itself."""
+
+    agent: AgentName
+    exit_code: ExitCode
+    completed_at: Instant
+
+    def __post_init__(self) -> None:
+        require(self.agent, AgentName, "agent")
+        _require_code(self.exit_code)
+        require(self.completed_at, Instant, "completed_at")
+
+
+ExecutionState = Idle | Pending | Running | RateLimited | Completed
+
+# --- events ------------------------------------------------------------------------------------
+
+
+class SpawnRequested(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="spawn_requested",
+    tag_field="event",
+):
+    """Somebody asked for an agent."""
+
+    agent: AgentName
+
+    def __post_init__(self) -> None:
+        require(self.agent, AgentName, "agent")
+
+
+class SpawnedSuccessfully(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="spawned_successfully",
+    tag_field="event",
+):
+    """The agent is up."""
+
+
+class Heartbeat(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="heartbeat", tag_field="event"
+):
+    """The agent is still there."""
+
+
+class HitRateLimit(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hit_rate_limit", tag_field="event"
+):
+    """The agent was told to wait."""
+
+    resume_at: Instant
+
+    def __post_init__(self) -> None:
+        require(self.resume_at, Instant, "resume_at")
+
+
+class Exited(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="exited", tag_field="event"
+):
+    """The agent ended by itself."""
+
+    exit_code: ExitCode
+
+    def __post_init__(self) -> None:
+        _require_code(self.exit_code)
+
+
+class Stopped(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stopped", tag_field="event"
+):
+    """The agent was stopped."""
+
+
+class Reset(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reset", tag_field="event"
+):
+    """Forget what was going on."""
+
+
+ExecutionEvent = (
+    SpawnRequested | SpawnedSuccessfully | Heartbeat | HitRateLimit | Exited | Stopped | Reset
+)
+
+# --- the table ---------------------------------------------------------------------------------
+
+ANY: Final = "any"
+
+
+def _exits(source: str) -> Rule:
+    return Rule(source, Exited, Completed, lambda s, e, at: Completed(s.agent, e.exit_code, at))
+
+
+def _limits(source: str) -> Rule:
+    return Rule(
+        source,
+        HitRateLimit,
+        RateLimited,
+        lambda s, e, _at: RateLimited(s.agent, e.resume_at),
+        action="schedule_resume",
+    )
+
+
+def _spawns(source: str) -> Rule:
+    return Rule(source, SpawnedSuccessfully, Running, lambda s, _e, at: Running(s.agent, at, at))
+
+
+EXECUTION: Final = Machine(
+    name="execution",
+    states=(Idle, Pending, Running, RateLimited, Completed),
+    events=(
+        SpawnRequested,
+        SpawnedSuccessfully,
+        Heartbeat,
+        HitRateLimit,
+        Exited,
+        Stopped,
+        Reset,
+    ),
+    superstates=(Superstate(ANY, (Idle, Pending, Running, RateLimited, Completed)),),
+    rules=(
+        Rule("idle", SpawnRequested, Pending, lambda _s, e, at: Pending(e.agent, at)),
+        _spawns("pending"),
+        _spawns("rate_limited"),
+        Rule(
+            "running",
+            Heartbeat,
+            Running,
+            lambda s, _e, at: Running(s.agent, s.started_at, at),
+            in_place=True,
+        ),
+        _limits("pending"),
+        _limits("running"),
+        _exits("pending"),
+        _exits("running"),
+        _exits("rate_limited"),
+        Rule(ANY, Stopped, Idle, lambda _s, _e, _at: Idle()),
+        Rule(ANY, Reset, Idle, lambda _s, _e, _at: Idle()),
+    ),
+    initial=Idle(),
+    entry={"running": ("start_heartbeat",)},
+    exit={"running": ("stop_heartbeat",)},
+)

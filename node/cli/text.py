@@ -1,0 +1,20 @@
+"""The one sanitiser between what came from elsewhere and a person's terminal.
+
+Stands at the point of display: a title, a reason or a name may hold anything, and a terminal obeys
+control characters. Source: CVE-2021-25743 and CVE-2021-42574 are what happens otherwise.
+"""
+
+import re
+
+# C0 and C1 controls, DEL, line and paragraph separators, and the marks that reorder text.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def clean(text: str) -> str:
+    """Escape whatever a terminal would obey; newlines and tabs too, so that a line stays one."""
+    return UNSAFE.sub(_escape, text).encode("utf-8", "backslashreplace").decode()
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

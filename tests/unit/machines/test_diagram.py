@@ -1,0 +1,63 @@
+import runpy
+from pathlib import Path
+
+import pytest
+
+from machines.diagram import MACHINES, arrows, dot, mermaid, page, table
+from machines.execution import EXECUTION
+from machines.kernel import tag_of
+from machines.pipeline import PIPELINE
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_page_is_not_stale(capsys):
+    runpy.run_module("machines", run_name="__main__")
+    made = capsys.readouterr().out
+    assert made == page()
+    stale = "run: python -m machines > docs/machines.md"
+    assert (ROOT / "docs" / "machines.md").read_text(encoding="utf-8") == made, stale
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_every_rule_stands_in_the_table_and_on_an_arrow(machine):
+    assert len(table(machine)) == len(machine.rules)
+    drawn = {(tail, head): label for tail, head, label in arrows(machine)}
+    for rule in machine.rules:
+        above = next((one for one in machine.superstates if one.name == rule.source), None)
+        tails = [rule.source]
+        if above is not None and rule.target in above.members:
+            tails = [tag_of(kind) for kind in above.members]
+        for tail in tails:
+            assert tag_of(rule.event) in drawn[tail, tag_of(rule.target)]
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_both_drawings_hold_every_state_and_every_arrow(machine):
+    as_mermaid, as_dot = mermaid(machine), dot(machine)
+    assert as_mermaid.startswith("stateDiagram-v2\n    [*] --> ")
+    assert as_dot.startswith(f"digraph {machine.name} {{")
+    assert as_dot.count("->") == len(arrows(machine)) == as_mermaid.count("-->") - 1
+    for tail, head, label in arrows(machine):
+        assert f"    {tail} --> {head} : {label}\n" in as_mermaid
+        assert f'-> "{head}" [label="{label}"' in as_dot
+    for kind in machine.states:
+        assert f'"{tag_of(kind)}";' in as_dot
+
+
+def test_a_superstate_is_a_box_and_its_rules_leave_from_it_once():
+    assert ("active", "archived", "block, review_hold, abandon, supersede") in arrows(PIPELINE)
+    assert '"backlog" -> "archived" [label="block, review_hold, abandon, supersede", ltail=' in dot(
+        PIPELINE
+    )
+
+
+def test_a_rule_back_into_its_own_superstate_leaves_from_each_member():
+    assert ("running", "idle", "stopped, reset") in arrows(EXECUTION)
+    assert ("idle", "idle", "stopped, reset") in arrows(EXECUTION)
+    assert not [arrow for arrow in arrows(EXECUTION) if arrow[0] == "any"]
+
+
+def test_conditions_and_updates_in_place_are_written_on_the_arrow():
+    assert ("archived", "backlog", "unblock [blocked only]") in arrows(PIPELINE)
+    assert ("running", "running", "heartbeat (in place)") in arrows(EXECUTION)

@@ -1,0 +1,83 @@
+import msgspec
+import pytest
+
+from machines import execution as x
+from machines.errors import InvalidValue
+from machines.execution import EXECUTION
+from machines.kernel import Transition, Updated
+from machines.values import AgentName, Instant
+from tests.support import flat_machines, tables
+from tests.support.tables import AT
+
+ROWS = tables.rows("execution_table.json", x.ExecutionState, x.ExecutionEvent)
+CODER = AgentName("coder-1")
+LATER = Instant("2026-04-04T00:00:00.000Z")
+
+
+@pytest.mark.parametrize(("state", "event", "outcome", "expected"), ROWS)
+def test_every_row_of_the_table(state, event, outcome, expected):
+    result = EXECUTION.step(state, event, AT)
+    assert type(result).__name__.lower() == outcome
+    assert getattr(result, "state", None) == expected
+    word, after = flat_machines.execution(state, event, AT)
+    assert (word, after) == (outcome, expected if expected is not None else state)
+
+
+def test_the_table_is_complete():
+    assert len(ROWS) == len(EXECUTION.states) * len(EXECUTION.events)
+
+
+def test_happy_path_with_a_heartbeat_that_changes_only_the_heartbeat():
+    pending = EXECUTION.step(x.Idle(), x.SpawnRequested(CODER), AT).state
+    running = EXECUTION.step(pending, x.SpawnedSuccessfully(), AT).state
+    beat = EXECUTION.step(running, x.Heartbeat(), LATER)
+    assert isinstance(beat, Updated)
+    assert beat.state == msgspec.structs.replace(running, last_heartbeat=LATER)
+    assert beat.actions == ()
+    end = EXECUTION.step(beat.state, x.Exited(0), LATER).state
+    assert end == x.Completed(CODER, 0, LATER)
+
+
+def test_a_rate_limit_then_resume():
+    running = x.Running(CODER, AT, AT)
+    limited = EXECUTION.step(running, x.HitRateLimit(LATER), AT)
+    assert limited.state == x.RateLimited(CODER, LATER)
+    assert [(a.on, a.name) for a in limited.actions] == [
+        ("exit", "stop_heartbeat"),
+        ("transition", "schedule_resume"),
+    ]
+    resumed = EXECUTION.step(limited.state, x.SpawnedSuccessfully(), LATER)
+    assert resumed.state == x.Running(CODER, LATER, LATER)
+    assert [(a.on, a.name) for a in resumed.actions] == [("entry", "start_heartbeat")]
+
+
+@pytest.mark.parametrize(
+    "state", [x.Running(CODER, AT, AT), x.Pending(CODER, AT), x.RateLimited(CODER, AT), x.Idle()]
+)
+@pytest.mark.parametrize("event", [x.Stopped(), x.Reset()])
+def test_stop_and_reset_lead_to_idle_from_anywhere(state, event):
+    outcome = EXECUTION.step(state, event, AT)
+    assert isinstance(outcome, Transition)
+    assert outcome.state == x.Idle()
+
+
+@pytest.mark.parametrize(
+    ("kind", "good"),
+    [
+        (x.Pending, {"agent": CODER, "since": AT}),
+        (x.Running, {"agent": CODER, "started_at": AT, "last_heartbeat": AT}),
+        (x.RateLimited, {"agent": CODER, "resume_at": AT}),
+        (x.Completed, {"agent": CODER, "exit_code": 1, "completed_at": AT}),
+        (x.SpawnRequested, {"agent": CODER}),
+        (x.HitRateLimit, {"resume_at": AT}),
+        (x.Exited, {"exit_code": -1}),
+    ],
+)
+def test_no_field_takes_an_unchecked_value_by_any_road(kind, good):
+    whole = kind(**good)
+    for field in good:
+        for bad in ("plain", None, 2**31, -(2**31) - 1, True, 1.5):
+            with pytest.raises(InvalidValue):
+                kind(**{**good, field: bad})
+            with pytest.raises(InvalidValue):
+                msgspec.structs.replace(whole, **{field: bad})

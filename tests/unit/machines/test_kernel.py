@@ -1,0 +1,123 @@
+import msgspec
+import pytest
+
+from machines.kernel import Action, Ignored, Machine, Rule, Superstate, Transition
+from machines.values import Instant
+
+AT = Instant("2026-03-03T03:03:03.003Z")
+
+
+class On(msgspec.Struct, frozen=True, tag="on"):
+    pass
+
+
+class Off(msgspec.Struct, frozen=True, tag="off"):
+    pass
+
+
+class Gone(msgspec.Struct, frozen=True, tag="gone"):
+    pass
+
+
+class Flip(msgspec.Struct, frozen=True, tag="flip"):
+    pass
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    pass
+
+
+def build(rules, entry=None, exit_=None):
+    return Machine(
+        name="lamp",
+        states=(On, Off, Gone),
+        events=(Flip, End),
+        superstates=(Superstate("there", (On, Off), entry=("arrive",), exit=("leave",)),),
+        rules=rules,
+        initial=Off(),
+        entry=entry or {},
+        exit=exit_ or {},
+    )
+
+
+def to(kind):
+    return lambda _state, _event, _at: kind()
+
+
+END = Rule("there", End, Gone, to(Gone))
+BACK = Rule("gone", Flip, On, to(On))
+
+
+def test_a_state_answers_before_its_superstate():
+    lamp = build((END, Rule("on", End, Off, to(Off))))
+    assert lamp.step(On(), End(), AT).state == Off()
+    assert lamp.step(Off(), End(), AT).state == Gone()
+
+
+def test_superstate_actions_only_where_it_is_entered_or_left():
+    lamp = build(
+        (END, BACK, Rule("off", Flip, On, to(On), action="click")),
+        entry={"on": ("shine",)},
+        exit_={"off": ("warm",)},
+    )
+    inside = lamp.step(Off(), Flip(), AT)
+    assert inside.actions == (
+        Action("warm", "exit", "off"),
+        Action("click", "transition", "off"),
+        Action("shine", "entry", "on"),
+    )
+    assert lamp.step(Off(), End(), AT).actions == (
+        Action("warm", "exit", "off"),
+        Action("leave", "exit", "there"),
+    )
+    assert lamp.step(Gone(), Flip(), AT).actions == (
+        Action("arrive", "entry", "there"),
+        Action("shine", "entry", "on"),
+    )
+
+
+def test_a_state_that_leads_to_itself_is_left_and_entered_anew():
+    lamp = build((Rule("on", Flip, On, to(On)),), entry={"on": ("shine",)})
+    outcome = lamp.step(On(), Flip(), AT)
+    assert outcome == Transition(On(), (Action("shine", "entry", "on"),))
+
+
+def test_what_nobody_answers_is_ignored():
+    assert build((END,)).step(Gone(), End(), AT) == Ignored()
+
+
+def test_a_rule_of_an_unknown_state_is_refused_when_the_machine_is_built():
+    with pytest.raises(ValueError, match="nowhere"):
+        build((Rule("nowhere", Flip, On, to(On)),))
+
+
+def test_two_rules_for_one_state_and_event_are_refused():
+    with pytest.raises(ValueError, match="two rules"):
+        build((END, Rule("there", End, Gone, to(Gone))))
+
+
+class Lit(msgspec.Struct, frozen=True, tag="lit"):
+    watts: int
+    by: On
+
+
+class Dim(msgspec.Struct, frozen=True, tag="dim"):
+    name: str
+
+
+def test_an_action_carries_the_fields_of_what_it_stands_beside():
+    lamp = Machine(
+        name="dimmer",
+        states=(Lit, Off),
+        events=(Dim,),
+        superstates=(),
+        rules=(Rule("lit", Dim, Off, to(Off), action="report"),),
+        initial=Off(),
+        entry={"off": ("cool",)},
+        exit={"lit": ("save",)},
+    )
+    assert lamp.step(Lit(40, On()), Dim("me"), AT).actions == (
+        Action("save", "exit", "lit", (("watts", 40), ("by", "on"))),
+        Action("report", "transition", "lit", (("name", "me"),)),
+        Action("cool", "entry", "off"),
+    )

@@ -1,0 +1,167 @@
+import copy
+import pickle
+
+import msgspec
+import pytest
+
+from machines import pipeline as p
+from machines.codec import dec_hook
+from machines.errors import InvalidValue
+from machines.kernel import Ignored, Transition
+from machines.pipeline import PIPELINE, stage_after
+from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
+from tests.support import flat_machines, tables
+from tests.support.tables import AT
+
+ROWS = tables.rows("pipeline_table.json", p.Stage, p.PipelineEvent)
+BRANCH = BranchName("feature/x")
+WHY = FreeText("why")
+LATER = Instant("2026-04-04T00:00:00.000Z")
+ACTIVE = (p.Backlog(), p.Coding(), p.Qa(), p.Merge(BRANCH, 1))
+BLOCKED = p.Archived(AT, p.Blocked(WHY))
+
+
+def walk(*events, start=PIPELINE.initial):
+    state = start
+    for event in events:
+        outcome = PIPELINE.step(state, event, AT)
+        assert isinstance(outcome, Transition), (state, event)
+        state = outcome.state
+    return state
+
+
+@pytest.mark.parametrize(("state", "event", "outcome", "expected"), ROWS)
+def test_every_row_of_the_table(state, event, outcome, expected):
+    result = PIPELINE.step(state, event, AT)
+    assert type(result).__name__.lower() == outcome
+    assert getattr(result, "state", None) == expected
+    word, after = flat_machines.pipeline(state, event, AT)
+    assert (word, after) == (outcome, expected if expected is not None else state)
+
+
+def test_the_table_is_complete():
+    assert len(ROWS) == 11 * len(PIPELINE.events)
+
+
+def test_happy_path():
+    end = walk(
+        p.DepsMet(),
+        p.GatesStarted(),
+        p.GatesPassed(BRANCH, 2),
+        p.MergeSucceeded(GitSha("abc123")),
+        p.Accepted(),
+    )
+    assert end == p.Archived(AT, p.Completed())
+
+
+def test_a_failed_gate_goes_back_to_coding_and_may_be_tried_again():
+    end = walk(p.DepsMet(), p.GatesStarted(), p.GatesFailed(WHY), p.GatesStarted())
+    assert end == p.Qa()
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**32, True, 1.0, "1"])
+def test_a_merge_with_nothing_to_merge_cannot_be_built(count):
+    for kind in (p.Merge, p.GatesPassed, p.QaSkipped):
+        with pytest.raises(InvalidValue):
+            kind(BRANCH, count)
+        with pytest.raises((InvalidValue, msgspec.ValidationError)):
+            msgspec.structs.replace(kind(BRANCH, 1), commits_ahead=count)
+        body = {
+            msgspec.inspect.type_info(kind).tag_field: kind.__struct_config__.tag,
+            "feature_branch": "f",
+            "commits_ahead": count,
+        }
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(msgspec.json.encode(body), type=kind, dec_hook=dec_hook)
+
+
+@pytest.mark.parametrize(
+    ("kind", "good"),
+    [
+        (p.Superseded, {"by": StoryId("s")}),
+        (p.MergeFailed, {"reason": WHY}),
+        (p.Blocked, {"reason": WHY}),
+        (p.ReviewHeld, {"reason": WHY}),
+        (p.Merge, {"feature_branch": BRANCH, "commits_ahead": 1}),
+        (p.Done, {"merged_at": AT, "merge_commit": GitSha("abc")}),
+        (p.Archived, {"archived_at": AT, "reason": p.Completed()}),
+        (p.GatesPassed, {"feature_branch": BRANCH, "commits_ahead": 1}),
+        (p.GatesFailed, {"reason": WHY}),
+        (p.QaSkipped, {"feature_branch": BRANCH, "commits_ahead": 1}),
+        (p.MergeSucceeded, {"merge_commit": GitSha("abc")}),
+        (p.MergeFailedFinal, {"reason": WHY}),
+        (p.Block, {"reason": WHY}),
+        (p.Supersede, {"by": StoryId("s")}),
+        (p.ReviewHold, {"reason": WHY}),
+    ],
+)
+def test_no_field_takes_an_unchecked_value_by_any_road(kind, good):
+    whole = kind(**good)
+    assert copy.copy(whole) == copy.deepcopy(whole) == pickle.loads(pickle.dumps(whole)) == whole
+    assert hash(whole) == hash(kind(**good))
+    for field in good:
+        for bad in ("plain", "", None, 0, True):
+            with pytest.raises(InvalidValue):
+                kind(**{**good, field: bad})
+            with pytest.raises(InvalidValue):
+                msgspec.structs.replace(whole, **{field: bad})
+        with pytest.raises(AttributeError):
+            setattr(whole, field, good[field])
+
+
+@pytest.mark.parametrize("stage", ACTIVE)
+def test_block_answers_in_the_superstate(stage):
+    assert walk(p.Block(WHY), start=stage) == BLOCKED
+
+
+def test_block_means_nothing_once_done():
+    done = p.Done(AT, GitSha("abc"))
+    assert PIPELINE.step(done, p.Block(WHY), LATER) == Ignored()
+
+
+def test_abandon_from_done():
+    assert walk(p.Abandon(), start=p.Done(AT, GitSha("abc"))) == p.Archived(AT, p.Abandoned())
+
+
+def test_unblock_leads_from_blocked_back_to_backlog():
+    assert walk(p.Unblock(), start=BLOCKED) == p.Backlog()
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        p.ReviewHeld(WHY),
+        p.Completed(),
+        p.Abandoned(),
+        p.Superseded(StoryId("s")),
+        p.MergeFailed(WHY),
+    ],
+)
+def test_unblock_does_nothing_to_what_is_archived_for_another_reason(reason):
+    assert PIPELINE.step(p.Archived(AT, reason), p.Unblock(), LATER) == Ignored()
+
+
+@pytest.mark.parametrize(("state", "event", "outcome", "expected"), ROWS)
+def test_an_event_leads_to_one_stage_whatever_it_started_from(state, event, outcome, expected):
+    if outcome == "transition":
+        assert stage_after(event, AT) == expected
+
+
+def test_legal_events_are_those_that_are_not_ignored():
+    for state, event, outcome, _ in ROWS:
+        legal = PIPELINE.legal_events(state)
+        assert (PIPELINE.event_name(event) in legal) == (outcome != "ignored")
+
+
+def test_what_a_transition_asks_for_comes_back_as_data_exit_before_entry():
+    outcome = PIPELINE.step(p.Coding(), p.Block(WHY), AT)
+    assert [(a.on, a.state, a.name) for a in outcome.actions] == [
+        ("exit", "coding", "stop_agent"),
+        ("exit", "active", "release_claim"),
+        ("entry", "archived", "clean_up"),
+    ]
+    outcome = PIPELINE.step(p.Qa(), p.GatesFailed(WHY), AT)
+    assert [(a.on, a.name) for a in outcome.actions] == [
+        ("transition", "report_gates"),
+        ("entry", "start_agent"),
+    ]
