@@ -1,0 +1,1 @@
+"""What is true: records, verdicts and the views folded from them. Pure."""

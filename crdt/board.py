@@ -1,0 +1,200 @@
+"""The view of all stories, folded from live records.
+
+Takes records from ``ledger.py`` as they become and cease to be live, in any order; gives views, and
+what changed since it was last asked. Can be rebuilt at any time. Source: protocol §7.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from machines.codec import enc_hook
+from machines.pipeline import INITIAL_STAGE, Archived, Blocked, Completed, Done, Stage
+from machines.values import Instant, NodePubkey
+
+from crdt import limits
+from crdt.bodies import Ack, Claim, Execution, Story, Transition
+from crdt.fold import Lost
+from crdt.identity import RecordId, RecordRef
+from crdt.record import VerifiedRecord
+from crdt.stamp import Stamp
+from crdt.story import StoryState
+from crdt.views import ClaimView, ExplainView, StoryView
+
+_ENCODER: Final = msgspec.json.Encoder(
+    enc_hook=lambda value: value.hex() if isinstance(value, bytes) else enc_hook(value),
+    order="sorted",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardChange:
+    """A story's stage or conflicts changed.
+
+    ``late``: by an event stamped more than five minutes before the newest that had counted.
+    """
+
+    story: str
+    before: Stage
+    after: Stage
+    last: VerifiedRecord | None
+    late: bool
+    lost: tuple[Lost, ...]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was last told of a story, and what was added since."""
+
+    stage: Stage = INITIAL_STAGE
+    newest: Stamp | None = None
+    lost: frozenset[RecordId] = frozenset()
+    added: list[VerifiedRecord] = field(default_factory=list)
+
+
+class Board:
+    """Every story."""
+
+    def __init__(self) -> None:
+        self._stories: dict[str, StoryState] = {}
+        self._seen: dict[str, _Seen] = {}
+        self._dirty: dict[str, list[VerifiedRecord]] = {}
+
+    # --- in ------------------------------------------------------------------------------------
+
+    def add(self, record: VerifiedRecord) -> None:
+        """A record became live. Kinds that are not about a story are passed over."""
+        story = story_of(record)
+        if story is None:
+            return
+        state = self._stories.get(story)
+        if state is None:
+            state = self._stories[story] = StoryState(story)
+        state.add(record)
+        if isinstance(record.body, Transition | Ack):
+            self._dirty.setdefault(story, []).append(record)
+
+    def remove(self, record: VerifiedRecord) -> None:
+        """A record is live no longer."""
+        story = story_of(record)
+        if story is None:
+            return
+        state = self._stories[story]
+        state.remove(record)
+        if not state:
+            del self._stories[story]
+        if isinstance(record.body, Transition | Ack):
+            self._dirty.setdefault(story, [])
+
+    def take_changes(self) -> list[BoardChange]:
+        """What changed of stages and conflicts since the last call, story by story."""
+        changes = []
+        for story, added in self._dirty.items():
+            seen = self._seen.setdefault(story, _Seen())
+            state = self._stories.get(story)
+            stage = state.stage if state is not None else INITIAL_STAGE
+            losses = state.fold.lost if state is not None else []
+            last = state.fold.last if state is not None else None
+            fresh = tuple(one for one in losses if one.record.record_id not in seen.lost)
+            if stage != seen.stage or fresh:
+                moved = stage != seen.stage
+                late = moved and any(_is_late(record, seen.newest) for record in added)
+                changes.append(BoardChange(story, seen.stage, stage, last, late, fresh))
+            seen.stage = stage
+            seen.newest = last.stamp if last is not None else None
+            seen.lost = frozenset(one.record.record_id for one in losses)
+        self._dirty.clear()
+        return changes
+
+    # --- out -----------------------------------------------------------------------------------
+
+    def __contains__(self, story: str) -> bool:
+        return story in self._stories
+
+    def __len__(self) -> int:
+        return len(self._stories)
+
+    def story(self, story: str) -> StoryView | None:
+        """One story, or ``None`` where no record names it."""
+        state = self._stories.get(story)
+        return state.view() if state is not None else None
+
+    def stories(self) -> list[StoryView]:
+        """Every story, in order of id."""
+        return [self._stories[story].view() for story in sorted(self._stories)]
+
+    def explain(self, story: str) -> ExplainView | None:
+        """Why a story stands where it stands."""
+        state = self._stories.get(story)
+        return state.explain() if state is not None else None
+
+    def state(self, story: str) -> StoryState | None:
+        """A story's live records."""
+        return self._stories.get(story)
+
+    def holder(self, story: str, at: Instant) -> ClaimView | None:
+        """Who holds a story at an instant: the lowest (since, pubkey) of the claims that stand."""
+        state = self._stories.get(story)
+        if state is None:
+            return None
+        standing = [c for c in state.claim_views() if c.since is not None and c.stands(at)]
+        return min(standing, key=lambda claim: (claim.since, claim.node), default=None)
+
+    def unmet(self, story: str) -> list[str]:
+        """Those of a story's dependencies that are not done.
+
+        Met is what is done or was accepted; a dependency that was given up is not met, since what
+        depends on it still lacks it.
+        """
+        state = self._stories.get(story)
+        wanted = (state.field("depends_on") if state is not None else None) or ()
+        return [dependency for dependency in wanted if not self._is_met(dependency)]
+
+    def _is_met(self, story: str) -> bool:
+        state = self._stories.get(story)
+        if state is None:
+            return False
+        stage = state.stage
+        return isinstance(stage, Done) or (
+            isinstance(stage, Archived) and isinstance(stage.reason, Completed)
+        )
+
+    def unacknowledged(self) -> list[tuple[str, RecordRef]]:
+        """Stories archived (not blocked) whose end nobody but its author has acknowledged."""
+        found = []
+        for story, state in self._stories.items():
+            stage, last = state.stage, state.fold.last
+            if not isinstance(stage, Archived) or isinstance(stage.reason, Blocked):
+                continue
+            if last is None or _is_acknowledged(state, last):
+                continue
+            found.append((story, last.ref))
+        return found
+
+    def canonical(self) -> bytes:
+        """The whole view in canonical JSON: equal where two nodes hold the same live records."""
+        return _ENCODER.encode({view.id: view for view in self.stories()})
+
+
+def story_of(record: VerifiedRecord) -> str | None:
+    """The story that a record is about, or ``None``."""
+    body = record.body
+    if isinstance(body, Transition | Ack | Story):
+        return body.story
+    if isinstance(body, Execution | Claim):
+        return body.key
+    return None
+
+
+def _is_late(record: VerifiedRecord, newest: Stamp | None) -> bool:
+    return newest is not None and record.stamp.at.ms < newest.at.ms - limits.LATE_MS
+
+
+def _is_acknowledged(state: StoryState, end: VerifiedRecord) -> bool:
+    author: NodePubkey = end.feed.author
+    return any(
+        isinstance(ack.body, Ack)
+        and ack.body.end.record_id == end.record_id
+        and ack.feed.author != author
+        for ack in state.acks.values()
+    )

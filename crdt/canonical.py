@@ -1,0 +1,66 @@
+"""RFC 8785 canonical JSON, as far as records need it: no floats, bounded nesting.
+
+Stands under ``bodies.py``. The bytes are looked at before any parser sees them, so that depth and
+control characters cannot hurt one. Source: RFC 8785; protocol §4.
+"""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from crdt import limits
+from crdt.errors import MalformedRecord
+
+# Raw C0 controls are no JSON; DEL and C1 controls (C2 80 to C2 9F in UTF-8) are refused here.
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")
+# The only escapes that canonical JSON leaves for what records may hold.
+_ESCAPES: Final = re.compile(rb'(?:[^\\]|\\["\\nt])*')
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+
+def check_bytes(data: bytes) -> None:
+    """Refuse what no body may hold, before it is parsed.
+
+    Raises:
+        MalformedRecord: a control character, an escape that is not canonical, or too deep.
+    """
+    if len(data) > limits.BODY_BYTES_MAX:
+        raise MalformedRecord("too long")
+    if _CONTROL.search(data) is not None:
+        raise MalformedRecord("a control character")
+    if b"\\" in data and _ESCAPES.fullmatch(data) is None:
+        raise MalformedRecord("a control character, or an escape that is not canonical")
+    # Fewer brackets than the bound, strings included, cannot nest deeper than it.
+    if data.count(b"[") + data.count(b"{") > limits.NESTING_MAX:
+        depth = 0
+        for token in _BRACKETS.findall(data):
+            if token in (b"[", b"{"):
+                depth += 1
+                if depth > limits.NESTING_MAX:
+                    raise MalformedRecord(f"nested deeper than {limits.NESTING_MAX}")
+            elif token in (b"]", b"}"):
+                depth -= 1
+
+
+def encode(value: Any) -> bytes:
+    """Builtins (``None``, bool, int, str, list, dict with str keys) in canonical form.
+
+    Raises:
+        MalformedRecord: a float, an integer past 2^53 - 1, or another type.
+    """
+    return msgspec.json.encode(_ordered(value))
+
+
+def _ordered(value: Any) -> Any:
+    """The same value with its objects' keys in the order of their UTF-16 code units (§3.2.3)."""
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+        return {name: _ordered(value[name]) for name in names}
+    if isinstance(value, list):
+        return [_ordered(item) for item in value]
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int) and abs(value) <= limits.INTEGER_MAX:
+        return value
+    raise MalformedRecord("a number that is no integer within 2^53 - 1")

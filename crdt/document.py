@@ -1,0 +1,138 @@
+"""Stage 7 of the line, its Yjs side: the pycrdt document, a rendering of what is held.
+
+Takes feeds that changed from ``ledger.py``, gives the update that tells it to other nodes and to
+any Yjs client. Only bytes that our own encoder made ever reach the native document. It is never
+where truth is kept: it can be built anew from the feeds at any time, and is, where something must
+come back or be withdrawn, since Yjs cannot take a record back. Source: protocol §3.
+"""
+
+from collections.abc import Iterable
+
+from pycrdt import Array, Doc
+
+from crdt import limits
+from crdt.feeds import Feed
+from crdt.identity import FeedId
+from crdt.yupdate import FeedSlice, encode_update
+
+
+class Document:
+    """The rendering of a cluster's feeds."""
+
+    def __init__(self) -> None:
+        self.doc: Doc[Array[bytes]] = Doc()
+        self._owners: dict[int, FeedId] = {}
+
+    def advance(self, feeds: Iterable[Feed]) -> tuple[list[FeedSlice], dict[int, list[int]]]:
+        """Render what is newly known of some feeds, and delete what is no longer live.
+
+        Returns:
+            The slices that were added and the clocks that were deleted, by client id.
+        """
+        slices: list[FeedSlice] = []
+        deletes: dict[int, list[int]] = {}
+        for feed in feeds:
+            if self._owners.setdefault(feed.client_id, feed.id) != feed.id:
+                continue
+            if feed.dead:
+                deletes[feed.client_id] = sorted(set(feed.dead))
+                feed.dead.clear()
+            end = feed.known_end()
+            if end > feed.rendered:
+                slices.append(render_slice(feed, feed.rendered, end))
+                feed.rendered = end
+        if slices or deletes:
+            self.doc.apply_update(encode_update(slices, as_runs(deletes)))
+        return slices, deletes
+
+    def rebuild(self, feeds: Iterable[Feed]) -> None:
+        """Build the document anew. Of two feeds with one client id the first by key is shown."""
+        self.doc = Doc()
+        self._owners.clear()
+        slices = []
+        for feed in sorted(feeds, key=lambda feed: feed.id):
+            feed.dead.clear()
+            feed.rendered = 0
+            if self._owners.setdefault(feed.client_id, feed.id) != feed.id:
+                continue
+            feed.rendered = feed.known_end()
+            if feed.rendered:
+                slices.append(render_slice(feed, 0, feed.rendered))
+        if slices:
+            self.doc.apply_update(encode_update(slices))
+
+
+def render_slice(feed: Feed, start: int, end: int) -> FeedSlice:
+    """What the document shows of a feed from ``start`` up to ``end``."""
+    records: list[tuple[int, bytes]] = []
+    gaps: list[tuple[int, int]] = []
+    clock = start
+    while clock < end:
+        record = feed.rendered_record(clock)
+        if record is not None:
+            records.append((clock, record.value))
+            clock += 1
+            continue
+        stop = max(feed.gaps.run_end(clock), clock + 1)
+        stop = min(stop, end)
+        if gaps and sum(gaps[-1]) == clock:
+            gaps[-1] = (gaps[-1][0], stop - gaps[-1][0])
+        else:
+            gaps.append((clock, stop - clock))
+        clock = stop
+    root = feed.id.root if start == 0 else None
+    return FeedSlice(feed.client_id, root, start, end, records, gaps)
+
+
+def as_runs(clocks: dict[int, list[int]]) -> dict[int, list[tuple[int, int]]]:
+    """Sorted clocks by client as runs of (clock, length)."""
+    runs: dict[int, list[tuple[int, int]]] = {}
+    for client, values in clocks.items():
+        mine: list[tuple[int, int]] = []
+        for clock in values:
+            if mine and sum(mine[-1]) == clock:
+                mine[-1] = (mine[-1][0], mine[-1][1] + 1)
+            else:
+                mine.append((clock, 1))
+        runs[client] = mine
+    return runs
+
+
+def updates_since(feeds: Iterable[Feed], known: dict[int, int]) -> list[bytes]:
+    """What another document lacks, as updates that each fit what a node takes at once.
+
+    Args:
+        feeds: in the order in which they shall arrive.
+        known: the other's state vector, client id → next clock.
+    """
+    parts: list[bytes] = []
+    batch: list[FeedSlice] = []
+    room = limits.UPDATE_BYTES_MAX
+    for feed in feeds:
+        start = known.get(feed.client_id, 0)
+        while start < feed.rendered:
+            end, weight = _cut_point(feed, start, room)
+            if end > start:
+                batch.append(render_slice(feed, start, end))
+                room -= weight
+                start = end
+            if start < feed.rendered:
+                parts.append(encode_update(batch))
+                batch, room = [], limits.UPDATE_BYTES_MAX
+    if batch:
+        parts.append(encode_update(batch))
+    return parts
+
+
+def _cut_point(feed: Feed, start: int, room: int) -> tuple[int, int]:
+    """How far a slice from ``start`` may reach in ``room`` bytes, and what it weighs at most."""
+    weight = 2 * limits.FRAME_OVERHEAD_BYTES
+    clock = start
+    while clock < feed.rendered:
+        record = feed.rendered_record(clock)
+        cost = 32 + len(record.value) if record is not None else 32
+        if weight + cost > room:
+            return clock, weight
+        weight += cost
+        clock = clock + 1 if record is not None else max(feed.gaps.run_end(clock), clock + 1)
+    return feed.rendered, weight

@@ -1,0 +1,48 @@
+"""Proof of equivocation: two signatures by one author over two different records for one slot.
+
+Stands beside ``ledger.py``, which finds forks and keeps the lowest proof for each feed. A proof
+needs no record: the two signatures and the two body hashes say it all, to anybody who knows the
+cluster id. Source: protocol §5, §9.
+"""
+
+from machines.values import NodePubkey
+
+from crdt import limits
+from crdt.bodies import Evidence
+from crdt.identity import ClusterId, FeedId, H
+from crdt.ready import ProofRow
+from crdt.record import signed_bytes
+from crdt.verify import Verifier
+
+Side = tuple[bytes, bytes]
+"""A signature (64 bytes) and H(body) (32 bytes)."""
+
+
+def proof_side(value: bytes) -> Side:
+    """One side of a proof, from a record's value (signature ‖ body)."""
+    return value[: limits.SIGNATURE_BYTES], H(value[limits.SIGNATURE_BYTES :])
+
+
+def proof_of(feed: FeedId, clock: int, one: Side, other: Side) -> ProofRow:
+    """The proof that two sides make, in the one order that every node writes it in."""
+    first, second = sorted((one, other), key=lambda side: side[1])
+    return ProofRow(feed.author, feed.incarnation, clock, (first, second))
+
+
+def claimed_proof(body: Evidence) -> ProofRow:
+    """What an ``evidence`` record claims to prove."""
+    one, other = ((bytes(side.signature), bytes(side.body_hash)) for side in body.proof)
+    return proof_of(body.feed, body.clock, one, other)
+
+
+def proves_fork(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> bool:
+    """Whether both signatures hold for the slot and the bodies differ."""
+    feed = FeedId(NodePubkey(proof.author), proof.incarnation)
+    (one, one_hash), (other, other_hash) = proof.sides
+    if one_hash == other_hash:
+        return False
+    jobs = [
+        (feed.author, signed_bytes(cluster, feed, proof.clock, one_hash), one),
+        (feed.author, signed_bytes(cluster, feed, proof.clock, other_hash), other),
+    ]
+    return all(verifier(jobs))

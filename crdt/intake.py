@@ -1,0 +1,129 @@
+"""Stages 4 and 5 of the line: from slices of feeds to records whose signature holds.
+
+Takes ``FeedSlice`` from ``yupdate.py`` (or records by position from ``frame.py``), gives
+``VerifiedRecord`` and ``Unreadable`` to ``ledger.py``. Only a record whose signature verifies is
+its author's doing: what fails here says nothing about the feed it names, and is the fault of the
+peer that brought it. Source: protocol §5, 5 and 8.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from machines.values import NodePubkey
+from msgspec import UNSET
+
+from crdt.bodies import Body, Member, parse_body
+from crdt.errors import MalformedRecord, PeerFault, Reason
+from crdt.identity import ClusterId, FeedId, RecordId, RecordRef, cluster_id_of
+from crdt.record import SignedRecord, VerifiedRecord, signed_bytes_and_id, signed_record
+from crdt.verify import Verifier
+from crdt.yupdate import FeedSlice, parse_root
+
+
+class Unreadable(NamedTuple):
+    """A record that its author did sign, whose body is not what a body must be."""
+
+    feed: FeedId
+    clock: int
+    value: bytes
+    record_id: RecordId
+    detail: str
+
+    @property
+    def ref(self) -> RecordRef:
+        """Where it stands."""
+        return RecordRef(*self.feed, self.clock, self.record_id)
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """What an update or a frame claims to hold, by feed."""
+
+    records: list[SignedRecord]
+    gaps: list[tuple[FeedId, int, int]]
+    unplaced: int = 0
+    """Slices of feeds that nobody here has heard of and that do not start at their root."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """Verified records, and the first whose signature does not hold."""
+
+    records: list[VerifiedRecord | Unreadable]
+    forged: list[SignedRecord]
+
+    def fault(self) -> PeerFault:
+        """What the peer that brought them did wrong."""
+        first = self.forged[0]
+        where = f"{first.feed.author.short}/{first.feed.incarnation} at {first.clock}"
+        return PeerFault(
+            Reason.BAD_SIGNATURE, f"{len(self.forged)} records not signed by their author: {where}"
+        )
+
+
+def place_slices(
+    slices: Iterable[FeedSlice], cluster: ClusterId, by_client: Mapping[int, FeedId]
+) -> Arrivals:
+    """Say which feed each slice of an update belongs to.
+
+    Args:
+        by_client: the feeds known here, by Yjs client id.
+
+    Raises:
+        PeerFault: a root name and a client id do not belong together, or a value is no record.
+    """
+    arrivals = Arrivals([], [])
+    for piece in slices:
+        feed = by_client.get(piece.client)
+        if piece.root is not None:
+            parsed = parse_root(piece.root)
+            assert parsed is not None, "the decoder lets no other root through"
+            feed = FeedId(NodePubkey(parsed[0]), parsed[1])
+            if feed.client_id(cluster) != piece.client:
+                raise PeerFault(Reason.MALFORMED_UPDATE, "a client id that is not its root's")
+        if feed is None:
+            arrivals.unplaced += 1
+            continue
+        arrivals.records += [signed_record(feed, clock, value) for clock, value in piece.records]
+        arrivals.gaps += [(feed, clock, clock + length) for clock, length in piece.gaps]
+    return arrivals
+
+
+def open_records(
+    records: Sequence[SignedRecord], cluster: ClusterId, founder: NodePubkey, verifier: Verifier
+) -> Opened:
+    """Check every signature, as one batch, and read the bodies of those that hold."""
+    said = [signed_bytes_and_id(cluster, record) for record in records]
+    jobs = [
+        (record.feed.author, message, record.signature)
+        for record, (message, _) in zip(records, said, strict=True)
+    ]
+    opened = Opened([], [])
+    for record, (_, record_id), holds in zip(records, said, verifier(jobs), strict=True):
+        if holds:
+            opened.records.append(read_record(record, record_id, cluster, founder))
+        else:
+            opened.forged.append(record)
+    return opened
+
+
+def read_record(
+    record: SignedRecord, record_id: RecordId, cluster: ClusterId, founder: NodePubkey
+) -> VerifiedRecord | Unreadable:
+    """Read the body of a record whose signature holds."""
+    try:
+        body = parse_body(record.body_bytes)
+        _check_nonce(record, body, cluster, founder)
+    except MalformedRecord as fault:
+        return Unreadable(record.feed, record.clock, record.value, record_id, fault.detail)
+    return VerifiedRecord(record.feed, record.clock, record.value, record_id, body)
+
+
+def _check_nonce(record: SignedRecord, body: Body, cluster: ClusterId, founder: NodePubkey) -> None:
+    """Only the founding record, the one the cluster id is made of, carries a nonce (§4)."""
+    if not isinstance(body, Member) or body.nonce is UNSET:
+        return
+    is_first = record.feed == FeedId(founder, 0) and record.clock == 0
+    if not is_first or cluster_id_of(founder, record.body_bytes) != cluster:
+        raise MalformedRecord("only the founding record carries a nonce")

@@ -1,0 +1,552 @@
+"""Stages 6 and 7 of the line: gives every verified record its verdict and its place.
+
+Takes verified records from ``verify.py``, asks ``judge.py``, and keeps each in exactly one place:
+held in its feed, pending, rejected, or gone (superseded, or not taken). When the roster or a cut
+moves, what rested on it is judged again. What must be stored and what happened is collected in a
+``Ready``. Holds nothing that depends on the order of arrival, but for what a bound did not take.
+Source: protocol §5, §9.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from machines.values import Instant, NodePubkey
+
+from crdt import limits
+from crdt.board import Board
+from crdt.bodies import Ack, Evidence, Member, Revocation, Transition
+from crdt.errors import Reason
+from crdt.feeds import Entry, Feed, Verdict
+from crdt.forks import claimed_proof, proof_of, proof_side, proves_fork
+from crdt.identity import ClusterId, FeedId, RecordId, RecordRef
+from crdt.intake import Unreadable
+from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
+from crdt.pending import Pending
+from crdt.ready import (
+    ForkProven,
+    ProofRow,
+    Quarantined,
+    Ready,
+    RecordRejected,
+    RosterMoved,
+    Row,
+    RowKey,
+)
+from crdt.record import SignedRecord, VerifiedRecord
+from crdt.roster import Roster
+from crdt.verify import Verifier
+
+
+class Turned(NamedTuple):
+    """A rejected record, remembered so that it can be judged again and named as a parent."""
+
+    record: VerifiedRecord | Unreadable
+    reason: Reason
+
+
+class Ledger:
+    """Every record this node knows, each with its verdict.
+
+    Attributes:
+        feeds: what is held, by feed.
+        roster: who belongs, as of the records held.
+        proofs: for each accused feed the lowest proven fork; those against strangers count for
+            nothing until they are on the roster.
+        evidence: live ``evidence`` records, by the feed they accuse.
+        by_client: the feed that is rendered under a Yjs client id.
+        touched: feeds that changed since the document was last rendered.
+        comeback: something must come back into, or be withdrawn from, what was rendered.
+        admitted: records that became live since ``take`` was last called.
+    """
+
+    def __init__(self, cluster: ClusterId, founder: NodePubkey, verifier: Verifier) -> None:
+        self.cluster = cluster
+        self.verifier = verifier
+        self.feeds: dict[FeedId, Feed] = {}
+        self.roster = Roster(founder)
+        self.board = Board()
+        self.pending = Pending()
+        self.rejected: OrderedDict[RecordId, Turned] = OrderedDict()
+        self.proofs: dict[FeedId, ProofRow] = {}
+        self.evidence: dict[FeedId, list[VerifiedRecord]] = {}
+        self.touched: set[FeedId] = set()
+        self.comeback = False
+        self.admitted: list[VerifiedRecord] = []
+        self.ready = Ready()
+        self.by_client: dict[int, FeedId] = {}
+        self._statements: dict[RecordId, VerifiedRecord] = {}
+        self._namers: dict[NodePubkey, dict[RecordId, list[VerifiedRecord]]] = {}
+        self._turned_slots: dict[tuple[FeedId, int], set[RecordId]] = {}
+        self._void: dict[NodePubkey, int] = {}
+        self._work: deque[VerifiedRecord] = deque()
+        self._queued: set[RecordId] = set()
+        self._peer: NodePubkey | None = None
+        self._stored = False
+
+    # --- in ------------------------------------------------------------------------------------
+
+    def take(
+        self,
+        records: Sequence[VerifiedRecord | Unreadable],
+        now: Instant,
+        *,
+        peer: NodePubkey | None = None,
+        stored: bool = False,
+    ) -> None:
+        """Judge and merge verified records, in any order.
+
+        Args:
+            now: the own wall clock; delays a record stamped too far ahead, decides nothing.
+            peer: who brought them (``None``: the own store, or a local caller).
+            stored: they come from the own store: no bound applies and nothing is written again.
+        """
+        self._peer, self._stored = peer, stored
+        moved = False
+        for record in records:
+            if self._is_known(record):
+                continue
+            self._watch_slot(record)
+            if isinstance(record, Unreadable):
+                self._turn_away(record, Reason.MALFORMED_RECORD, record.detail)
+                continue
+            if isinstance(record.body, Evidence):
+                self.accuse(claimed_proof(record.body))
+            elif isinstance(record.body, Member | Revocation):
+                self._statements[record.record_id] = record
+                moved = True
+            self._index_named(record)
+            self._queue(record)
+        if moved:
+            self._move_roster()
+        self._settle(now)
+        self._stored = False
+
+    def ripen(self, now: Instant) -> None:
+        """Judge what waited for the clock alone."""
+        self._peer = None
+        for record in self.pending.ripe(now.ms):
+            self._queue(record)
+        self._settle(now)
+
+    def accuse(self, claimed: ProofRow) -> bool:
+        """Take a claimed proof of a fork, if it is one and lower than what is known.
+
+        Says whether it was taken. Counts at once where the accused is on the roster, and from then
+        on where it comes to be.
+        """
+        feed = FeedId(claimed.author, claimed.incarnation)
+        known = self.proofs.get(feed)
+        if known is not None and known.clock <= claimed.clock:
+            return False
+        if not proves_fork(self.cluster, claimed, self.verifier):
+            return False
+        if known is None and len(self.proofs) >= limits.PENDING_MAX:
+            return False
+        self._prove(claimed)
+        return True
+
+    def restore_proof(self, row: ProofRow) -> None:
+        """Take back a proof that was checked before it was stored."""
+        feed = FeedId(row.author, row.incarnation)
+        known = self.proofs.get(feed)
+        if known is None or row.clock < known.clock:
+            self.proofs[feed] = row
+            self._cut(feed)
+
+    def believe_gap(self, feed: FeedId, start: int, end: int) -> None:
+        """Take a run without content as empty, as far as a record of the feed follows it."""
+        held = self.feeds.get(feed)
+        if held is None:
+            return
+        last = max(held.slots, default=-1)
+        end = min(end, last)
+        if start < end:
+            held.empty(start, end)
+            self.touched.add(feed)
+
+    def take_ready(self) -> Ready:
+        """Hand out what was collected since the last call."""
+        ready, self.ready = self.ready, Ready()
+        return ready
+
+    def has(self, signed: SignedRecord) -> bool:
+        """Whether these very bytes are held in this slot, so that nothing need be checked."""
+        feed = self.feeds.get(signed.feed)
+        if feed is None:
+            return False
+        return any(entry.record.value == signed.value for entry in feed.entries_at(signed.clock))
+
+    # --- questions, for the judge ----------------------------------------------------------------
+
+    def fork_of(self, feed: FeedId) -> int | None:
+        """The lowest proven fork of a feed whose author is on the roster."""
+        proof = self.proofs.get(feed)
+        if proof is None or not self.roster.on_roster(feed.author):
+            return None
+        return proof.clock
+
+    def entry(self, ref: RecordRef) -> Entry | None:
+        """A held record with its verdict."""
+        feed = self.feeds.get(ref.feed)
+        return feed.find(ref.clock, ref.record_id) if feed is not None else None
+
+    def find(self, ref: RecordRef) -> VerifiedRecord | None:
+        """A held record."""
+        entry = self.entry(ref)
+        return entry.record if entry is not None else None
+
+    def is_rejected(self, ref: RecordRef) -> bool:
+        """Whether this record is known to have been rejected."""
+        turned = self.rejected.get(ref.record_id)
+        return turned is not None and turned.record.feed == ref.feed
+
+    def is_built_upon(self, record: VerifiedRecord) -> bool:
+        """Whether an admitted event or ack of another author, or one built upon, names it."""
+        if not isinstance(record.body, Transition):
+            return False
+        for namer in self._namers.get(record.feed.author, {}).get(record.record_id, ()):
+            entry = self.entry(namer.ref)
+            if entry is None:
+                continue
+            if entry.verdict is Verdict.BUILT_UPON:
+                return True
+            if entry.verdict is Verdict.ADMITTED and namer.feed.author != record.feed.author:
+                return True
+        return False
+
+    # --- the work list -----------------------------------------------------------------------
+
+    def _queue(self, record: VerifiedRecord) -> None:
+        if record.record_id not in self._queued:
+            self._queued.add(record.record_id)
+            self._work.append(record)
+
+    def _settle(self, now: Instant) -> None:
+        """Judge until nothing moves. Ends: names only point back, by hash, so there is no ring."""
+        while self._work:
+            record = self._work.popleft()
+            self._queued.discard(record.record_id)
+            held = self.entry(record.ref)
+            waited = held is not None or self._stored
+            judgement = judge(record, self, None if waited else now)
+            if self._apply(record, held, judgement):
+                self._queue_dependents(record)
+
+    def _queue_dependents(self, record: VerifiedRecord) -> None:
+        """A record's place changed: judge again what names it, and what it names."""
+        for namer in self._namers.get(record.feed.author, {}).get(record.record_id, ()):
+            self._queue(namer)
+        named = _named(record)
+        if named is not None and self.fork_of(named.feed) is not None:
+            target = self.find(named)
+            if target is not None:
+                self._queue(target)
+
+    def _apply(self, record: VerifiedRecord, held: Entry | None, judgement: Judgement) -> bool:
+        """Move a record to where its judgement puts it; says whether anything changed."""
+        match judgement:
+            case Admitted():
+                fork = self.fork_of(record.feed)
+                built = (
+                    fork is not None
+                    and record.clock >= fork
+                    and not isinstance(record.body, Member | Revocation)
+                )
+                return self._hold(record, held, Verdict.BUILT_UPON if built else Verdict.ADMITTED)
+            case Void(reason):
+                void = Verdict.VOID_FORK if reason is Reason.FORK else Verdict.VOID_REVOKED
+                return self._hold(record, held, void)
+            case Waits(reason):
+                if held is not None:
+                    self._drop(held, known_empty=False)
+                self._forget_turned(record.record_id)
+                if not self.pending.add(record, reason, bounded=not self._stored):
+                    self._unindex(record)
+                return held is not None
+            case Rejected(reason, detail):
+                if held is not None:
+                    self._drop(held, known_empty=True)
+                self.pending.discard(record)
+                known = self.rejected.get(record.record_id)
+                if known is not None and known.reason is reason:
+                    return False
+                self._turn_away(record, reason, detail)
+                return True
+
+    def _hold(self, record: VerifiedRecord, held: Entry | None, verdict: Verdict) -> bool:
+        """Hold a record under a verdict, superseding what its key supersedes."""
+        if held is not None and held.verdict is verdict:
+            self._show(self.feeds[record.feed], held)
+            return False
+        feed = self.feed(record.feed)
+        live = verdict in (Verdict.ADMITTED, Verdict.BUILT_UPON)
+        if held is None:
+            self.pending.discard(record)
+            self._forget_turned(record.record_id)
+            if live and self._is_superseded(feed, record):
+                self._pass_over(feed, record)
+                return True
+            if not live and not self._void_fits(record.feed.author):
+                self._unindex(record)
+                return False
+            held = Entry(record, verdict)
+            feed.place(held)
+            if not self._stored:
+                self.ready.persist.insert.append(Row(*record.ref, record.value))
+        else:
+            self._count_void(record.feed.author, held.verdict, -1)
+            held.verdict = verdict
+            feed.touch()
+        self._count_void(record.feed.author, verdict, 1)
+        self.touched.add(feed.id)
+        self._key(feed, record, live=live)
+        self._show(feed, held)
+        return True
+
+    # --- keys --------------------------------------------------------------------------------
+
+    def _is_superseded(self, feed: Feed, record: VerifiedRecord) -> bool:
+        key = record.body.key
+        return key is not None and feed.keys.get((record.body.kind, key), -1) > record.clock
+
+    def _pass_over(self, feed: Feed, record: VerifiedRecord) -> None:
+        """A record came after the one that supersedes it: its slot is empty."""
+        if record.clock not in feed.slots:
+            feed.empty(record.clock, record.clock + 1)
+        self._unindex(record)
+        self.touched.add(feed.id)
+
+    def _key(self, feed: Feed, record: VerifiedRecord, *, live: bool) -> None:
+        """Supersede what a keyed record supersedes; or, if it is void, no longer stand for it."""
+        if record.body.key is None:
+            return
+        key = (record.body.kind, record.body.key)
+        top = feed.keys.get(key, -1)
+        if live and record.clock >= top:
+            feed.keys[key] = record.clock
+            if top >= 0 and top != record.clock:
+                for entry in list(feed.entries_at(top)):
+                    body = entry.record.body
+                    if (body.kind, body.key) == key and entry.verdict is Verdict.ADMITTED:
+                        self._drop(entry, known_empty=True)
+                        self._unindex(entry.record)
+        elif not live and record.clock == top:
+            clocks = [
+                entry.record.clock
+                for entry in feed.entries()
+                if (entry.record.body.kind, entry.record.body.key) == key
+                and entry.verdict is Verdict.ADMITTED
+            ]
+            if clocks:
+                feed.keys[key] = max(clocks)
+            else:
+                del feed.keys[key]
+
+    # --- places ------------------------------------------------------------------------------
+
+    def feed(self, feed_id: FeedId) -> Feed:
+        """A feed, made where nothing of it was known."""
+        feed = self.feeds.get(feed_id)
+        if feed is None:
+            feed = self.feeds[feed_id] = Feed(feed_id, self.cluster)
+            feed.fork = self.fork_of(feed_id)
+            feed.keeps = self.roster.keeps(feed_id)
+            # Of two feeds with one client id only the first by key is rendered (protocol §3).
+            owner = self.by_client.setdefault(feed.client_id, feed_id)
+            if feed_id < owner:
+                self.by_client[feed.client_id] = feed_id
+                self.comeback = True
+        return feed
+
+    def _drop(self, entry: Entry, *, known_empty: bool) -> None:
+        """Hold a record no longer, and delete its row."""
+        record = entry.record
+        feed = self.feeds[record.feed]
+        self._count_void(record.feed.author, entry.verdict, -1)
+        self._hide(feed, entry)
+        feed.withdraw(entry)
+        if not known_empty and record.clock not in feed.slots:
+            feed.gaps.discard(record.clock)
+            self.comeback = self.comeback or record.clock < feed.rendered
+        self.ready.persist.delete.append(RowKey(*record.ref))
+        self.touched.add(feed.id)
+
+    def _show(self, feed: Feed, entry: Entry) -> None:
+        """Bring the board and the document in line with whether an entry is live."""
+        if not feed.is_live(entry):
+            self._hide(feed, entry)
+        elif not entry.shown:
+            entry.shown = True
+            self.board.add(entry.record)
+            if isinstance(entry.record.body, Evidence):
+                self.evidence.setdefault(entry.record.body.feed, []).append(entry.record)
+            self.admitted.append(entry.record)
+            if entry.record.clock < feed.rendered:
+                self.comeback = True
+
+    def _hide(self, feed: Feed, entry: Entry) -> None:
+        if entry.shown:
+            entry.shown = False
+            self.board.remove(entry.record)
+            if isinstance(entry.record.body, Evidence):
+                self.evidence[entry.record.body.feed].remove(entry.record)
+            if entry.record.clock < feed.rendered:
+                feed.dead.append(entry.record.clock)
+
+    def _void_fits(self, author: NodePubkey) -> bool:
+        if self._stored:
+            return True
+        mine = self._void.get(author, 0)
+        return mine < limits.VOID_PER_AUTHOR_MAX and sum(self._void.values()) < limits.VOID_MAX
+
+    def _count_void(self, author: NodePubkey, verdict: Verdict, by: int) -> None:
+        if verdict in (Verdict.VOID_FORK, Verdict.VOID_REVOKED):
+            self._void[author] = self._void.get(author, 0) + by
+
+    # --- what was turned away ------------------------------------------------------------------
+
+    def _turn_away(self, record: VerifiedRecord | Unreadable, reason: Reason, detail: str) -> None:
+        """Reject a record: remember it, quarantine its bytes, leave its slot empty."""
+        if record.record_id not in self.rejected:
+            self._turned_slots.setdefault((record.feed, record.clock), set()).add(record.record_id)
+        self.rejected[record.record_id] = Turned(record, reason)
+        while len(self.rejected) > limits.REJECTED_MAX:
+            _, oldest = self.rejected.popitem(last=False)
+            self._untwin(oldest.record)
+            if isinstance(oldest.record, VerifiedRecord):
+                self._unindex(oldest.record)
+        if self.roster.on_roster(record.feed.author):
+            feed = self.feed(record.feed)
+            if record.clock not in feed.slots and record.clock not in feed.gaps:
+                feed.empty(record.clock, record.clock + 1)
+            self.touched.add(feed.id)
+        self.ready.quarantine.append(
+            Quarantined(
+                self._peer,
+                record.feed,
+                record.clock,
+                record.record_id,
+                reason,
+                detail,
+                record.value,
+            )
+        )
+        ref = RecordRef(*record.feed, record.clock, record.record_id)
+        self.ready.observe.append(RecordRejected(ref, reason, detail, self._peer))
+
+    def _forget_turned(self, record_id: RecordId) -> None:
+        turned = self.rejected.pop(record_id, None)
+        if turned is not None:
+            self._untwin(turned.record)
+
+    def _untwin(self, record: VerifiedRecord | Unreadable) -> None:
+        slot = (record.feed, record.clock)
+        ids = self._turned_slots.get(slot)
+        if ids is not None:
+            ids.discard(record.record_id)
+            if not ids:
+                del self._turned_slots[slot]
+
+    # --- what names what -----------------------------------------------------------------------
+
+    def _index_named(self, record: VerifiedRecord) -> None:
+        named = _named(record)
+        if named is not None:
+            namers = self._namers.setdefault(named.author, {})
+            namers.setdefault(named.record_id, []).append(record)
+
+    def _unindex(self, record: VerifiedRecord) -> None:
+        """A record is gone: nothing may find it any longer."""
+        self._statements.pop(record.record_id, None)
+        named = _named(record)
+        if named is None:
+            return
+        namers = self._namers.get(named.author, {})
+        left = [r for r in namers.get(named.record_id, ()) if r.record_id != record.record_id]
+        if left:
+            namers[named.record_id] = left
+        else:
+            namers.pop(named.record_id, None)
+
+    # --- forks and the roster ------------------------------------------------------------------
+
+    def _is_known(self, record: VerifiedRecord | Unreadable) -> bool:
+        if record.record_id in self.rejected or record.record_id in self.pending:
+            return True
+        feed = self.feeds.get(record.feed)
+        return feed is not None and feed.find(record.clock, record.record_id) is not None
+
+    def _watch_slot(self, record: VerifiedRecord | Unreadable) -> None:
+        """Two different records signed for one slot prove a fork, whatever their verdicts."""
+        fork = self.proofs.get(record.feed)
+        if fork is not None and fork.clock <= record.clock:
+            return
+        others: list[VerifiedRecord | Unreadable] = []
+        feed = self.feeds.get(record.feed)
+        if feed is not None:
+            others += [entry.record for entry in feed.entries_at(record.clock)]
+        others += self.pending.at(record.feed, record.clock)
+        turned = self._turned_slots.get((record.feed, record.clock), ())
+        others += [self.rejected[record_id].record for record_id in turned]
+        for other in others:
+            if other.record_id != record.record_id:
+                one, two = proof_side(record.value), proof_side(other.value)
+                self._prove(proof_of(record.feed, record.clock, one, two))
+                return
+
+    def _prove(self, row: ProofRow) -> None:
+        feed = FeedId(row.author, row.incarnation)
+        self.proofs[feed] = row
+        self.ready.persist.proofs.append(row)
+        self._cut(feed)
+
+    def _cut(self, feed_id: FeedId) -> None:
+        """A fork was proven lower than any before: judge again what rested on the feed."""
+        fork = self.fork_of(feed_id)
+        if fork is None:
+            return
+        self._rejudge({feed_id.author})
+        self.comeback = True
+        self.ready.observe.append(ForkProven(feed_id.author, feed_id.incarnation, fork))
+
+    def _move_roster(self) -> None:
+        """Compute the roster anew, and judge again what rested on what changed."""
+        before = self.roster
+        self.roster = Roster(before.founder, self._statements.values())
+        moved = self.roster.moved(before)
+        if moved:
+            self._rejudge(moved)
+            for statement in self._statements.values():
+                self._queue(statement)
+            self.comeback = True
+            self.ready.observe.append(RosterMoved(tuple(sorted(moved))))
+
+    def _rejudge(self, authors: set[NodePubkey]) -> None:
+        """Queue every record of these authors, and every one that names a record of theirs."""
+        for feed in self.feeds.values():
+            if feed.author in authors:
+                feed.fork = self.fork_of(feed.id)
+                feed.keeps = self.roster.keeps(feed.id)
+                feed.touch()
+                self.touched.add(feed.id)
+                for entry in feed.entries():
+                    self._queue(entry.record)
+        for author in authors:
+            for record in self.pending.of_author(author):
+                self._queue(record)
+            for namers in self._namers.get(author, {}).values():
+                for record in namers:
+                    self._queue(record)
+        for turned in self.rejected.values():
+            if isinstance(turned.record, VerifiedRecord) and turned.record.feed.author in authors:
+                self._queue(turned.record)
+
+
+def _named(record: VerifiedRecord) -> RecordRef | None:
+    """The one record that a record names: an event's parent, an ack's end."""
+    if isinstance(record.body, Transition):
+        return record.body.parent
+    if isinstance(record.body, Ack):
+        return record.body.end
+    return None

@@ -1,0 +1,96 @@
+"""Every bound of the core in one file, asserted against each other.
+
+Stands beside the whole line: each stage reads its bounds here, and ``node/config.py`` takes its
+defaults from here. Sizes are bytes, times are seconds or milliseconds as the name says, counts are
+plain. Source: protocol §4, §7, §14.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- records -----------------------------------------------------------------------------------
+SIGNATURE_BYTES: Final = 64
+KEY_BYTES: Final = 32
+HASH_BYTES: Final = 32
+RECORD_BYTES_MAX: Final = 16 * KIB
+"""A value: signature and body together."""
+BODY_BYTES_MAX: Final = RECORD_BYTES_MAX - SIGNATURE_BYTES
+NESTING_MAX: Final = 32
+"""Depth of a body's JSON; the body itself is 1."""
+INTEGER_MAX: Final = 2**53 - 1
+CLOCK_MAX: Final = 2**31 - 1
+"""The highest clock; a feed's next clock may be one past it."""
+INCARNATION_MAX: Final = 2**32 - 1
+CLIENT_ID_BITS: Final = 53
+STAMP_COUNTER_MAX: Final = 2**16 - 1
+
+# --- time --------------------------------------------------------------------------------------
+STAMP_AHEAD_MS_MAX: Final = 5 * 60 * 1000
+"""A record stamped further ahead of the own clock than this waits."""
+LATE_MS: Final = 5 * 60 * 1000
+CLOCK_SKEW_MS_MAX: Final = 5 * 60 * 1000
+"""Further from the median of its peers' clocks than this, a node refuses to write."""
+CLAIM_MS_MAX: Final = 60 * 60 * 1000
+ACK_AFTER_SECONDS: Final = 60.0
+SEAL_QUIET_SECONDS: Final = 1.0
+REBUILD_SECONDS_MIN: Final = 1.0
+"""The document is built anew at most this often."""
+ANTI_ENTROPY_SECONDS: Final = 30.0
+ANTI_ENTROPY_BACKOFF_SECONDS_MAX: Final = 3600.0
+EVIDENCE_DELAY_SECONDS_MAX: Final = 5.0
+HELLO_SECONDS_MAX: Final = 5.0
+
+# --- presence ----------------------------------------------------------------------------------
+PRESENCE_SECONDS: Final = 15.0
+PRESENCE_BYTES_MAX: Final = 4 * KIB
+PRESENCE_PER_SECOND_MAX: Final = 2
+PRESENCE_AGE_MS_MAX: Final = 150_000
+ALIVE_SECONDS: Final = 45.0
+SUSPECT_SECONDS: Final = 150.0
+HEARTBEAT_DURABLE_SECONDS: Final = 300.0
+
+# --- updates and frames ------------------------------------------------------------------------
+UPDATE_BYTES_MAX: Final = 1 * MIB
+"""An update as it arrives."""
+CATCHUP_BYTES_MAX: Final = 4 * MIB
+"""One part of a catch-up."""
+FRAME_OVERHEAD_BYTES: Final = 64
+FRAME_BYTES_MAX: Final = CATCHUP_BYTES_MAX + FRAME_OVERHEAD_BYTES
+FEEDS_PER_FRAME_MAX: Final = 4096
+RANGES_PER_FRAME_MAX: Final = 1024
+RECORDS_PER_FRAME_MAX: Final = 4096
+AWARENESS_ENTRIES_MAX: Final = 1024
+RANGE_LEAF: Final = 32
+"""Anti-entropy stops halving a range of clocks that holds no more live records than this."""
+
+# --- what waits --------------------------------------------------------------------------------
+PENDING_PER_AUTHOR_MAX: Final = 1_000
+PENDING_MAX: Final = 10_000
+REJECTED_MAX: Final = 10_000
+"""Rejected records remembered in memory, so that they can be judged again."""
+VOID_PER_AUTHOR_MAX: Final = 1_000
+VOID_MAX: Final = 10_000
+QUARANTINE_ROWS_MAX: Final = 10_000
+FEEDS_PER_AUTHOR_MAX: Final = 256
+STRANGERS_MAX: Final = 1_024
+"""Feeds of keys that are not on the roster (yet)."""
+
+# --- links -------------------------------------------------------------------------------------
+LINKS_MAX: Final = 256
+LINKS_BEFORE_HELLO_MAX: Final = 16
+OUTBOX_MESSAGES_MAX: Final = 1_024
+OUTBOX_BYTES_MAX: Final = 16 * MIB
+HELLO_BYTES_MAX: Final = 64 * KIB
+
+assert BODY_BYTES_MAX > 0
+assert RECORD_BYTES_MAX < UPDATE_BYTES_MAX < CATCHUP_BYTES_MAX
+assert FRAME_BYTES_MAX >= CATCHUP_BYTES_MAX + FRAME_OVERHEAD_BYTES
+assert OUTBOX_BYTES_MAX >= 2 * FRAME_BYTES_MAX
+assert PENDING_PER_AUTHOR_MAX <= PENDING_MAX
+assert VOID_PER_AUTHOR_MAX <= VOID_MAX
+assert CLOCK_MAX < INTEGER_MAX < 2**CLIENT_ID_BITS
+assert PRESENCE_BYTES_MAX < FRAME_BYTES_MAX
+assert PRESENCE_SECONDS < ALIVE_SECONDS < SUSPECT_SECONDS
+assert LINKS_BEFORE_HELLO_MAX < LINKS_MAX

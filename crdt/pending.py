@@ -1,0 +1,95 @@
+"""Records that have no verdict yet, bounded per author and in total.
+
+Stands beside ``ledger.py``: holds what ``judge.py`` answered *waits* to, and finds it again when
+what it waits for has come. What does not fit is not taken; anti-entropy brings it back. Source:
+protocol §5, 7.
+"""
+
+import heapq
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from machines.values import NodePubkey
+
+from crdt import limits
+from crdt.errors import Reason
+from crdt.identity import FeedId, RecordId
+from crdt.record import VerifiedRecord
+from crdt.stamp import Stamp
+
+
+class Waiting(NamedTuple):
+    """A pending record and what it waits for."""
+
+    record: VerifiedRecord
+    reason: Reason
+
+
+class Pending:
+    """The pending records of all feeds."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[RecordId, Waiting] = {}
+        self._of_author: dict[NodePubkey, set[RecordId]] = {}
+        self._slots: dict[tuple[FeedId, int], set[RecordId]] = {}
+        self._ahead: list[tuple[Stamp, RecordId]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, record_id: RecordId) -> bool:
+        return record_id in self._waiting
+
+    def add(self, record: VerifiedRecord, reason: Reason, *, bounded: bool) -> bool:
+        """Keep a record waiting; says whether it fitted. A new reason replaces the old one."""
+        author = record.feed.author
+        if record.record_id not in self._waiting:
+            mine = self._of_author.get(author, ())
+            if bounded and (
+                len(self._waiting) >= limits.PENDING_MAX
+                or len(mine) >= limits.PENDING_PER_AUTHOR_MAX
+            ):
+                return False
+        self._waiting[record.record_id] = Waiting(record, reason)
+        self._of_author.setdefault(author, set()).add(record.record_id)
+        self._slots.setdefault((record.feed, record.clock), set()).add(record.record_id)
+        if reason is Reason.STAMP_AHEAD:
+            heapq.heappush(self._ahead, (record.stamp, record.record_id))
+        return True
+
+    def discard(self, record: VerifiedRecord) -> None:
+        """The record waits no longer."""
+        if self._waiting.pop(record.record_id, None) is None:
+            return
+        for index, key in ((self._of_author, record.feed.author), (self._slots, _slot(record))):
+            ids = index[key]  # type: ignore[index]
+            ids.discard(record.record_id)
+            if not ids:
+                del index[key]  # type: ignore[arg-type]
+
+    def of_author(self, author: NodePubkey) -> list[VerifiedRecord]:
+        """What waits of one author's."""
+        return [self._waiting[i].record for i in self._of_author.get(author, ())]
+
+    def at(self, feed: FeedId, clock: int) -> list[VerifiedRecord]:
+        """What waits for a slot."""
+        return [self._waiting[i].record for i in self._slots.get((feed, clock), ())]
+
+    def ripe(self, wall_ms: int) -> list[VerifiedRecord]:
+        """Take out of the queue what waited for its stamp and need wait no longer."""
+        bound = wall_ms + limits.STAMP_AHEAD_MS_MAX
+        found = []
+        while self._ahead and self._ahead[0][0].at.ms <= bound:
+            _, record_id = heapq.heappop(self._ahead)
+            waiting = self._waiting.get(record_id)
+            if waiting is not None:
+                found.append(waiting.record)
+        return found
+
+    def rows(self) -> Iterable[Waiting]:
+        """Everything that waits."""
+        return self._waiting.values()
+
+
+def _slot(record: VerifiedRecord) -> tuple[FeedId, int]:
+    return (record.feed, record.clock)

@@ -1,0 +1,239 @@
+"""What the core hands back: what to persist, reply, publish, quarantine and observe, in that order.
+
+Stands at the end of the line: takes nothing, is filled by ``ledger.py``, ``sync.py`` and
+``replica.py``, and is carried out by ``node/driver.py``. Persist comes BEFORE reply and publish:
+nothing that leaves the process may rest on what is not on disk (protocol §11).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+from machines.kernel import Action
+from machines.pipeline import Stage
+from machines.values import Instant, NodePubkey
+
+from crdt.errors import Reason
+from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.stamp import Stamp
+
+
+class Now(NamedTuple):
+    """The time, handed in: the wall clock for stamps, the monotonic one (seconds) for waiting."""
+
+    wall: Instant
+    mono: float
+
+
+class Row(NamedTuple):
+    """One record as it is stored."""
+
+    author: NodePubkey
+    incarnation: int
+    clock: int
+    record_id: RecordId
+    value: bytes
+
+
+class RowKey(NamedTuple):
+    """Which row to delete."""
+
+    author: NodePubkey
+    incarnation: int
+    clock: int
+    record_id: RecordId
+
+
+class ProofRow(NamedTuple):
+    """A proven fork: the slot, and twice (signature, H(body)). Never forgotten."""
+
+    author: NodePubkey
+    incarnation: int
+    clock: int
+    sides: tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
+
+
+class Quarantined(NamedTuple):
+    """Bytes that were rejected or refused, kept with their reason.
+
+    ``peer`` brought them (``None``: they came from the own store); the slot is what they claim.
+    """
+
+    peer: NodePubkey | None
+    feed: FeedId | None
+    clock: int | None
+    record_id: RecordId | None
+    reason: Reason
+    detail: str
+    value: bytes
+
+
+class Outgoing(NamedTuple):
+    """One encoded frame and the peers it goes to."""
+
+    peers: tuple[NodePubkey, ...]
+    data: bytes
+
+
+@dataclass(slots=True)
+class Persist:
+    """What one transaction writes."""
+
+    insert: list[Row] = field(default_factory=list)
+    delete: list[RowKey] = field(default_factory=list)
+    proofs: list[ProofRow] = field(default_factory=list)
+    rendered: dict[FeedId, int] = field(default_factory=dict)
+    """Per feed the clock below which every slot without a row is known to be empty."""
+    incarnation: int | None = None
+    """The own incarnation, where it changed."""
+    addresses: dict[NodePubkey, tuple[str, ...]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.insert
+            or self.delete
+            or self.proofs
+            or self.rendered
+            or self.addresses
+            or self.incarnation is not None
+        )
+
+
+class StageMoved(msgspec.Struct, frozen=True, tag_field="type", tag="stage_moved"):
+    """A story stands at another stage than before. ``late``: by a back-dated event."""
+
+    story: str
+    before: Stage
+    after: Stage
+    record: RecordRef | None
+    event: str
+    actions: tuple[Action, ...]
+    late: bool
+    own: bool
+
+
+class EventLost(msgspec.Struct, frozen=True, tag_field="type", tag="event_lost"):
+    """An event was merged, but a concurrent one beat it."""
+
+    story: str
+    record: RecordRef
+    event: str
+    beaten_by: RecordRef | None
+    why: str
+
+
+class ExecutionMoved(msgspec.Struct, frozen=True, tag_field="type", tag="execution_moved"):
+    """A node's execution of a story changed."""
+
+    story: str
+    node: NodePubkey
+    event: str
+    state: str
+    record: RecordRef
+    own: bool
+
+
+class ClaimMoved(msgspec.Struct, frozen=True, tag_field="type", tag="claim_moved"):
+    """Another node holds a story's claim now than before (``None``: nobody)."""
+
+    story: str
+    before: NodePubkey | None
+    holder: NodePubkey | None
+    lost_by_us: bool
+
+
+class RecordAdmitted(msgspec.Struct, frozen=True, tag_field="type", tag="record_admitted"):
+    """A record of a kind that moves no machine was admitted."""
+
+    record: RecordRef
+    kind: str
+    own: bool
+
+
+class RecordRejected(msgspec.Struct, frozen=True, tag_field="type", tag="record_rejected"):
+    """A record with a true signature breaks the rules; its slot stays empty."""
+
+    record: RecordRef
+    reason: Reason
+    detail: str
+    peer: NodePubkey | None
+
+
+class ForkProven(msgspec.Struct, frozen=True, tag_field="type", tag="fork_proven"):
+    """An author signed two records for one slot; its feed is cut there."""
+
+    author: NodePubkey
+    incarnation: int
+    clock: int
+
+
+class RosterMoved(msgspec.Struct, frozen=True, tag_field="type", tag="roster_moved"):
+    """These nodes' standing changed."""
+
+    nodes: tuple[NodePubkey, ...]
+
+
+class PeerFaulted(msgspec.Struct, frozen=True, tag_field="type", tag="peer_faulted"):
+    """A peer sent what no honest node forwards; its link is dropped."""
+
+    peer: NodePubkey
+    reason: Reason
+    detail: str
+
+
+class IncarnationOpened(msgspec.Struct, frozen=True, tag_field="type", tag="incarnation_opened"):
+    """This node goes on in a new feed."""
+
+    incarnation: int
+    why: str
+
+
+class Noticed(msgspec.Struct, frozen=True, tag_field="type", tag="noticed"):
+    """Something worth telling the operator that changes no verdict."""
+
+    what: str
+    detail: str
+    node: NodePubkey | None = None
+    stamp: Stamp | None = None
+
+
+Observation = (
+    StageMoved
+    | EventLost
+    | ExecutionMoved
+    | ClaimMoved
+    | RecordAdmitted
+    | RecordRejected
+    | ForkProven
+    | RosterMoved
+    | PeerFaulted
+    | IncarnationOpened
+    | Noticed
+)
+
+
+@dataclass(slots=True)
+class Ready:
+    """Instructions for the shell. Carry them out in the order of the fields.
+
+    Attributes:
+        persist: goes to stable storage BEFORE anything below leaves the process.
+        reply: frames for the peer that asked.
+        publish: frames for peers that did not ask.
+        quarantine: what was rejected or refused, with its reason.
+        observe: what happened, for the bus, the log and the counters.
+        fault: the peer whose link must be dropped, with the reason.
+    """
+
+    persist: Persist = field(default_factory=Persist)
+    reply: list[Outgoing] = field(default_factory=list)
+    publish: list[Outgoing] = field(default_factory=list)
+    quarantine: list[Quarantined] = field(default_factory=list)
+    observe: list[Observation] = field(default_factory=list)
+    fault: PeerFaulted | None = None
+
+    def send(self, peers: Sequence[NodePubkey], data: bytes) -> None:
+        """Publish one frame to some peers."""
+        if peers:
+            self.publish.append(Outgoing(tuple(peers), data))

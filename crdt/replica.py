@@ -1,0 +1,544 @@
+"""The line itself: bytes, frame, update, records, verify, judge, merge; then instructions.
+
+Takes bytes from peers, intents from local callers, rows from the store, and the time; hands back a
+``Ready`` each time. Pure: owns no socket, disk, clock or chance. One task owns a replica and
+carries its instructions out in order. Source: protocol §5.
+"""
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from machines.execution import EXECUTION
+from machines.kernel import Action
+from machines.kernel import Transition as Moved
+from machines.pipeline import PIPELINE
+from machines.values import Instant, NodePubkey
+
+from crdt import antientropy, limits, presence, proposals
+from crdt.board import BoardChange
+from crdt.bodies import Claim, Evidence, Execution, Member, Role, Transition
+from crdt.document import Document, as_runs, updates_since
+from crdt.draw import Draw
+from crdt.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
+from crdt.feeds import Feed
+from crdt.fold import said
+from crdt.frame import (
+    Awareness,
+    DigestOffer,
+    FeedDigest,
+    FeedDigests,
+    Frame,
+    Holding,
+    Proof,
+    QueryAwareness,
+    RangeDigests,
+    Records,
+    RecordsWanted,
+    SyncStep1,
+    SyncStep2,
+    Update,
+    decode_frame,
+    encode_frame,
+)
+from crdt.identity import ClusterId, FeedId, SigningKey
+from crdt.intake import Arrivals, open_records, place_slices
+from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, Receipt, WriteSeal
+from crdt.judge import Admitted, judge
+from crdt.ledger import Ledger
+from crdt.ready import (
+    ClaimMoved,
+    EventLost,
+    ExecutionMoved,
+    IncarnationOpened,
+    Noticed,
+    Now,
+    Observation,
+    Outgoing,
+    PeerFaulted,
+    ProofRow,
+    Quarantined,
+    Ready,
+    RecordAdmitted,
+    Row,
+    StageMoved,
+)
+from crdt.record import VerifiedRecord, sign_record, signed_record, stored_record
+from crdt.session import Session, Sessions
+from crdt.verify import Verifier, verify_batch
+from crdt.yupdate import decode_update, encode_update
+
+
+class Replica:
+    """One node's share of a cluster.
+
+    Args:
+        key: the own key.
+        cluster: the cluster's id.
+        founder: the founder's key.
+        seed: secret bytes from which incarnations and delays are drawn.
+        incarnation: the own feed to go on in, as the store has it.
+        doubt: why the store cannot be shown to be the one last written; then the first write
+            opens a new incarnation. Empty where it can.
+        verifier: checks signatures, a batch at a time.
+    """
+
+    def __init__(
+        self,
+        key: SigningKey,
+        cluster: ClusterId,
+        founder: NodePubkey,
+        *,
+        seed: bytes,
+        incarnation: int = 0,
+        doubt: str = "",
+        verifier: Verifier = verify_batch,
+    ) -> None:
+        self.own = key.pubkey
+        self.cluster = cluster
+        self.founder = founder
+        self.incarnation = incarnation
+        self.ledger = Ledger(cluster, founder, verifier)
+        self.document = Document()
+        self.sessions = Sessions()
+        self.liveness = presence.Liveness()
+        self.addresses: tuple[str, ...] = ()
+        self.beats: dict[str, Instant] = {}
+        self._key = key
+        self._draw = Draw(seed)
+        self._doubt = doubt
+        self._verifier = verifier
+        self._holders: dict[str, NodePubkey | None] = {}
+        self._wrote_at = float("-inf")
+        self._rebuild_at = float("-inf")
+        self._beat_at = float("-inf")
+        self._beats_said = 0
+        self._ends_seen: dict[tuple[str, bytes], float] = {}
+        self._forks_seen: dict[tuple[FeedId, int], float] = {}
+
+    # --- the line ------------------------------------------------------------------------------
+
+    def receive(self, peer: NodePubkey, data: bytes, now: Now) -> Ready:
+        """One message from a peer: bytes, frame, update, records, verify, judge, merge.
+
+        Never raises for what a peer sends: ``Ready.fault`` says that its link must be dropped.
+        """
+        try:
+            frame = decode_frame(data)
+            ready = self._hear(peer, frame, now)
+        except PeerFault as fault:
+            ready = self._finish(peer, now)
+            ready.fault = PeerFaulted(peer, fault.reason, fault.detail)
+            ready.observe.append(ready.fault)
+            ready.quarantine.append(
+                Quarantined(peer, None, None, None, fault.reason, fault.detail, data)
+            )
+        return ready
+
+    def _hear(self, peer: NodePubkey, frame: Frame, now: Now) -> Ready:
+        match frame:
+            case SyncStep2(update) | Update(update):
+                slices = decode_update(update, bytes_max=limits.CATCHUP_BYTES_MAX)
+                self._take(peer, place_slices(slices, self.cluster, self.ledger.by_client), now)
+                return self._finish(peer, now)
+            case Records(author, incarnation, records):
+                feed = FeedId(author, incarnation)
+                signed = [signed_record(feed, clock, value) for clock, value in records]
+                self._take(peer, Arrivals(signed, []), now)
+                return self._finish(peer, now)
+            case Proof(author, incarnation, clock, sides):
+                self.ledger.accuse(ProofRow(author, incarnation, clock, sides))
+                self.ledger.take((), now.wall, peer=peer)
+                return self._finish(peer, now)
+        replies = self._answer(peer, frame, now)
+        ready = self._finish(peer, now)
+        ready.reply += [Outgoing((peer,), encode_frame(reply)) for reply in replies]
+        return ready
+
+    def _take(self, peer: NodePubkey, arrivals: Arrivals, now: Now) -> None:
+        """Verify, judge and merge what arrived.
+
+        Raises:
+            PeerFault: a signature does not hold; the true records beside it are merged first.
+        """
+        fresh = [r for r in arrivals.records if not self.ledger.has(r)]
+        opened = open_records(fresh, self.cluster, self.founder, self._verifier)
+        self.ledger.take(opened.records, now.wall, peer=peer)
+        for feed, start, end in arrivals.gaps:
+            if feed.author != self.own:
+                self.ledger.believe_gap(feed, start, end)
+        if opened.forged:
+            raise opened.fault()
+
+    def _answer(self, peer: NodePubkey, frame: Frame, now: Now) -> list[Frame]:
+        """What to say to a frame that brings no records."""
+        session = self.sessions.get(peer)
+        match frame:
+            case SyncStep1(vector):
+                self._note_vector(session, vector)
+                parts = updates_since(self._feeds_in_order(), vector)
+                first = parts[0] if parts else encode_update(())
+                return [SyncStep2(first), *map(Update, parts[1:])]
+            case Awareness():
+                self._hear_presence(peer, frame, now)
+            case QueryAwareness():
+                return [Awareness(self.liveness.entries())]
+            case DigestOffer(document):
+                agrees = document == self.document_digest()
+                if session is not None:
+                    session.agrees = agrees
+                    for feed in self.ledger.feeds.values() if agrees else ():
+                        session.holds(feed.id, feed.head)
+                return [] if agrees else [*antientropy.feed_digests(self.ledger)]
+            case FeedDigests(theirs):
+                return self._compare(session, theirs, now)
+            case RangeDigests():
+                return antientropy.compare_ranges(self.ledger, frame)
+            case RecordsWanted():
+                return antientropy.serve(self.ledger, frame)
+            case Holding(author, incarnation, end):
+                if session is not None:
+                    session.holds(FeedId(author, incarnation), end)
+        return []
+
+    # --- local callers -------------------------------------------------------------------------
+
+    def propose(self, intent: Intent, now: Now) -> tuple[Ready, Receipt]:
+        """Write an own record.
+
+        Raises:
+            ProposalRefused: the rules do not allow it; nothing was written.
+        """
+        receipt = self._write(intent, now)
+        return self._finish(None, now), receipt
+
+    def _write(self, intent: Intent, now: Now) -> Receipt:
+        why = self.writable()
+        if why:
+            raise NotWritable(why)
+        self._check_incarnation(now)
+        author = proposals.Author(self.own, self._own_feed(), now.wall)
+        body, warnings = proposals.propose(intent, self.ledger, author)
+        clock = author.feed.head
+        try:
+            record = sign_record(self._key, self.cluster, self.incarnation, clock, body)
+        except MalformedRecord as fault:
+            raise ProposalRefused(fault.detail) from fault
+        # The gate is the same for own records. An admission counts only once the roster holds
+        # it, so its rules stand in ``proposals`` alone.
+        if not isinstance(body, Member):
+            verdict = judge(record, self.ledger, now.wall)
+            if not isinstance(verdict, Admitted):
+                raise NotWritable(f"the gate would not admit this record: {verdict}")
+        self.ledger.take([record], now.wall)
+        self._wrote_at = now.mono
+        return Receipt(*record.ref, warnings)
+
+    def writable(self) -> str:
+        """Why this node may not write now; empty where it may."""
+        role = self.ledger.roster.role(self.own)
+        if role is None:
+            return "this node is not on the roster, or its admission was revoked"
+        if role is Role.OBSERVER:
+            return "an observer writes nothing"
+        skew = self.sessions.skew_ms()
+        if abs(skew) > limits.CLOCK_SKEW_MS_MAX:
+            way = "behind" if skew > 0 else "ahead of"
+            return f"this host's clock is {abs(skew) / 1000:.0f} s {way} its peers'; set it right"
+        return ""
+
+    def _check_incarnation(self, now: Now) -> None:
+        """Go on in a new feed where the present one cannot be gone on in (protocol §9)."""
+        feed = self._own_feed()
+        why = self._doubt
+        if feed.fork is not None:
+            why = f"a fork of the own feed was proven at clock {feed.fork}"
+        role = self.ledger.roster.role_of_slot(feed.id, feed.head)
+        if role in (None, Role.OBSERVER):
+            why = "a revocation takes the own feed from here on"
+        ahead = feed.latest is not None and feed.latest.at.ms > (
+            now.wall.ms + limits.STAMP_AHEAD_MS_MAX
+        )
+        if ahead:
+            why = "the own records are stamped further ahead than others take"
+        if not why:
+            return
+        taken = {feed.incarnation for feed in self.ledger.feeds if feed.author == self.own}
+        self.incarnation = next(
+            drawn for drawn in iter(self._draw.u32, None) if drawn and drawn not in taken
+        )
+        self._doubt = ""
+        self.ledger.ready.persist.incarnation = self.incarnation
+        self.ledger.ready.observe.append(IncarnationOpened(self.incarnation, why))
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> Ready:
+        """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
+        self.ledger.ripen(now.wall)
+        if not self.writable():
+            for intent in self._due(now):
+                self._try(intent, now)
+        ready = self._finish(None, now)
+        self._say_presence(ready, now)
+        for session in self.sessions.all():
+            if now.mono >= session.next_offer:
+                session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
+                ready.send((session.peer,), encode_frame(DigestOffer(self.document_digest())))
+        return ready
+
+    def seal(self, now: Now) -> Ready:
+        """Seal the own feed now, as at a shutdown; nothing where it is sealed already."""
+        if not self.writable():
+            self._try(WriteSeal(), now)
+        return self._finish(None, now)
+
+    def _due(self, now: Now) -> list[Intent]:
+        """What this node owes the others."""
+        due: list[Intent] = []
+        board = self.ledger.board
+        ends = {(story, bytes(end.record_id)): end for story, end in board.unacknowledged()}
+        self._ends_seen = {
+            end: self._ends_seen.get(end, now.mono + self._draw.fraction()) for end in ends
+        }
+        for (story, record_id), since in self._ends_seen.items():
+            old_enough = now.mono - since >= limits.ACK_AFTER_SECONDS
+            if ends[story, record_id].author != self.own and old_enough:
+                due.append(AcknowledgeEnd(story))  # type: ignore[arg-type]
+        due += self._accusations(now)
+        feed = self._own_feed()
+        quiet = now.mono - self._wrote_at >= limits.SEAL_QUIET_SECONDS
+        if quiet and feed.head and feed.fork is None and not self._doubt:
+            due.append(WriteSeal())
+        return due
+
+    def _accusations(self, now: Now) -> list[Intent]:
+        """Proofs that no uncut feed shows, each after a random delay (protocol §9)."""
+        due: list[Intent] = []
+        unsaid: dict[tuple[FeedId, int], float] = {}
+        for feed, proof in self.ledger.proofs.items():
+            shown = [
+                record.body.clock
+                for record in self.ledger.evidence.get(feed, ())
+                if isinstance(record.body, Evidence)
+            ]
+            if self.ledger.fork_of(feed) is None or any(c <= proof.clock for c in shown):
+                continue
+            delay = self._draw.fraction() * limits.EVIDENCE_DELAY_SECONDS_MAX
+            at = self._forks_seen.get((feed, proof.clock), now.mono + delay)
+            unsaid[feed, proof.clock] = at
+            if now.mono >= at:
+                due.append(AccuseFork(feed, proof.clock))
+        self._forks_seen = unsaid
+        return due
+
+    def _try(self, intent: Intent, now: Now) -> None:
+        """Write what is due, where the rules allow it."""
+        with contextlib.suppress(ProposalRefused):
+            self._write(intent, now)
+
+    # --- sessions ------------------------------------------------------------------------------
+
+    def connected(self, peer: NodePubkey, peer_clock: Instant, now: Now) -> Ready:
+        """A link to a peer is up: open the session."""
+        offset = peer_clock.ms - now.wall.ms
+        self.sessions.open(Session(peer, now.mono, offset, now.mono + 1.0))
+        ready = self._finish(None, now)
+        ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
+        ready.send((peer,), encode_frame(QueryAwareness()))
+        return ready
+
+    def disconnected(self, peer: NodePubkey) -> None:
+        """The link to a peer is down: close the session."""
+        self.sessions.close(peer)
+
+    def _note_vector(self, session: Session | None, vector: dict[int, int]) -> None:
+        """A peer's state vector says how much of our feeds it holds."""
+        if session is None:
+            return
+        for client, end in vector.items():
+            feed = self.ledger.by_client.get(client)
+            if feed is not None and feed.author == self.own:
+                session.holds(feed, end)
+
+    def _compare(
+        self, session: Session | None, theirs: Sequence[FeedDigest], now: Now
+    ) -> list[Frame]:
+        """Answer feed digests: open the comparison of each feed that differs."""
+        replies: list[Frame] = []
+        said = {FeedId(row.author, row.incarnation): row.digest for row in theirs}
+        for feed_id in antientropy.differing(self.ledger, theirs):
+            mine = self.ledger.feeds.get(feed_id)
+            digest = mine.digest() if mine is not None else b""
+            other = said.get(feed_id, b"")
+            if session is None or session.may_compare(feed_id, digest, other, now.mono):
+                replies += antientropy.open_comparison(self.ledger, feed_id)
+        return replies
+
+    def _hear_presence(self, peer: NodePubkey, frame: Awareness, now: Now) -> None:
+        """Check presence, keep what is news, and hand it on.
+
+        Raises:
+            PeerFault: an entry that its node did not sign.
+        """
+        news = []
+        for entry in frame.entries:
+            node, state = presence.open_presence(self.cluster, entry, self._verifier)
+            known = self.ledger.roster.belongs(node) and node != self.own
+            if known and self.liveness.hear(node, entry, state, now.wall.ms, now.mono):
+                news.append(entry)
+                if state.addresses:
+                    self.ledger.ready.persist.addresses[node] = state.addresses
+        if news:
+            others = self.sessions.peers(but=peer)
+            self.ledger.ready.send(others, encode_frame(Awareness(tuple(news))))
+
+    def _say_presence(self, ready: Ready, now: Now) -> None:
+        if now.mono - self._beat_at < limits.PRESENCE_SECONDS or not self.sessions.peers():
+            return
+        self._beat_at = now.mono
+        self._beats_said += 1
+        state = presence.PresenceState(now.wall, self.addresses, dict(self.beats))
+        entry = presence.sign_presence(self._key, self.cluster, self._beats_said, state)
+        ready.send(self.sessions.peers(), encode_frame(Awareness((entry,))))
+
+    # --- the end of each step ------------------------------------------------------------------
+
+    def _finish(self, peer: NodePubkey | None, now: Now) -> Ready:
+        """Render what changed, say it to the others, and hand out the instructions."""
+        ledger = self.ledger
+        touched = [ledger.feeds[feed] for feed in ledger.touched if feed in ledger.feeds]
+        ledger.touched.clear()
+        if ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN:
+            self._rebuild_at = now.mono
+            ledger.comeback = False
+            self.document.rebuild(ledger.feeds.values())
+            touched = list(ledger.feeds.values())
+        slices, deletes = self.document.advance(touched)
+        ready = ledger.take_ready()
+        for feed in touched:
+            ready.persist.rendered[feed.id] = feed.rendered
+        if slices or deletes:
+            update = encode_update(slices, as_runs(deletes))
+            ready.send(self.sessions.peers(but=peer), encode_frame(Update(update)))
+        for feed in touched:
+            if feed.author != self.own and self.sessions.get(feed.author) is not None:
+                holding = Holding(feed.id.author, feed.id.incarnation, feed.known_end())
+                ready.send((feed.author,), encode_frame(holding))
+        self._observe(ready, now)
+        return ready
+
+    def _observe(self, ready: Ready, now: Now) -> None:
+        """Say what happened, for the bus, the log and the counters."""
+        for change in self.ledger.board.take_changes():
+            ready.observe += self._stage_moves(change)
+        for record in self.ledger.admitted:
+            body = record.body
+            own = record.feed.author == self.own
+            if isinstance(body, Execution):
+                event, state = EXECUTION.event_name(body.event), EXECUTION.state_name(body.state)
+                ready.observe.append(
+                    ExecutionMoved(body.key, record.feed.author, event, state, record.ref, own=own)
+                )
+            elif isinstance(body, Claim):
+                self._observe_claim(ready, body.key, now)
+            elif not isinstance(body, Transition):
+                ready.observe.append(RecordAdmitted(record.ref, body.kind, own=own))
+        self.ledger.admitted.clear()
+
+    def _stage_moves(self, change: BoardChange) -> list[Observation]:
+        found: list[Observation] = []
+        if change.before != change.after:
+            last = change.last
+            actions: tuple[Action, ...] = ()
+            event = ""
+            if last is not None and isinstance(last.body, Transition):
+                event = PIPELINE.event_name(last.body.event)
+                outcome = PIPELINE.step(change.before, last.body.event, last.body.at)
+                actions = outcome.actions if isinstance(outcome, Moved) else ()
+            found.append(
+                StageMoved(
+                    change.story,
+                    change.before,
+                    change.after,
+                    last.ref if last is not None else None,
+                    event,
+                    actions,
+                    late=change.late,
+                    own=last is not None and last.feed.author == self.own,
+                )
+            )
+        for lost in change.lost:
+            event = PIPELINE.event_name(said(lost.record).event)
+            found.append(EventLost(change.story, lost.record.ref, event, lost.beaten_by, lost.why))
+        return found
+
+    def _observe_claim(self, ready: Ready, story: str, now: Now) -> None:
+        holder = self.ledger.board.holder(story, now.wall)
+        before, after = self._holders.get(story), holder.node if holder is not None else None
+        if before != after:
+            self._holders[story] = after
+            lost = before == self.own and after is not None
+            ready.observe.append(ClaimMoved(story, before, after, lost_by_us=lost))
+
+    # --- the store -----------------------------------------------------------------------------
+
+    def replay(
+        self,
+        rows: Iterable[Row],
+        proofs: Iterable[ProofRow],
+        rendered: Mapping[FeedId, int],
+        now: Now,
+    ) -> Ready:
+        """Take back what was stored, at a start. Rows were verified before they were written."""
+        records: list[VerifiedRecord] = []
+        damaged: list[Row] = []
+        for row in rows:
+            try:
+                records.append(stored_record(*row))
+            except MalformedRecord:
+                damaged.append(row)
+        for proof in proofs:
+            self.ledger.restore_proof(proof)
+        self.ledger.take(records, now.wall, stored=True)
+        for feed_id, end in rendered.items():
+            feed = self.ledger.feeds.get(feed_id)
+            if feed is not None:
+                feed.empty(0, end)
+        self.document.rebuild(self.ledger.feeds.values())
+        self.ledger.touched.clear()
+        self.ledger.comeback = False
+        ready = self._finish(None, now)
+        ready.observe = (
+            [Noticed("damaged_row", f"{len(damaged)} rows of the store hold no record")]
+            if damaged
+            else []
+        )
+        return ready
+
+    # --- questions -----------------------------------------------------------------------------
+
+    def document_digest(self) -> bytes:
+        """What two nodes compare (protocol §8)."""
+        return antientropy.digest_of_document(self.ledger)
+
+    def state_vector(self) -> dict[int, int]:
+        """Of the rendering: client id → next clock."""
+        return {feed.client_id: feed.rendered for feed in self._feeds_in_order() if feed.rendered}
+
+    def unshared(self) -> int:
+        """How many live records of the own feed no peer has said it holds."""
+        feed = self._own_feed()
+        return len(feed.live_between(self.sessions.shared_end(feed.id), feed.head))
+
+    def _own_feed(self) -> Feed:
+        return self.ledger.feed(FeedId(self.own, self.incarnation))
+
+    def _feeds_in_order(self) -> list[Feed]:
+        """The founder's and the admins' feeds first: what others rest on."""
+        roster = self.ledger.roster
+
+        def rank(feed: Feed) -> tuple[bool, bool, FeedId]:
+            founder = feed.author == self.founder
+            return not founder, roster.role(feed.author) is not Role.ADMIN, feed.id
+
+        return sorted(self.ledger.feeds.values(), key=rank)

@@ -1,0 +1,184 @@
+"""Who belongs: the roster, computed from ``member`` and ``revocation`` records alone.
+
+Takes every verified ``member`` and ``revocation`` from ``ledger.py``, whatever its verdict, and
+gives the role that holds for a slot. Authority has three strata (founder, admins, the rest), each
+decided by the one above it, so the result depends on the set of records and on no order. Pure and
+rebuilt whole: rosters are small and change rarely. Source: protocol §9.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from machines.values import NodePubkey
+
+from crdt.bodies import Member, Revocation, Role
+from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.record import VerifiedRecord
+
+RANK = {Role.OBSERVER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An admission that counts, and the revocations that take slots of it.
+
+    ``takes`` holds for each revocation its ``keep`` as incarnation → first clock taken.
+    """
+
+    ref: RecordRef
+    body: Member
+    takes: tuple[Mapping[int, int], ...] = ()
+
+    @property
+    def revoked(self) -> bool:
+        """Whether any revocation that counts names it."""
+        return bool(self.takes)
+
+    def holds(self, incarnation: int, clock: int) -> bool:
+        """Whether it holds for a slot of its node."""
+        return not any(clock >= take.get(incarnation, 0) for take in self.takes)
+
+
+class Roster:
+    """The standing of every key, from one set of records.
+
+    Args:
+        founder: the founder's key; an admin for every slot, whatever anybody writes.
+        records: verified records; those that are no ``member`` or ``revocation`` are passed over.
+    """
+
+    def __init__(self, founder: NodePubkey, records: Iterable[VerifiedRecord] = ()) -> None:
+        self.founder = founder
+        self._admissions: dict[NodePubkey, list[Admission]] = {}
+        self._counting: set[RecordId] = set()
+        statements = [r for r in records if isinstance(r.body, Member | Revocation)]
+        # One order, so that two rosters of the same records compare equal.
+        statements.sort(key=lambda record: record.ref)
+        # First the founder's word, which alone names admins; then the word of those admins, at
+        # the slots where the founder's lets their role stand.
+        by_founder = [r for r in statements if r.feed.author == founder]
+        self._add(by_founder, by_founder)
+        by_admins = [
+            r
+            for r in statements
+            if r.feed.author != founder and self.role_of_slot(r.feed, r.clock) is Role.ADMIN
+        ]
+        self._add(by_admins, by_admins + by_founder)
+        self._kept = {
+            FeedId(node, incarnation)
+            for node, admissions in self._admissions.items()
+            for admission in admissions
+            for take in admission.takes
+            for incarnation in take
+        }
+
+    def _add(self, stratum: list[VerifiedRecord], revoking: list[VerifiedRecord]) -> None:
+        """Count a stratum's admissions, each with the revocations that may take slots of it."""
+        takes: dict[tuple[RecordId, NodePubkey], list[tuple[NodePubkey, Mapping[int, int]]]] = {}
+        for record in revoking:
+            body = record.body
+            if isinstance(body, Revocation) and self.may_revoke(record, body):
+                for record_id in body.admissions:
+                    take = (record.feed.author, dict(body.keep))
+                    takes.setdefault((record_id, body.node), []).append(take)
+        for record in stratum:
+            body = record.body
+            if not isinstance(body, Member) or not self._may_admit(record.feed.author, body):
+                continue
+            taken = tuple(
+                keep
+                for author, keep in takes.get((record.record_id, body.node), ())
+                if author in (record.feed.author, self.founder) and body.node != self.founder
+            )
+            admission = Admission(record.ref, body, taken)
+            self._admissions.setdefault(body.node, []).append(admission)
+            self._counting.add(record.record_id)
+
+    def _may_admit(self, author: NodePubkey, body: Member) -> bool:
+        """Whether an author of the stratum at hand may say this (protocol §9)."""
+        if author == self.founder:
+            return body.node != self.founder or body.role is Role.ADMIN
+        return body.role is not Role.ADMIN and body.node not in (author, self.founder)
+
+    # --- questions -----------------------------------------------------------------------------
+
+    def on_roster(self, node: NodePubkey) -> bool:
+        """Whether the node has an admission that counts, taken or not."""
+        return node == self.founder or node in self._admissions
+
+    def belongs(self, node: NodePubkey) -> bool:
+        """Whether the node may link and write: an admission counts and is not revoked."""
+        return node == self.founder or any(
+            not admission.revoked for admission in self._admissions.get(node, ())
+        )
+
+    def role_of_slot(self, feed: FeedId, clock: int) -> Role | None:
+        """The highest role that holds for a slot; ``None`` where all are taken or none counts."""
+        if feed.author == self.founder:
+            return Role.ADMIN
+        roles = [
+            admission.body.role
+            for admission in self._admissions.get(feed.author, ())
+            if admission.holds(feed.incarnation, clock)
+        ]
+        return max(roles, key=RANK.__getitem__, default=None)
+
+    def role(self, node: NodePubkey) -> Role | None:
+        """The highest role that is not revoked, or ``None``."""
+        if node == self.founder:
+            return Role.ADMIN
+        roles = [a.body.role for a in self._admissions.get(node, ()) if not a.revoked]
+        return max(roles, key=RANK.__getitem__, default=None)
+
+    def keeps(self, feed: FeedId) -> bool:
+        """Whether a revocation that counts keeps a clock of this feed."""
+        return feed in self._kept
+
+    def counts(self, record: VerifiedRecord) -> bool:
+        """Whether this ``member`` record is an admission that counts."""
+        return record.record_id in self._counting
+
+    def may_revoke(self, record: VerifiedRecord, body: Revocation) -> bool:
+        """Whether the author may say this at all.
+
+        Nobody revokes the founder, and nobody but the founder whoever is an admin; which
+        admissions a revocation takes is a question of who wrote those.
+        """
+        if self.role_of_slot(record.feed, record.clock) is not Role.ADMIN:
+            return False
+        if body.node == self.founder:
+            return False
+        if record.feed.author == self.founder:
+            return True
+        return self.role(body.node) is not Role.ADMIN
+
+    def admissions(self, node: NodePubkey) -> tuple[Admission, ...]:
+        """Every admission of a node that counts, in order of stamp."""
+        found = self._admissions.get(node, [])
+        return tuple(sorted(found, key=lambda admission: (admission.body.stamp, admission.ref)))
+
+    def nodes(self) -> list[NodePubkey]:
+        """Every key on the roster, in order."""
+        return sorted({self.founder, *self._admissions})
+
+    def name(self, node: NodePubkey) -> str:
+        """The name in the node's latest admission; empty where it has none."""
+        admissions = self.admissions(node)
+        return admissions[-1].body.name if admissions else ""
+
+    def used_tickets(self) -> set[bytes]:
+        """The hashes of the tickets that admissions say were used."""
+        return {
+            admission.body.ticket
+            for admissions in self._admissions.values()
+            for admission in admissions
+            if isinstance(admission.body.ticket, bytes)
+        }
+
+    def moved(self, before: "Roster") -> set[NodePubkey]:
+        """The nodes whose standing is another than before."""
+        return {
+            node
+            for node in {*self.nodes(), *before.nodes()}
+            if self.admissions(node) != before.admissions(node)
+        }

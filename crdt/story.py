@@ -1,0 +1,201 @@
+"""Everything live about one story: its fields, events, acks, executions and claims.
+
+Stands between ``board.py`` and ``fold.py``. Takes live records in and out, in any order; views are
+computed when asked for, and a story is folded anew only when something other than its end changed.
+Source: protocol §7.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from machines.pipeline import Stage
+from machines.values import NodePubkey
+from msgspec import UNSET
+
+from crdt import fold as folding
+from crdt.bodies import Ack, Claim, Execution, Story, Transition
+from crdt.fold import Fold
+from crdt.identity import RecordId
+from crdt.record import VerifiedRecord
+from crdt.stamp import Stamp
+from crdt.views import (
+    ClaimView,
+    ConflictView,
+    ExecutionView,
+    ExplainView,
+    NodeOfTree,
+    StoryView,
+)
+
+FIELDS = ("title", "description", "depends_on", "labels")
+
+
+class StoryState:
+    """One story."""
+
+    __slots__ = ("_fold", "acks", "claims", "events", "executions", "fields", "id")
+
+    def __init__(self, story: str) -> None:
+        self.id = story
+        self.events: dict[RecordId, VerifiedRecord] = {}
+        self.acks: dict[RecordId, VerifiedRecord] = {}
+        self.fields: dict[RecordId, VerifiedRecord] = {}
+        self.executions: dict[RecordId, VerifiedRecord] = {}
+        self.claims: dict[RecordId, VerifiedRecord] = {}
+        self._fold: Fold | None = None
+
+    def add(self, record: VerifiedRecord) -> None:
+        """A record about the story became live."""
+        place = self._place(record)
+        assert record.record_id not in place, "a record becomes live once"
+        place[record.record_id] = record
+        if place is self.acks or (
+            place is self.events
+            and self._fold is not None
+            and not folding.extend(self._fold, record)
+        ):
+            self._fold = None
+
+    def remove(self, record: VerifiedRecord) -> None:
+        """A record about the story is live no longer."""
+        place = self._place(record)
+        del place[record.record_id]
+        if place is self.events or place is self.acks:
+            self._fold = None
+
+    def __bool__(self) -> bool:
+        """Whether any record names it."""
+        return any((self.events, self.acks, self.fields, self.executions, self.claims))
+
+    def _place(self, record: VerifiedRecord) -> dict[RecordId, VerifiedRecord]:
+        match record.body:
+            case Transition():
+                return self.events
+            case Ack():
+                return self.acks
+            case Story():
+                return self.fields
+            case Execution():
+                return self.executions
+            case _:
+                assert isinstance(record.body, Claim)
+                return self.claims
+
+    # --- views ---------------------------------------------------------------------------------
+
+    @property
+    def fold(self) -> Fold:
+        """The story's events, weighed."""
+        if self._fold is None:
+            acks = ((_end(record), record) for record in self.acks.values())
+            self._fold = folding.fold_story(self.events, acks)
+        return self._fold
+
+    @property
+    def stage(self) -> Stage:
+        """Where it stands."""
+        return self.fold.stage
+
+    def floor(self) -> Stamp | None:
+        """The latest stamp of its events."""
+        return max((record.stamp for record in self.events.values()), default=None)
+
+    def field(self, name: str) -> Any:
+        """A field's value: the one with the greatest (stamp, pubkey, incarnation, clock)."""
+        found = [r for r in self.fields.values() if getattr(r.body, name) is not UNSET]
+        return getattr(max(found, key=folding.order).body, name) if found else None
+
+    def execution_views(self) -> list[ExecutionView]:
+        """For each node its latest execution."""
+        views = []
+        for record in _latest(self.executions.values()):
+            body = record.body
+            assert isinstance(body, Execution)
+            views.append(ExecutionView(record.feed.author, body.state, record.stamp, record.ref))
+        return views
+
+    def claim_views(self) -> list[ClaimView]:
+        """For each node its latest claim."""
+        views = []
+        for record in _latest(self.claims.values()):
+            body = record.body
+            assert isinstance(body, Claim)
+            since = None if body.since is UNSET else body.since
+            until = None if body.until is UNSET else body.until
+            released = body.released is True
+            views.append(ClaimView(record.feed.author, released, since, until, record.stamp))
+        return views
+
+    def view(self) -> StoryView:
+        """The story as the board shows it."""
+        conflicts = tuple(
+            ConflictView(
+                lost.record.ref,
+                folding.said(lost.record).event,
+                lost.record.stamp,
+                lost.beaten_by,
+                lost.why,
+            )
+            for lost in self.fold.lost
+        )
+        title, description = self.field("title"), self.field("description")
+        return StoryView(
+            id=self.id,
+            title=title,
+            description=description,
+            depends_on=tuple(self.field("depends_on") or ()),
+            labels=tuple(self.field("labels") or ()),
+            stage=self.stage,
+            last=self.fold.last.ref if self.fold.last is not None else None,
+            executions=tuple(self.execution_views()),
+            claims=tuple(self.claim_views()),
+            conflicts=conflicts,
+        )
+
+    def explain(self) -> ExplainView:
+        """Every event, its place and the weight that put it there."""
+        whole = folding.fold_story(
+            self.events, ((_end(record), record) for record in self.acks.values())
+        )
+        lost = {one.record.record_id: one for one in whole.lost}
+        applied = {record.record_id for record in whole.applied}
+        nodes = []
+        for record in sorted(self.events.values(), key=folding.order):
+            body = folding.said(record)
+            loss = lost.get(record.record_id)
+            place = "lost" if loss else "applied" if record.record_id in applied else "spine"
+            acks = sorted(a.feed.author for a in self.acks.values() if _end(a) == record.record_id)
+            nodes.append(
+                NodeOfTree(
+                    record.ref,
+                    body.parent,
+                    body.event,
+                    record.stamp,
+                    whole.weight(record.record_id),
+                    place,
+                    loss.beaten_by if loss else None,
+                    loss.why if loss else "",
+                    tuple(acks),
+                )
+            )
+        return ExplainView(self.id, whole.stage, tuple(nodes))
+
+
+def _end(record: VerifiedRecord) -> RecordId:
+    body = record.body
+    assert isinstance(body, Ack)
+    return body.end.record_id
+
+
+def _latest(records: Iterable[VerifiedRecord]) -> list[VerifiedRecord]:
+    """For each node the record with the latest stamp, then of the higher incarnation."""
+    best: dict[NodePubkey, VerifiedRecord] = {}
+    for record in records:
+        known = best.get(record.feed.author)
+        if known is None or _rank(record) > _rank(known):
+            best[record.feed.author] = record
+    return [best[node] for node in sorted(best)]
+
+
+def _rank(record: VerifiedRecord) -> tuple[Stamp, int, int]:
+    return record.stamp, record.feed.incarnation, record.clock

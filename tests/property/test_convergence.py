@@ -1,0 +1,131 @@
+"""Any order of any set of records, hostile ones included, gives one digest and one view."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crdt import antientropy
+from crdt.bodies import Role, Transition
+from crdt.document import Document
+from crdt.ledger import Ledger
+from crdt.verify import verify_batch
+from machines import execution as x
+from machines.values import AgentName, Instant
+from tests.support import strategies
+from tests.support.authors import Pen
+from tests.support.cluster import START, Found, key
+
+FOUND = Found()
+NOW = Instant.from_ms(START.ms + 60_000)
+KEYS = [key(number) for number in range(1, 7)]
+
+
+@st.composite
+def histories(draw):
+    """Records by a founder, admins, members, an observer and a stranger, who stop at nothing.
+
+    Each writes at its next clock, or again at an old one (a fork); parents, admissions and roles
+    are whatever was drawn.
+    """
+    pens = [Pen(k, FOUND.id, START.ms, clock=0) for k in KEYS]
+    pens[0].clock = 1
+    roles = [Role.ADMIN, Role.MEMBER, Role.MEMBER, Role.OBSERVER]
+    records = [FOUND.record]
+    records += [pens[0].member(pen.node, role) for pen, role in zip(pens[1:], roles, strict=False)]
+    for _ in range(draw(st.integers(1, 25))):
+        pen = draw(st.sampled_from(pens))
+        where = {}
+        if pen.clock and draw(st.integers(0, 9)) == 0:
+            where["clock"] = draw(st.integers(0, pen.clock - 1))
+        records.append(draw_record(draw, pen, records, where))
+    return records
+
+
+def draw_record(draw, pen, records, where):
+    story = draw(st.sampled_from(["s-1", "s-2"]))
+    events = [r for r in records if isinstance(r.body, Transition)]
+    match draw(st.integers(0, 9)):
+        case 0:
+            return pen.story(story, title=draw(st.sampled_from(["a", "b"])), **where)
+        case 1:
+            state = x.Pending(AgentName("a"), pen.at())
+            event = x.SpawnRequested(AgentName("a"))
+            if "clock" in where:  # a twin of what was superseded is seen by nobody
+                return pen.story(story, **where)
+            return pen.execution(story, x.Idle(), event, state, ms=pen.ms)
+        case 2 if events:
+            return pen.ack(story, draw(st.sampled_from(events)), **where)
+        case 3:
+            node = draw(st.sampled_from(KEYS)).pubkey
+            return pen.member(node, draw(st.sampled_from(list(Role))), **where)
+        case 4:
+            admission = draw(st.sampled_from(records[: len(KEYS)]))
+            node = getattr(admission.body, "node", KEYS[1].pubkey)
+            keep = [(0, draw(st.integers(0, 5)))] if draw(st.booleans()) else []
+            return pen.revocation(node, [admission], keep, **where)
+        case _:
+            parent = draw(st.sampled_from([None, *events[-6:]]))
+            event = draw(strategies.pipeline_events)
+            ms = None
+            if parent is not None:
+                ms = max(pen.ms + 1, parent.stamp.at.ms + draw(st.integers(0, 2)))
+            return pen.transition(story, event, parent, ms=ms, **where)
+
+
+def taken(records, batch):
+    ledger = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
+    for start in range(0, len(records), batch):
+        ledger.take(records[start : start + batch], NOW)
+    return ledger
+
+
+def told(ledger, proofs):
+    """What anti-entropy brings at the latest: the proofs that others hold."""
+    for proof in proofs:
+        ledger.accuse(proof)
+    ledger.take((), NOW)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories(), st.randoms(use_true_random=False), st.integers(1, 5))
+def test_any_order_of_any_records_gives_one_digest_and_one_view(records, chance, batch):
+    shuffled = [*records]
+    chance.shuffle(shuffled)
+    one, other = taken(records, 1), taken(shuffled, batch)
+    proofs = [*one.proofs.values(), *other.proofs.values()]
+    for ledger in (one, other):
+        told(ledger, proofs)
+    # What a bound or a rejection dropped comes back by anti-entropy, and is judged alike.
+    for ledger in (one, other):
+        ledger.take(records, NOW)
+    assert one.board.canonical() == other.board.canonical()
+    assert antientropy.digest_of_document(one) == antientropy.digest_of_document(other)
+    assert set(one.feeds) >= {feed for feed in other.feeds if other.feeds[feed].live()}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories(), st.randoms(use_true_random=False))
+def test_the_fold_kept_step_by_step_is_the_fold_made_at_once(records, chance):
+    shuffled = [*records]
+    chance.shuffle(shuffled)
+    ledger = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
+    for record in shuffled:
+        ledger.take([record], NOW)
+        ledger.board.take_changes()
+    again = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
+    for feed in ledger.feeds.values():
+        for record in feed.live():
+            again.board.add(record)
+    assert again.board.canonical() == ledger.board.canonical()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories(), st.integers(1, 5))
+def test_taking_records_again_changes_nothing(records, batch):
+    ledger = taken(records, batch)
+    digest, view = antientropy.digest_of_document(ledger), ledger.board.canonical()
+    ledger.take_ready()
+    ledger.take(records, NOW)
+    assert antientropy.digest_of_document(ledger) == digest
+    assert ledger.board.canonical() == view
+    document = Document()
+    document.rebuild(ledger.feeds.values())

@@ -1,0 +1,106 @@
+"""Authors who sign whatever they are told: the honest way to make dishonest records."""
+
+from msgspec import UNSET
+
+from crdt.bodies import (
+    Ack,
+    Carried,
+    Claim,
+    Evidence,
+    Execution,
+    Member,
+    ProofSide,
+    Revocation,
+    Story,
+    Transition,
+    encode_body,
+    evidence_key,
+)
+from crdt.canonical import encode as canonical
+from crdt.forks import proof_side
+from crdt.frame import Records, encode_frame
+from crdt.identity import FeedId, H, Hash, RecordId, Signature
+from crdt.record import VerifiedRecord, parse_body, sign_record, signed_bytes
+from machines.values import Instant, StoryId
+
+
+class Pen:
+    """One author's pen: writes at any slot, with any stamp, whatever the rules say."""
+
+    def __init__(self, signing, cluster, start_ms, incarnation=0, clock=0):
+        self.signing = signing
+        self.node = signing.pubkey
+        self.cluster = cluster
+        self.ms = start_ms
+        self.incarnation = incarnation
+        self.clock = clock
+
+    def at(self, ms=None):
+        self.ms = self.ms + 1 if ms is None else ms
+        return Instant.from_ms(self.ms)
+
+    def write(self, body, *, clock=None, incarnation=None):
+        if clock is None:
+            clock, self.clock = self.clock, self.clock + 1
+        incarnation = self.incarnation if incarnation is None else incarnation
+        return sign_record(self.signing, self.cluster, incarnation, clock, body)
+
+    def raw(self, fields, *, clock=None):
+        """A record of any fields at all, such as a kind that nobody knows."""
+        if clock is None:
+            clock, self.clock = self.clock, self.clock + 1
+        feed = FeedId(self.node, self.incarnation)
+        data = canonical(fields)
+        said = signed_bytes(self.cluster, feed, clock, H(data))
+        value = self.signing.sign(said) + data
+        return VerifiedRecord(feed, clock, value, RecordId(H(said)), parse_body(data))
+
+    def transition(self, story, event, parent=None, *, ms=None, **where):
+        ref = None if parent is None else parent.ref
+        body = Transition(at=self.at(ms), n=0, story=StoryId(story), event=event, parent=ref)
+        return self.write(body, **where)
+
+    def ack(self, story, end, **where):
+        return self.write(Ack(at=self.at(), n=0, story=StoryId(story), end=end.ref), **where)
+
+    def story(self, story, *, ms=None, title=UNSET, **where):
+        return self.write(Story(at=self.at(ms), n=0, story=StoryId(story), title=title), **where)
+
+    def execution(self, story, previous, event, state, *, ms=None, **where):
+        body = Execution(
+            at=self.at(ms), n=0, key=StoryId(story), previous=previous, event=event, state=state
+        )
+        return self.write(body, **where)
+
+    def release(self, story, **where):
+        return self.write(Claim(at=self.at(), n=0, key=StoryId(story), released=True), **where)
+
+    def member(self, node, role, name="node", **where):
+        return self.write(Member(at=self.at(), n=0, node=node, role=role, name=name), **where)
+
+    def revocation(self, node, admissions, keep=(), **where):
+        ids = tuple(record.record_id for record in admissions)
+        body = Revocation(at=self.at(), n=0, node=node, admissions=ids, keep=tuple(keep))
+        return self.write(body, **where)
+
+    def evidence(self, one, other, **where):
+        sides = sorted((proof_side(one.value), proof_side(other.value)), key=lambda s: s[1])
+        body = Evidence(
+            at=self.at(),
+            n=0,
+            key=evidence_key(one.feed),
+            feed=one.feed,
+            clock=one.clock,
+            proof=tuple(ProofSide(Signature(s), Hash(h)) for s, h in sides),
+        )
+        return self.write(body, **where)
+
+
+def as_frame(*records):
+    """Records of one feed, by position, as a peer sends them."""
+    feed = records[0].feed
+    rows = tuple((record.clock, record.value) for record in records)
+    return encode_frame(Records(feed.author, feed.incarnation, rows))
+
+
+__all__ = ["Carried", "Pen", "as_frame", "encode_body"]
