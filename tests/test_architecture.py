@@ -77,13 +77,7 @@ def test_the_readme_shows_what_the_commands_print():
     readme = (ROOT / "README.md").read_text()
     gangline = str(Path(sys.executable).parent / "gangline")
     made = subprocess.run(
-        [
-            str(Path(sys.executable).parent / "gangline"),
-            "machine",
-            "replay",
-            "pipeline",
-            "examples/happy_path.jsonl",
-        ],
+        [gangline, "machine", "replay", "pipeline", "examples/happy_path.jsonl"],
         cwd=ROOT,
         capture_output=True,
         check=True,
