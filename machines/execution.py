@@ -21,16 +21,22 @@ def _require_code(code: object) -> None:
         raise InvalidValue("exit_code", f"{I32_MIN} to {I32_MAX}")
 
 
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="state"):
+    """What a node is doing about a story."""
+
+
+class _Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
+    """Something that happened."""
+
+
 # --- states ------------------------------------------------------------------------------------
 
 
-class Idle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="idle", tag_field="state"):
+class Idle(_State, frozen=True, tag="idle"):
     """Nothing is going on."""
 
 
-class Pending(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="pending", tag_field="state"
-):
+class Pending(_State, frozen=True, tag="pending"):
     """An agent was asked for and is not up yet."""
 
     agent: AgentName
@@ -41,9 +47,7 @@ class Pending(
         require(self.since, Instant, "since")
 
 
-class Running(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="running", tag_field="state"
-):
+class Running(_State, frozen=True, tag="running"):
     """An agent works."""
 
     agent: AgentName
@@ -56,9 +60,7 @@ class Running(
         require(self.last_heartbeat, Instant, "last_heartbeat")
 
 
-class RateLimited(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rate_limited", tag_field="state"
-):
+class RateLimited(_State, frozen=True, tag="rate_limited"):
     """The agent must wait until ``resume_at``."""
 
     agent: AgentName
@@ -69,9 +71,7 @@ class RateLimited(
         require(self.resume_at, Instant, "resume_at")
 
 
-class Completed(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="completed", tag_field="state"
-):
+class Completed(_State, frozen=True, tag="completed"):
     """The agent ended by itself."""
 
     agent: AgentName
@@ -89,13 +89,7 @@ ExecutionState = Idle | Pending | Running | RateLimited | Completed
 # --- events ------------------------------------------------------------------------------------
 
 
-class SpawnRequested(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag="spawn_requested",
-    tag_field="event",
-):
+class SpawnRequested(_Event, frozen=True, tag="spawn_requested"):
     """Somebody asked for an agent."""
 
     agent: AgentName
@@ -104,25 +98,15 @@ class SpawnRequested(
         require(self.agent, AgentName, "agent")
 
 
-class SpawnedSuccessfully(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag="spawned_successfully",
-    tag_field="event",
-):
+class SpawnedSuccessfully(_Event, frozen=True, tag="spawned_successfully"):
     """The agent is up."""
 
 
-class Heartbeat(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="heartbeat", tag_field="event"
-):
+class Heartbeat(_Event, frozen=True, tag="heartbeat"):
     """The agent is still there."""
 
 
-class HitRateLimit(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hit_rate_limit", tag_field="event"
-):
+class HitRateLimit(_Event, frozen=True, tag="hit_rate_limit"):
     """The agent was told to wait."""
 
     resume_at: Instant
@@ -131,9 +115,7 @@ class HitRateLimit(
         require(self.resume_at, Instant, "resume_at")
 
 
-class Exited(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="exited", tag_field="event"
-):
+class Exited(_Event, frozen=True, tag="exited"):
     """The agent ended by itself."""
 
     exit_code: ExitCode
@@ -142,15 +124,11 @@ class Exited(
         _require_code(self.exit_code)
 
 
-class Stopped(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stopped", tag_field="event"
-):
+class Stopped(_Event, frozen=True, tag="stopped"):
     """The agent was stopped."""
 
 
-class Reset(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="reset", tag_field="event"
-):
+class Reset(_Event, frozen=True, tag="reset"):
     """Forget what was going on."""
 
 

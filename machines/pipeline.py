@@ -32,24 +32,30 @@ def _require_ahead(count: object) -> None:
         raise InvalidValue("commits_ahead", f"1 to {U32_MAX}")
 
 
+class _Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Why a story is archived."""
+
+
+class _Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="stage"):
+    """Where a story stands."""
+
+
+class _Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
+    """Something that happened."""
+
+
 # --- why a story is archived -------------------------------------------------------------------
 
 
-class Completed(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="completed", tag_field="kind"
-):
+class Completed(_Reason, frozen=True, tag="completed"):
     """Merged and accepted."""
 
 
-class Abandoned(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="abandoned", tag_field="kind"
-):
+class Abandoned(_Reason, frozen=True, tag="abandoned"):
     """Given up."""
 
 
-class Superseded(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="superseded", tag_field="kind"
-):
+class Superseded(_Reason, frozen=True, tag="superseded"):
     """Another story takes its place."""
 
     by: StoryId
@@ -58,9 +64,7 @@ class Superseded(
         require(self.by, StoryId, "by")
 
 
-class MergeFailed(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="merge_failed", tag_field="kind"
-):
+class MergeFailed(_Reason, frozen=True, tag="merge_failed"):
     """The merge failed for good."""
 
     reason: FreeText
@@ -69,9 +73,7 @@ class MergeFailed(
         require(self.reason, FreeText, "reason")
 
 
-class Blocked(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="blocked", tag_field="kind"
-):
+class Blocked(_Reason, frozen=True, tag="blocked"):
     """Something stands in the way; the only reason that can be undone."""
 
     reason: FreeText
@@ -80,9 +82,7 @@ class Blocked(
         require(self.reason, FreeText, "reason")
 
 
-class ReviewHeld(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="review_held", tag_field="kind"
-):
+class ReviewHeld(_Reason, frozen=True, tag="review_held"):
     """A person wants to look first."""
 
     reason: FreeText
@@ -96,25 +96,19 @@ ArchiveReason = Completed | Abandoned | Superseded | MergeFailed | Blocked | Rev
 # --- stages ------------------------------------------------------------------------------------
 
 
-class Backlog(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="backlog", tag_field="stage"
-):
+class Backlog(_Stage, frozen=True, tag="backlog"):
     """Waiting for its dependencies."""
 
 
-class Coding(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="coding", tag_field="stage"
-):
+class Coding(_Stage, frozen=True, tag="coding"):
     """Being worked on."""
 
 
-class Qa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="qa", tag_field="stage"):
+class Qa(_Stage, frozen=True, tag="qa"):
     """At the QA gates."""
 
 
-class Merge(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="merge", tag_field="stage"
-):
+class Merge(_Stage, frozen=True, tag="merge"):
     """Waiting to be merged: a branch with at least one commit."""
 
     feature_branch: BranchName
@@ -125,7 +119,7 @@ class Merge(
         _require_ahead(self.commits_ahead)
 
 
-class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="done", tag_field="stage"):
+class Done(_Stage, frozen=True, tag="done"):
     """Merged."""
 
     merged_at: Instant
@@ -136,9 +130,7 @@ class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="done", 
         require(self.merge_commit, GitSha, "merge_commit")
 
 
-class Archived(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="archived", tag_field="stage"
-):
+class Archived(_Stage, frozen=True, tag="archived"):
     """Closed, for a reason."""
 
     archived_at: Instant
@@ -155,21 +147,15 @@ Stage = Backlog | Coding | Qa | Merge | Done | Archived
 # --- events ------------------------------------------------------------------------------------
 
 
-class DepsMet(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="deps_met", tag_field="event"
-):
+class DepsMet(_Event, frozen=True, tag="deps_met"):
     """What it depends on is done."""
 
 
-class GatesStarted(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="gates_started", tag_field="event"
-):
+class GatesStarted(_Event, frozen=True, tag="gates_started"):
     """The QA gates run."""
 
 
-class GatesPassed(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="gates_passed", tag_field="event"
-):
+class GatesPassed(_Event, frozen=True, tag="gates_passed"):
     """The QA gates passed, with something to merge."""
 
     feature_branch: BranchName
@@ -180,9 +166,7 @@ class GatesPassed(
         _require_ahead(self.commits_ahead)
 
 
-class GatesFailed(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="gates_failed", tag_field="event"
-):
+class GatesFailed(_Event, frozen=True, tag="gates_failed"):
     """A QA gate failed: back to coding."""
 
     reason: FreeText
@@ -191,9 +175,7 @@ class GatesFailed(
         require(self.reason, FreeText, "reason")
 
 
-class QaSkipped(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="qa_skipped", tag_field="event"
-):
+class QaSkipped(_Event, frozen=True, tag="qa_skipped"):
     """Straight to the merge."""
 
     feature_branch: BranchName
@@ -204,13 +186,7 @@ class QaSkipped(
         _require_ahead(self.commits_ahead)
 
 
-class MergeSucceeded(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag="merge_succeeded",
-    tag_field="event",
-):
+class MergeSucceeded(_Event, frozen=True, tag="merge_succeeded"):
     """The branch was merged."""
 
     merge_commit: GitSha
@@ -219,13 +195,7 @@ class MergeSucceeded(
         require(self.merge_commit, GitSha, "merge_commit")
 
 
-class MergeFailedFinal(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag="merge_failed_final",
-    tag_field="event",
-):
+class MergeFailedFinal(_Event, frozen=True, tag="merge_failed_final"):
     """The merge failed and will not be tried again."""
 
     reason: FreeText
@@ -234,15 +204,11 @@ class MergeFailedFinal(
         require(self.reason, FreeText, "reason")
 
 
-class Accepted(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="accepted", tag_field="event"
-):
+class Accepted(_Event, frozen=True, tag="accepted"):
     """What was merged is accepted."""
 
 
-class Block(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="block", tag_field="event"
-):
+class Block(_Event, frozen=True, tag="block"):
     """Something stands in the way."""
 
     reason: FreeText
@@ -251,21 +217,15 @@ class Block(
         require(self.reason, FreeText, "reason")
 
 
-class Unblock(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unblock", tag_field="event"
-):
+class Unblock(_Event, frozen=True, tag="unblock"):
     """Nothing stands in the way any longer."""
 
 
-class Abandon(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="abandon", tag_field="event"
-):
+class Abandon(_Event, frozen=True, tag="abandon"):
     """Give the story up."""
 
 
-class Supersede(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="supersede", tag_field="event"
-):
+class Supersede(_Event, frozen=True, tag="supersede"):
     """Another story takes its place."""
 
     by: StoryId
@@ -274,9 +234,7 @@ class Supersede(
         require(self.by, StoryId, "by")
 
 
-class ReviewHold(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="review_hold", tag_field="event"
-):
+class ReviewHold(_Event, frozen=True, tag="review_hold"):
     """A person wants to look first."""
 
     reason: FreeText
