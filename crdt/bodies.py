@@ -7,15 +7,15 @@ spellings at one stroke. Source: protocol §4.
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
-from machines.codec import enc_hook
 from machines.errors import InvalidValue
 from machines.execution import ExecutionEvent, ExecutionState
 from machines.pipeline import PipelineEvent
-from machines.values import Instant, Label, NodePubkey, StoryId
+from machines.values import AgentName, BranchName, Instant, Label, NodePubkey, StoryId
 from msgspec import UNSET, Meta, UnsetType
 
 from crdt import canonical, limits
@@ -200,8 +200,19 @@ KINDS: Final = frozenset(
     str(kind.__struct_config__.tag)
     for kind in (Execution, Transition, Ack, Story, Claim, Member, Revocation, Evidence, Seal)
 )
-_FROM_HEX: Final[dict[type, Callable[[str], object]]] = {
-    kind: kind.from_hex for kind in (NodePubkey, RecordId, Hash, Signature)
+INTERNED_MAX: Final = 4096
+DETAIL_CHARS_MAX: Final = 200
+# Names and keys come again in record after record: the last few are kept, which is faster than to
+# check them anew, and lets all records that say the same share one object.
+_MAKE: Final[dict[type, Callable[[Any], object]]] = {
+    NodePubkey: lru_cache(INTERNED_MAX)(NodePubkey.from_hex),
+    StoryId: lru_cache(INTERNED_MAX)(StoryId),
+    AgentName: lru_cache(INTERNED_MAX)(AgentName),
+    Label: lru_cache(INTERNED_MAX)(Label),
+    BranchName: lru_cache(INTERNED_MAX)(BranchName),
+    RecordId: RecordId.from_hex,
+    Hash: Hash.from_hex,
+    Signature: Signature.from_hex,
 }
 
 
@@ -211,12 +222,11 @@ def evidence_key(feed: FeedId) -> str:
 
 
 def _dec_hook(kind: type, value: Any) -> Any:
-    from_hex = _FROM_HEX.get(kind)
-    return from_hex(value) if from_hex is not None else kind(value)
+    return _MAKE.get(kind, kind)(value)
 
 
 def _enc_hook(value: Any) -> Any:
-    return value.hex() if isinstance(value, bytes) else enc_hook(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 _DECODER: Final = msgspec.json.Decoder(Known, dec_hook=_dec_hook)
@@ -250,6 +260,11 @@ def parse_body(data: bytes) -> Body:
     return body
 
 
+def _detail(fault: Exception) -> str:
+    """What the parser says, which may quote the record: ASCII alone, and not much of it."""
+    return str(fault).encode("ascii", "backslashreplace").decode()[:DETAIL_CHARS_MAX]
+
+
 def _parse_carried(data: bytes, fault: Exception) -> Carried:
     """Read a body of a kind this build does not know.
 
@@ -264,7 +279,7 @@ def _parse_carried(data: bytes, fault: Exception) -> Carried:
     if not isinstance(raw, dict) or not isinstance(kind := raw.get("kind"), str):
         raise MalformedRecord("no object with a kind")
     if kind in KINDS:
-        raise MalformedRecord(str(fault)) from fault
+        raise MalformedRecord(_detail(fault)) from fault
     if canonical.encode(raw) != data:
         raise MalformedRecord("not in canonical form")
     try:

@@ -13,34 +13,46 @@ from crdt import limits
 from crdt.errors import MalformedRecord
 
 # Raw C0 controls are no JSON; DEL and C1 controls (C2 80 to C2 9F in UTF-8) are refused here.
-_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")
-# The only escapes that canonical JSON leaves for what records may hold.
-_ESCAPES: Final = re.compile(rb'(?:[^\\]|\\["\\nt])*')
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_C0_AND_DEL: Final = bytes((*range(0x20), 0x7F))
+_C1: Final = re.compile(rb"\xc2[\x80-\x9f]")
+# The only escapes that canonical JSON leaves for what records may hold; double backslashes are
+# taken out first, so that what follows a backslash here is what it escapes.
+_ESCAPE_REFUSED: Final = re.compile(rb'\\(?!["nt])')
+# A string that is never closed ends with the data: each byte is then looked at once, whatever a
+# hostile author writes.
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)')
+_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def check_bytes(data: bytes) -> None:
     """Refuse what no body may hold, before it is parsed.
 
     Raises:
-        MalformedRecord: a control character, an escape that is not canonical, or too deep.
+        MalformedRecord: too long, a control character, an escape that is not canonical, or too
+            deep.
     """
     if len(data) > limits.BODY_BYTES_MAX:
         raise MalformedRecord("too long")
-    if _CONTROL.search(data) is not None:
+    if len(data.translate(None, _C0_AND_DEL)) != len(data):
         raise MalformedRecord("a control character")
-    if b"\\" in data and _ESCAPES.fullmatch(data) is None:
+    if not data.isascii() and _C1.search(data) is not None:
+        raise MalformedRecord("a control character")
+    if b"\\" in data and _ESCAPE_REFUSED.search(data.replace(b"\\\\", b"")) is not None:
         raise MalformedRecord("a control character, or an escape that is not canonical")
     # Fewer brackets than the bound, strings included, cannot nest deeper than it.
     if data.count(b"[") + data.count(b"{") > limits.NESTING_MAX:
-        depth = 0
-        for token in _BRACKETS.findall(data):
-            if token in (b"[", b"{"):
-                depth += 1
-                if depth > limits.NESTING_MAX:
-                    raise MalformedRecord(f"nested deeper than {limits.NESTING_MAX}")
-            elif token in (b"]", b"}"):
-                depth -= 1
+        _check_depth(_STRING.sub(b"", data).translate(None, _NOT_BRACKETS))
+
+
+def _check_depth(brackets: bytes) -> None:
+    depth = 0
+    for bracket in brackets:
+        if bracket in b"[{":
+            depth += 1
+            if depth > limits.NESTING_MAX:
+                raise MalformedRecord(f"nested deeper than {limits.NESTING_MAX}")
+        else:
+            depth -= 1
 
 
 def encode(value: Any) -> bytes:

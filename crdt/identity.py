@@ -35,7 +35,7 @@ class _Hex(bytes):
     size: ClassVar[int]
 
     def __new__(cls, raw: bytes) -> Self:
-        if len(raw) != cls.size:
+        if not isinstance(raw, bytes) or len(raw) != cls.size:
             raise InvalidValue("bytes", f"{cls.size} long")
         return super().__new__(cls, raw)
 
@@ -46,7 +46,8 @@ class _Hex(bytes):
         Raises:
             InvalidValue: not lower-case hex of the right length.
         """
-        if not isinstance(text, str) or _HEX.fullmatch(text) is None:
+        is_hex = isinstance(text, str) and len(text) == 2 * cls.size and _HEX.fullmatch(text)
+        if not is_hex:
             raise InvalidValue("hex", f"{2 * cls.size} lower-case hex digits")
         return cls(bytes.fromhex(text))
 
@@ -144,9 +145,6 @@ class SigningKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a signing key cannot be pickled or copied")
-
-    def __copy__(self) -> Self:
-        return self
 
 
 def cluster_id_of(founder: NodePubkey, founding_body: bytes) -> ClusterId:

@@ -293,7 +293,7 @@ class Ledger:
             held = Entry(record, verdict)
             feed.place(held)
             if not self._stored:
-                self.ready.persist.insert.append(Row(*record.ref, record.value))
+                self.ready.persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
         else:
             self._count_void(record.feed.author, held.verdict, -1)
             held.verdict = verdict
@@ -369,7 +369,7 @@ class Ledger:
         if not known_empty and record.clock not in feed.slots:
             feed.gaps.discard(record.clock)
             self.comeback = self.comeback or record.clock < feed.rendered
-        self.ready.persist.delete.append(RowKey(*record.ref))
+        self.ready.persist.rows[RowKey(*record.ref)] = None
         self.touched.add(feed.id)
 
     def _show(self, feed: Feed, entry: Entry) -> None:

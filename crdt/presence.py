@@ -6,26 +6,29 @@ wall clock can make anybody dead. Source: protocol §7, §10; y-protocols ``awar
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
-from machines.codec import enc_hook
+from machines.codec import dec_hook, enc_hook
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey, StoryId
 from msgspec import Meta
 
-from crdt import limits
-from crdt.errors import PeerFault, Reason
+from crdt import canonical, limits
+from crdt.errors import MalformedRecord, PeerFault, Reason
 from crdt.frame import AwarenessEntry
-from crdt.identity import ClusterId, FeedId, H, SigningKey
+from crdt.identity import ClusterId, FeedId, H, Signature, SigningKey
 from crdt.verify import Verifier
 
 PRESENCE_DOMAIN: Final = b"gangline/presence/1"
-Address = Annotated[str, Meta(max_length=256, pattern=r"^[!-~]*$")]
+BEATS_MAX: Final = 64
+ADDRESSES_MAX: Final = 8
+# Printable ASCII without what JSON would escape or a page would take for markup.
+Address = Annotated[str, Meta(max_length=256, pattern=r"^[!#-;=?-\[\]-~]*\Z")]
 
 
-class PresenceState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a node says of itself.
+class PresenceState(msgspec.Struct, frozen=True):
+    """What a node says of itself. Fields that a newer build adds are let be.
 
     Attributes:
         at: when, by its own clock.
@@ -34,8 +37,8 @@ class PresenceState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     at: Instant
-    addresses: Annotated[tuple[Address, ...], Meta(max_length=8)] = ()
-    beats: Annotated[dict[str, Instant], Meta(max_length=64)] = {}
+    addresses: Annotated[tuple[Address, ...], Meta(max_length=ADDRESSES_MAX)] = ()
+    beats: Annotated[dict[str, Instant], Meta(max_length=BEATS_MAX)] = {}
 
 
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,13 +47,29 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str
 
 
+class Presence(NamedTuple):
+    """A presence whose signature holds, and the entry to hand on: in our own words, under the
+    node's own client id, whatever the peer that brought it wrote there.
+    """
+
+    node: NodePubkey
+    state: PresenceState
+    entry: AwarenessEntry
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A node's last presence, and when it was heard here (monotonic seconds)."""
+    """A node's last presence.
+
+    Attributes:
+        mono: when it was heard here (monotonic seconds).
+        recent: the same of the last few, as many as may come in a second, oldest first.
+    """
 
     clock: int
     state: PresenceState
     mono: float
+    recent: tuple[float, ...]
     entry: AwarenessEntry
 
 
@@ -62,50 +81,74 @@ def presence_bytes(cluster: ClusterId, node: NodePubkey, clock: int, state: str)
 def sign_presence(
     key: SigningKey, cluster: ClusterId, clock: int, state: PresenceState
 ) -> AwarenessEntry:
-    """One's own presence, as an awareness entry."""
-    text = msgspec.json.encode(state, enc_hook=enc_hook, order="sorted").decode()
-    signature = key.sign(presence_bytes(cluster, key.pubkey, clock, text))
-    wire = _Wire(key.pubkey.hex(), signature.hex(), text)
-    client = FeedId(key.pubkey, 0).client_id(cluster)
-    return AwarenessEntry(client, clock, msgspec.json.encode(wire).decode())
-
-
-def open_presence(
-    cluster: ClusterId, entry: AwarenessEntry, verifier: Verifier
-) -> tuple[NodePubkey, PresenceState]:
-    """Check an awareness entry.
+    """One's own presence, as an awareness entry; without the oldest beats where not all fit.
 
     Raises:
-        PeerFault: ``malformed_frame`` or ``bad_signature``.
+        InvalidValue: the addresses alone are too long.
+    """
+    text = _fitting(state).decode()
+    signature = Signature(key.sign(presence_bytes(cluster, key.pubkey, clock, text)))
+    return _entry(cluster, key.pubkey, clock, signature, text)
+
+
+def _fitting(state: PresenceState) -> bytes:
+    newest = sorted(state.beats, key=lambda story: (state.beats[story], story), reverse=True)
+    for kept in range(min(len(newest), BEATS_MAX), -1, -1):
+        beats = {story: state.beats[story] for story in newest[:kept]}
+        data = msgspec.json.encode(
+            msgspec.structs.replace(state, beats=beats), enc_hook=enc_hook, order="sorted"
+        )
+        if len(data) <= limits.PRESENCE_BYTES_MAX:
+            return data
+    raise InvalidValue("addresses", f"at most {ADDRESSES_MAX}, of at most 256 characters each")
+
+
+def _entry(
+    cluster: ClusterId, node: NodePubkey, clock: int, signature: Signature, state: str
+) -> AwarenessEntry:
+    wire = msgspec.json.encode(_Wire(node.hex(), signature.hex(), state)).decode()
+    return AwarenessEntry(FeedId(node, 0).client_id(cluster), clock, wire)
+
+
+def open_presence(cluster: ClusterId, entry: AwarenessEntry, verifier: Verifier) -> Presence:
+    """Check an awareness entry: length, then the signature, then what it says.
+
+    Raises:
+        PeerFault: ``malformed_frame``, ``too_large`` or ``bad_signature``.
     """
     try:
         wire = msgspec.json.decode(entry.state, type=_Wire)
-        node = NodePubkey.from_hex(wire.node)
-        signature = bytes.fromhex(wire.signature)
-        if len(wire.state.encode()) > limits.PRESENCE_BYTES_MAX:
-            raise PeerFault(Reason.TOO_LARGE, "a presence over its bound")
+        node, signature = NodePubkey.from_hex(wire.node), Signature.from_hex(wire.signature)
+        said = wire.state.encode()
     except (msgspec.MsgspecError, ValueError) as fault:
         raise PeerFault(Reason.MALFORMED_FRAME, "no presence") from fault
+    if len(said) > limits.PRESENCE_BYTES_MAX:
+        raise PeerFault(Reason.TOO_LARGE, "a presence over its bound")
     if not verifier([(node, presence_bytes(cluster, node, entry.clock, wire.state), signature)])[0]:
         raise PeerFault(Reason.BAD_SIGNATURE, "a presence that its node did not sign")
+    again = _entry(cluster, node, entry.clock, signature, wire.state)
+    return Presence(node, _read_state(said), again)
+
+
+def _read_state(said: bytes) -> PresenceState:
     try:
-        state = msgspec.json.decode(wire.state, type=PresenceState, dec_hook=_dec_hook)
+        canonical.check_bytes(said)
+        state = msgspec.json.decode(said, type=PresenceState, dec_hook=dec_hook)
         for story in state.beats:
             StoryId(story)
-    except (msgspec.MsgspecError, InvalidValue) as fault:
+        if canonical.encode(msgspec.json.decode(said)) != said:
+            raise MalformedRecord("not in canonical form")
+    except (msgspec.MsgspecError, UnicodeError, InvalidValue, MalformedRecord) as fault:
         raise PeerFault(Reason.MALFORMED_FRAME, "a presence that says nothing known") from fault
-    return node, state
-
-
-def _dec_hook(kind: type, value: str) -> object:
-    return kind(value)
+    return state
 
 
 class Liveness:
-    """Who was heard from, and how long ago."""
+    """Who was heard from, how long ago, and over whom."""
 
     def __init__(self) -> None:
         self._heard: dict[NodePubkey, Heard] = {}
+        self._roads: dict[NodePubkey, dict[NodePubkey, float]] = {}
 
     def hear(
         self,
@@ -114,18 +157,45 @@ class Liveness:
         state: PresenceState,
         wall_ms: int,
         mono: float,
+        by: NodePubkey,
     ) -> bool:
-        """Take a checked presence; says whether it is news.
+        """Take a checked presence that a peer brought; says whether it is news.
 
-        One that is too old, or not newer than the node's last, is no news.
+        Too old, not newer than the node's last, or more than two a second, is no news. Nor is what
+        lies in the future: it would stay young for years, to be replayed long after the node died,
+        and once the node's clock was mended nothing it says would be newer.
         """
-        if wall_ms - state.at.ms > limits.PRESENCE_AGE_MS_MAX:
+        age_ms = wall_ms - state.at.ms
+        if not -limits.STAMP_AHEAD_MS_MAX <= age_ms <= limits.PRESENCE_AGE_MS_MAX:
             return False
         known = self._heard.get(node)
-        if known is not None and (state.at, entry.clock) <= (known.state.at, known.clock):
-            return False
-        self._heard[node] = Heard(entry.clock, state, mono, entry)
+        recent: tuple[float, ...] = ()
+        if known is not None:
+            said, last = (state.at, entry.clock), (known.state.at, known.clock)
+            if said == last:
+                self._note_road(node, by, mono)
+            if said <= last:
+                return False
+            recent = known.recent[-limits.PRESENCE_PER_SECOND_MAX :]
+            if len(recent) == limits.PRESENCE_PER_SECOND_MAX and mono - recent[0] < 1.0:
+                return False
+        self._heard[node] = Heard(entry.clock, state, mono, (*recent, mono), entry)
+        self._note_road(node, by, mono)
         return True
+
+    def _note_road(self, node: NodePubkey, by: NodePubkey, mono: float) -> None:
+        roads = self._roads.setdefault(node, {})
+        roads.pop(by, None)  # so that the table stays in order of time
+        roads[by] = mono
+        if len(roads) > limits.LINKS_MAX:
+            del roads[next(iter(roads))]
+
+    def seen_by(self, node: NodePubkey) -> dict[NodePubkey, float]:
+        """Which peers last brought news of a node, and when (monotonic seconds), oldest first.
+
+        Where some still do, the node lives and the others are slow.
+        """
+        return dict(self._roads.get(node, {}))
 
     def last(self, node: NodePubkey) -> Heard | None:
         """A node's last presence."""

@@ -80,8 +80,8 @@ class Outgoing(NamedTuple):
 class Persist:
     """What one transaction writes."""
 
-    insert: list[Row] = field(default_factory=list)
-    delete: list[RowKey] = field(default_factory=list)
+    rows: dict[RowKey, Row | None] = field(default_factory=dict)
+    """What each row touched must be at the end: written, or gone."""
     proofs: list[ProofRow] = field(default_factory=list)
     rendered: dict[FeedId, int] = field(default_factory=dict)
     """Per feed the clock below which every slot without a row is known to be empty."""
@@ -89,10 +89,18 @@ class Persist:
     """The own incarnation, where it changed."""
     addresses: dict[NodePubkey, tuple[str, ...]] = field(default_factory=dict)
 
+    def add(self, later: "Persist") -> None:
+        """Take in what a later step writes, so that one transaction does for both."""
+        self.rows |= later.rows
+        self.proofs += later.proofs
+        self.rendered |= later.rendered
+        self.addresses |= later.addresses
+        if later.incarnation is not None:
+            self.incarnation = later.incarnation
+
     def __bool__(self) -> bool:
         return bool(
-            self.insert
-            or self.delete
+            self.rows
             or self.proofs
             or self.rendered
             or self.addresses

@@ -11,7 +11,7 @@ from machines.values import NodePubkey
 
 from crdt import limits
 from crdt.bodies import Body, Known, encode_body, parse_body
-from crdt.errors import PeerFault, Reason
+from crdt.errors import MalformedRecord, PeerFault, Reason
 from crdt.identity import ClusterId, FeedId, H, RecordId, RecordRef, SigningKey
 from crdt.stamp import Stamp
 
@@ -127,5 +127,7 @@ def stored_record(
     Raises:
         MalformedRecord: the row is damaged.
     """
+    if len(record_id) != limits.HASH_BYTES:
+        raise MalformedRecord("a row whose record id is no hash")
     body = parse_body(value[limits.SIGNATURE_BYTES :])
     return VerifiedRecord(FeedId(author, incarnation), clock, value, RecordId(record_id), body)

@@ -381,10 +381,10 @@ class Replica:
             PeerFault: an entry that its node did not sign.
         """
         news = []
-        for entry in frame.entries:
-            node, state = presence.open_presence(self.cluster, entry, self._verifier)
+        for brought in frame.entries:
+            node, state, entry = presence.open_presence(self.cluster, brought, self._verifier)
             known = self.ledger.roster.belongs(node) and node != self.own
-            if known and self.liveness.hear(node, entry, state, now.wall.ms, now.mono):
+            if known and self.liveness.hear(node, entry, state, now.wall.ms, now.mono, peer):
                 news.append(entry)
                 if state.addresses:
                     self.ledger.ready.persist.addresses[node] = state.addresses

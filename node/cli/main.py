@@ -3,10 +3,15 @@
 Stands outside the line. Imports as little as each command needs, so that the quick ones are quick.
 """
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from node.cli import machine
+from node.cli import act, found, inspect, look, machine
+from node.cli.common import Chosen
 from node.cli.exits import Exit
+from node.home import Home
 
 app = typer.Typer(
     name="gangline",
@@ -16,12 +21,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Keeps the state of a fleet of coding agents.",
 )
-app.add_typer(machine.app, name="machine")
 
 
 @app.callback()
-def gangline() -> None:
+def gangline(
+    home: Annotated[
+        Path | None, typer.Option(help="Which node: its folder. Also GANGLINE_HOME.")
+    ] = None,
+) -> None:
     """Keep the state of a fleet of coding agents: one board, a daemon on every host, no server."""
+    Chosen.home = Home.chosen(home)
+
+
+for command in (
+    found.init, found.invite, found.join, found.run, found.stop,
+    look.status, look.nodes, look.peers, look.stories, look.story, look.watch,
+    act.add, act.edit, act.fire, act.claim, act.release,
+):  # fmt: skip
+    app.command()(command)
+app.add_typer(found.members, name="members")
+app.add_typer(inspect.app, name="inspect")
+app.add_typer(machine.app, name="machine")
 
 
 def run() -> None:

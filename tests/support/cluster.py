@@ -82,10 +82,11 @@ class Cluster:
 
     def carry(self, number, ready):
         """What the shell does, in its order: persist, then reply and publish."""
-        for row in ready.persist.insert:
-            self.stores[number][Row(*row)[:4]] = row
-        for gone in ready.persist.delete:
-            self.stores[number].pop(tuple(gone), None)
+        for key_, row in ready.persist.rows.items():
+            if row is None:
+                self.stores[number].pop(tuple(key_), None)
+            else:
+                self.stores[number][tuple(key_)] = row
         for proof in ready.persist.proofs:
             self.proofs[number][FeedId(proof.author, proof.incarnation)] = proof
         self.rendered[number].update(ready.persist.rendered)

@@ -162,7 +162,7 @@ def test_a_forged_record_does_not_cost_the_true_ones_beside_it(quad, liar):
     data = encode_frame(Records(liar.node, 0, ((0, one.value), (1, two.value), (2, forged))))
     ready = quad.replicas[0].receive(quad.keys[3].pubkey, data, quad.now)
     assert ready.fault.reason is Reason.BAD_SIGNATURE
-    assert len(ready.persist.insert) == 2
+    assert len(ready.persist.rows) == 2
 
 
 def test_a_fork_is_proven_and_cut_at_one_clock_whatever_each_saw(quad, liar):

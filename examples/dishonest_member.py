@@ -1,0 +1,61 @@
+"""A member gone bad: holds a real key and sends what no honest node would.
+
+    python examples/dishonest_member.py HOME PEER_HOME [forge|illegal]
+
+HOME is the folder of a node that joined and is not running; its key is used. PEER_HOME is the
+folder of a running node, dialled at the address it tells. ``forge`` sends a record in the peer's
+name; ``illegal`` sends a signed transition (``accepted`` for a story in backlog) that the state
+machine ignores. The peer's ``gangline inspect quarantine`` shows where each ended up.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from crdt.bodies import Story, Transition
+from crdt.frame import Records, encode_frame
+from crdt.identity import ClusterId
+from crdt.record import sign_record
+from machines import pipeline
+from machines.values import Instant, NodePubkey, StoryId
+from node import clock, config, keys
+from node.client import Client
+from node.handshake import Identity
+from node.home import Home
+from node.link import Link, reach
+
+
+async def main(mine: Home, theirs: Home, trick: str) -> None:
+    """Say hello as an honest member would, then do the trick, and see how the link ends."""
+    settings = config.load(mine.config)
+    key = keys.load(mine.key)
+    cluster = ClusterId(bytes.fromhex(settings.cluster))
+    status = Client(theirs.socket).ask("GET", "/status")
+    peer = NodePubkey.from_hex(status["node"])
+    now = Instant.from_ms(clock.wall_ms())
+    link, _ = await reach(status["listen"], peer, Identity(key, cluster), now)
+    story = StoryId("s-trick")
+    if trick == "forge":
+        record = sign_record(key, cluster, 0, 0, Story(at=now, n=0, story=story))
+        # Its own signature, shown as if it stood in the peer's feed.
+        link.send(encode_frame(Records(peer, 0, ((10_000, record.value),))))
+    else:
+        body = Transition(at=now, n=0, story=story, event=pipeline.Accepted(), parent=None)
+        record = sign_record(key, cluster, 0, 0, body)
+        link.send(encode_frame(Records(key.pubkey, 0, ((0, record.value),))))
+
+    async def received(_link: Link, _data: bytes) -> None:
+        """Hear and say nothing."""
+
+    running = asyncio.create_task(link.run(received))
+    await asyncio.wait({running}, timeout=1)
+    link.drop("done")
+    await running
+    print(f"sent: {trick}")  # noqa: T201 - it is a command
+
+
+if __name__ == "__main__":
+    _, first, second, *rest = sys.argv
+    asyncio.run(
+        main(Home(Path(first).absolute()), Home(Path(second).absolute()), (rest or ["forge"])[0])
+    )

@@ -1,0 +1,1 @@
+"""The local API: HTTP and JSON over a Unix socket."""

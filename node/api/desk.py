@@ -1,0 +1,301 @@
+"""What the local API can ask of the daemon: every question and every act, typed.
+
+Stands between ``app.py`` and ``driver.py``; knows nothing of HTTP.
+"""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from crdt.antientropy import compared_feeds
+from crdt.bodies import Role
+from crdt.errors import ProposalRefused, UnknownStory
+from crdt.identity import H, RecordRef
+from crdt.intents import (
+    AddStory,
+    AdmitNode,
+    ClaimStory,
+    EditStory,
+    FireEvent,
+    Intent,
+    Receipt,
+    ReleaseClaim,
+    RevokeNode,
+)
+from crdt.replica import Replica
+from crdt.views import ExplainView, StoryView
+from machines.codec import lenient_hook
+from machines.pipeline import PIPELINE, PipelineEvent
+from machines.values import FreeText, Instant, Label, NodePubkey, StoryId
+from node import clock
+from node.api import types
+from node.config import Config
+from node.dialer import Dialer
+from node.driver import Driver
+from node.ticket import SECRET_BYTES, Ticket
+
+POLL_SECONDS = 0.02
+
+
+class Desk:
+    """The daemon, as its local callers see it.
+
+    Args:
+        stop: ends the daemon.
+    """
+
+    def __init__(
+        self, driver: Driver, dialer: Dialer, config: Config, listen: str, stop: Callable[[], None]
+    ) -> None:
+        self.driver = driver
+        self.stop = stop
+        self._dialer = dialer
+        self._config = config
+        self._listen = listen
+
+    # --- looking -------------------------------------------------------------------------------
+
+    async def status(self) -> types.Status:
+        """The node and its cluster at a glance."""
+        return await self.driver.query(self._status)
+
+    def _status(self, replica: Replica) -> types.Status:
+        ledger = replica.ledger
+        stages = Counter(PIPELINE.state_name(view.stage) for view in ledger.board.stories())
+        return types.Status(
+            node=replica.own.hex(),
+            name=self._config.name,
+            cluster=replica.cluster.hex(),
+            role=str(ledger.roster.role(replica.own) or "none"),
+            incarnation=replica.incarnation,
+            listen=self._listen,
+            digest=replica.document_digest().hex(),
+            stories=dict(stages),
+            live=sum(len(feed.live()) for feed in ledger.feeds.values()),
+            pending=len(ledger.pending),
+            unshared=replica.unshared(),
+            peers=len(self.driver.links),
+            forks=sum(ledger.fork_of(feed) is not None for feed in ledger.proofs),
+            writable=replica.writable(),
+        )
+
+    async def nodes(self) -> list[types.NodeRow]:
+        """Every node on the roster."""
+        return await self.driver.query(self._nodes)
+
+    def _nodes(self, replica: Replica) -> list[types.NodeRow]:
+        roster, at = replica.ledger.roster, clock.monotonic()
+        views = replica.ledger.board.stories()
+        rows = []
+        for node in roster.nodes():
+            own = node == replica.own
+            heard = replica.liveness.last(node)
+            executions = {
+                view.id: type(one.state).__struct_config__.tag
+                for view in views
+                for one in view.executions
+                if one.node == node
+            }
+            rows.append(
+                types.NodeRow(
+                    node=node.hex(),
+                    name=roster.name(node),
+                    role=str(roster.role(node) or "revoked"),
+                    liveness="here" if own else replica.liveness.word(node, at),
+                    linked=node in self.driver.links,
+                    addresses=heard.state.addresses if heard is not None else (),
+                    executions={k: str(v) for k, v in executions.items()},
+                )
+            )
+        return rows
+
+    async def peers(self) -> list[types.PeerRow]:
+        """Every link, and those that do not come about."""
+        agrees = await self.driver.query(
+            lambda replica: {session.peer: session.agrees for session in replica.sessions.all()}
+        )
+        rows = [
+            types.PeerRow(
+                peer.hex(),
+                "linked",
+                link.address,
+                agrees.get(peer),
+                link.frames_in,
+                link.frames_out,
+                "",
+            )
+            for peer, link in sorted(self.driver.links.items())
+        ]
+        for peer, attempt in sorted(self._dialer.attempts.items()):
+            if peer not in self.driver.links:
+                address = ", ".join(self._dialer.known.get(peer, ()))
+                rows.append(
+                    types.PeerRow(peer.hex(), "down", address, None, 0, 0, attempt.last_error)
+                )
+        return rows
+
+    async def stories(self) -> list[StoryView]:
+        """The board."""
+        return await self.driver.query(lambda replica: replica.ledger.board.stories())
+
+    async def story(self, story: str) -> StoryView:
+        """One story.
+
+        Raises:
+            UnknownStory: no record names it.
+        """
+        view = await self.driver.query(lambda replica: replica.ledger.board.story(story))
+        if view is None:
+            raise UnknownStory(story)
+        return view
+
+    async def explain(self, story: str) -> ExplainView:
+        """Why a story stands where it stands.
+
+        Raises:
+            UnknownStory: no record names it.
+        """
+        view = await self.driver.query(lambda replica: replica.ledger.board.explain(story))
+        if view is None:
+            raise UnknownStory(story)
+        return view
+
+    async def feeds(self) -> list[types.FeedRow]:
+        """Every feed that stands in the digest."""
+        return await self.driver.query(
+            lambda replica: [
+                types.FeedRow(
+                    feed.author.hex(),
+                    feed.id.incarnation,
+                    feed.head,
+                    len(feed.live()),
+                    feed.as_sealed(),
+                    feed.fork,
+                    feed.rendered,
+                )
+                for feed in compared_feeds(replica.ledger)
+            ]
+        )
+
+    async def quarantine(self) -> list[types.QuarantineRow]:
+        """What was turned away, the newest first."""
+        rows: list[tuple[Any, ...]] = await self.driver.on_disk(lambda store: store.quarantine())
+
+        def text(raw: bytes | None) -> str:
+            return raw.hex() if raw is not None else ""
+
+        return [
+            types.QuarantineRow(
+                Instant.from_ms(at),
+                text(peer),
+                text(author),
+                incarnation,
+                number,
+                text(record),
+                reason,
+                detail,
+            )
+            for at, peer, author, incarnation, number, record, reason, detail, _ in rows
+        ]
+
+    # --- acting --------------------------------------------------------------------------------
+
+    async def add(self, story: str, asked: types.Add) -> types.Written:
+        """Name a new story."""
+        return await self._write(AddStory(StoryId(story), **_fields(asked)))
+
+    async def edit(self, story: str, asked: types.Add) -> types.Written:
+        """Change a story's fields."""
+        return await self._write(EditStory(StoryId(story), **_fields(asked)))
+
+    async def fire(self, story: str, asked: types.Fire) -> types.Written:
+        """Fire an event at a story, and wait until so many other nodes have it."""
+        event = msgspec.convert(asked.event, type=PipelineEvent, dec_hook=lenient_hook)
+        intent = FireEvent(StoryId(story), event, asked.force)
+        receipt = await self.driver.propose(intent)
+        holders = await self._wait(receipt, asked.wait_for, asked.timeout)
+        return _written(receipt, holders)
+
+    async def claim(self, story: str, seconds: int) -> types.Written:
+        """Take or renew this node's claim."""
+        return await self._write(ClaimStory(StoryId(story), seconds))
+
+    async def release(self, story: str) -> types.Written:
+        """Give this node's claim back."""
+        return await self._write(ReleaseClaim(StoryId(story)))
+
+    async def admit(self, asked: types.Admit) -> types.Written:
+        """Admit a node by its key."""
+        node = NodePubkey.from_hex(asked.node)
+        return await self._write(AdmitNode(node, Role(asked.role), FreeText(asked.name)))
+
+    async def revoke(self, asked: types.Revoke) -> types.Written:
+        """Withdraw a node's admissions, keeping what it wrote up to now or nothing."""
+        nodes = await self.driver.query(lambda replica: replica.ledger.roster.nodes())
+        found = [node for node in nodes if node.hex().startswith(asked.node)]
+        if len(found) != 1 or len(asked.node) < 4:
+            raise ProposalRefused(
+                f"{len(found)} nodes start with {asked.node}; say more of the key"
+            )
+        return await self._write(RevokeNode(found[0], asked.keep))
+
+    async def invite(self, asked: types.Invite) -> types.Ticket:
+        """Write a ticket that lets one node in, once."""
+        role = await self.driver.query(lambda r: r.ledger.roster.role(r.own))
+        if role is not Role.ADMIN:
+            raise ProposalRefused("only an admin invites")
+        if Role(asked.role) is Role.ADMIN:
+            raise ProposalRefused(
+                "a ticket makes a member or an observer; admins are admitted by key"
+            )
+        address = (self._config.advertise or [self._listen])[0]
+        if not address:
+            raise ProposalRefused("this node does not listen, so nobody can join through it")
+        secret = secrets.token_bytes(SECRET_BYTES)
+        expires = clock.wall_ms() + asked.seconds * 1000
+        await self.driver.on_disk(lambda store: store.add_ticket(H(secret), asked.role, expires))
+        replica = self.driver.replica
+        ticket = Ticket(address, bytes(replica.cluster), bytes(replica.own), secret, expires)
+        return types.Ticket(ticket.text())
+
+    async def _write(self, intent: Intent) -> types.Written:
+        return _written(await self.driver.propose(intent), 0)
+
+    async def _wait(self, receipt: Receipt, nodes: int, seconds: float) -> int:
+        """How many other nodes have a record, once it is as many as asked or time is up."""
+        ref = RecordRef(receipt.author, receipt.incarnation, receipt.clock, receipt.record_id)
+        end = clock.monotonic() + seconds
+        while True:
+            holders = await self.driver.query(lambda replica: replica.sessions.holders(ref))
+            if holders >= nodes or clock.monotonic() >= end:
+                return holders
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _written(receipt: Receipt, holders: int) -> types.Written:
+    return types.Written(
+        receipt.author.hex(),
+        receipt.incarnation,
+        receipt.clock,
+        receipt.record_id.hex(),
+        receipt.warnings,
+        holders,
+    )
+
+
+def _fields(asked: types.Add) -> dict[str, Any]:
+    """A caller's fields as checked values, text brought to NFC."""
+    return {
+        "title": None if asked.title is None else lenient_hook(FreeText, asked.title),
+        "description": None
+        if asked.description is None
+        else lenient_hook(FreeText, asked.description),
+        "depends_on": None
+        if asked.depends_on is None
+        else tuple(StoryId(one) for one in asked.depends_on),
+        "labels": None if asked.labels is None else tuple(Label(one) for one in asked.labels),
+    }

@@ -1,0 +1,152 @@
+"""What the local API asks and answers, as types that both of its sides import.
+
+Stands between ``app.py`` and ``node/client.py``. Imports nothing but msgspec, so that the command
+line stays quick; views of the board come as the plain JSON of ``crdt/views.py``.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A refusal, as problem details (RFC 9457), with what the rules say."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    stage: str = ""
+    event: str = ""
+    legal: tuple[str, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The node and its cluster at a glance."""
+
+    node: str
+    name: str
+    cluster: str
+    role: str
+    incarnation: int
+    listen: str
+    digest: str
+    stories: dict[str, int]
+    live: int
+    pending: int
+    unshared: int
+    peers: int
+    forks: int
+    writable: str
+
+
+class NodeRow(msgspec.Struct, frozen=True):
+    """One node of the cluster as seen from here."""
+
+    node: str
+    name: str
+    role: str
+    liveness: str
+    linked: bool
+    addresses: tuple[str, ...]
+    executions: dict[str, str]
+
+
+class PeerRow(msgspec.Struct, frozen=True):
+    """One link, or one that does not come about."""
+
+    node: str
+    state: str
+    address: str
+    agrees: bool | None
+    frames_in: int
+    frames_out: int
+    error: str
+
+
+class FeedRow(msgspec.Struct, frozen=True):
+    """One feed as held here."""
+
+    author: str
+    incarnation: int
+    head: int
+    live: int
+    sealed: bool | None
+    fork: int | None
+    rendered: int
+
+
+class QuarantineRow(msgspec.Struct, frozen=True):
+    """Something that was turned away."""
+
+    at: str
+    peer: str
+    author: str
+    incarnation: int | None
+    clock: int | None
+    record: str
+    reason: str
+    detail: str
+
+
+class Add(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new story, or changes to one."""
+
+    title: str | None = None
+    description: str | None = None
+    depends_on: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+
+
+class Fire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event, in the field names of the machine's table."""
+
+    event: dict[str, Any]
+    force: bool = False
+    wait_for: int = 0
+    timeout: float = 10.0
+
+
+class ClaimFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Take or renew a claim."""
+
+    seconds: int
+
+
+class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for a ticket."""
+
+    role: str = "member"
+    seconds: int = 3600
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """A ticket's one line."""
+
+    ticket: str
+
+
+class Admit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Admit a node by its key."""
+
+    node: str
+    role: str = "member"
+    name: str = ""
+
+
+class Revoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Withdraw a node's admissions."""
+
+    node: str
+    keep: bool = True
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a write wrote; ``holders`` other nodes have it on disk."""
+
+    author: str
+    incarnation: int
+    clock: int
+    record: str
+    warnings: tuple[str, ...]
+    holders: int

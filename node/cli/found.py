@@ -1,0 +1,156 @@
+"""``init``, ``invite``, ``join``, ``members``, ``run``, ``stop``: found, join, be a node."""
+
+import asyncio
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli.common import Chosen, Json, ask, put_json, put_table, say, short, speaking
+from node.cli.exits import Exit
+
+DEFAULT_LISTEN = "127.0.0.1:7467"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Name = Annotated[str | None, typer.Option("--name", help="What the node is called.")]
+Listen = Annotated[str, typer.Option("--listen", help="host:port; port 0: a free one.")]
+
+
+def seconds(text: str) -> int:
+    """A duration such as 30m as seconds.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    found = re.fullmatch(r"(\d{1,6})([smhd]?)", text)
+    if found is None:
+        raise typer.BadParameter("a number with s, m, h or d behind it, such as 30m")
+    return int(found[1]) * UNITS[found[2] or "s"]
+
+
+def init(name: Name = None, listen: Listen = DEFAULT_LISTEN) -> None:
+    """Found a cluster: make this node's key, and the record that everything else rests on.
+
+    Example: gangline init --name den --listen 0.0.0.0:7467
+    """
+    from node import founding  # noqa: PLC0415 - heavy, and only here
+
+    with speaking():
+        node, cluster = founding.found(Chosen.home, name or socket.gethostname()[:64], listen)
+    typer.echo(f"founded cluster {cluster.hex()}\nthis node is {node.hex()}")
+    say("next: gangline run; then, for each further host: gangline invite")
+
+
+def invite(
+    role: Annotated[str, typer.Option(help="member or observer.")] = "member",
+    expires: Annotated[str, typer.Option(help="How long the ticket works.")] = "1h",
+) -> None:
+    """Print a ticket that lets one node in, once.
+
+    Example: gangline invite --expires 30m | ssh other-host gangline join
+    """
+    answer = ask("POST", "/invite", {"role": role, "seconds": seconds(expires)})
+    typer.echo(answer["ticket"])
+    say("on the other host: gangline join, and paste this line")
+
+
+def join(
+    name: Name = None,
+    listen: Listen = DEFAULT_LISTEN,
+    ticket_file: Annotated[
+        Path | None, typer.Option("--ticket-file", help="Read the ticket from a file.")
+    ] = None,
+) -> None:
+    """Join a cluster by ticket, read from a prompt, a pipe or a file; never an argument.
+
+    Example: gangline join --name kennel-2
+    """
+    from node import founding  # noqa: PLC0415 - heavy, and only here
+    from node.ticket import read_ticket  # noqa: PLC0415
+
+    with speaking():
+        if ticket_file is not None:
+            try:
+                text = ticket_file.read_text()
+            except OSError as fault:
+                say(f"cannot read {ticket_file}: {fault.strerror}")
+                raise typer.Exit(Exit.ENVIRONMENT) from fault
+        elif sys.stdin.isatty():
+            text = typer.prompt("ticket", hide_input=True)
+        else:
+            text = sys.stdin.readline()
+        ticket = read_ticket(text)
+        called = name or socket.gethostname()[:64]
+        node = asyncio.run(founding.join(Chosen.home, ticket, called, listen))
+    typer.echo(f"joined cluster {ticket.cluster.hex()}\nthis node is {node.hex()}")
+    say("next: gangline run")
+
+
+members = typer.Typer(invoke_without_command=True, help="Who belongs; admit and revoke.")
+
+
+@members.callback()
+def list_members(context: typer.Context, as_json: Json = False) -> None:
+    """List who belongs.
+
+    Example: gangline members
+    """
+    if context.invoked_subcommand is not None:
+        return
+    rows = ask("GET", "/nodes")
+    if as_json:
+        put_json(rows)
+        return
+    put_table("", ("node", "name", "role"), [(r["node"], r["name"], r["role"]) for r in rows])
+
+
+@members.command()
+def admit(
+    node: Annotated[str, typer.Argument(help="The node's public key, 64 hex digits.")],
+    role: Annotated[str, typer.Option(help="admin, member or observer.")] = "member",
+    name: Annotated[str, typer.Option(help="What the node is called.")] = "",
+) -> None:
+    """Admit a node by its key, or give it another role or name.
+
+    Example: gangline members admit 1feb11c0… --role admin --name den-2
+    """
+    ask("POST", "/members", {"node": node, "role": role, "name": name})
+    typer.echo(f"admitted {short(node)} as {role}")
+
+
+@members.command()
+def revoke(
+    node: Annotated[str, typer.Argument(help="The node's key, or the start of it.")],
+    keep: Annotated[
+        bool, typer.Option(help="Keep what it wrote up to now, or count nothing of it.")
+    ] = True,
+) -> None:
+    """Withdraw a node's admission.
+
+    Example: gangline members revoke 1feb11c0 --no-keep
+    """
+    ask("POST", "/members/revoke", {"node": node, "keep": keep})
+    typer.echo(f"revoked {short(node)}")
+
+
+def run() -> None:
+    """Be the node: keep links, serve the local API; until Ctrl-C or gangline stop.
+
+    Example: gangline --home ~/den run
+    """
+    from node import daemon  # noqa: PLC0415 - heavy, and only here
+
+    with speaking():
+        daemon.main(Chosen.home)
+
+
+def stop() -> None:
+    """Ask the daemon to seal its feed and end.
+
+    Example: gangline stop
+    """
+    ask("POST", "/stop")
+    typer.echo("stopping")

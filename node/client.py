@@ -1,0 +1,102 @@
+"""Asks the daemon: HTTP and JSON over its Unix socket, with nothing but the standard library.
+
+Stands between the command line and ``node/api``; light, so that every command is quick.
+"""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from node.cli.exits import Exit
+from node.errors import NoDaemon, Trouble
+
+SECONDS_MAX = 70.0
+EXITS = {400: Exit.MALFORMED, 404: Exit.REFUSED, 409: Exit.REFUSED}
+
+
+class Refused(Trouble):
+    """The daemon said no.
+
+    Attributes:
+        problem: the problem details it gave.
+    """
+
+    def __init__(self, problem: dict[str, Any], status: int) -> None:
+        super().__init__(str(problem.get("detail", status)), EXITS.get(status, Exit.ENVIRONMENT))
+        self.problem = problem
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path, seconds: float | None) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Client:
+    """One daemon's local API."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """One question, one answer.
+
+        Raises:
+            NoDaemon: nobody answers.
+            Refused: the daemon said no.
+        """
+        connection = _Connection(self._path, SECONDS_MAX)
+        try:
+            response = self._send(connection, method, path, body)
+            data = response.read()
+        except (ConnectionError, FileNotFoundError, http.client.HTTPException) as fault:
+            raise NoDaemon(str(self._path)) from fault
+        except OSError as fault:
+            raise Trouble(f"cannot ask the daemon at {self._path}: {fault}") from fault
+        finally:
+            connection.close()
+        answer = json.loads(data) if data else None
+        if response.status >= http.client.BAD_REQUEST:
+            raise Refused(answer if isinstance(answer, dict) else {}, response.status)
+        return answer
+
+    def stream(self, path: str) -> Iterator[dict[str, Any]]:
+        """The objects of a stream, as they come.
+
+        Raises:
+            NoDaemon: nobody answers.
+        """
+        connection = _Connection(self._path, None)
+        try:
+            response = self._send(connection, "GET", path, None)
+            for line in response:
+                if line.strip():
+                    yield json.loads(line)
+        except (ConnectionError, FileNotFoundError, http.client.HTTPException) as fault:
+            raise NoDaemon(str(self._path)) from fault
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _send(
+        connection: _Connection, method: str, path: str, body: object
+    ) -> http.client.HTTPResponse:
+        data = None if body is None else json.dumps(body)
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        connection.request(method, path, data, headers)
+        return connection.getresponse()
+
+
+def segment(text: str) -> str:
+    """A part of a path, whatever it holds."""
+    return quote(text, safe="")

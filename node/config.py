@@ -1,0 +1,95 @@
+"""A node's config: one TOML file, read strictly into one type.
+
+Stands under ``daemon.py``. Every option has a default, a unit where it has one, and a line that
+says what it is; an error names the file, the line and the way out.
+"""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from node.errors import Trouble
+
+
+class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node that this one dials."""
+
+    node: Annotated[str, Meta(description="its public key, 64 hex digits")]
+    address: Annotated[str, Meta(description="host:port")]
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options."""
+
+    cluster: Annotated[str, Meta(description="the cluster's id, 64 hex digits")]
+    founder: Annotated[str, Meta(description="the founder's public key, 64 hex digits")]
+    name: Annotated[str, Meta(description="what this node is called")] = ""
+    listen: Annotated[
+        str, Meta(description="host:port to listen on; empty: only dial. Port 0 takes a free one")
+    ] = "127.0.0.1:7467"
+    advertise: Annotated[
+        list[str], Meta(description="addresses told to others; empty: the listen address")
+    ] = []
+    peers: Annotated[list[Peer], Meta(description="nodes to dial beside those heard of")] = []
+    links: Annotated[int, Meta(ge=1, le=64, description="links of its own choosing to keep up")] = 8
+
+
+def load(path: Path) -> Config:
+    """Read the config.
+
+    Raises:
+        Trouble: missing, no TOML, or an option that is wrong; with the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Trouble(f"there is no config at {path}; make a node with: gangline init") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Trouble(f"cannot read the config {path}: {fault}") from fault
+    try:
+        return msgspec.convert(tomllib.loads(text), type=Config)
+    except tomllib.TOMLDecodeError as fault:
+        raise Trouble(f"{path} is no TOML: {fault}") from fault
+    except msgspec.ValidationError as fault:
+        raise Trouble(_explain(path, text, str(fault))) from fault
+
+
+def write(path: Path, config: Config) -> None:
+    """Write a config that ``load`` reads back."""
+    path.write_text(_toml(config), encoding="utf-8")
+
+
+def _toml(config: Config) -> str:
+    lines = []
+    for name, value in msgspec.to_builtins(config).items():
+        if name != "peers":
+            lines.append(f"{name} = {msgspec.json.encode(value).decode()}")
+    for peer in config.peers:
+        lines += ["", "[[peers]]"]
+        lines += [
+            f"{k} = {msgspec.json.encode(v).decode()}" for k, v in msgspec.to_builtins(peer).items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _explain(path: Path, text: str, fault: str) -> str:
+    """An error in terms of the file: which line, and the nearest option there is."""
+    unknown = re.search(r"unknown field `(\w+)`", fault)
+    named = unknown or re.search(r"`\$\.(\w+)", fault)
+    line = ""
+    if named is not None:
+        for number, written in enumerate(text.splitlines(), start=1):
+            if re.match(rf"\s*(\[\[)?{named[1]}\b", written):
+                line = f", line {number}"
+                break
+    hint = ""
+    if unknown is not None:
+        names = [field.name for field in msgspec.structs.fields(Config)]
+        near = difflib.get_close_matches(unknown[1], names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names)}"
+    return f"{path}{line}: {fault}{hint}"

@@ -1,0 +1,209 @@
+"""The daemon: puts everything together, runs until it is told to stop, and leaves in order.
+
+The only place where the parts meet. Start: key, config, lock, store, replay, socket, links. End:
+no new links, a seal, the last commit, the store closed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import uvicorn
+
+from crdt.bodies import Role
+from crdt.errors import ProposalRefused
+from crdt.identity import ClusterId, H
+from crdt.intents import AdmitNode
+from crdt.ready import Observation, PeerFaulted, RecordRejected
+from crdt.replica import Replica
+from machines.errors import InvalidValue
+from machines.values import FreeText, NodePubkey
+from node import clock, config, keys
+from node.api import app as api
+from node.api import socket as api_socket
+from node.api.desk import Desk
+from node.config import Config
+from node.dialer import Dialer
+from node.driver import Driver, now
+from node.errors import Trouble
+from node.handshake import Accepted, HelloRefused, Identity
+from node.home import Home
+from node.listener import Listener
+from node.store import Store
+
+log = logging.getLogger("gangline")
+
+SEED_BYTES = 32
+
+
+class Keeper:
+    """Who may come in: the roster's nodes, and whoever shows a good ticket."""
+
+    def __init__(self, driver: Driver, founding: str) -> None:
+        self._driver = driver
+        self._founding = founding
+        self._one_at_a_time = asyncio.Lock()
+
+    def belongs(self, node: NodePubkey) -> bool:
+        """Whether a node is on the roster and not revoked."""
+        return self._driver.replica.ledger.roster.belongs(node)
+
+    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> Accepted:
+        """Let a node in by ticket, once.
+
+        Raises:
+            HelloRefused: the ticket is unknown, used or expired, or this node may not admit.
+        """
+        key = H(ticket)
+        async with self._one_at_a_time:
+            known = await self._driver.on_disk(lambda store: store.ticket(key))
+            if known is None:
+                raise HelloRefused("bad_ticket")
+            role, expires, used_by = known
+            if used_by is not None and used_by != node:
+                raise HelloRefused("used_ticket")
+            if clock.wall_ms() > expires:
+                raise HelloRefused("expired_ticket")
+            if used_by is None:
+                try:
+                    intent = AdmitNode(node, Role(role), FreeText(name[:64]), key)
+                    await self._driver.propose(intent)
+                except (ProposalRefused, InvalidValue) as refusal:
+                    raise HelloRefused("not_an_admin") from refusal
+                await self._driver.on_disk(lambda store: store.use_ticket(key, node))
+        return Accepted(self._driver.replica.founder.hex(), self._founding)
+
+
+def open_replica(home: Home, settings: Config, store: Store) -> Replica:
+    """The replica as the store has it.
+
+    Raises:
+        Trouble: the key or the config is wrong.
+    """
+    key = keys.load(home.key)
+    try:
+        cluster = ClusterId(bytes.fromhex(settings.cluster))
+        founder = NodePubkey.from_hex(settings.founder)
+    except ValueError as fault:
+        raise Trouble(f"{home.config}: cluster and founder must be hex keys: {fault}") from fault
+    written = store.meta("incarnation")
+    replica = Replica(
+        key,
+        cluster,
+        founder,
+        seed=secrets.token_bytes(SEED_BYTES),
+        incarnation=int.from_bytes(written, "big") if written is not None else 0,
+    )
+    replica.replay(store.rows(), store.proofs(), store.rendered(), now())
+    return replica
+
+
+async def run(home: Home) -> None:
+    """Be the node until told to stop.
+
+    Raises:
+        Trouble: something an operator can mend.
+    """
+    settings = config.load(home.config)
+    home.make()
+    store = Store(home.store)
+    try:
+        replica = open_replica(home, settings, store)
+    except BaseException:
+        store.close()
+        raise
+    driver = Driver(replica, store)
+    driver.bus.tap(_note)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    me = Identity(keys.load(home.key), replica.cluster)
+    founding = next(
+        (r.value.hex() for f in replica.ledger.feeds.values() if f.author == replica.founder
+         for r in f.live() if r.clock == 0 and f.id.incarnation == 0), "",
+    )  # fmt: skip
+    listener = Listener(driver, me, Keeper(driver, founding), home.run)
+    listening = None
+    try:
+        address = await listener.start(settings.listen) if settings.listen else ""
+        replica.addresses = tuple(settings.advertise or ([address] if address else []))
+        known = dict(store.addresses())
+        known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
+        dialer = Dialer(driver, me, known, settings.links)
+        listening = api_socket.bind(home.socket)
+        desk = Desk(driver, dialer, settings, address, stopping.set)
+        server = _server(desk)
+        log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
+        await _until(
+            stopping,
+            driver.run(),
+            dialer.run(),
+            server.serve(sockets=[listening]),
+        )
+    finally:
+        await listener.stop()
+        await driver.stop()
+        if listening is not None:
+            listening.close()
+            home.socket.unlink(missing_ok=True)
+
+
+def _server(desk: Desk) -> uvicorn.Server:
+    settings = uvicorn.Config(
+        api.build(desk),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(settings)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    return server
+
+
+async def _until(stopping: asyncio.Event, *work: Coroutine[Any, Any, Any]) -> None:
+    """Work until told to stop, or until a part fails; then end every part."""
+    tasks = [asyncio.create_task(one) for one in work]
+    told = asyncio.create_task(stopping.wait())
+    try:
+        done, _ = await asyncio.wait((*tasks, told), return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {told}:
+            task.result()
+    finally:
+        for task in (*tasks, told):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, told, return_exceptions=True)
+
+
+def _note(event: Observation) -> None:
+    """What an operator should find in the log."""
+    match event:
+        case RecordRejected():
+            log.warning("rejected %s: %s", event.record.author.short, event.reason)
+        case PeerFaulted():
+            log.warning("dropped %s: %s", event.peer.short, event.reason)
+        case _:
+            log.debug("%s", type(event).__name__)
+
+
+def main(home: Home) -> None:
+    """Run the daemon in this process.
+
+    Raises:
+        Trouble: something an operator can mend.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("gangline.websocket").setLevel(logging.CRITICAL)
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    asyncio.run(run(home))

@@ -1,0 +1,115 @@
+"""Keeps links of its own choosing up: whom to dial, and when to try again.
+
+Stands at the start of the line. Back-off from 1 s to 30 s with jitter; the first try after a link
+that worked is at once. Source: protocol §10.
+"""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+
+from machines.values import NodePubkey
+from node import clock
+from node.driver import Driver, now
+from node.handshake import HelloRefused, Identity
+from node.link import reach
+
+log = logging.getLogger("gangline.dialer")
+
+BACKOFF_SECONDS_MIN = 1.0
+BACKOFF_SECONDS_MAX = 30.0
+LOOK_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Attempt:
+    """How dialling one node goes."""
+
+    pause: float = BACKOFF_SECONDS_MIN
+    again: float = 0.0
+    last_error: str = ""
+
+    def failed(self, error: str) -> None:
+        """Wait longer before the next try; with jitter, so that a fleet does not dial as one."""
+        self.last_error = error
+        self.again = clock.monotonic() + self.pause * random.uniform(0.5, 1.0)  # noqa: S311
+        self.pause = min(2 * self.pause, BACKOFF_SECONDS_MAX)
+
+    def worked(self) -> None:
+        """The link was up: the next try is at once."""
+        self.pause, self.again, self.last_error = BACKOFF_SECONDS_MIN, 0.0, ""
+
+
+class Dialer:
+    """Dials wanted nodes until there are enough links.
+
+    Args:
+        known: addresses by node, from the config and from what was heard before.
+        links: how many links to keep up.
+    """
+
+    def __init__(
+        self, driver: Driver, me: Identity, known: dict[NodePubkey, tuple[str, ...]], links: int
+    ) -> None:
+        self.attempts: dict[NodePubkey, Attempt] = {}
+        self.known = known
+        self._driver = driver
+        self._me = me
+        self._links = links
+        self._dialling: dict[NodePubkey, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Keep links up until cancelled."""
+        try:
+            while True:
+                await self._learn()
+                for node in self._due():
+                    self._dialling[node] = asyncio.create_task(self._dial(node))
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            for task in self._dialling.values():
+                task.cancel()
+            await asyncio.gather(*self._dialling.values(), return_exceptions=True)
+
+    async def _learn(self) -> None:
+        """Take the addresses that nodes told of themselves; drop who no longer belongs."""
+        heard = await self._driver.query(
+            lambda replica: {
+                node: last.state.addresses
+                for node in replica.ledger.roster.nodes()
+                if (last := replica.liveness.last(node)) is not None and last.state.addresses
+            }
+        )
+        self.known.update(heard)
+
+    def _due(self) -> list[NodePubkey]:
+        wanted = [n for n in self.known if n not in self._driver.links and n not in self._dialling]
+        room = self._links - len(self._driver.links) - len(self._dialling)
+        at = clock.monotonic()
+        due = [
+            n
+            for n in wanted
+            if n != self._me.key.pubkey and self.attempts.setdefault(n, Attempt()).again <= at
+        ]
+        return due[: max(room, 0)]
+
+    async def _dial(self, node: NodePubkey) -> None:
+        attempt = self.attempts[node]
+        try:
+            for address in self.known[node]:
+                try:
+                    link, _ = await reach(address, node, self._me, now().wall)
+                except HelloRefused as refusal:
+                    attempt.failed(refusal.reason)
+                    log.info("%s at %s refused us: %s", node.short, address, refusal.reason)
+                except OSError as fault:
+                    attempt.failed(f"unreachable: {fault}")
+                else:
+                    attempt.worked()
+                    reason = await self._driver.attach(link)
+                    if reason not in ("closed", "duplicate"):
+                        attempt.failed(reason)
+                    return
+        finally:
+            del self._dialling[node]

@@ -1,0 +1,212 @@
+"""The one task that owns the replica, and carries its instructions out in order.
+
+Stands around the line: takes messages from links and intents from local callers, one batch at a
+time; commits what the batch must persist, in a thread of its own; and only then lets anything
+leave: answers, frames, events. Source: protocol §11.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from crdt.errors import ProposalRefused
+from crdt.intents import Intent, Receipt
+from crdt.ready import Now, Ready
+from crdt.replica import Replica
+from machines.values import Instant, NodePubkey
+from node import clock
+from node.bus import Bus
+from node.errors import StoreFailure
+from node.link import Link
+from node.store import Store
+
+log = logging.getLogger("gangline.driver")
+
+T = TypeVar("T")
+INBOX_MAX = 1024
+BATCH_MAX = 256
+TICK_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something to do with the replica, and who waits for it."""
+
+    work: Callable[[Now], tuple[Ready, Any]]
+    done: asyncio.Future[Any] | None
+    link: Link | None = None
+
+
+def now() -> Now:
+    """The time, for the core."""
+    return Now(Instant.from_ms(clock.wall_ms()), clock.monotonic())
+
+
+class Driver:
+    """Owns a replica and its store.
+
+    Attributes:
+        replica: touched by the task ``run`` and by nobody else; look at it with ``query``.
+        links: the open link to each peer.
+        bus: what happened, once it is on disk.
+    """
+
+    def __init__(self, replica: Replica, store: Store) -> None:
+        self.replica = replica
+        self.store = store
+        self.links: dict[NodePubkey, Link] = {}
+        self.bus = Bus()
+        self._inbox: asyncio.Queue[_Job] = asyncio.Queue(INBOX_MAX)
+        self._disk = ThreadPoolExecutor(1, "store")
+
+    # --- for callers ---------------------------------------------------------------------------
+
+    async def propose(self, intent: Intent) -> Receipt:
+        """Write an own record; it is on disk when this returns.
+
+        Raises:
+            ProposalRefused: the rules do not allow it; nothing was written.
+            StoreFailure: it could not be written.
+        """
+        receipt: Receipt = await self._ask(lambda at: self.replica.propose(intent, at))
+        return receipt
+
+    async def query(self, look: Callable[[Replica], T]) -> T:
+        """Look at the replica; what is seen is on disk."""
+        found: T = await self._ask(lambda _at: (Ready(), look(self.replica)))
+        return found
+
+    async def on_disk(self, work: Callable[[Store], T]) -> T:
+        """Do something with the store in its own thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._disk, work, self.store)
+
+    async def _ask(self, work: Callable[[Now], tuple[Ready, Any]]) -> Any:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        await self._inbox.put(_Job(work, done))
+        return await done
+
+    # --- for links -----------------------------------------------------------------------------
+
+    async def attach(self, link: Link) -> str:
+        """Run a session over a link until it ends; gives one word why it did."""
+        other = self.links.get(link.peer)
+        if other is not None:
+            if not self._prefers(link, other):
+                link.drop("duplicate")
+                return await link.run(self._received)
+            other.drop("duplicate")
+        self.links[link.peer] = link
+        peer, peer_clock = link.peer, link.peer_clock
+        await self._tell(lambda at: self.replica.connected(peer, peer_clock, at))
+        try:
+            return await link.run(self._received)
+        finally:
+            if self.links.get(peer) is link:
+                del self.links[peer]
+                await self._tell(lambda _at: self._disconnect(peer))
+
+    def _prefers(self, link: Link, other: Link) -> bool:
+        """Of two links with one peer keep the one that the lower key dialled, or the newer."""
+        if link.dialled == other.dialled:
+            return True
+        return link.dialled == (self.replica.own < link.peer)
+
+    def _disconnect(self, peer: NodePubkey) -> Ready:
+        self.replica.disconnected(peer)
+        return Ready()
+
+    async def _received(self, link: Link, data: bytes) -> None:
+        """One message from a peer; waits while the inbox is full, so that the peer waits too."""
+        if self.links.get(link.peer) is link:
+            peer = link.peer
+            work = lambda at: (self.replica.receive(peer, data, at), None)  # noqa: E731
+            await self._inbox.put(_Job(work, None, link))
+
+    async def _tell(self, work: Callable[[Now], Ready]) -> None:
+        await self._inbox.put(_Job(lambda at: (work(at), None), None))
+
+    # --- the task --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            StoreFailure: a commit failed. Nothing that rested on it left the process.
+        """
+        next_tick = clock.monotonic()
+        while True:
+            jobs = await self._gather(next_tick - clock.monotonic())
+            if clock.monotonic() >= next_tick:
+                next_tick = clock.monotonic() + TICK_SECONDS
+                jobs.append(_Job(lambda at: (self.replica.tick(at), None), None))
+            await self._do(jobs)
+
+    async def _gather(self, seconds: float) -> list[_Job]:
+        """Wait for a job, but not past the next tick; then take what else is there."""
+        jobs: list[_Job] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0)):
+                jobs.append(await self._inbox.get())
+        while len(jobs) < BATCH_MAX and not self._inbox.empty():
+            jobs.append(self._inbox.get_nowait())
+        return jobs
+
+    async def _do(self, jobs: list[_Job]) -> None:
+        """Do a batch, commit it, and only then let its results out."""
+        at = now()
+        results: list[tuple[_Job, Ready, Any]] = []
+        batch = Ready()
+        for job in jobs:
+            try:
+                ready, result = job.work(at)
+            except ProposalRefused as refusal:
+                ready, result = Ready(), refusal
+            results.append((job, ready, result))
+            batch.persist.add(ready.persist)
+            batch.quarantine += ready.quarantine
+        if batch.persist or batch.quarantine:
+            try:
+                await self.on_disk(
+                    lambda store: store.commit(batch.persist, batch.quarantine, at.wall.ms)
+                )
+            except StoreFailure as failure:
+                for job, _, _ in results:
+                    _settle(job, failure)
+                raise
+        for job, ready, result in results:
+            self._let_out(job, ready)
+            _settle(job, result)
+
+    def _let_out(self, job: _Job, ready: Ready) -> None:
+        for outgoing in (*ready.reply, *ready.publish):
+            for peer in outgoing.peers:
+                link = self.links.get(peer)
+                if link is not None:
+                    link.send(outgoing.data)
+        for event in ready.observe:
+            self.bus.publish(event)
+        if ready.fault is not None and job.link is not None:
+            job.link.drop(str(ready.fault.reason))
+
+    async def stop(self) -> None:
+        """Seal the own feed, let what is owed out, and close the store."""
+        await self._do([_Job(lambda at: (self.replica.seal(at), None), None)])
+        while not self._inbox.empty():
+            _settle(self._inbox.get_nowait(), StoreFailure("the daemon is stopping"))
+        self.bus.close()
+        self._disk.shutdown(wait=True)
+        self.store.close()
+
+
+def _settle(job: _Job, result: Any) -> None:
+    if job.done is None or job.done.done():
+        return
+    if isinstance(result, Exception):
+        job.done.set_exception(result)
+    else:
+        job.done.set_result(result)

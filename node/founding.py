@@ -1,0 +1,140 @@
+"""How a node comes to be: it founds a cluster, or joins one by ticket.
+
+Stands before the daemon: makes the home, the key, the store with the founding record, the config.
+Source: protocol §4, §9.
+"""
+
+import secrets
+
+from msgspec import UNSET
+
+from crdt.bodies import Member, Role, encode_body
+from crdt.errors import MalformedRecord
+from crdt.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
+from crdt.intake import Unreadable, open_records
+from crdt.ready import Persist, Row, RowKey
+from crdt.record import VerifiedRecord, sign_record, signed_record
+from crdt.verify import verify_batch
+from machines.values import Instant, NodePubkey
+from node import clock, config, keys
+from node.cli.exits import Exit
+from node.config import Config, Peer
+from node.errors import Trouble
+from node.handshake import HelloRefused, Identity
+from node.home import Home
+from node.link import reach
+from node.store import Store
+from node.ticket import Ticket
+
+REFUSALS = {
+    "bad_ticket": "the inviter does not know this ticket",
+    "expired_ticket": "this ticket has expired; ask for a new one with: gangline invite",
+    "used_ticket": "this ticket was used already; ask for a new one with: gangline invite",
+    "not_an_admin": "the inviter may not admit nodes",
+    "wrong_cluster": "the node at this address belongs to another cluster",
+    "wrong_key": "the node at this address is not the one that wrote the ticket",
+}
+
+
+def found(home: Home, name: str, listen: str) -> tuple[NodePubkey, ClusterId]:
+    """Found a cluster: a key, a founding record, a store, a config.
+
+    Raises:
+        Trouble: there is a node here already, or something cannot be written.
+    """
+    key = _make(home)
+    at = Instant.from_ms(clock.wall_ms())
+    body = Member(
+        at=at, n=0, node=key.pubkey, role=Role.ADMIN, name=name, ticket=UNSET,
+        nonce=Hash(secrets.token_bytes(32)),
+    )  # fmt: skip
+    try:
+        data = encode_body(body)
+    except MalformedRecord as fault:
+        raise Trouble(f"the name cannot be used: {fault}", Exit.USAGE) from fault
+    cluster = cluster_id_of(key.pubkey, data)
+    record = sign_record(key, cluster, 0, 0, body)
+    _store(home, record, at)
+    config.write(
+        home.config,
+        Config(cluster=cluster.hex(), founder=key.pubkey.hex(), name=name, listen=listen),
+    )
+    return key.pubkey, cluster
+
+
+async def join(home: Home, ticket: Ticket, name: str, listen: str) -> NodePubkey:
+    """Join a cluster by ticket; gives the own key.
+
+    Raises:
+        Trouble: there is a node here already, the inviter cannot be reached, or refuses.
+    """
+    if clock.wall_ms() > ticket.expires_ms:
+        raise Trouble(REFUSALS["expired_ticket"], Exit.REFUSED)
+    key = _make(home)
+    inviter = NodePubkey(ticket.inviter)
+    at = Instant.from_ms(clock.wall_ms())
+    try:
+        _, accepted = await reach(
+            ticket.address,
+            inviter,
+            Identity(key, ticket.cluster_id),
+            at,
+            ticket=ticket.secret.hex(),
+            name=name,
+        )
+        founder = NodePubkey.from_hex(accepted.founder)
+        record = _check_founding(founder, bytes.fromhex(accepted.founding), ticket.cluster_id)
+    except HelloRefused as refusal:
+        home.key.unlink()
+        sentence = REFUSALS.get(refusal.reason, f"the inviter refused: {refusal.reason}")
+        raise Trouble(sentence, Exit.REFUSED) from refusal
+    except (OSError, ValueError) as fault:
+        home.key.unlink()
+        raise Trouble(
+            f"cannot join over {ticket.address}: {fault}; is the daemon there running?"
+        ) from fault
+    _store(home, record, at)
+    config.write(
+        home.config,
+        Config(
+            cluster=ticket.cluster.hex(),
+            founder=founder.hex(),
+            name=name,
+            listen=listen,
+            peers=[Peer(inviter.hex(), ticket.address)],
+        ),
+    )
+    return key.pubkey
+
+
+def _make(home: Home) -> SigningKey:
+    if home.key.exists() or home.config.exists() or home.store.exists():
+        raise Trouble(f"there is a node at {home.path} already; choose another folder with --home")
+    try:
+        home.make()
+    except OSError as fault:
+        raise Trouble(f"cannot make {home.path}: {fault}") from fault
+    return keys.generate(home.key)
+
+
+def _check_founding(founder: NodePubkey, value: bytes, cluster: ClusterId) -> VerifiedRecord:
+    """The founding record proves itself: the cluster id is its hash.
+
+    Raises:
+        ValueError: it does not.
+    """
+    record = signed_record(FeedId(founder, 0), 0, value)
+    opened = open_records([record], cluster, founder, verify_batch)
+    if cluster_id_of(founder, record.body_bytes) != cluster or not opened.records:
+        raise ValueError("the inviter showed a founding record of another cluster")
+    found_record = opened.records[0]
+    if isinstance(found_record, Unreadable):
+        raise ValueError("the inviter showed a founding record that cannot be read")  # noqa: TRY004 - a value from the wire
+    return found_record
+
+
+def _store(home: Home, record: VerifiedRecord, at: Instant) -> None:
+    persist = Persist()
+    persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
+    with Store(home.store) as store:
+        store.commit(persist, [], at.ms)

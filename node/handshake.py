@@ -1,0 +1,243 @@
+"""What two nodes say to each other before a session: who they are, proven; or a ticket.
+
+Stands between ``link.py`` and ``crdt/hello.py``. Four small JSON messages, each bounded; the
+listener refuses what is cheap to refuse before it checks a signature. Source: protocol §9, §10.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from crdt import hello, limits
+from crdt.identity import ClusterId, SigningKey
+from crdt.verify import verify_batch
+from machines.codec import dec_hook, enc_hook
+from machines.values import Instant, NodePubkey
+
+M = TypeVar("M")
+NONCE_BYTES = 32
+
+
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hello"):
+    """The dialer speaks first."""
+
+    version: int
+    cluster: str
+    node: NodePubkey
+    nonce: str
+    wants: str
+
+
+class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="welcome"):
+    """The listener answers and proves itself."""
+
+    node: NodePubkey
+    nonce: str
+    at: Instant
+    signature: str
+
+
+class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="proof"):
+    """The dialer proves itself; one who joins shows his ticket."""
+
+    at: Instant
+    signature: str
+    ticket: str = ""
+    name: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="accepted"):
+    """The session begins; one who joined is told whose cluster it is."""
+
+    founder: str = ""
+    founding: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refused"):
+    """No session, and one word why."""
+
+    reason: str
+
+
+Message = Hello | Welcome | Proof | Accepted | Refused
+_DECODER = msgspec.json.Decoder(Message, dec_hook=dec_hook)
+
+
+class HelloRefused(Exception):
+    """No session came about.
+
+    Attributes:
+        reason: one word, the same on both sides.
+        told: the other side said so.
+    """
+
+    def __init__(self, reason: str, *, told: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.told = told
+
+
+class Socket(Protocol):
+    """As much of a websocket as a hello needs."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one message."""
+
+    async def recv(self) -> Any:
+        """Receive one message."""
+
+
+class Gatekeeper(Protocol):
+    """Who may come in."""
+
+    def belongs(self, node: NodePubkey) -> bool:
+        """Whether a node is on the roster and not revoked."""
+
+    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> Accepted:
+        """Let a node in by ticket.
+
+        Raises:
+            HelloRefused: the ticket is not good.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is."""
+
+    key: SigningKey
+    cluster: ClusterId
+
+
+async def send(socket: Socket, message: Message) -> None:
+    """Send one message of the hello."""
+    await socket.send(msgspec.json.encode(message, enc_hook=enc_hook))
+
+
+async def receive(socket: Socket, kind: type[M]) -> M:
+    """The next message, which must be of one kind.
+
+    Raises:
+        HelloRefused: it is not, or the other side refuses.
+    """
+    data = await socket.recv()
+    if not isinstance(data, bytes) or len(data) > limits.HELLO_BYTES_MAX:
+        raise HelloRefused("malformed_frame")
+    try:
+        message = _DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeError) as fault:
+        raise HelloRefused("malformed_frame") from fault
+    if isinstance(message, Refused):
+        word = message.reason if message.reason.replace("_", "").isalnum() else "refused"
+        raise HelloRefused(word[:40], told=True)
+    if not isinstance(message, kind):
+        raise HelloRefused("malformed_frame")
+    return message
+
+
+def _signed(
+    me: Identity,
+    role: int,
+    dialer: NodePubkey,
+    listener: NodePubkey,
+    nonces: tuple[bytes, bytes],
+    certificate: bytes,
+) -> bytes:
+    return hello.hello_bytes(
+        hello.PROTOCOL_VERSION, me.cluster, role, dialer, listener, *nonces, certificate
+    )
+
+
+def _check(node: NodePubkey, said: bytes, signature: str) -> None:
+    try:
+        raw = bytes.fromhex(signature)
+    except ValueError:
+        raw = b""
+    if not verify_batch([(node, said, raw)])[0]:
+        raise HelloRefused("bad_signature")
+
+
+def _nonce(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != NONCE_BYTES:
+        raise HelloRefused("malformed_frame")
+    return raw
+
+
+async def dial(
+    socket: Socket,
+    me: Identity,
+    wanted: NodePubkey,
+    certificate: bytes,
+    now: Instant,
+    *,
+    ticket: str = "",
+    name: str = "",
+) -> tuple[Instant, Accepted]:
+    """The dialer's side; gives the listener's clock, and what it says to one who joined.
+
+    Raises:
+        HelloRefused: no session.
+    """
+    mine = secrets.token_bytes(NONCE_BYTES)
+    wants = "join" if ticket else "session"
+    own = me.key.pubkey
+    version = hello.PROTOCOL_VERSION
+    await send(socket, Hello(version, me.cluster.hex(), own, mine.hex(), wants))
+    welcome = await receive(socket, Welcome)
+    if welcome.node != wanted:
+        raise HelloRefused("wrong_key")
+    nonces = (mine, _nonce(welcome.nonce))
+    said = _signed(me, hello.LISTENED, own, wanted, nonces, certificate)
+    _check(wanted, said, welcome.signature)
+    said = _signed(me, hello.DIALLED, own, wanted, nonces, certificate)
+    # Only now, to a node that has proven that it is the one meant, does the secret leave.
+    await send(socket, Proof(now, me.key.sign(said).hex(), ticket, name))
+    return welcome.at, await receive(socket, Accepted)
+
+
+async def listen(
+    socket: Socket, me: Identity, keeper: Gatekeeper, certificate: bytes, now: Instant
+) -> tuple[NodePubkey, Instant, bool]:
+    """The listener's side; gives the peer, its clock, and whether it only came to join.
+
+    Raises:
+        HelloRefused: no session; the other side has been told the same word.
+    """
+    try:
+        first = await receive(socket, Hello)
+        if first.version != hello.PROTOCOL_VERSION:
+            raise HelloRefused("wrong_version")
+        if first.cluster != me.cluster.hex():
+            raise HelloRefused("wrong_cluster")
+        joins = first.wants == "join"
+        if not joins and not keeper.belongs(first.node):
+            raise HelloRefused("not_a_member")
+        own, mine = me.key.pubkey, secrets.token_bytes(NONCE_BYTES)
+        nonces = (_nonce(first.nonce), mine)
+        said = _signed(me, hello.LISTENED, first.node, own, nonces, certificate)
+        await send(socket, Welcome(own, mine.hex(), now, me.key.sign(said).hex()))
+        proof = await receive(socket, Proof)
+        said = _signed(me, hello.DIALLED, first.node, own, nonces, certificate)
+        _check(first.node, said, proof.signature)
+        accepted = Accepted()
+        if joins:
+            accepted = await keeper.join(first.node, _secret(proof.ticket), proof.name)
+        await send(socket, accepted)
+    except HelloRefused as fault:
+        if not fault.told:
+            await send(socket, Refused(fault.reason))
+        raise
+    return first.node, proof.at, joins
+
+
+def _secret(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise HelloRefused("bad_ticket") from None

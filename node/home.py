@@ -1,0 +1,74 @@
+"""Where a node keeps its things: one folder, and who may look into it.
+
+Stands under the shell. ``--home`` or ``GANGLINE_HOME`` says which; the default goes by the XDG base
+directory specification.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SOCKET_PATH_MAX = 100
+"""Unix socket paths are at most 107 bytes on Linux, 103 elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A node's folder."""
+
+    path: Path
+
+    @classmethod
+    def chosen(cls, option: Path | None) -> "Home":
+        """The folder that was asked for, by option or environment, or the default."""
+        if option is not None:
+            return cls(option.expanduser().absolute())
+        named = os.environ.get("GANGLINE_HOME")
+        if named:
+            return cls(Path(named).expanduser().absolute())
+        data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+        return cls(Path(data) / "gangline")
+
+    @property
+    def key(self) -> Path:
+        """The private key, 0600."""
+        return self.path / "node.key"
+
+    @property
+    def config(self) -> Path:
+        """The config file."""
+        return self.path / "config.toml"
+
+    @property
+    def store(self) -> Path:
+        """The store."""
+        return self.path / "store.db"
+
+    @property
+    def run(self) -> Path:
+        """What lives as long as the daemon, 0700."""
+        return self.path / "run"
+
+    @property
+    def socket(self) -> Path:
+        """The local API; in a shorter place where the path would be too long for a socket."""
+        path = self.run / "api.sock"
+        if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
+            return path
+        name = hashlib.blake2b(os.fsencode(self.path), digest_size=8).hexdigest()
+        base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/gangline-{os.getuid()}"  # noqa: S108 - made 0700 and checked by make()
+        return Path(base) / name / "api.sock"
+
+    def make(self) -> None:
+        """Make the folders, for their owner alone.
+
+        Raises:
+            PermissionError: a folder for the socket belongs to somebody else.
+        """
+        for folder in (self.path, self.run, self.socket.parent.parent, self.socket.parent):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, parents=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise PermissionError(f"{self.socket.parent} belongs to somebody else")
+        self.socket.parent.chmod(0o700)

@@ -1,0 +1,76 @@
+"""The node's private key on disk: one file, 0600, written once.
+
+Stands under the shell; the only file besides ``tls.py`` that touches the secret. Gives a
+``SigningKey``, which shows itself nowhere.
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from crdt.identity import SigningKey
+from node.errors import Trouble
+
+HEADER = "gangline-ed25519-seed-1"
+SEED_BYTES = 32
+FILE_BYTES_MAX = 256
+
+
+def generate(path: Path) -> SigningKey:
+    """Make a key and write it, so that it is on disk before anybody sees its public half.
+
+    Raises:
+        Trouble: the file exists, or cannot be written.
+    """
+    seed = secrets.token_bytes(SEED_BYTES)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{HEADER}\n{seed.hex()}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    except FileExistsError:
+        raise Trouble(f"{path} exists already; a node keeps its key") from None
+    except OSError as fault:
+        raise Trouble(f"cannot write the key file {path}: {fault.strerror}") from fault
+    return SigningKey(seed)
+
+
+def load(path: Path) -> SigningKey:
+    """Read the key.
+
+    Raises:
+        Trouble: it is missing, damaged, or others could read or replace it; says how to mend it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise Trouble(f"there is no node at {path.parent}; make one with: gangline init") from None
+    except OSError as fault:
+        raise Trouble(
+            f"cannot open the key file {path}: {fault.strerror}; it must be a plain file"
+        ) from fault
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        _check(path, status)
+        text = file.read(FILE_BYTES_MAX).decode("ascii", "replace").split("\n")
+    try:
+        header, seed, rest = text
+        if header != HEADER or rest:
+            raise ValueError(header)
+        return SigningKey(bytes.fromhex(seed))
+    except ValueError:
+        raise Trouble(f"{path} is no key file of this version, or it is damaged") from None
+
+
+def _check(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Trouble(f"{path} is no plain file; a key file must be one")
+    if status.st_uid != os.getuid():
+        raise Trouble(f"{path} belongs to another user; mend it with: chown {os.getuid()} {path}")
+    if status.st_mode & 0o077:
+        raise Trouble(f"others may read {path}; mend it with: chmod 600 {path}")

@@ -1,0 +1,160 @@
+"""One websocket to one peer: bytes in, bytes out, a bounded queue, and why it ended.
+
+Stands at the start of the line: reads messages and hands them to the driver one at a time, and
+writes what the driver hands it without ever making it wait. A peer that lags is dropped and
+catches up. Source: protocol §10.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from crdt import limits
+from crdt.errors import PeerFault
+from machines.values import Instant, NodePubkey
+from node import tls
+from node.handshake import Accepted, HelloRefused, Identity, dial
+
+OPTIONS: Final[dict[str, Any]] = {
+    # Compression would let a few bytes become many before any bound is looked at.
+    "compression": None,
+    "max_size": limits.FRAME_BYTES_MAX,
+    "max_queue": 4,
+    "ping_interval": 15,
+    "ping_timeout": 15,
+    "close_timeout": 2,
+}
+CLOSE_POLICY: Final = 1008
+REASON_BYTES_MAX: Final = 120
+
+
+class Link:
+    """An open link, after the hello.
+
+    Attributes:
+        peer: the node at the other end, proven.
+        peer_clock: what its clock said at the hello.
+        dialled: this side dialled.
+        reason: why it was closed from here; empty while it is open, or when the peer ended it.
+    """
+
+    def __init__(
+        self,
+        socket: ClientConnection | ServerConnection,
+        peer: NodePubkey,
+        peer_clock: Instant,
+        *,
+        dialled: bool,
+        address: str,
+    ) -> None:
+        self.peer = peer
+        self.peer_clock = peer_clock
+        self.dialled = dialled
+        self.address = address
+        self.reason = ""
+        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
+        self._socket = socket
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._filled = asyncio.Event()
+
+    def send(self, data: bytes) -> None:
+        """Queue one message; where the peer has fallen too far behind, drop the link instead."""
+        if self.reason:
+            return
+        self._outbox.append(data)
+        self._outbox_bytes += len(data)
+        full = len(self._outbox) > limits.OUTBOX_MESSAGES_MAX
+        if full or self._outbox_bytes > limits.OUTBOX_BYTES_MAX:
+            self.drop("lagging")
+        self._filled.set()
+
+    def drop(self, reason: str) -> None:
+        """End the link, and say why."""
+        if not self.reason:
+            self.reason = reason
+            self._filled.set()
+
+    async def run(self, received: Callable[["Link", bytes], Awaitable[None]]) -> str:
+        """Carry messages both ways until the link ends; gives one word why it did."""
+        reader = asyncio.create_task(self._read(received), name=f"read {self.peer.short}")
+        writer = asyncio.create_task(self._write(), name=f"write {self.peer.short}")
+        try:
+            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reader, writer):
+                task.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+            reason = (self.reason or "closed")[:REASON_BYTES_MAX]
+            with contextlib.suppress(ConnectionClosed, OSError):
+                await self._socket.close(CLOSE_POLICY if self.reason else 1000, reason)
+        return reason
+
+    async def _read(self, received: Callable[["Link", bytes], Awaitable[None]]) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for data in self._socket:
+                if not isinstance(data, bytes):
+                    self.drop("malformed_frame")
+                    return
+                self.frames_in += 1
+                self.bytes_in += len(data)
+                await received(self, data)
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while not self.reason:
+                while self._outbox and not self.reason:
+                    data = self._outbox.popleft()
+                    self._outbox_bytes -= len(data)
+                    await self._socket.send(data)
+                    self.frames_out += 1
+                    self.bytes_out += len(data)
+                self._filled.clear()
+                if not self._outbox and not self.reason:
+                    await self._filled.wait()
+
+
+async def reach(
+    address: str, peer: NodePubkey, me: Identity, now: Instant, *, ticket: str = "", name: str = ""
+) -> tuple[Link, Accepted]:
+    """Dial a node and say hello.
+
+    Raises:
+        HelloRefused: it is another node, or refuses.
+        OSError: nobody answers.
+    """
+    try:
+        socket = await connect(
+            f"wss://{address}",
+            ssl=tls.client_context(),
+            open_timeout=limits.HELLO_SECONDS_MAX,
+            # A proxy named in the environment must never take the links.
+            proxy=None,
+            **OPTIONS,
+        )
+    except (WebSocketException, ssl.SSLError) as fault:
+        raise OSError(f"{address} does not speak our protocol: {fault}") from fault
+    try:
+        async with asyncio.timeout(limits.HELLO_SECONDS_MAX):
+            secure = socket.transport.get_extra_info("ssl_object")
+            certificate = tls.check_server(secure.getpeercert(binary_form=True), peer)
+            clock, accepted = await dial(
+                socket, me, peer, certificate, now, ticket=ticket, name=name
+            )
+    except PeerFault as fault:
+        await socket.close()
+        raise HelloRefused("wrong_key") from fault
+    except (ConnectionClosed, TimeoutError) as fault:
+        await socket.close()
+        raise OSError(f"{address} broke off the hello") from fault
+    except HelloRefused:
+        await socket.close()
+        raise
+    return Link(socket, peer, clock, dialled=True, address=address), accepted

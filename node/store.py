@@ -1,0 +1,311 @@
+"""Stage 8 of the line: SQLite, where truth is kept.
+
+Takes a batch of instructions from ``driver.py`` in one transaction, durable when it returns; gives
+everything back at a start. One file a cluster, one writer (a lock on a file beside it that names
+who). Only ever called from one thread at a time. Source: protocol §11.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import apsw
+
+from crdt import limits
+from crdt.identity import FeedId, RecordId
+from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
+from machines.values import NodePubkey
+from node.errors import StoreFailure
+
+APPLICATION_ID = 0x47616E67  # "Gang"
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE feeds (
+        id INTEGER PRIMARY KEY, author BLOB NOT NULL, incarnation INTEGER NOT NULL,
+        rendered INTEGER NOT NULL DEFAULT 0, UNIQUE (author, incarnation)
+    ) STRICT;
+    CREATE TABLE records (
+        feed INTEGER NOT NULL REFERENCES feeds, clock INTEGER NOT NULL, record_id BLOB NOT NULL,
+        value BLOB NOT NULL, PRIMARY KEY (feed, clock, record_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE proofs (
+        author BLOB NOT NULL, incarnation INTEGER NOT NULL, clock INTEGER NOT NULL,
+        sides BLOB NOT NULL, PRIMARY KEY (author, incarnation)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE quarantine (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, peer BLOB, author BLOB, incarnation INTEGER,
+        clock INTEGER, record_id BLOB, reason TEXT NOT NULL, detail TEXT NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE addresses (node BLOB PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE tickets (
+        hash BLOB PRIMARY KEY, role TEXT NOT NULL, expires INTEGER NOT NULL, used_by BLOB
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+"""Numbered from 1: each brings the file one version on, in one transaction."""
+
+
+class Store:
+    """One open store.
+
+    Args:
+        path: the file.
+        readonly: look, and take no lock.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self.path = path
+        self._lock: int | None = None
+        self._feeds: dict[FeedId, int] = {}
+        flags = (
+            apsw.SQLITE_OPEN_READONLY
+            if readonly
+            else (apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        )
+        if not readonly:
+            self._take_lock()
+        with self._speaking("open"):
+            self._db = apsw.Connection(str(path), flags=flags)
+            self._db.set_busy_timeout(5000)
+            if not readonly:
+                path.chmod(0o600)
+                self._db.pragma("journal_mode", "wal")
+                # An acknowledged write survives a power cut; NORMAL loses it.
+                self._db.pragma("synchronous", "full")
+            self._migrate(readonly=readonly)
+            for row in self._db.execute("SELECT id, author, incarnation FROM feeds"):
+                self._feeds[FeedId(NodePubkey(row[1]), row[2])] = row[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and let the lock go."""
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # --- out -----------------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[Row]:
+        """Every record, feed by feed in order of clock."""
+        by_id = {number: feed for feed, number in self._feeds.items()}
+        query = "SELECT feed, clock, record_id, value FROM records ORDER BY feed, clock, record_id"
+        with self._speaking("read"):
+            for number, clock, record_id, value in self._db.execute(query):
+                feed = by_id[number]
+                yield Row(feed.author, feed.incarnation, clock, RecordId(record_id), value)
+
+    def proofs(self) -> list[ProofRow]:
+        """Every proven fork."""
+        size = limits.SIGNATURE_BYTES
+        found = []
+        for author, incarnation, clock, sides in self._db.execute(
+            "SELECT author, incarnation, clock, sides FROM proofs"
+        ):
+            half = len(sides) // 2
+            one, other = sides[:half], sides[half:]
+            found.append(
+                ProofRow(
+                    NodePubkey(author),
+                    incarnation,
+                    clock,
+                    ((one[:size], one[size:]), (other[:size], other[size:])),
+                )
+            )
+        return found
+
+    def rendered(self) -> dict[FeedId, int]:
+        """Per feed the clock below which every slot without a row is empty."""
+        query = "SELECT author, incarnation, rendered FROM feeds"
+        return {FeedId(NodePubkey(a), i): end for a, i, end in self._db.execute(query)}
+
+    def meta(self, name: str) -> bytes | None:
+        """One value that belongs to the whole store."""
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return bytes(found[0]) if found is not None else None
+
+    def addresses(self) -> dict[NodePubkey, tuple[str, ...]]:
+        """The last known addresses of other nodes."""
+        query = "SELECT node, text FROM addresses"
+        return {NodePubkey(node): tuple(text.split()) for node, text in self._db.execute(query)}
+
+    def quarantine(self, limit: int = 100) -> list[tuple[object, ...]]:
+        """What was turned away, the newest first."""
+        return list(
+            self._db.execute(
+                "SELECT at, peer, author, incarnation, clock, record_id, reason, detail, value "
+                "FROM quarantine ORDER BY id DESC LIMIT ?",
+                (limit,),
+            )
+        )
+
+    # --- in ------------------------------------------------------------------------------------
+
+    def commit(self, persist: Persist, quarantined: list[Quarantined], at_ms: int) -> None:
+        """Write a batch in one transaction; it is on disk when this returns.
+
+        Raises:
+            StoreFailure: it is not; nothing of it was written.
+        """
+        known = dict(self._feeds)
+        try:
+            self._commit(persist, quarantined, at_ms)
+        except StoreFailure:
+            self._feeds = known  # numbers given in the transaction that failed mean nothing
+            raise
+
+    def _commit(self, persist: Persist, quarantined: list[Quarantined], at_ms: int) -> None:
+        with self._speaking("write to"), self._db:
+            self._write_rows(persist)
+            for feed, end in persist.rendered.items():
+                self._db.execute(
+                    "UPDATE feeds SET rendered = ? WHERE id = ?", (end, self._feed(feed))
+                )
+            for proof in persist.proofs:
+                sides = b"".join(part for side in proof.sides for part in side)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?)",
+                    (bytes(proof.author), proof.incarnation, proof.clock, sides),
+                )
+            if persist.incarnation is not None:
+                self._set("incarnation", persist.incarnation.to_bytes(4, "big"))
+            for node, texts in persist.addresses.items():
+                self._db.execute(
+                    "INSERT OR REPLACE INTO addresses VALUES (?, ?)", (bytes(node), " ".join(texts))
+                )
+            self._quarantine(quarantined, at_ms)
+
+    def _write_rows(self, persist: Persist) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)",
+            [
+                (*self._place(key), row.value)
+                for key, row in persist.rows.items()
+                if row is not None
+            ],
+        )
+        self._db.executemany(
+            "DELETE FROM records WHERE feed = ? AND clock = ? AND record_id = ?",
+            [self._place(key) for key, row in persist.rows.items() if row is None],
+        )
+
+    def _place(self, key: RowKey) -> tuple[int, int, bytes]:
+        feed = self._feed(FeedId(key.author, key.incarnation))
+        return feed, key.clock, bytes(key.record_id)
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        """Write one value that belongs to the whole store."""
+        with self._speaking("write to"), self._db:
+            self._set(name, value)
+
+    def add_ticket(self, secret_hash: bytes, role: str, expires_ms: int) -> None:
+        """Remember a ticket that was handed out; its secret is nowhere."""
+        with self._speaking("write to"), self._db:
+            self._db.execute(
+                "INSERT INTO tickets VALUES (?, ?, ?, NULL)", (secret_hash, role, expires_ms)
+            )
+
+    def ticket(self, secret_hash: bytes) -> tuple[str, int, bytes | None] | None:
+        """A ticket's role, when it expires (Unix ms), and who used it."""
+        found = self._db.execute(
+            "SELECT role, expires, used_by FROM tickets WHERE hash = ?", (secret_hash,)
+        ).fetchone()
+        return (found[0], found[1], found[2]) if found is not None else None
+
+    def use_ticket(self, secret_hash: bytes, node: NodePubkey) -> None:
+        """A ticket works once."""
+        with self._speaking("write to"), self._db:
+            self._db.execute(
+                "UPDATE tickets SET used_by = ? WHERE hash = ?", (bytes(node), secret_hash)
+            )
+
+    # --- below ---------------------------------------------------------------------------------
+
+    def _set(self, name: str, value: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def _feed(self, feed: FeedId) -> int:
+        number = self._feeds.get(feed)
+        if number is None:
+            self._db.execute(
+                "INSERT INTO feeds (author, incarnation) VALUES (?, ?)",
+                (bytes(feed.author), feed.incarnation),
+            )
+            number = self._feeds[feed] = self._db.last_insert_rowid()
+        return number
+
+    def _quarantine(self, rows: list[Quarantined], at_ms: int) -> None:
+        for row in rows:
+            author, incarnation = row.feed if row.feed is not None else (None, None)
+            self._db.execute(
+                "INSERT INTO quarantine VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    at_ms,
+                    None if row.peer is None else bytes(row.peer),
+                    None if author is None else bytes(author),
+                    incarnation,
+                    row.clock,
+                    None if row.record_id is None else bytes(row.record_id),
+                    str(row.reason),
+                    row.detail,
+                    row.value[: limits.RECORD_BYTES_MAX],
+                ),
+            )
+        if rows:
+            self._db.execute(
+                "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
+                (limits.QUARANTINE_ROWS_MAX,),
+            )
+
+    def _migrate(self, *, readonly: bool) -> None:
+        version = self._db.pragma("user_version")
+        if version > len(MIGRATIONS):
+            raise StoreFailure(
+                f"{self.path} was written by a newer Gangline (version {version}, this one knows "
+                f"{len(MIGRATIONS)}); run that one"
+            )
+        if readonly and version < len(MIGRATIONS):
+            raise StoreFailure(f"{self.path} is no store, or of an older version: run the daemon")
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            with self._db:
+                self._db.execute(script)
+                self._db.pragma("application_id", APPLICATION_ID)
+                self._db.pragma("user_version", number)
+
+    def _take_lock(self) -> None:
+        """One writer: whoever holds the lock file, which says its pid."""
+        path = self.path.with_name(self.path.name + ".lock")
+        try:
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            assert self._lock is not None
+            pid = os.read(self._lock, 20).decode("ascii", "replace").strip()
+            os.close(self._lock)
+            raise StoreFailure(
+                f"{self.path} is in use by the daemon with pid {pid}; stop it with: gangline stop"
+            ) from None
+        except OSError as fault:
+            raise StoreFailure(f"cannot open {path}: {fault.strerror}") from fault
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, str(os.getpid()).encode())
+
+    @contextlib.contextmanager
+    def _speaking(self, what: str) -> Iterator[None]:
+        """Turn SQLite's errors into a sentence."""
+        try:
+            yield
+        except apsw.FullError as fault:
+            raise StoreFailure(f"cannot {what} {self.path}: the disk is full") from fault
+        except apsw.Error as fault:
+            raise StoreFailure(f"cannot {what} {self.path}: {fault}") from fault

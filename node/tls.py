@@ -1,0 +1,87 @@
+"""TLS from the node's own key: no CA, nothing to configure.
+
+Stands under ``link.py``. The certificate is made anew at each start from the Ed25519 key, so that
+the key the dialer means to reach is the key that it finds. Source: protocol §10; RFC 8446,
+RFC 8410.
+"""
+
+import datetime as dt
+import hashlib
+import os
+import ssl
+import tempfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import NameOID
+
+from crdt.errors import PeerFault, Reason
+from crdt.identity import SigningKey
+from machines.values import NodePubkey
+
+NOT_BEFORE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+NOT_AFTER = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+
+
+def server_context(key: SigningKey, folder: Path) -> tuple[ssl.SSLContext, bytes]:
+    """A context that serves the key's own certificate, and SHA-256 of its DER.
+
+    Args:
+        folder: one that only the owner can read: Python's ssl loads keys from a file alone, so
+            the key lies there for a moment.
+    """
+    private = ed25519.Ed25519PrivateKey.from_private_bytes(key.seed())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, key.pubkey.hex()[:64])])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOT_BEFORE)
+        .not_valid_after(NOT_AFTER)
+        .sign(private, algorithm=None)
+    )
+    pem = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    descriptor, path = tempfile.mkstemp(dir=folder, prefix="tls-")  # 0600
+    try:
+        os.write(descriptor, pem)
+        context.load_cert_chain(path)
+    finally:
+        os.close(descriptor)
+        Path(path).unlink()
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    return context, hashlib.sha256(der).digest()
+
+
+def client_context() -> ssl.SSLContext:
+    """A context that takes any certificate: ``check_server`` compares its key afterwards."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def check_server(der: bytes | None, wanted: NodePubkey) -> bytes:
+    """Compare a server's certificate with the key that was meant; gives SHA-256 of its DER.
+
+    Raises:
+        PeerFault: another key, or none.
+    """
+    key = None
+    if der is not None:
+        public = x509.load_der_x509_certificate(der).public_key()
+        if isinstance(public, ed25519.Ed25519PublicKey):
+            key = public.public_bytes_raw()
+    if der is None or key != wanted:
+        raise PeerFault(Reason.BAD_SIGNATURE, f"wrong_key: this is not {wanted.short}")
+    return hashlib.sha256(der).digest()

@@ -1,0 +1,135 @@
+"""Three daemons by hand, as the README tells it, and what must survive."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemons import Fleet, agree, eventually
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    with Fleet(tmp_path) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def trio(fleet):
+    den = fleet.found()
+    return den, fleet.join(den, "b"), fleet.join(den, "c")
+
+
+def dishonest(mine, theirs, trick):
+    subprocess.run(
+        [sys.executable, "examples/dishonest_member.py", mine.home, theirs.home, trick],
+        cwd=ROOT, check=True, timeout=60, capture_output=True,
+    )  # fmt: skip
+
+
+def test_a_story_goes_through_the_whole_pipeline_on_three_hosts(trio):
+    den, b, c = trio
+    den.gangline("add", "s-1", "--title", "first")
+    agree(*trio)
+    moves = (
+        (b, "deps_met"),
+        (c, "gates_started"),
+        (den, "gates_passed", "--set", "feature_branch=feature/s-1", "--set", "commits_ahead=2"),
+        (b, "merge_succeeded", "--set", "merge_commit=1f0c2ab"),
+        (c, "accepted"),
+    )
+    for node, *move in moves:
+        node.gangline("fire", "s-1", *move)
+        agree(*trio)
+    for node in trio:
+        stage = node.json("story", "s-1")["stage"]
+        assert (stage["stage"], stage["reason"]["kind"]) == ("archived", "completed")
+
+
+def test_a_refusal_names_the_stage_and_what_is_legal(trio):
+    den = trio[0]
+    den.gangline("add", "s-1")
+    told = den.gangline("fire", "s-1", "accepted", code=4)
+    assert "backlog" in told
+    assert "deps_met" in told
+    den.gangline("fire", "nonesuch", "deps_met", code=4)
+    den.gangline("fire", "s-1", "deps_mat", code=65)
+
+
+def test_killed_in_the_middle_and_away_for_many_records(trio):
+    den, b, c = trio
+    den.gangline("add", "s-1")
+    agree(*trio)
+    c.kill()
+    for number in range(60):
+        (den, b)[number % 2].gangline("add", f"t-{number}")
+    c.start()
+    agree(*trio)
+    assert len(c.json("stories")) == 61
+    c.gangline("fire", "s-1", "deps_met", "--wait-for", "2", "--timeout", "30s")
+    agree(*trio)
+
+
+def test_moves_at_the_same_moment_end_in_one_board(trio):
+    den, b, c = trio
+    den.gangline("add", "s-1")
+    agree(*trio)
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "node.cli", "--home", node.home, "fire", "s-1", *move],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+        )
+        for node, move in (
+            (b, ("block", "--set", "reason=why")),
+            (c, ("deps_met",)),
+        )
+    ]  # fmt: skip
+    for process in running:
+        process.wait(timeout=60)
+    agree(*trio)
+    assert len({str(node.json("story", "s-1")) for node in trio}) == 1
+
+
+def test_a_forged_record_and_an_illegal_transition_end_in_quarantine(fleet, trio):
+    den, b, c = trio
+    bad = fleet.join(den, "bad", start=False)
+    agree(*trio)
+    dishonest(bad, b, "forge")
+    dishonest(bad, b, "illegal")
+    eventually(
+        lambda: (
+            {r["reason"] for r in b.json("inspect", "quarantine")}
+            == {"bad_signature", "illegal_transition"}
+        ),
+        "both are in quarantine",
+    )
+    agree(*trio)
+    for node in trio:
+        assert not node.json("stories")
+    assert den.json("inspect", "quarantine") == c.json("inspect", "quarantine") == []
+
+
+def test_tickets_work_once(fleet):
+    den = fleet.found()
+    ticket = den.gangline("invite")
+    one, two = (fleet.folder / name for name in ("one", "two"))
+    den.gangline("--home", str(one), "join", "--listen", "127.0.0.1:0", stdin=ticket)
+    told = den.gangline("--home", str(two), "join", stdin=ticket, code=4)
+    assert "used" in told
+    den.gangline("--home", str(two), "join", stdin=ticket[:40], code=65)
+    spoiled = ticket.replace(ticket[30], "a" if ticket[30] != "a" else "b", 1)
+    den.gangline("--home", str(two), "join", stdin=spoiled, code=65)
+
+
+def test_no_daemon_and_a_second_daemon_are_sentences(fleet):
+    den = fleet.found()
+    told = den.gangline("run", code=1)
+    assert str(den.process.pid) in told
+    den.stop()
+    assert "gangline run" in den.gangline("status", code=3)
+    den.home.joinpath("node.key").chmod(0o644)
+    assert "chmod 600" in den.gangline("run", code=1)
