@@ -261,8 +261,8 @@ def parse_body(data: bytes) -> Body:
 
 
 def _detail(fault: Exception) -> str:
-    """What the parser says, which may quote the record: ASCII alone, and not much of it."""
-    return str(fault).encode("ascii", "backslashreplace").decode()[:DETAIL_CHARS_MAX]
+    """What the parser says, which may quote the record: escaped, and not much of it."""
+    return str(fault).encode("unicode_escape").decode("ascii")[:DETAIL_CHARS_MAX]
 
 
 def _parse_carried(data: bytes, fault: Exception) -> Carried:
