@@ -31,6 +31,10 @@ $(STAMP): requirements/dev.txt pyproject.toml
 .PHONY: setup
 setup: $(STAMP) ## make .venv, with everything locked and checked by hash
 
+.PHONY: demo
+demo: $(STAMP) ## three daemons, a board, a kill and a forgery, shown
+	$(BIN)/gangline demo
+
 .PHONY: test
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -95,7 +95,8 @@ class Listener:
             with contextlib.suppress(ConnectionClosed):
                 await socket.close(1000, "joined" if joined else "full")
             return
-        address = str(socket.remote_address)
+        host, port, *_ = socket.remote_address
+        address = f"{host}:{port}"
         link = Link(socket, peer, clock, dialled=False, address=address)
         reason = await self._driver.attach(link)
         log.info("link from %s ended: %s", peer.short, reason)

@@ -147,6 +147,19 @@ def run() -> None:
         daemon.main(Chosen.home)
 
 
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster running.")] = False,
+) -> None:
+    """Three nodes on this host, five stories through a real repository, a kill and two lies.
+
+    Example: gangline demo --keep
+    """
+    from node import demo as play  # noqa: PLC0415 - only here
+
+    with speaking():
+        play.show(keep)
+
+
 def stop() -> None:
     """Ask the daemon to seal its feed and end.
 

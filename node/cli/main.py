@@ -34,7 +34,7 @@ def gangline(
 
 
 for command in (
-    found.init, found.invite, found.join, found.run, found.stop,
+    found.init, found.invite, found.join, found.run, found.stop, found.demo,
     look.status, look.nodes, look.peers, look.stories, look.story, look.watch,
     act.add, act.edit, act.fire, act.claim, act.release,
 ):  # fmt: skip

@@ -1,0 +1,328 @@
+"""``gangline demo``: three nodes on this host, five stories driven through a real repository.
+
+Everything is real: daemons in processes of their own, TLS on loopback, SQLite, a throw-away git
+repository whose branches, tests and merges are git's own. On the way one daemon is killed, two
+nodes move one story at the same moment, and a member lies. Drives the daemons as a person would:
+through their local API.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from node import clock
+from node.cli.common import short
+from node.cli.exits import Exit
+from node.client import Client, Refused
+from node.errors import NoDaemon, Trouble
+from node.home import Home
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 60.0
+STORIES: tuple[tuple[str, str, str, list[str]], ...] = (
+    ("s-1", "Add two numbers", "add", []),
+    ("s-2", "Subtract two numbers", "subtract", []),
+    ("s-3", "Multiply two numbers", "multiply", ["s-1"]),
+    ("s-4", "Double a number", "double", ["s-3"]),
+    ("s-5", "Halve a number", "halve", ["s-2"]),
+)
+CODE = {
+    "add": ("a + b", 8),
+    "subtract": ("a - b", 4),
+    "multiply": ("a * b", 12),
+    "double": ("a * 2", 12),
+    "halve": ("a / 2", 3),
+}
+"""For each function its body, and what it makes of 6 and 2."""
+
+
+class Node:
+    """One demo node: its home, its daemon."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = Home(home)
+        self.name = home.name
+        self.client = Client(self.home.socket)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *args: str, stdin: str | None = None) -> str:
+        """Run a gangline command for this node.
+
+        Raises:
+            Trouble: it failed.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "node.cli", "--home", str(self.home.path), *args],
+            input=stdin, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise Trouble(f"{self.name}: {' '.join(args)} failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def start(self) -> None:
+        """Start the daemon and wait until it answers."""
+        with (self.home.path.parent / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "node.cli", "--home", str(self.home.path), "run"],
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        until(self._answers, f"{self.name} answers")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise Trouble(f"{self.name} ended at once; its log: {self.home.path}.log")
+        try:
+            self.status()
+        except NoDaemon:
+            return False
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """What ``gangline status`` shows."""
+        found: dict[str, Any] = self.client.ask("GET", "/status")
+        return found
+
+    def fire(self, story: str, event: str, **fields: object) -> None:
+        """Fire an event, and wait until another node has it."""
+        body = {"event": {"event": event, **fields}, "wait_for": 1}
+        self.client.ask("POST", f"/stories/{story}/events", body)
+
+    def stage(self, story: str) -> str:
+        """Where a story stands, as this node sees it; empty where it has not heard of it."""
+        try:
+            return str(self.client.ask("GET", f"/stories/{story}")["stage"]["stage"])
+        except Refused:
+            return ""
+
+
+def tell(text: str) -> None:
+    """One line of progress, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def until(check: Callable[[], bool], what: str) -> None:
+    """Wait until something holds.
+
+    Raises:
+        Trouble: it does not come about.
+    """
+    end = clock.monotonic() + PATIENCE_SECONDS
+    while not check():
+        if clock.monotonic() > end:
+            raise Trouble(f"waited in vain: {what}")
+        time.sleep(0.05)
+
+
+def agreed(nodes: list[Node]) -> str:
+    """Wait until the nodes show one digest; gives it."""
+    until(lambda: len({node.status()["digest"] for node in nodes}) == 1, "one digest")
+    return str(nodes[0].status()["digest"])
+
+
+def git(repository: Path, *args: str) -> str:
+    """Run git in the demo's repository, with nothing of the user's own settings."""
+    environment = {
+        **os.environ,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_AUTHOR_NAME": "demo", "GIT_AUTHOR_EMAIL": "demo@localhost",
+        "GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@localhost",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["git", *args], cwd=repository, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def make_repository(path: Path) -> None:
+    """A repository with an empty library on its main branch."""
+    path.mkdir()
+    git(path, "init", "--quiet", "--initial-branch=main")
+    (path / "README").write_text("A library of five functions.\n")
+    git(path, "add", ".")
+    git(path, "commit", "--quiet", "-m", "An empty library")
+
+
+def work(repository: Path, branch: str, name: str) -> int:
+    """What a coding agent does: commit to a feature branch; gives how many commits it is ahead."""
+    git(repository, "checkout", "--quiet", "-b", branch, "main")
+    body, expected = CODE[name]
+    (repository / f"{name}.py").write_text(f"def {name}(a, b=1):\n    return {body}\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", f"Add {name}")
+    (repository / f"test_{name}.py").write_text(
+        f"import unittest\n\nfrom {name} import {name}\n\n\n"
+        f"class Test(unittest.TestCase):\n    def test_it(self):\n"
+        f"        self.assertEqual({name}(6, 2), {expected})\n"
+    )
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", f"Test {name}")
+    return int(git(repository, "rev-list", "--count", f"main..{branch}"))
+
+
+def drive(nodes: list[Node], repository: Path, number: int) -> None:
+    """Drive one story through the whole pipeline, each move from another node."""
+    story, title, name, _ = STORIES[number]
+    first, second, third = (nodes[(number + turn) % 3] for turn in range(3))
+    branch = f"feature/{story}"
+    first.fire(story, "deps_met")
+    first.client.ask("POST", f"/stories/{story}/claim", {"seconds": 600})
+    ahead = work(repository, branch, name)
+    until(lambda: second.stage(story) == "coding", f"{second.name} sees {story} in coding")
+    second.fire(story, "gates_started")
+    # The QA gate is the repository's own test.
+    subprocess.run(
+        [sys.executable, "-m", "unittest", "-q"], cwd=repository, check=True, capture_output=True
+    )
+    until(lambda: third.stage(story) == "qa", f"{third.name} sees {story} in qa")
+    third.fire(story, "gates_passed", feature_branch=branch, commits_ahead=ahead)
+    git(repository, "checkout", "--quiet", "main")
+    git(repository, "merge", "--quiet", "--no-ff", "-m", f"Merge {story}", branch)
+    commit = git(repository, "rev-parse", "HEAD")
+    until(lambda: first.stage(story) == "merge", f"{first.name} sees {story} in merge")
+    first.fire(story, "merge_succeeded", merge_commit=commit)
+    for node in nodes:
+        until(lambda node=node: node.stage(story) == "done", f"{node.name} sees {story} done")  # type: ignore[misc]
+    tell(f"  {story} done: {title} ({ahead} commits, merged as {commit[:8]})")
+
+
+def collide(nodes: list[Node]) -> None:
+    """Two nodes move one story at the same moment."""
+    nodes[0].client.ask("POST", "/stories/s-6", {"title": "Wanted by two"})
+    nodes[0].fire("s-6", "deps_met")
+    until(lambda: all(n.stage("s-6") == "coding" for n in nodes), "all see s-6 in coding")
+    commands = (
+        (nodes[1], ("gates_started",)),
+        (nodes[2], ("qa_skipped", "--set", "feature_branch=f", "--set", "commits_ahead=1")),
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "node.cli", "--home", str(node.home.path), "fire", "s-6", *move],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for node, move in commands
+    ]  # fmt: skip
+    for process in running:
+        process.wait()
+    agreed(nodes)
+    view = nodes[0].client.ask("GET", "/stories/s-6")
+    lost = [one["event"]["event"] for one in view["conflicts"]]
+    tell(f"  both moved s-6; it stands at {view['stage']['stage']} on all three")
+    tell(f"  lost, and listed as such: {', '.join(lost) or 'nothing: one came first after all'}")
+
+
+def lie(nodes: list[Node], folder: Path) -> None:
+    """A fourth member forges a record and sends an illegal move."""
+    bad = Node(folder / "bad")
+    ticket = nodes[0].command("invite")
+    bad.command("join", "--name", "bad", "--listen", "127.0.0.1:0", stdin=ticket)
+    agreed(nodes)
+    script = ROOT / "examples" / "dishonest_member.py"
+    for trick in ("forge", "illegal"):
+        subprocess.run(
+            [sys.executable, str(script), str(bad.home.path), str(nodes[1].home.path), trick],
+            check=True, stdout=subprocess.DEVNULL, cwd=ROOT,
+        )  # fmt: skip
+    rows: list[dict[str, Any]] = nodes[1].client.ask("GET", "/inspect/quarantine")
+    for row in rows:
+        tell(
+            f"  in quarantine at {nodes[1].name}: {row['reason']}, brought by {short(row['peer'])}"
+        )
+    if {row["reason"] for row in rows} != {"bad_signature", "illegal_transition"}:
+        raise Trouble("the lies were not both caught", Exit.DIFFER)
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, *, keep: bool) -> Iterator[list[Node]]:
+    """Three running nodes; ended at the end, unless they are to be kept."""
+    nodes = [Node(folder / name) for name in ("den", "b", "c")]
+    kept = False
+    try:
+        nodes[0].command("init", "--name", "den", "--listen", "127.0.0.1:0")
+        nodes[0].start()
+        tell("founded a cluster; den is up")
+        for node in nodes[1:]:
+            ticket = nodes[0].command("invite")
+            node.command("join", "--name", node.name, "--listen", "127.0.0.1:0", stdin=ticket)
+            node.start()
+            tell(f"{node.name} joined by ticket and is up")
+        yield nodes
+        kept = keep
+    finally:
+        for node in () if kept else nodes:
+            if node.process is not None and node.process.poll() is None:
+                node.process.terminate()
+        for node in () if kept else nodes:
+            if node.process is not None:
+                node.process.wait()
+
+
+def show(keep: bool) -> None:  # noqa: FBT001 - the one option of the command
+    """Run the demo.
+
+    Raises:
+        Trouble: something did not come about.
+    """
+    if shutil.which("git") is None:
+        raise Trouble("the demo works on a real repository and needs git; install it")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.INTERRUPTED))
+    folder = Path(tempfile.mkdtemp(prefix="gangline-demo-"))
+    done = False
+    try:
+        with cluster(folder, keep=keep) as nodes:
+            _play(nodes, folder)
+            done = True
+            if keep:
+                _say_how(nodes)
+    finally:
+        if not (keep and done):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _play(nodes: list[Node], folder: Path) -> None:
+    repository = folder / "repository"
+    make_repository(repository)
+    for story, title, _, depends_on in STORIES:
+        body = {"title": title, "depends_on": depends_on or None}
+        nodes[0].client.ask("POST", f"/stories/{story}", body)
+    agreed(nodes)
+    tell("five stories with dependencies, driven through a real repository:")
+    for number in range(3):
+        drive(nodes, repository, number)
+    victim = nodes[2]
+    assert victim.process is not None
+    victim.process.send_signal(signal.SIGKILL)
+    victim.process.wait()
+    tell("killed c with SIGKILL; the others go on")
+    nodes[0].client.ask("PATCH", "/stories/s-4", {"description": "written while c was dead"})
+    victim.start()
+    agreed(nodes)
+    tell("c is back and agrees")
+    for number in (3, 4):
+        drive(nodes, repository, number)
+    tell("two nodes move one story at the same moment:")
+    collide(nodes)
+    tell("a member with a real key lies to b:")
+    lie(nodes, folder)
+    tell(f"one digest on all three: {agreed(nodes)}")
+    for node in nodes:
+        tell(f"  {node.name}: {node.status()['digest']}")
+    tell(nodes[0].command("stories").rstrip())
+
+
+def _say_how(nodes: list[Node]) -> None:
+    den = nodes[0].home.path
+    tell("the three daemons go on; look further with:")
+    for command in ("status", "nodes", "inspect explain s-6", "inspect feeds", "watch"):
+        tell(f"  gangline --home {den} {command}")
+    tell(f"and end them with: for n in den b c; do gangline --home {den.parent}/$n stop; done")

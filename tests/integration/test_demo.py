@@ -1,0 +1,21 @@
+"""The demo, as ``make demo`` runs it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemons import GANGLINE
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_ends_with_one_digest_and_leaves_nothing_behind(tmp_path):
+    done = subprocess.run(
+        [GANGLINE, "demo"], capture_output=True, text=True, timeout=240, check=False,
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "one digest on all three" in done.stdout
+    assert "bad_signature" in done.stdout
+    assert "illegal_transition" in done.stdout
+    assert not list(Path(tmp_path).iterdir())
