@@ -68,10 +68,12 @@ def _ordered(value: Any) -> Any:
     """The same value with its objects' keys in the order of their UTF-16 code units (§3.2.3)."""
     if isinstance(value, dict):
         names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-        return {name: _ordered(value[name]) for name in names}
+        return {str(name): _ordered(value[name]) for name in names}
     if isinstance(value, list):
         return [_ordered(item) for item in value]
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, str):
+        return str(value)  # our own kinds of text too, which msgspec does not know
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and abs(value) <= limits.INTEGER_MAX:
         return value

@@ -64,7 +64,8 @@ def explain(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: Jso
         ("record", "event", "at", "on", "weight", "place", "beaten by", "why"),
         [
             (
-                ref_text(e["record"]), e["event"]["event"], e["stamp"][0][11:23], ref_text(e["parent"]),
+                ref_text(e["record"]), e["event"]["event"], e["stamp"][0][11:23],
+                ref_text(e["parent"]),
                 e["weight"], e["place"], ref_text(e["beaten_by"]), e["why"],
             )
             for e in answer["events"]

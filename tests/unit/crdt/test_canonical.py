@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt import limits
+from crdt.bodies import Role
 from crdt.canonical import _STRING, check_bytes, encode
 from crdt.errors import MalformedRecord
+from machines.values import StoryId
 
 DEEPEST = limits.NESTING_MAX
 
@@ -38,6 +40,10 @@ def test_what_has_no_canonical_form_here(value):
     for holder in (value, [value], {"k": value}):
         with pytest.raises(MalformedRecord):
             encode(holder)
+
+
+def test_our_own_kinds_of_text_are_text():
+    assert encode({StoryId("s"): [StoryId("t"), Role.ADMIN]}) == b'{"s":["t","admin"]}'
 
 
 def test_the_largest_integers():
