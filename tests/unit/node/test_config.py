@@ -1,0 +1,36 @@
+import pytest
+
+from node import config
+from node.config import Config, Peer
+from node.errors import Trouble
+
+WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("n" * 64, "h:1")])
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    path = tmp_path / "config.toml"
+    config.write(path, WHOLE)
+    assert config.load(path) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nonsense", "no TOML"),
+        ("cluster = 'c'\nfounder = 'f'\nlinsk = 8\n", "line 3.*did you mean links"),
+        ("cluster = 'c'\nfounder = 'f'\nzzz = 8\n", "line 3.*there are"),
+        ("cluster = 'c'\nfounder = 'f'\nlinks = 'x'\n", "line 3"),
+        ("cluster = 'c'\nfounder = 'f'\nlinks = 0\n", "line 3"),
+        ("founder = 'f'\n", "cluster"),
+    ],
+)
+def test_an_error_names_the_line_and_the_way_out(tmp_path, text, told):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(Trouble, match=told):
+        config.load(path)
+
+
+def test_no_config_says_how_to_make_one(tmp_path):
+    with pytest.raises(Trouble, match="gangline init"):
+        config.load(tmp_path / "config.toml")

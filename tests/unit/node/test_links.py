@@ -1,0 +1,145 @@
+"""Real TLS links on loopback between a listener and whoever dials it."""
+
+import asyncio
+import contextlib
+import ssl
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from crdt.identity import ClusterId
+from machines.values import Instant
+from node import tls
+from node.driver import Driver
+from node.handshake import Accepted, HelloRefused, Identity
+from node.link import OPTIONS, reach
+from node.listener import Listener
+from node.store import Store
+from tests.support.cluster import START, Cluster, key
+
+NOW = Instant(START)
+
+
+class Keeper:
+    def __init__(self, *nodes):
+        self.nodes = nodes
+
+    def belongs(self, node):
+        return node in self.nodes
+
+    async def join(self, node, ticket, name):
+        if ticket != b"good":
+            raise HelloRefused("bad_ticket")
+        return Accepted("founder", name)
+
+
+@contextlib.asynccontextmanager
+async def listening(tmp_path, *members):
+    """A node that listens; gives its address, its identity and its driver."""
+    cluster = Cluster(1)
+    me = Identity(cluster.keys[0], cluster.found.id)
+    with Store(tmp_path / "store.db") as store:
+        driver = Driver(cluster.replicas[0], store)
+        running = asyncio.create_task(driver.run())
+        listener = Listener(driver, me, Keeper(*members), tmp_path)
+        try:
+            yield await listener.start("127.0.0.1:0"), me, driver
+        finally:
+            await listener.stop()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            await driver.stop()
+
+
+async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):
+    member, stranger = key(2), key(3)
+    async with listening(tmp_path, member.pubkey) as (address, me, driver):
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+        told = []
+
+        async def received(_link, data):
+            told.append(data)
+            _link.drop("enough")
+
+        assert await link.run(received) == "enough"
+        assert told[0][:2] == b"\x00\x00"  # sync step 1
+        with pytest.raises(HelloRefused, match="not_a_member") as refusal:
+            await reach(address, me.key.pubkey, Identity(stranger, me.cluster), NOW)
+        assert refusal.value.told
+        assert stranger.pubkey not in driver.links
+
+
+async def test_another_key_or_another_cluster_is_told_at_once(tmp_path):
+    member = key(2)
+    async with listening(tmp_path, member.pubkey) as (address, me, _):
+        with pytest.raises(HelloRefused, match="wrong_key"):
+            await reach(address, key(9).pubkey, Identity(member, me.cluster), NOW)
+        other = Identity(member, ClusterId(b"o" * 32))
+        with pytest.raises(HelloRefused, match="wrong_cluster"):
+            await reach(address, me.key.pubkey, other, NOW)
+
+
+async def test_a_ticket_lets_in_and_a_bad_one_does_not(tmp_path):
+    async with listening(tmp_path) as (address, me, _):
+        mine = Identity(key(4), me.cluster)
+        _, accepted = await reach(
+            address, me.key.pubkey, mine, NOW, ticket=b"good".hex(), name="new"
+        )
+        assert accepted == Accepted("founder", "new")
+        with pytest.raises(HelloRefused, match="bad_ticket"):
+            await reach(address, me.key.pubkey, mine, NOW, ticket=b"bad".hex(), name="new")
+
+
+@pytest.mark.parametrize("first", [b"", b"garbage", b"[" * 10_000, '{"type":"hello"}', b"{}"])
+async def test_garbage_before_the_hello_is_refused(tmp_path, first):
+    async with listening(tmp_path) as (address, _, driver):
+        async with connect(
+            f"wss://{address}", ssl=tls.client_context(), proxy=None, **OPTIONS
+        ) as socket:
+            await socket.send(first)
+            with contextlib.suppress(ConnectionClosed):
+                assert b"malformed_frame" in await socket.recv()
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+        assert not driver.links
+
+
+async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
+    member = key(2)
+    async with listening(tmp_path, member.pubkey) as (address, me, driver):
+        for data in (b"\x63\x63", b"\x00\x02\x03\xff\xff\xff"):
+            link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+            link.send(data)
+
+            async def ignored(_link, _data):
+                pass
+
+            assert await asyncio.wait_for(link.run(ignored), 20) == "closed"
+        rows = driver.store.quarantine()
+        assert {row[6] for row in rows} == {"malformed_frame", "malformed_update"}
+
+
+async def test_an_older_tls_is_refused(tmp_path):
+    async with listening(tmp_path) as (address, _, _driver):
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        host, port = address.split(":")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection(host, int(port), ssl=old)
+
+
+async def test_a_proxy_in_the_environment_never_takes_the_links(tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
+    member = key(2)
+    async with listening(tmp_path, member.pubkey) as (address, me, _):
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+        link.drop("done")
+
+        async def ignored(_link, _data):
+            pass
+
+        await link.run(ignored)

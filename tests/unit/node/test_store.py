@@ -1,0 +1,137 @@
+import os
+import subprocess
+import sys
+
+import apsw
+import pytest
+
+from crdt.errors import Reason
+from crdt.identity import FeedId
+from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
+from node.errors import StoreFailure
+from node.store import Store
+from tests.support.cluster import Found, key
+
+FOUND = Found()
+FEED = FeedId(FOUND.founder.pubkey, 0)
+
+
+def row(clock):
+    return Row(*FEED, clock, bytes([clock]) * 32, f"value {clock}".encode())
+
+
+def put(store, *rows, gone=(), **more):
+    persist = Persist(**more)
+    for one in gone:
+        persist.rows[RowKey(*one[:4])] = None
+    for one in rows:
+        persist.rows[RowKey(*one[:4])] = one
+    store.commit(persist, [], 0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store.db"
+
+
+def test_what_is_committed_comes_back_in_order(path):
+    proof = ProofRow(*FEED, 7, ((b"s" * 64, b"h" * 32), (b"t" * 64, b"i" * 32)))
+    with Store(path) as store:
+        put(store, row(2), row(1), row(3), proofs=[proof], rendered={FEED: 4}, incarnation=9)
+        put(store, gone=[row(2)], addresses={key(2).pubkey: ("a:1", "b:2")})
+    with Store(path) as store:
+        assert list(store.rows()) == [row(1), row(3)]
+        assert store.proofs() == [proof]
+        assert store.rendered() == {FEED: 4}
+        assert store.meta("incarnation") == (9).to_bytes(4, "big")
+        assert store.addresses() == {key(2).pubkey: ("a:1", "b:2")}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_writer_is_told_who_is_first(path):
+    with Store(path), pytest.raises(StoreFailure, match=str(os.getpid())):
+        Store(path)
+    Store(path).close()
+
+
+def test_a_reader_needs_no_lock_and_cannot_write(path):
+    with Store(path) as store:
+        put(store, row(1))
+        with Store(path, readonly=True) as reader:
+            assert list(reader.rows()) == [row(1)]
+            with pytest.raises(StoreFailure):
+                put(reader, row(2))
+
+
+def test_a_newer_store_is_refused(path):
+    Store(path).close()
+    database = apsw.Connection(str(path))
+    database.pragma("user_version", 99)
+    database.close()
+    with pytest.raises(StoreFailure, match="newer"):
+        Store(path)
+
+
+def test_what_is_no_store_is_refused(path):
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(StoreFailure):
+        Store(path)
+
+
+def test_a_failed_commit_writes_nothing_and_the_next_one_works(path):
+    with Store(path) as store:
+        bad = Row(*FEED, 1, b"x" * 32, "text, not bytes")
+        with pytest.raises(StoreFailure):
+            put(store, row(2), bad)
+        assert list(store.rows()) == []
+        put(store, row(3))
+    with Store(path) as store:
+        assert list(store.rows()) == [row(3)]
+
+
+def test_quarantine_is_bounded_and_keeps_the_newest(path, monkeypatch):
+    monkeypatch.setattr("crdt.limits.QUARANTINE_ROWS_MAX", 3)
+    with Store(path) as store:
+        for number in range(6):
+            kept = Quarantined(None, FEED, number, None, Reason.BAD_SIGNATURE, "detail", b"bytes")
+            store.commit(Persist(), [kept], number)
+        assert [found[4] for found in store.quarantine()] == [5, 4, 3]
+
+
+def test_tickets_are_kept_by_their_hash(path):
+    with Store(path) as store:
+        store.add_ticket(b"h" * 32, "member", 5)
+        assert store.ticket(b"h" * 32) == ("member", 5, None)
+        store.use_ticket(b"h" * 32, key(2).pubkey)
+        assert store.ticket(b"h" * 32) == ("member", 5, bytes(key(2).pubkey))
+        assert store.ticket(b"x" * 32) is None
+
+
+def test_nothing_acknowledged_is_lost_by_a_kill(path, tmp_path):
+    script = tmp_path / "writer.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from crdt.ready import Persist, Row, RowKey\n"
+        "from machines.values import NodePubkey\n"
+        "from node.store import Store\n"
+        f"store = Store(Path({str(path)!r}))\n"
+        "for clock in range(1_000_000):\n"
+        "    persist = Persist()\n"
+        "    key = RowKey(NodePubkey(b'k' * 32), 0, clock, b'i' * 32)\n"
+        "    persist.rows[key] = Row(*key, b'value')\n"
+        "    store.commit(persist, [], 0)\n"
+        "    print(clock, flush=True)\n"
+    )
+    child = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+    acknowledged = -1
+    while acknowledged < 20:
+        acknowledged = int(child.stdout.readline())
+    child.kill()
+    acknowledged = max([acknowledged, *(int(line) for line in child.stdout.read().split())])
+    child.wait()
+    child.stdout.close()
+    with Store(path) as store:
+        clocks = [found.clock for found in store.rows()]
+    assert clocks == list(range(len(clocks)))
+    assert len(clocks) > acknowledged
