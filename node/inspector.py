@@ -1,0 +1,155 @@
+"""The debug tool's questions of a store file, with no daemon: what it holds, and is it true.
+
+Takes a store, read-only, and trusts nothing in it but its bytes: every signature is checked anew,
+every verdict given again. Stands beside the line, and changes nothing. Source: protocol §13.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec import UNSET
+
+from crdt import antientropy, limits
+from crdt.bodies import Member, parse_body
+from crdt.errors import MalformedRecord
+from crdt.identity import ClusterId, FeedId, RecordRef, cluster_id_of
+from crdt.intake import Unreadable, open_records
+from crdt.ledger import Ledger
+from crdt.ready import Row
+from crdt.record import SignedRecord, VerifiedRecord
+from crdt.verify import verify_batch
+from machines.values import NodePubkey
+from node.cli.exits import Exit
+from node.driver import now
+from node.errors import Trouble
+from node.home import Home
+from node.store import Store
+
+
+@dataclass(slots=True)
+class Held:
+    """What a store holds, judged anew.
+
+    Attributes:
+        faults: sentences, one for each thing that is not as it must be.
+    """
+
+    cluster: ClusterId
+    ledger: Ledger
+    records: dict[RecordRef, VerifiedRecord]
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """The document digest that these records make."""
+        return antientropy.digest_of_document(self.ledger).hex()
+
+
+def store_path(place: Path) -> Path:
+    """The store of a home, or the file itself.
+
+    Raises:
+        Trouble: there is neither.
+    """
+    path = Home(place).store if place.is_dir() else place
+    if not path.is_file():
+        raise Trouble(f"there is no store at {path}")
+    return path
+
+
+def examine(place: Path) -> Held:
+    """Read a store, check every signature and seal, and give every verdict again.
+
+    Raises:
+        Trouble: it cannot be read, or holds no founding record.
+    """
+    path = store_path(place)
+    with Store(path, readonly=True) as store:
+        rows = list(store.rows())
+        proofs = store.proofs()
+        rendered = store.rendered()
+    cluster, founder = founding(rows, path)
+    signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
+    opened = open_records(signed, cluster, founder, verify_batch)
+    held = Held(cluster, Ledger(cluster, founder, verify_batch), {})
+    held.faults += [f"{_place(one)}: its signature does not hold" for one in opened.forged]
+    good: list[VerifiedRecord] = []
+    for one in opened.records:
+        if isinstance(one, Unreadable):
+            held.faults.append(f"{_place(one)}: it cannot be read: {one.detail}")
+        else:
+            good.append(one)
+            held.records[one.ref] = one
+    stated = {(FeedId(r.author, r.incarnation), r.clock, bytes(r.record_id)) for r in rows}
+    made = {(one.feed, one.clock, bytes(one.record_id)) for one in good}
+    held.faults += [
+        f"{feed.author.short}/{feed.incarnation}#{at}: its row names another record id"
+        for feed, at, record_id in sorted(made - stated)
+    ]
+    for proof in proofs:
+        held.ledger.accuse(proof)
+    held.ledger.take(good, now().wall, stored=True)
+    for feed_id, end in rendered.items():
+        if feed_id in held.ledger.feeds:
+            held.ledger.feeds[feed_id].empty(0, end)
+    held.faults += [f"{_place(w.record)}: pending, {w.reason}" for w in held.ledger.pending.rows()]
+    held.faults += [
+        f"{_place(turned.record)}: rejected, {turned.reason}"
+        for turned in held.ledger.rejected.values()
+    ]
+    held.faults += [
+        f"{feed.author.short}/{feed.id.incarnation}: not as its author sealed it"
+        for feed in held.ledger.feeds.values()
+        if feed.as_sealed() is False
+    ]
+    return held
+
+
+def founding(rows: list[Row], path: Path) -> tuple[ClusterId, NodePubkey]:
+    """The cluster and its founder, from the one record that carries a nonce.
+
+    Raises:
+        Trouble: there is none.
+    """
+    for row in rows:
+        if row.incarnation or row.clock:
+            continue
+        body_bytes = row.value[limits.SIGNATURE_BYTES :]
+        try:
+            body = parse_body(body_bytes)
+        except MalformedRecord:
+            continue
+        if isinstance(body, Member) and body.nonce is not UNSET and body.node == row.author:
+            return cluster_id_of(row.author, body_bytes), row.author
+    raise Trouble(f"{path} holds no founding record, so nothing in it can be checked", Exit.DIFFER)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A live record, or a cut, that one of two stores has and the other lacks."""
+
+    feed: FeedId
+    clock: int
+    what: str
+    only_in: str
+
+
+def compare(one: Held, other: Held) -> list[Difference]:
+    """Feed by feed, record by record: what each counts that the other lacks."""
+    found: list[Difference] = []
+    for mine, theirs, name in ((one, other, "A"), (other, one, "B")):
+        known = {r.record_id for feed in theirs.ledger.feeds.values() for r in feed.live()}
+        for feed in antientropy.compared_feeds(mine.ledger):
+            found += [
+                Difference(feed.id, record.clock, record.body.kind, name)
+                for record in feed.live()
+                if record.record_id not in known
+            ]
+            fork = theirs.ledger.fork_of(feed.id)
+            if feed.fork is not None and feed.fork != fork:
+                found.append(Difference(feed.id, feed.fork, "proof of a fork", name))
+    return sorted(found, key=lambda one: (one.feed, one.clock, one.only_in))
+
+
+def _place(record: SignedRecord | VerifiedRecord | Unreadable) -> str:
+    return f"{record.feed.author.short}/{record.feed.incarnation}#{record.clock}"

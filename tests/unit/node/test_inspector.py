@@ -1,0 +1,98 @@
+import json
+
+import apsw
+import pytest
+from typer.testing import CliRunner
+
+from crdt.ready import Persist, RowKey
+from machines import pipeline as p
+from node import inspector
+from node.cli.main import app
+from node.errors import Trouble
+from node.store import Store
+from tests.support.cluster import Cluster
+
+
+def write(cluster, number, path):
+    """A node's store as its daemon would have written it."""
+    persist = Persist()
+    persist.rows.update({RowKey(*row[:4]): row for row in cluster.stores[number].values()})
+    persist.rendered.update(cluster.rendered[number])
+    persist.proofs += list(cluster.proofs[number].values())
+    with Store(path) as store:
+        store.commit(persist, [], 0)
+    return path
+
+
+@pytest.fixture
+def stores(tmp_path):
+    cluster = Cluster(2)
+    cluster.admit_all()
+    cluster.link_all()
+    cluster.deliver()
+    cluster.add(0, "s-1")
+    cluster.fire(0, "s-1", p.DepsMet())
+    cluster.deliver()
+    cluster.settle(3)
+    return cluster, [write(cluster, n, tmp_path / f"{n}.db") for n in (0, 1)]
+
+
+def inspect(*args):
+    return CliRunner().invoke(app, ["inspect", *map(str, args)])
+
+
+def test_a_good_store_verifies_and_gives_the_daemons_digest(stores):
+    cluster, (one, _) = stores
+    held = inspector.examine(one)
+    assert held.faults == []
+    assert held.digest == cluster.replicas[0].document_digest().hex()
+    told = inspect("verify", "--store", one, "--json")
+    assert told.exit_code == 0
+    assert json.loads(told.output)["digest"] == held.digest
+
+
+def test_two_that_agree_and_two_that_do_not(stores, tmp_path):
+    cluster, (one, other) = stores
+    assert inspect("diff", one, other).exit_code == 0
+    cluster.wire.clear()
+    cluster.add(0, "only-here")
+    ahead = write(cluster, 0, tmp_path / "ahead.db")
+    told = inspect("diff", ahead, other, "--json")
+    assert told.exit_code == 5
+    assert [(row["what"], row["only_in"]) for row in json.loads(told.output)] == [("story", "A")]
+    assert "story" in inspect("diff", other, ahead).output
+
+
+def test_a_flipped_bit_is_found(stores):
+    _, (one, _) = stores
+    database = apsw.Connection(str(one))
+    feed, clock, value = database.execute(
+        "SELECT feed, clock, value FROM records ORDER BY clock DESC LIMIT 1"
+    ).fetchone()
+    spoiled = value[:-2] + bytes([value[-2] ^ 1]) + value[-1:]
+    database.execute(
+        "UPDATE records SET value = ? WHERE feed = ? AND clock = ?", (spoiled, feed, clock)
+    )
+    database.close()
+    told = inspect("verify", "--store", one)
+    assert told.exit_code == 5
+    assert "signature does not hold" in told.output
+
+
+def test_a_row_taken_out_is_found_by_the_seal(stores):
+    _, (one, _) = stores
+    database = apsw.Connection(str(one))
+    database.execute("DELETE FROM records WHERE clock = 1")
+    database.close()
+    told = inspect("verify", "--store", one)
+    assert told.exit_code == 5
+    assert "not as its author sealed it" in told.output
+
+
+def test_what_is_no_store(tmp_path):
+    with pytest.raises(Trouble, match="no store"):
+        inspector.examine(tmp_path / "nothing")
+    Store(tmp_path / "empty.db").close()
+    with pytest.raises(Trouble, match="no founding record"):
+        inspector.examine(tmp_path / "empty.db")
+    assert inspect("verify", "--store", tmp_path / "empty.db").exit_code == 5
