@@ -58,7 +58,7 @@ class Opened:
         first = self.forged[0]
         where = f"{first.feed.author.short}/{first.feed.incarnation} at {first.clock}"
         return PeerFault(
-            Reason.BAD_SIGNATURE, f"{len(self.forged)} records not signed by their author: {where}"
+            Reason.BAD_SIGNATURE, f"not signed by the author named: {len(self.forged)}, {where}"
         )
 
 

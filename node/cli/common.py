@@ -71,7 +71,10 @@ def put_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(*columns, title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left")
+    for number, column in enumerate(columns, start=1):
+        # Only the last column gives way where the terminal is narrow.
+        table.add_column(column, no_wrap=number < len(columns), overflow="fold")
     for row in rows:
         table.add_row(*(escape(clean("" if cell is None else str(cell))) for cell in row))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)

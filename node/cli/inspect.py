@@ -97,9 +97,16 @@ def quarantine(as_json: Json = False) -> None:
         return
     put_table(
         "",
-        ("at", "reason", "brought by", "claims to be by", "clock", "detail"),
+        ("at", "reason", "from", "claims", "clock", "detail"),
         [
-            (r["at"], r["reason"], short(r["peer"]), short(r["author"]), r["clock"], r["detail"])
+            (
+                r["at"][11:19],
+                r["reason"],
+                short(r["peer"]),
+                short(r["author"]),
+                r["clock"],
+                r["detail"],
+            )
             for r in rows
         ],
     )
