@@ -130,7 +130,11 @@ def agreed(nodes: list[Node]) -> str:
 
 
 def git(repository: Path, *args: str) -> str:
-    """Run git in the demo's repository, with nothing of the user's own settings."""
+    """Run git in the demo's repository, with nothing of the user's own settings.
+
+    Raises:
+        Trouble: git says no.
+    """
     environment = {
         **os.environ,
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -139,8 +143,10 @@ def git(repository: Path, *args: str) -> str:
         "GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@localhost",
     }  # fmt: skip
     done = subprocess.run(
-        ["git", *args], cwd=repository, env=environment, capture_output=True, text=True, check=True
+        ["git", *args], cwd=repository, env=environment, capture_output=True, text=True, check=False
     )
+    if done.returncode:
+        raise Trouble(f"git {' '.join(args)} failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
@@ -149,6 +155,7 @@ def make_repository(path: Path) -> None:
     path.mkdir()
     git(path, "init", "--quiet", "--initial-branch=main")
     (path / "README").write_text("A library of five functions.\n")
+    (path / ".gitignore").write_text("__pycache__/\n")
     git(path, "add", ".")
     git(path, "commit", "--quiet", "-m", "An empty library")
 

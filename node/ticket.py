@@ -6,38 +6,49 @@ protocol §9.
 """
 
 import base64
-import binascii
+import re
+from collections.abc import Iterator
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from crdt.identity import ClusterId, H
-from machines.errors import InvalidValue
-from machines.values import NodePubkey
+from crdt.presence import Address
 from node.cli.exits import Exit
 from node.errors import Trouble
 
-PREFIX = "gangline1-"
-CHECK_BYTES = 4
-SECRET_BYTES = 16
-TEXT_MAX = 1024
+PREFIX: Final = "gangline1-"
+LENGTH_BYTES: Final = 2
+CHECK_BYTES: Final = 4
+SECRET_BYTES: Final = 16
+TEXT_MAX: Final = 1024
+_ANY_VERSION: Final = re.compile(r"gangline[0-9]{1,4}-")
+_BASE32: Final = re.compile(r"[A-Za-z2-7]*")
+Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
     """What a ticket says. Its secret is shown nowhere but in ``text``."""
 
-    address: str
-    cluster: bytes
-    inviter: bytes
-    secret: bytes
-    expires_ms: int
+    address: Annotated[Address, Meta(min_length=1)]
+    cluster: Bytes32
+    inviter: Bytes32
+    secret: Annotated[bytes, Meta(min_length=SECRET_BYTES, max_length=32)]
+    expires_ms: Annotated[int, Meta(ge=0, lt=2**53)]
 
     def __repr__(self) -> str:
         return f"Ticket({self.address}, ***)"
 
+    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
+        """What Rich shows: msgspec's own would show the secret."""
+        yield "address", self.address
+
     def text(self) -> str:
-        """The one line."""
+        """The one line: base32 of a length, what the ticket says, and a checksum of both."""
         packed = msgspec.msgpack.encode(self)
-        whole = packed + H(packed)[:CHECK_BYTES]
+        said = len(packed).to_bytes(LENGTH_BYTES, "big") + packed
+        whole = said + H(said)[:CHECK_BYTES]
         return PREFIX + base64.b32encode(whole).decode().rstrip("=").lower()
 
     @property
@@ -53,18 +64,33 @@ def read_ticket(text: str) -> Ticket:
         Trouble: it is none, cut short, mistyped, or of another version.
     """
     line = text.strip()
-    if not line.startswith(PREFIX) or len(line) > TEXT_MAX:
-        raise Trouble(f"this is no ticket: one starts with {PREFIX}", Exit.MALFORMED)
-    coded = line.removeprefix(PREFIX).upper()
+    if not line.startswith(PREFIX):
+        other = _ANY_VERSION.match(line)
+        raise _unreadable(
+            f"this is no ticket: one starts with {PREFIX}"
+            if other is None
+            else f"this is a ticket of another version of Gangline: {other[0]} where this one "
+            f"reads {PREFIX}; install the inviter's version, or let it invite with yours"
+        )
+    coded = line.removeprefix(PREFIX)
+    if len(line) > TEXT_MAX:
+        raise _unreadable("this is longer than any ticket; copy the one line and no more")
+    if _BASE32.fullmatch(coded) is None:
+        raise _unreadable("this ticket is mistyped: it holds letters that no ticket has")
+    # A letter says five bits; what is left of the last one says nothing.
+    bits = "".join(f"{_LETTERS.index(letter):05b}" for letter in coded.upper())
+    whole = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits) - 7, 8))
+    size = LENGTH_BYTES + int.from_bytes(whole[:LENGTH_BYTES], "big") + CHECK_BYTES
+    if len(whole) < size:
+        raise _unreadable("this ticket is cut short; copy the whole line")
+    said, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
+    if len(whole) > size or H(said)[:CHECK_BYTES] != check:
+        raise _unreadable("this ticket is mistyped; copy the line again")
     try:
-        whole = base64.b32decode(coded + "=" * (-len(coded) % 8))
-        packed, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
-        if H(packed)[:CHECK_BYTES] != check:
-            raise ValueError("checksum")
-        ticket = msgspec.msgpack.decode(packed, type=Ticket)
-        NodePubkey(ticket.inviter)
-    except (binascii.Error, ValueError, msgspec.MsgspecError, InvalidValue):
-        raise Trouble(
-            "this ticket is cut short or mistyped; copy the whole line again", Exit.MALFORMED
-        ) from None
-    return ticket
+        return msgspec.msgpack.decode(said[LENGTH_BYTES:], type=Ticket)
+    except (msgspec.MsgspecError, UnicodeError):
+        raise _unreadable("this ticket was not made by Gangline; ask for another") from None
+
+
+def _unreadable(sentence: str) -> Trouble:
+    return Trouble(sentence, Exit.MALFORMED)
