@@ -4,10 +4,22 @@
 # `make help` lists the rest. PYTHON=python3.13 chooses another interpreter.
 
 PYTHON ?= python3
+# Under pyenv a version that is there, but not chosen, answers to its full path alone.
+override PYTHON := $(or $(shell $(PYTHON) -c '' 2>/dev/null && echo $(PYTHON) || \
+  ls -v "$$(pyenv root 2>/dev/null)"/versions/*/bin/$(PYTHON) 2>/dev/null | tail -n 1),$(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?= -q -n auto
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header
+
+# The environment is made anew where the interpreter's version or the checkout's place is another,
+# since both stand in the files of an environment.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
+LOCKED := $(VENV)/.locked-$(VERSION)-$(PLACE)
+READY := $(VENV)/.ready-$(VERSION)-$(PLACE)
 
 .DEFAULT_GOAL := help
 
@@ -15,48 +27,57 @@ PYTEST_ARGS ?= -q -n auto
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements/dev.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { \
-	  echo "make: no $(PYTHON) here; install Python 3.11 or newer, or say PYTHON=/path/to/python" >&2; exit 1; }
+$(LOCKED): requirements/dev.txt
+	@[ -n "$(VERSION)" ] || { \
+	  echo "make: no working '$(PYTHON)' here; install Python 3.11 or newer, or say PYTHON=/path/to/python" >&2; \
+	  exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1); Gangline needs 3.11 or newer: say PYTHON=python3.13" >&2; exit 1; }
+	  echo "make: $(PYTHON) is Python $(VERSION); Gangline needs 3.11 or newer: say PYTHON=python3.13" >&2; \
+	  exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "make: $(PYTHON) lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	  echo "make: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	  exit 1; }
+	@echo "make: setting up $(VENV) with Python $(VERSION); once, and it may take a minute"
+	@# The interpreter below all environments, since PYTHON may stand in the one that goes.
+	@base=$$($(PYTHON) -c 'import sys; print(sys._base_executable)') && \
+	  rm -rf $(VENV) && "$$base" -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: setup
-setup: $(STAMP) ## make .venv, with everything locked and checked by hash
+setup: $(READY) ## make .venv, with everything locked and checked by hash
 
 .PHONY: demo
-demo: $(STAMP) ## three daemons, a board, a kill and a forgery, shown
-	$(BIN)/gangline demo
+demo: $(READY) ## three daemons, a board, a kill and a forgery, shown
+	@$(BIN)/gangline demo
 
 .PHONY: test
-test: $(STAMP) ## run the tests
+test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: check
-check: $(STAMP) ## format, lint, types and the arrows between the packages
+check: $(READY) ## format, lint, types and the arrows between the packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 .PHONY: format
-format: $(STAMP) ## format, and mend what the linter can mend
+format: $(READY) ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 .PHONY: lock
-lock: $(STAMP) ## write the lock files anew
-	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --extra dev --output-file dev.txt ../pyproject.toml build.in
+lock: $(READY) ## write the lock files anew; LOCK_ARGS=--upgrade takes newer versions
+	$(LOCK) $(LOCK_ARGS) --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
+	$(LOCK) --constraint requirements/dev.txt --output-file requirements/run.txt pyproject.toml requirements/build.in
 
 .PHONY: clean
 clean: ## remove what was made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf build dist gangline.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,6 +23,14 @@ class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: Annotated[str, Meta(description="host:port")]
 
 
+class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an agent shows that it must wait: by an exit code, a line of output, or either."""
+
+    resume_after: Annotated[int, Meta(ge=1, description="seconds before the agent may go on")]
+    exit_code: Annotated[int | None, Meta(description="the exit code that says so")] = None
+    pattern: Annotated[str | None, Meta(description="a regular expression for its output")] = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The options."""
 
@@ -36,6 +44,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         list[str], Meta(description="addresses told to others; empty: the listen address")
     ] = []
     peers: Annotated[list[Peer], Meta(description="nodes to dial beside those heard of")] = []
+    rate_limits: Annotated[
+        list[RateLimit], Meta(description="how agents say that they must wait")
+    ] = []
     links: Annotated[int, Meta(ge=1, le=64, description="links of its own choosing to keep up")] = 8
 
 
@@ -65,15 +76,22 @@ def write(path: Path, config: Config) -> None:
 
 
 def _toml(config: Config) -> str:
-    lines = []
-    for name, value in msgspec.to_builtins(config).items():
-        if name != "peers":
-            lines.append(f"{name} = {msgspec.json.encode(value).decode()}")
-    for peer in config.peers:
-        lines += ["", "[[peers]]"]
-        lines += [
-            f"{k} = {msgspec.json.encode(v).decode()}" for k, v in msgspec.to_builtins(peer).items()
-        ]
+    """TOML of options first, then of the tables."""
+    tables = ("peers", "rate_limits")
+    whole = msgspec.to_builtins(config)
+    lines = [
+        f"{name} = {msgspec.json.encode(value).decode()}"
+        for name, value in whole.items()
+        if name not in tables
+    ]
+    for table in tables:
+        for row in whole[table]:
+            lines += ["", f"[[{table}]]"]
+            lines += [
+                f"{name} = {msgspec.json.encode(value).decode()}"
+                for name, value in row.items()
+                if value is not None
+            ]
     return "\n".join(lines) + "\n"
 
 

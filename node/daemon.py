@@ -18,11 +18,12 @@ import uvicorn
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
 from crdt.identity import ClusterId, H
-from crdt.intents import AdmitNode
+from crdt.intents import AdmitNode, FireExecution
 from crdt.ready import Observation, PeerFaulted, RecordRejected
 from crdt.replica import Replica
 from machines.errors import InvalidValue
-from machines.values import FreeText, NodePubkey
+from machines.execution import ExecutionState, Pending, Reset, Running
+from machines.values import FreeText, NodePubkey, StoryId
 from node import clock, config, keys
 from node.api import app as api
 from node.api import socket as api_socket
@@ -39,6 +40,7 @@ from node.store import Store
 log = logging.getLogger("gangline")
 
 SEED_BYTES = 32
+RESET_SECONDS = 60.0
 
 
 class Keeper:
@@ -144,6 +146,7 @@ async def run(home: Home) -> None:
             stopping,
             driver.run(),
             dialer.run(),
+            _reset_lost(driver, RESET_SECONDS),
             server.serve(sockets=[listening]),
         )
     finally:
@@ -152,6 +155,32 @@ async def run(home: Home) -> None:
         if listening is not None:
             listening.close()
             home.socket.unlink(missing_ok=True)
+
+
+async def _reset_lost(driver: Driver, seconds: float) -> None:
+    """Reset own executions whose process shows no sign of life after a start, and say so.
+
+    A running ``exec`` beats every 15 s; what stays silent for ``seconds`` is gone.
+    """
+
+    def working(replica: Replica) -> dict[str, ExecutionState]:
+        return {
+            view.id: one.state
+            for view in replica.ledger.board.stories()
+            for one in view.executions
+            if one.node == replica.own and isinstance(one.state, Pending | Running)
+        }
+
+    before = await driver.query(working)
+    if before:
+        await asyncio.sleep(seconds)
+        after = await driver.query(lambda replica: (working(replica), set(replica.beats)))
+        for story, state in before.items():
+            if after[0].get(story) == state and story not in after[1]:
+                log.warning("reset the execution of %s: its process is gone", story)
+                with contextlib.suppress(ProposalRefused):
+                    await driver.propose(FireExecution(StoryId(story), Reset()))
+    await asyncio.Event().wait()
 
 
 def _server(desk: Desk) -> uvicorn.Server:

@@ -7,26 +7,21 @@ through their local API.
 """
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from node import clock
 from node.cli.common import short
 from node.cli.exits import Exit
-from node.client import Client, Refused
-from node.errors import NoDaemon, Trouble
-from node.home import Home
+from node.errors import Trouble
+from node.playground import GIT_ENVIRONMENT, Node, agreed, git, tell, until
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_SECONDS = 60.0
 STORIES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("s-1", "Add two numbers", "add", []),
     ("s-2", "Subtract two numbers", "subtract", []),
@@ -44,112 +39,6 @@ CODE = {
 """For each function its body, and what it makes of 6 and 2."""
 
 
-class Node:
-    """One demo node: its home, its daemon."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = Home(home)
-        self.name = home.name
-        self.client = Client(self.home.socket)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def command(self, *args: str, stdin: str | None = None) -> str:
-        """Run a gangline command for this node.
-
-        Raises:
-            Trouble: it failed.
-        """
-        done = subprocess.run(
-            [sys.executable, "-m", "node.cli", "--home", str(self.home.path), *args],
-            input=stdin, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise Trouble(f"{self.name}: {' '.join(args)} failed: {done.stderr.strip()}")
-        return done.stdout
-
-    def start(self) -> None:
-        """Start the daemon and wait until it answers."""
-        with (self.home.path.parent / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "node.cli", "--home", str(self.home.path), "run"],
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        until(self._answers, f"{self.name} answers")
-
-    def _answers(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise Trouble(f"{self.name} ended at once; its log: {self.home.path}.log")
-        try:
-            self.status()
-        except NoDaemon:
-            return False
-        return True
-
-    def status(self) -> dict[str, Any]:
-        """What ``gangline status`` shows."""
-        found: dict[str, Any] = self.client.ask("GET", "/status")
-        return found
-
-    def fire(self, story: str, event: str, **fields: object) -> None:
-        """Fire an event, and wait until another node has it."""
-        body = {"event": {"event": event, **fields}, "wait_for": 1}
-        self.client.ask("POST", f"/stories/{story}/events", body)
-
-    def stage(self, story: str) -> str:
-        """Where a story stands, as this node sees it; empty where it has not heard of it."""
-        try:
-            return str(self.client.ask("GET", f"/stories/{story}")["stage"]["stage"])
-        except Refused:
-            return ""
-
-
-def tell(text: str) -> None:
-    """One line of progress, at once."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def until(check: Callable[[], bool], what: str) -> None:
-    """Wait until something holds.
-
-    Raises:
-        Trouble: it does not come about.
-    """
-    end = clock.monotonic() + PATIENCE_SECONDS
-    while not check():
-        if clock.monotonic() > end:
-            raise Trouble(f"waited in vain: {what}")
-        time.sleep(0.05)
-
-
-def agreed(nodes: list[Node]) -> str:
-    """Wait until the nodes show one digest; gives it."""
-    until(lambda: len({node.status()["digest"] for node in nodes}) == 1, "one digest")
-    return str(nodes[0].status()["digest"])
-
-
-def git(repository: Path, *args: str) -> str:
-    """Run git in the demo's repository, with nothing of the user's own settings.
-
-    Raises:
-        Trouble: git says no.
-    """
-    environment = {
-        **os.environ,
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "GIT_AUTHOR_NAME": "demo", "GIT_AUTHOR_EMAIL": "demo@localhost",
-        "GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@localhost",
-    }  # fmt: skip
-    done = subprocess.run(
-        ["git", *args], cwd=repository, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise Trouble(f"git {' '.join(args)} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
 def make_repository(path: Path) -> None:
     """A repository with an empty library on its main branch."""
     path.mkdir()
@@ -160,20 +49,34 @@ def make_repository(path: Path) -> None:
     git(path, "commit", "--quiet", "-m", "An empty library")
 
 
-def work(repository: Path, branch: str, name: str) -> int:
-    """What a coding agent does: commit to a feature branch; gives how many commits it is ahead."""
-    git(repository, "checkout", "--quiet", "-b", branch, "main")
+AGENT = """
+import subprocess, sys
+name, body, expected, branch = sys.argv[1:]
+def git(*args): subprocess.run(["git", *args], check=True)
+def put(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+git("checkout", "--quiet", "-b", branch, "main")
+put(f"{name}.py", f"def {name}(a, b=1):\\n    return {body}\\n")
+git("add", ".")
+git("commit", "--quiet", "-m", f"Add {name}")
+put(f"test_{name}.py", f"import unittest\\nfrom {name} import {name}\\n"
+    "class Test(unittest.TestCase):\\n    def test_it(self):\\n"
+    f"        self.assertEqual({name}(6, 2), {expected})\\n")
+git("add", ".")
+git("commit", "--quiet", "-m", f"Test {name}")
+"""
+"""What the coding agents of the demo run: they commit code and its test to a feature branch."""
+
+
+def work(node: Node, repository: Path, story: str, branch: str, name: str) -> int:
+    """Let an agent work on a story, run by ``exec``; gives how many commits the branch is ahead."""
     body, expected = CODE[name]
-    (repository / f"{name}.py").write_text(f"def {name}(a, b=1):\n    return {body}\n")
-    git(repository, "add", ".")
-    git(repository, "commit", "--quiet", "-m", f"Add {name}")
-    (repository / f"test_{name}.py").write_text(
-        f"import unittest\n\nfrom {name} import {name}\n\n\n"
-        f"class Test(unittest.TestCase):\n    def test_it(self):\n"
-        f"        self.assertEqual({name}(6, 2), {expected})\n"
-    )
-    git(repository, "add", ".")
-    git(repository, "commit", "--quiet", "-m", f"Test {name}")
+    agent = [sys.executable, "-c", AGENT, name, body, str(expected), branch]
+    node.command(
+        "exec", story, "--agent", f"coder-{node.name}", "--", *agent,
+        folder=repository, environment=GIT_ENVIRONMENT,
+    )  # fmt: skip
     return int(git(repository, "rev-list", "--count", f"main..{branch}"))
 
 
@@ -184,7 +87,7 @@ def drive(nodes: list[Node], repository: Path, number: int) -> None:
     branch = f"feature/{story}"
     first.fire(story, "deps_met")
     first.client.ask("POST", f"/stories/{story}/claim", {"seconds": 600})
-    ahead = work(repository, branch, name)
+    ahead = work(first, repository, story, branch, name)
     until(lambda: second.stage(story) == "coding", f"{second.name} sees {story} in coding")
     second.fire(story, "gates_started")
     # The QA gate is the repository's own test.

@@ -7,7 +7,6 @@ protocol §9.
 
 import base64
 import re
-from collections.abc import Iterator
 from typing import Annotated, Final
 
 import msgspec
@@ -40,16 +39,15 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     def __repr__(self) -> str:
         return f"Ticket({self.address}, ***)"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
+    def __rich_repr__(self) -> list[tuple[str, str]]:
         """What Rich shows: msgspec's own would show the secret."""
-        yield "address", self.address
+        return [("address", self.address)]
 
     def text(self) -> str:
         """The one line: base32 of a length, what the ticket says, and a checksum of both."""
         packed = msgspec.msgpack.encode(self)
         said = len(packed).to_bytes(LENGTH_BYTES, "big") + packed
-        whole = said + H(said)[:CHECK_BYTES]
-        return PREFIX + base64.b32encode(whole).decode().rstrip("=").lower()
+        return PREFIX + _letters(said + H(said)[:CHECK_BYTES])
 
     @property
     def cluster_id(self) -> ClusterId:
@@ -77,19 +75,27 @@ def read_ticket(text: str) -> Ticket:
         raise _unreadable("this is longer than any ticket; copy the one line and no more")
     if _BASE32.fullmatch(coded) is None:
         raise _unreadable("this ticket is mistyped: it holds letters that no ticket has")
-    # A letter says five bits; what is left of the last one says nothing.
-    bits = "".join(f"{_LETTERS.index(letter):05b}" for letter in coded.upper())
-    whole = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits) - 7, 8))
+    whole = _from_letters(coded)
     size = LENGTH_BYTES + int.from_bytes(whole[:LENGTH_BYTES], "big") + CHECK_BYTES
     if len(whole) < size:
         raise _unreadable("this ticket is cut short; copy the whole line")
     said, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
-    if len(whole) > size or H(said)[:CHECK_BYTES] != check:
+    if _letters(whole) != coded.lower() or H(said)[:CHECK_BYTES] != check:
         raise _unreadable("this ticket is mistyped; copy the line again")
     try:
         return msgspec.msgpack.decode(said[LENGTH_BYTES:], type=Ticket)
     except (msgspec.MsgspecError, UnicodeError):
         raise _unreadable("this ticket was not made by Gangline; ask for another") from None
+
+
+def _letters(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=").lower()
+
+
+def _from_letters(coded: str) -> bytes:
+    # Bytes end after 2, 4, 5, 7 and 8 letters: one letter more is of a byte that was cut off.
+    whole = coded[: len(coded) - (len(coded) % 8 in (1, 3, 6))]
+    return base64.b32decode(whole + "=" * (-len(whole) % 8), casefold=True)
 
 
 def _unreadable(sentence: str) -> Trouble:

@@ -109,7 +109,22 @@ def _acting(desk: Desk) -> list[HTTPRouteHandler]:
         """Give this node's claim back."""
         return await desk.release(story)
 
-    return [add, edit, fire, claim, release]
+    @get("/stories/{story:str}/execution")
+    async def execution(story: str) -> Response[bytes]:
+        """What this node is doing about a story."""
+        return as_json(await desk.execution(story))
+
+    @post("/stories/{story:str}/execution")
+    async def fire_execution(story: str, data: types.FireExecution) -> types.Written:
+        """Fire an event at this node's own execution."""
+        return await desk.fire_execution(story, data)
+
+    @post("/stories/{story:str}/execution/beat")
+    async def beat(story: str) -> None:
+        """The story's agent is there."""
+        await desk.beat(story)
+
+    return [add, edit, fire, claim, release, execution, fire_execution, beat]
 
 
 def _membership(desk: Desk) -> list[HTTPRouteHandler]:

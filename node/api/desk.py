@@ -21,14 +21,17 @@ from crdt.intents import (
     ClaimStory,
     EditStory,
     FireEvent,
+    FireExecution,
     Intent,
     Receipt,
     ReleaseClaim,
     RevokeNode,
 )
+from crdt.proposals import own_execution
 from crdt.replica import Replica
 from crdt.views import ExplainView, StoryView
 from machines.codec import lenient_hook
+from machines.execution import ExecutionEvent, ExecutionState, Exited, Reset, Stopped
 from machines.pipeline import PIPELINE, PipelineEvent
 from machines.values import FreeText, Instant, Label, NodePubkey, StoryId
 from node import clock
@@ -219,6 +222,34 @@ class Desk:
         receipt = await self.driver.propose(intent)
         holders = await self._wait(receipt, asked.wait_for, asked.timeout)
         return _written(receipt, holders)
+
+    async def execution(self, story: str) -> dict[str, ExecutionState]:
+        """What this node is doing about a story.
+
+        Raises:
+            UnknownStory: no record names it.
+        """
+        await self.story(story)
+        state = await self.driver.query(lambda r: own_execution(r.ledger, r.own, story))
+        return {"state": state}
+
+    async def fire_execution(self, story: str, asked: types.FireExecution) -> types.Written:
+        """Fire an event at this node's own execution of a story."""
+        event = msgspec.convert(asked.event, type=ExecutionEvent, dec_hook=lenient_hook)
+        written = await self._write(FireExecution(StoryId(story), event))
+        await self.beat(story, ended=isinstance(event, Exited | Stopped | Reset))
+        return written
+
+    async def beat(self, story: str, *, ended: bool = False) -> None:
+        """The story's agent is there: it rides on this node's presence from now on."""
+        at = Instant.from_ms(clock.wall_ms())
+
+        def note(replica: Replica) -> None:
+            replica.beats.pop(story, None)
+            if not ended:
+                replica.beats[story] = at
+
+        await self.driver.query(note)
 
     async def claim(self, story: str, seconds: int) -> types.Written:
         """Take or renew this node's claim."""

@@ -107,6 +107,12 @@ class Fire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: float = 10.0
 
 
+class FireExecution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event of this node's own execution of a story."""
+
+    event: dict[str, Any]
+
+
 class ClaimFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Take or renew a claim."""
 

@@ -4,7 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import Json, ask, put_json, ref_text, say
+from node.cli.common import (
+    Chosen,
+    Json,
+    ask,
+    client,
+    put_json,
+    ref_text,
+    say,
+    speaking,
+)
 from node.cli.found import seconds
 from node.client import segment
 
@@ -106,6 +115,30 @@ def fire(
     if answer["holders"] < wait_for:
         say(f"only {answer['holders']} other nodes have it so far; it is on disk here")
         raise typer.Exit(1)
+
+
+def execute(
+    context: typer.Context,
+    story_id: Annotated[str, typer.Argument(metavar="STORY", help="The story.")],
+    agent: Annotated[str, typer.Option("--agent", help="What the agent is called.")],
+) -> None:
+    """Run an agent's process and record what becomes of it; ends with its own exit code.
+
+    Its output is streamed through and signals are passed on. The config's rate_limits say by which
+    exit code or line of output it shows that it must wait.
+
+    Example: gangline exec s-1 --agent coder-1 -- ./agent --task s-1
+    """
+    from node import agent as agents  # noqa: PLC0415 - only here
+    from node import config  # noqa: PLC0415
+
+    if not context.args:
+        raise typer.BadParameter("say what to run behind --")
+    with speaking():
+        limits = config.load(Chosen.home.config).rate_limits
+        running = agents.Execution(client(), story_id, agent, say)
+        code = agents.run(running, context.args, limits)
+    raise typer.Exit(code)
 
 
 def claim(

@@ -39,6 +39,9 @@ for command in (
     act.add, act.edit, act.fire, act.claim, act.release,
 ):  # fmt: skip
     app.command()(command)
+app.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    act.execute
+)
 app.add_typer(found.members, name="members")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(machine.app, name="machine")

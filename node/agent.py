@@ -1,0 +1,194 @@
+"""``gangline exec``: runs an agent's process and keeps its execution in the record.
+
+Stands beside the command line, a client of the daemon. Records the spawn, heartbeats, rate limits
+and the exit code; streams the process's output through and passes signals on. While the daemon is
+away it tries again, so that nothing is lost; the process is never held up. Source: protocol §6, §7.
+"""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import IO, Any
+
+from machines.values import Instant
+from node import clock
+from node.cli.exits import Exit
+from node.client import Client, Refused, segment
+from node.config import RateLimit
+from node.errors import NoDaemon, Trouble
+
+BEAT_SECONDS = 15.0
+DURABLE_SECONDS = 300.0
+AGAIN_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+LINE_BYTES_MAX = 64 * 1024
+SIGNALLED = 128
+RESUMABLE = ("rate_limited", "pending")
+
+
+class Execution:
+    """One agent's work on one story.
+
+    Args:
+        say: tells the person at the terminal one sentence.
+    """
+
+    def __init__(self, client: Client, story: str, agent: str, say: Callable[[str], None]) -> None:
+        self._client = client
+        self._path = f"/stories/{segment(story)}/execution"
+        self._agent = agent
+        self._say = say
+        self._silent_since: float | None = None
+
+    def begin(self) -> None:
+        """Ask for the agent, from whatever this node last did about the story.
+
+        Raises:
+            Trouble: no daemon, or the node already works on it.
+        """
+        state = self._client.ask("GET", self._path)["state"]["state"]
+        if state == "completed":
+            self._client.ask("POST", self._path, {"event": {"event": "reset"}})
+        if state not in RESUMABLE:
+            body = {"event": {"event": "spawn_requested", "agent": self._agent}}
+            self._client.ask("POST", self._path, body)
+
+    def fire(self, event: str, **fields: object) -> None:
+        """Record an event, waiting for the daemon to come back where it is away."""
+        while True:
+            try:
+                self._client.ask("POST", self._path, {"event": {"event": event, **fields}})
+            except NoDaemon:
+                self._note_silence()
+                time.sleep(AGAIN_SECONDS)
+            except Refused as refusal:
+                self._say(f"{event} was not recorded: {refusal.sentence}")
+                return
+            else:
+                self._silent_since = None
+                return
+
+    def beat(self) -> None:
+        """Say that the agent is there; a beat that does not get through is not missed."""
+        try:
+            self._client.ask("POST", f"{self._path}/beat", {})
+        except (NoDaemon, Refused):
+            self._note_silence()
+
+    def _note_silence(self) -> None:
+        if self._silent_since is None:
+            self._silent_since = clock.monotonic()
+            self._say("the daemon is away; the agent goes on, and is recorded when it is back")
+
+
+def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit]) -> int:
+    """Run a command to its end; gives its own exit code.
+
+    Raises:
+        Trouble: the command cannot be started.
+    """
+    execution.begin()
+    watched = [limit for limit in limits if limit.pattern]
+    pipe = subprocess.PIPE if watched else None
+    try:
+        process = subprocess.Popen(command, stdout=pipe, stderr=pipe)  # noqa: S603 - the caller's own command
+    except OSError as fault:
+        execution.fire("stopped")
+        raise Trouble(f"cannot start {command[0]}: {fault.strerror}", Exit.USAGE) from fault
+    restore = _pass_signals_on(process)
+    try:
+        execution.fire("spawned_successfully")
+        matched = _Matches(watched)
+        readers = [
+            threading.Thread(target=_copy, args=(source, sink, matched), daemon=True)
+            for source, sink in (
+                (process.stdout, sys.stdout.buffer),
+                (process.stderr, sys.stderr.buffer),
+            )
+            if source is not None
+        ]
+        for reader in readers:
+            reader.start()
+        _keep_beating(process, execution, matched)
+        for reader in readers:
+            reader.join()
+    finally:
+        for number, before in restore.items():
+            signal.signal(number, before)
+    code = process.returncode if process.returncode >= 0 else SIGNALLED - process.returncode
+    _record_end(execution, code, limits, matched)
+    return code
+
+
+class _Matches:
+    """The first rate limit that the output named."""
+
+    def __init__(self, watched: Sequence[RateLimit]) -> None:
+        self._watched = [(re.compile(limit.pattern or ""), limit) for limit in watched]
+        self.found: RateLimit | None = None
+        self.told = False
+
+    def look(self, line: bytes) -> None:
+        """Look at one line of output."""
+        text = line.decode("utf-8", "replace")
+        for pattern, limit in self._watched:
+            if self.found is None and pattern.search(text):
+                self.found = limit
+
+
+def _copy(source: IO[bytes], sink: IO[bytes], matched: _Matches) -> None:
+    """Stream output through as it comes, looking at each line on the way."""
+    while line := source.readline(LINE_BYTES_MAX):
+        sink.write(line)
+        sink.flush()
+        matched.look(line)
+
+
+def _keep_beating(
+    process: subprocess.Popen[bytes], execution: Execution, matched: _Matches
+) -> None:
+    beat_at = clock.monotonic() + BEAT_SECONDS
+    durable_at = clock.monotonic() + DURABLE_SECONDS
+    while process.poll() is None:
+        at = clock.monotonic()
+        if matched.found is not None and not matched.told:
+            matched.told = True
+            execution.fire("hit_rate_limit", resume_at=_resume(matched.found))
+        elif at >= durable_at and not matched.told:
+            durable_at = at + DURABLE_SECONDS
+            execution.fire("heartbeat")
+        if at >= beat_at:
+            beat_at = at + BEAT_SECONDS
+            execution.beat()
+        time.sleep(LOOK_SECONDS)
+
+
+def _record_end(
+    execution: Execution, code: int, limits: Sequence[RateLimit], matched: _Matches
+) -> None:
+    limit = next((one for one in limits if one.exit_code == code), None) or matched.found
+    if limit is None or code == 0:
+        execution.fire("exited", exit_code=code)
+    elif not matched.told:
+        execution.fire("hit_rate_limit", resume_at=_resume(limit))
+
+
+def _resume(limit: RateLimit) -> str:
+    return Instant.from_ms(clock.wall_ms() + limit.resume_after * 1000)
+
+
+def _pass_signals_on(process: subprocess.Popen[bytes]) -> dict[int, Any]:
+    """Whoever stops us stops the agent; we stay to record how it ended."""
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        # At a terminal Ctrl-C reaches the agent by itself.
+        if number != signal.SIGINT or not sys.stdin.isatty():
+            process.send_signal(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return {number: signal.signal(number, forward) for number in numbers}

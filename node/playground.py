@@ -1,0 +1,138 @@
+"""Nodes that the demo starts, as a person would start them, and the git repository beside them.
+
+Stands under ``demo.py``.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from node import clock
+from node.client import Client, Refused
+from node.errors import NoDaemon, Trouble
+from node.home import Home
+
+PATIENCE_SECONDS = 60.0
+GIT_ENVIRONMENT = {
+    **os.environ,
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "GIT_AUTHOR_NAME": "demo", "GIT_AUTHOR_EMAIL": "demo@localhost",
+    "GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@localhost",
+}  # fmt: skip
+"""Nothing of the user's own git settings."""
+
+
+class Node:
+    """One demo node: its home, its daemon."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = Home(home)
+        self.name = home.name
+        self.client = Client(self.home.socket)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(
+        self,
+        *args: str,
+        stdin: str | None = None,
+        folder: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> str:
+        """Run a gangline command for this node.
+
+        Raises:
+            Trouble: it failed.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "node.cli", "--home", str(self.home.path), *args],
+            input=stdin, capture_output=True, text=True, check=False,
+            cwd=folder, env=environment,
+        )  # fmt: skip
+        if done.returncode:
+            raise Trouble(f"{self.name}: {args[0]} failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def start(self) -> None:
+        """Start the daemon and wait until it answers."""
+        with (self.home.path.parent / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "node.cli", "--home", str(self.home.path), "run"],
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        until(self._answers, f"{self.name} answers")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise Trouble(f"{self.name} ended at once; its log: {self.home.path}.log")
+        try:
+            self.status()
+        except NoDaemon:
+            return False
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """What ``gangline status`` shows."""
+        found: dict[str, Any] = self.client.ask("GET", "/status")
+        return found
+
+    def fire(self, story: str, event: str, **fields: object) -> None:
+        """Fire an event, and wait until another node has it."""
+        body = {"event": {"event": event, **fields}, "wait_for": 1}
+        self.client.ask("POST", f"/stories/{story}/events", body)
+
+    def stage(self, story: str) -> str:
+        """Where a story stands, as this node sees it; empty where it has not heard of it."""
+        try:
+            return str(self.client.ask("GET", f"/stories/{story}")["stage"]["stage"])
+        except Refused:
+            return ""
+
+
+def tell(text: str) -> None:
+    """One line of progress, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def until(check: Callable[[], bool], what: str) -> None:
+    """Wait until something holds.
+
+    Raises:
+        Trouble: it does not come about.
+    """
+    end = clock.monotonic() + PATIENCE_SECONDS
+    while not check():
+        if clock.monotonic() > end:
+            raise Trouble(f"waited in vain: {what}")
+        time.sleep(0.05)
+
+
+def agreed(nodes: list[Node]) -> str:
+    """Wait until the nodes show one digest; gives it."""
+    until(lambda: len({node.status()["digest"] for node in nodes}) == 1, "one digest")
+    return str(nodes[0].status()["digest"])
+
+
+def git(repository: Path, *args: str) -> str:
+    """Run git in the demo's repository, with nothing of the user's own settings.
+
+    Raises:
+        Trouble: git says no.
+    """
+    done = subprocess.run(
+        ["git", *args],
+        cwd=repository,
+        env=GIT_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Trouble(f"git {' '.join(args)} failed: {done.stderr.strip()}")
+    return done.stdout.strip()

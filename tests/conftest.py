@@ -1,0 +1,18 @@
+"""What holds for every test: surroundings of its own, and no law that a slow machine can break."""
+
+import pytest
+from hypothesis import settings
+
+# A deadline is a timed assertion; the blob replays a failure that the local database does not hold.
+settings.register_profile("gangline", deadline=None, print_blob=True)
+settings.load_profile("gangline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def surroundings(tmp_path_factory):
+    """No test finds the node, the colours or the width of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GANGLINE_HOME", "FORCE_COLOR", "COLUMNS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield

@@ -1,0 +1,89 @@
+"""``gangline exec`` with real processes."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.daemons import GANGLINE, Fleet, eventually
+
+pytestmark = pytest.mark.timeout(200)
+
+
+@pytest.fixture
+def den(tmp_path):
+    with Fleet(tmp_path) as fleet:
+        node = fleet.found()
+        node.gangline("add", "s-1")
+        yield node
+
+
+def start(node, code, **options):
+    return subprocess.Popen(
+        [GANGLINE, "--home", str(node.home), "exec", "s-1", "--agent", "coder-1", "--",
+         sys.executable, "-u", "-c", code],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def state(node):
+    views = node.json("story", "s-1")["executions"]
+    return views[0]["state"] if views else {"state": "idle"}
+
+
+def test_output_and_exit_code_pass_through_and_are_recorded(den):
+    agent = start(den, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)")
+    out, err = agent.communicate(timeout=60)
+    assert (agent.returncode, out, err) == (7, b"out\n", b"err\n")
+    assert (state(den)["state"], state(den)["exit_code"]) == ("completed", 7)
+    again = start(den, "print('again')")
+    assert again.communicate(timeout=60)[0] == b"again\n"
+    assert state(den)["exit_code"] == 0
+
+
+def test_a_signal_reaches_the_agent_and_its_end_is_recorded(den):
+    agent = start(den, "import time\nprint('up')\ntime.sleep(600)")
+    assert agent.stdout.readline() == b"up\n"
+    eventually(lambda: state(den)["state"] == "running", "it runs")
+    agent.send_signal(signal.SIGTERM)
+    agent.communicate(timeout=60)
+    assert agent.returncode == 128 + signal.SIGTERM
+    assert state(den)["exit_code"] == 128 + signal.SIGTERM
+
+
+def test_rate_limits_by_exit_code_and_by_output(den):
+    config = den.home / "config.toml"
+    config.write_text(
+        config.read_text()
+        + "\n[[rate_limits]]\nresume_after = 60\nexit_code = 75\n"
+        + "\n[[rate_limits]]\nresume_after = 60\npattern = 'try again later'\n"
+    )
+    agent = start(den, "import sys; sys.exit(75)")
+    agent.communicate(timeout=60)
+    assert agent.returncode == 75
+    assert state(den)["state"] == "rate_limited"
+    agent = start(den, "import sys; print('please try again later'); sys.exit(1)")
+    assert agent.communicate(timeout=60)[0] == b"please try again later\n"
+    assert state(den)["state"] == "rate_limited"
+
+
+def test_nothing_is_lost_while_the_daemon_is_away(den):
+    agent = start(den, "import time\nprint('up')\ntime.sleep(2)\nraise SystemExit(3)")
+    assert agent.stdout.readline() == b"up\n"
+    eventually(lambda: state(den)["state"] == "running", "it runs")
+    den.kill()
+    time.sleep(3)
+    den.start()
+    _, err = agent.communicate(timeout=60)
+    assert agent.returncode == 3
+    assert b"the daemon is away" in err
+    assert (state(den)["state"], state(den)["exit_code"]) == ("completed", 3)
+
+
+def test_what_cannot_be_started_is_a_sentence(den):
+    told = den.gangline("exec", "s-1", "--agent", "a", "--", "/nonesuch", code=2)
+    assert "/nonesuch" in told
+    assert state(den)["state"] == "idle"
+    den.gangline("exec", "nonesuch", "--agent", "a", "--", "true", code=4)

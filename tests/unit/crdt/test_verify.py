@@ -1,0 +1,118 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crdt.identity import SigningKey
+from crdt.verify import verify_batch
+from machines.values import NodePubkey
+
+KEY = SigningKey(b"k" * 32)
+OTHER = SigningKey(b"o" * 32)
+SAID = b"what was said"
+SIGNATURE = KEY.sign(SAID)
+# The order of the group (RFC 8032 §5.1).
+L = 2**252 + 27742317777372353535851937790883648493
+P = 2**255 - 19
+# Points of small order, in every encoding that has fewer than 256 bits: of order 1, 2, 4 and 8, and
+# the same written with a y that is not below p (eprint 2020/1244, table 1).
+SMALL = [
+    bytes.fromhex(point)
+    for point in (
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000080",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "0100000000000000000000000000000000000000000000000000000000000080",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+]
+
+
+def test_the_first_examples_of_the_rfc():
+    # RFC 8032 §7.1, tests 1 and 2.
+    rows = [
+        (
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+            "",
+            (
+                "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+                "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
+            ),
+        ),
+        (
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            "72",
+            (
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+                "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+            ),
+        ),
+    ]
+    jobs = [
+        (NodePubkey.from_hex(key), bytes.fromhex(said), bytes.fromhex(signature))
+        for key, said, signature in rows
+    ]
+    assert verify_batch(jobs) == [True, True]
+
+
+def test_results_come_in_the_order_of_the_jobs():
+    good = (KEY.pubkey, SAID, SIGNATURE)
+    bad = (KEY.pubkey, SAID + b"!", SIGNATURE)
+    stranger = (OTHER.pubkey, SAID, SIGNATURE)
+    assert verify_batch([good, bad, good, stranger]) == [True, False, True, False]
+    assert verify_batch([]) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 32, 63, 65, 128])
+def test_a_signature_of_another_length_is_false_and_no_exception(size):
+    assert verify_batch([(KEY.pubkey, SAID, (SIGNATURE + SIGNATURE)[:size])]) == [False]
+
+
+def test_a_signature_cut_in_two_does_not_hold_for_what_the_cut_makes():
+    # Signature and message are joined for libsodium; a byte moved from one to the other must tell.
+    job = (KEY.pubkey, SIGNATURE[63:] + SAID, SIGNATURE[:63])
+    assert verify_batch([job, (KEY.pubkey, SAID[1:], SIGNATURE + SAID[:1])]) == [False, False]
+
+
+def test_the_second_form_of_a_signature_is_refused():
+    # S + L verifies with the same equation: RFC 8032 §5.1.7 wants S in 0 <= S < L.
+    s = int.from_bytes(SIGNATURE[32:], "little")
+    forms = [SIGNATURE[:32] + (s + k * L).to_bytes(32, "little") for k in range(8)]
+    assert verify_batch([(KEY.pubkey, SAID, form) for form in forms]) == [True] + [False] * 7
+
+
+@pytest.mark.parametrize("point", SMALL, ids=lambda point: point.hex()[:8])
+def test_points_of_small_order_sign_nothing(point):
+    # With such a key, R = that point and S = 0 would hold for one message in a few, or for all.
+    zero = bytes(32)
+    messages = [bytes([byte]) for byte in range(32)]
+    jobs = [(NodePubkey(point), said, r + zero) for said in messages for r in (point, SMALL[0])]
+    assert not any(verify_batch(jobs))
+    assert verify_batch([(KEY.pubkey, SAID, point + zero)]) == [False]
+    assert verify_batch([(KEY.pubkey, SAID, point + SIGNATURE[32:])]) == [False]
+
+
+@pytest.mark.parametrize("y", [P, P + 1, P + 3, P + 18, 2**255 - 1, 2])
+def test_keys_that_are_no_point_or_not_canonical(y):
+    for sign in (0, 2**255):
+        key = NodePubkey((y | sign).to_bytes(32, "little"))
+        assert verify_batch([(key, SAID, SIGNATURE)]) == [False]
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=80), st.binary(max_size=70))
+def test_nothing_raises_and_chance_signs_nothing(key, said, signature):
+    assert verify_batch([(NodePubkey(key), said, signature)]) == [False]
+
+
+@given(st.binary(max_size=200), st.integers(0, 511))
+def test_one_bit_is_enough(said, bit):
+    signature = KEY.sign(said)
+    spoilt = bytearray(signature)
+    spoilt[bit // 8] ^= 1 << bit % 8
+    jobs = [(KEY.pubkey, said, signature), (KEY.pubkey, said, bytes(spoilt))]
+    assert verify_batch(jobs) == [True, False]
