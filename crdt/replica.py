@@ -162,6 +162,9 @@ class Replica:
         """
         fresh = [r for r in arrivals.records if not self.ledger.has(r)]
         opened = open_records(fresh, self.cluster, self.founder, self._verifier)
+        own = self._own_feed()
+        if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
+            self._doubt = "a peer knows more of the own feed than this node does"
         self.ledger.take(opened.records, now.wall, peer=peer)
         for feed, start, end in arrivals.gaps:
             if feed.author != self.own:

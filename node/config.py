@@ -41,7 +41,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="host:port to listen on; empty: only dial. Port 0 takes a free one")
     ] = "127.0.0.1:7467"
     advertise: Annotated[
-        list[str], Meta(description="addresses told to others; empty: the listen address")
+        list[Annotated[str, Meta(max_length=256, pattern=r"^[!#-;=?-\[\]-~]+\Z")]],
+        Meta(max_length=8, description="addresses told to others; empty: the listen address"),
     ] = []
     peers: Annotated[list[Peer], Meta(description="nodes to dial beside those heard of")] = []
     rate_limits: Annotated[

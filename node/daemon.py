@@ -67,11 +67,13 @@ class Keeper:
             if known is None:
                 raise HelloRefused("bad_ticket")
             role, expires, used_by = known
-            if used_by is not None and used_by != node:
+            # The roster is what survives a crash between admitting and noting it down.
+            spent = key in await self._driver.query(lambda r: r.ledger.roster.used_tickets())
+            if (spent or used_by is not None) and not self.belongs(node):
                 raise HelloRefused("used_ticket")
             if clock.wall_ms() > expires:
                 raise HelloRefused("expired_ticket")
-            if used_by is None:
+            if used_by is None and not spent:
                 try:
                     intent = AdmitNode(node, Role(role), FreeText(name[:64]), key)
                     await self._driver.propose(intent)

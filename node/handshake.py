@@ -6,7 +6,7 @@ listener refuses what is cheap to refuse before it checks a signature. Source: p
 
 import secrets
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -27,7 +27,7 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hello"
     cluster: str
     node: NodePubkey
     nonce: str
-    wants: str
+    wants: Literal["session", "join"]
 
 
 class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="welcome"):
@@ -46,6 +46,12 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="proof"
     signature: str
     ticket: str = ""
     name: str = ""
+
+    def __repr__(self) -> str:
+        return f"Proof({self.at}, ***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("at", str(self.at))]
 
 
 class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="accepted"):
@@ -185,7 +191,7 @@ async def dial(
         HelloRefused: no session.
     """
     mine = secrets.token_bytes(NONCE_BYTES)
-    wants = "join" if ticket else "session"
+    wants: Literal["session", "join"] = "join" if ticket else "session"
     own = me.key.pubkey
     version = hello.PROTOCOL_VERSION
     await send(socket, Hello(version, me.cluster.hex(), own, mine.hex(), wants))

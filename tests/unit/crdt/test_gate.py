@@ -332,3 +332,21 @@ def test_garbage_is_one_fault_with_a_reason(quad):
         assert ready.fault.reason in (Reason.MALFORMED_FRAME, Reason.MALFORMED_UPDATE)
         assert ready.quarantine[-1].value == data
         assert not ready.persist
+
+
+def test_a_peer_that_knows_more_of_ones_own_feed_makes_one_go_on_in_another(quad):
+    quad.add(1, "before")
+    quad.deliver()
+    old, rendered = dict(quad.stores[1]), dict(quad.rendered[1])
+    quad.add(1, "after")
+    quad.deliver()
+    quad.stores[1], quad.rendered[1] = old, rendered
+    quad.restart(1)
+    quad.link(0, 1)
+    quad.deliver()
+    assert "after" in quad.replicas[1].ledger.board
+    receipt = quad.add(1, "again")
+    assert receipt.incarnation != 0
+    quad.settle()
+    quad.assert_agreed(nodes=(0, 1, 2))
+    assert not quad.replicas[0].ledger.proofs

@@ -12,7 +12,7 @@ from crdt.identity import ClusterId
 from machines.values import Instant
 from node import tls
 from node.driver import Driver
-from node.handshake import Accepted, HelloRefused, Identity
+from node.handshake import Accepted, HelloRefused, Identity, Proof
 from node.link import OPTIONS, reach
 from node.listener import Listener
 from node.store import Store
@@ -143,3 +143,9 @@ async def test_a_proxy_in_the_environment_never_takes_the_links(tmp_path, monkey
             pass
 
         await link.run(ignored)
+
+
+def test_a_ticket_in_a_hello_shows_itself_nowhere():
+    proof = Proof(NOW, "00", ticket="secret", name="n")
+    assert "secret" not in repr(proof)
+    assert "secret" not in str(proof.__rich_repr__())
