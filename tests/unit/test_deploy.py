@@ -1,0 +1,40 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from node import config, config_page
+from node.config import Config
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_config_and_the_page_are_not_stale():
+    assert config_page.EXAMPLE.read_text() == config_page.example()
+    assert config_page.PAGE.read_text() == config_page.page()
+
+
+def test_the_example_is_a_config_and_so_is_what_it_comments_out(tmp_path):
+    given = Config(cluster="0" * 64, founder="0" * 64)
+    assert config.load(config_page.EXAMPLE) == given
+    whole = tmp_path / "config.toml"
+    lines = config_page.EXAMPLE.read_text().splitlines()[1:]
+    options = [
+        line.removeprefix("# ") for line in lines if " = " in line or line.startswith("# [[")
+    ]
+    whole.write_text("\n".join(options))
+    read = config.load(whole)
+    assert len(read.peers) == len(read.rate_limits) == 1
+    assert read.links == given.links
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+def test_systemd_takes_the_unit():
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(ROOT / "deploy" / "gangline.service")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
