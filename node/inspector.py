@@ -6,12 +6,15 @@ every verdict given again. Stands beside the line, and changes nothing. Source: 
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from crdt import antientropy, limits
 from crdt.bodies import Member, parse_body
 from crdt.errors import MalformedRecord
+from crdt.feeds import Verdict
 from crdt.identity import ClusterId, FeedId, RecordRef, cluster_id_of
 from crdt.intake import Unreadable, open_records
 from crdt.ledger import Ledger
@@ -26,6 +29,41 @@ from node.home import Home
 from node.store import Store
 
 
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """One held record as the debug tool shows it; keys and ids in hex, the body as its JSON."""
+
+    author: str
+    incarnation: int
+    clock: int
+    record: str
+    kind: str
+    at: str
+    n: int
+    verdict: str
+    why: str
+    body: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs, with the body as an object."""
+        return {
+            "author": self.author,
+            "incarnation": self.incarnation,
+            "clock": self.clock,
+            "record": self.record,
+            "verdict": self.verdict,
+            "body": msgspec.json.decode(self.body),
+        }
+
+
+WHY = {
+    Verdict.ADMITTED: "legal by itself and by what it names, and its author may say it",
+    Verdict.BUILT_UPON: "a fork voids it, but others built on it",
+    Verdict.VOID_FORK: "at or after a proven fork of its feed",
+    Verdict.VOID_REVOKED: "its author's admission was revoked for this slot",
+}
+
+
 @dataclass(slots=True)
 class Held:
     """What a store holds, judged anew.
@@ -38,6 +76,44 @@ class Held:
     ledger: Ledger
     records: dict[RecordRef, VerifiedRecord]
     faults: list[str] = field(default_factory=list)
+
+    def rows(self) -> list[RecordRow]:
+        """Every held record, feed by feed in order of clock."""
+        found = []
+        for feed_id in sorted(self.ledger.feeds):
+            feed = self.ledger.feeds[feed_id]
+            for entry in feed.entries():
+                record, why = entry.record, WHY[entry.verdict]
+                live = feed.is_live(entry)
+                verdict = "live" if live else entry.verdict.name.lower()
+                if not live and entry.verdict is Verdict.ADMITTED:
+                    verdict, why = "not live", "it has a key, and its feed is cut"
+                body = record.value[limits.SIGNATURE_BYTES :].decode()
+                stamp = record.stamp
+                found.append(
+                    RecordRow(
+                        feed_id.author.hex(), feed_id.incarnation, record.clock,
+                        record.record_id.hex(), record.body.kind, stamp.at, stamp.n, verdict, why,
+                        body,
+                    )
+                )  # fmt: skip
+        return found
+
+    def proof_rows(self) -> list[dict[str, Any]]:
+        """Every proven fork, with both sides in hex."""
+        return [
+            {
+                "author": feed.author.hex(),
+                "incarnation": feed.incarnation,
+                "clock": proof.clock,
+                "counts": self.ledger.fork_of(feed) is not None,
+                "sides": [
+                    {"signature": signature.hex(), "body_hash": body_hash.hex()}
+                    for signature, body_hash in proof.sides
+                ],
+            }
+            for feed, proof in sorted(self.ledger.proofs.items())
+        ]
 
     @property
     def digest(self) -> str:

@@ -7,23 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import (
-    Chosen,
-    Json,
-    ask,
-    put_json,
-    put_table,
-    ref_text,
-    say,
-    short,
-    speaking,
-)
+from node.cli import inspect_store
+from node.cli.common import Json, ask, put_json, put_table, ref_text, say, short
 from node.cli.exits import Exit
-from node.cli.text import clean
 from node.client import segment
-from node.errors import Trouble
 
 app = typer.Typer(no_args_is_help=True, help="What is really there.")
+for command in (
+    inspect_store.doc,
+    inspect_store.feed,
+    inspect_store.record,
+    inspect_store.evidence,
+    inspect_store.verify,
+    inspect_store.diff,
+):
+    app.command()(command)
 
 
 @app.command()
@@ -110,76 +108,6 @@ def quarantine(as_json: Json = False) -> None:
             for r in rows
         ],
     )
-
-
-@app.command()
-def verify(
-    store: Annotated[
-        Path | None, typer.Option("--store", help="A store file or a home; else the own node's.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Check every signature, seal and verdict from the file alone. Needs no daemon.
-
-    Ends with 5 where anything is not as it must be.
-
-    Example: gangline inspect verify --store /backup/store.db
-    """
-    from node import inspector  # noqa: PLC0415 - heavy, and only here
-
-    with speaking():
-        held = inspector.examine(store or Chosen.home.path)
-    if as_json:
-        put_json({"records": len(held.records), "digest": held.digest, "faults": held.faults})
-    else:
-        for fault in held.faults:
-            typer.echo(clean(fault))
-        typer.echo(f"{len(held.records)} records checked, {len(held.faults)} faults")
-        typer.echo(f"digest {held.digest}")
-    if held.faults:
-        raise typer.Exit(Exit.DIFFER)
-
-
-@app.command()
-def diff(
-    one: Annotated[Path, typer.Argument(metavar="A", help="A home or a store file.")],
-    other: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    as_json: Json = False,
-) -> None:
-    """What each of two stores counts that the other lacks. Needs no daemon; ends with 5 if any.
-
-    Example: gangline inspect diff ~/den /mnt/other/store.db
-    """
-    from node import inspector  # noqa: PLC0415 - heavy, and only here
-
-    with speaking():
-        first, second = inspector.examine(one), inspector.examine(other)
-        if first.cluster != second.cluster:
-            raise Trouble("these two belong to different clusters", Exit.DIFFER)
-        rows = inspector.compare(first, second)
-    if as_json:
-        put_json(
-            [
-                {
-                    "author": row.feed.author.hex(),
-                    "incarnation": row.feed.incarnation,
-                    "clock": row.clock,
-                    "what": row.what,
-                    "only_in": row.only_in,
-                }
-                for row in rows
-            ]
-        )
-    elif rows:
-        put_table(
-            "",
-            ("author", "incarnation", "clock", "what", "only in"),
-            [(r.feed.author.short, r.feed.incarnation, r.clock, r.what, r.only_in) for r in rows],
-        )
-    else:
-        typer.echo(f"they agree: {first.digest}")
-    if rows:
-        raise typer.Exit(Exit.DIFFER)
 
 
 @app.command()

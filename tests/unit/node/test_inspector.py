@@ -10,6 +10,7 @@ from node import inspector
 from node.cli.main import app
 from node.errors import Trouble
 from node.store import Store
+from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
 
 
@@ -96,3 +97,35 @@ def test_what_is_no_store(tmp_path):
     with pytest.raises(Trouble, match="no founding record"):
         inspector.examine(tmp_path / "empty.db")
     assert inspect("verify", "--store", tmp_path / "empty.db").exit_code == 5
+
+
+def test_the_document_a_feed_and_a_record_as_people_mean_them(stores):
+    cluster, (one, _) = stores
+    rows = json.loads(inspect("doc", "--store", one, "--json").output)
+    assert [row["body"]["kind"] for row in rows] == [
+        "member", "member", "story", "transition", "seal",
+    ]  # fmt: skip
+    founder = cluster.keys[0].pubkey.hex()
+    feed = json.loads(inspect("feed", founder[:8], "--store", one, "--json").output)
+    assert feed == rows
+    shown = inspect("record", rows[3]["record"][:12], "--store", one).output
+    assert "holds for this position" in shown
+    assert "deps_met" in shown
+    for bad in (("feed", "00000000"), ("record", "zzzz"), ("feed", "")):
+        assert inspect(*bad, "--store", one).exit_code == 4
+
+
+def test_evidence_shows_both_sides_and_what_it_voids(tmp_path):
+    cluster = Cluster(2)
+    cluster.admit_all()
+    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms)
+    left, right = pen.story("left", clock=0), pen.story("right", clock=0)
+    for twin in (left, right):
+        cluster.hand(1, 0, as_frame(twin))
+    path = write(cluster, 0, tmp_path / "forked.db")
+    [proof] = json.loads(inspect("evidence", "--store", path, "--json").output)
+    assert (proof["author"], proof["clock"], proof["counts"]) == (pen.node.hex(), 0, True)
+    assert len({side["body_hash"] for side in proof["sides"]}) == 2
+    rows = json.loads(inspect("feed", pen.node.hex(), "--store", path, "--json").output)
+    assert {row["verdict"] for row in rows} == {"void_fork"}
+    assert "yes" in inspect("evidence", "--store", path).output
