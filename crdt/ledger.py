@@ -103,10 +103,14 @@ class Ledger:
         """
         self._peer, self._stored = peer, stored
         moved = False
+        fresh: dict[tuple[FeedId, int], list[VerifiedRecord | Unreadable]] = {}
         for record in records:
-            if self._is_known(record):
+            # What stands beside it in this call has no place yet, but may be its twin, or itself.
+            beside = fresh.setdefault((record.feed, record.clock), [])
+            if self._is_known(record) or any(r.record_id == record.record_id for r in beside):
                 continue
-            self._watch_slot(record)
+            self._watch_slot(record, beside)
+            beside.append(record)
             if isinstance(record, Unreadable):
                 self._turn_away(record, Reason.MALFORMED_RECORD, record.detail)
                 continue
@@ -477,12 +481,16 @@ class Ledger:
         feed = self.feeds.get(record.feed)
         return feed is not None and feed.find(record.clock, record.record_id) is not None
 
-    def _watch_slot(self, record: VerifiedRecord | Unreadable) -> None:
+    def _watch_slot(
+        self,
+        record: VerifiedRecord | Unreadable,
+        beside: Sequence[VerifiedRecord | Unreadable],
+    ) -> None:
         """Two different records signed for one slot prove a fork, whatever their verdicts."""
         fork = self.proofs.get(record.feed)
         if fork is not None and fork.clock <= record.clock:
             return
-        others: list[VerifiedRecord | Unreadable] = []
+        others = [*beside]
         feed = self.feeds.get(record.feed)
         if feed is not None:
             others += [entry.record for entry in feed.entries_at(record.clock)]
