@@ -10,10 +10,8 @@ import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from crdt.errors import ProposalRefused
 from crdt.intents import Intent, Receipt
 from crdt.ready import Now, Ready
 from crdt.replica import Replica
@@ -23,6 +21,7 @@ from node.bus import Bus
 from node.errors import StoreFailure
 from node.link import Link
 from node.store import Store
+from node.turn import Job, work
 
 log = logging.getLogger("gangline.driver")
 
@@ -30,15 +29,6 @@ T = TypeVar("T")
 INBOX_MAX = 1024
 BATCH_MAX = 256
 TICK_SECONDS = 0.25
-
-
-@dataclass(slots=True)
-class _Job:
-    """Something to do with the replica, and who waits for it."""
-
-    work: Callable[[Now], tuple[Ready, Any]]
-    done: asyncio.Future[Any] | None
-    link: Link | None = None
 
 
 def now() -> Now:
@@ -60,7 +50,7 @@ class Driver:
         self.store = store
         self.links: dict[NodePubkey, Link] = {}
         self.bus = Bus()
-        self._inbox: asyncio.Queue[_Job] = asyncio.Queue(INBOX_MAX)
+        self._inbox: asyncio.Queue[Job] = asyncio.Queue(INBOX_MAX)
         self._disk = ThreadPoolExecutor(1, "store")
 
     # --- for callers ---------------------------------------------------------------------------
@@ -85,9 +75,9 @@ class Driver:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._disk, work, self.store)
 
-    async def _ask(self, work: Callable[[Now], tuple[Ready, Any]]) -> Any:
+    async def _ask(self, job: Callable[[Now], tuple[Ready, Any]]) -> Any:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        await self._inbox.put(_Job(work, done))
+        await self._inbox.put(Job(job, _answer(done)))
         return await done
 
     # --- for links -----------------------------------------------------------------------------
@@ -125,10 +115,10 @@ class Driver:
         if self.links.get(link.peer) is link:
             peer = link.peer
             work = lambda at: (self.replica.receive(peer, data, at), None)  # noqa: E731
-            await self._inbox.put(_Job(work, None, link))
+            await self._inbox.put(Job(work, drop=link.drop))
 
     async def _tell(self, work: Callable[[Now], Ready]) -> None:
-        await self._inbox.put(_Job(lambda at: (work(at), None), None))
+        await self._inbox.put(Job(lambda at: (work(at), None)))
 
     # --- the task --------------------------------------------------------------------------------
 
@@ -143,12 +133,12 @@ class Driver:
             jobs = await self._gather(next_tick - clock.monotonic())
             if clock.monotonic() >= next_tick:
                 next_tick = clock.monotonic() + TICK_SECONDS
-                jobs.append(_Job(lambda at: (self.replica.tick(at), None), None))
+                jobs.append(Job(lambda at: (self.replica.tick(at), None)))
             await self._do(jobs)
 
-    async def _gather(self, seconds: float) -> list[_Job]:
+    async def _gather(self, seconds: float) -> list[Job]:
         """Wait for a job, but not past the next tick; then take what else is there."""
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, 0)):
                 jobs.append(await self._inbox.get())
@@ -156,57 +146,48 @@ class Driver:
             jobs.append(self._inbox.get_nowait())
         return jobs
 
-    async def _do(self, jobs: list[_Job]) -> None:
+    async def _do(self, jobs: list[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""
         at = now()
-        results: list[tuple[_Job, Ready, Any]] = []
-        batch = Ready()
-        for job in jobs:
-            try:
-                ready, result = job.work(at)
-            except ProposalRefused as refusal:
-                ready, result = Ready(), refusal
-            results.append((job, ready, result))
-            batch.persist.add(ready.persist)
-            batch.quarantine += ready.quarantine
-        if batch.persist or batch.quarantine:
+        turn = work(jobs, at)
+        if turn.must_commit:
             try:
                 await self.on_disk(
-                    lambda store: store.commit(batch.persist, batch.quarantine, at.wall.ms)
+                    lambda store: store.commit(turn.persist, turn.quarantine, at.wall.ms)
                 )
             except StoreFailure as failure:
-                for job, _, _ in results:
-                    _settle(job, failure)
+                for job in jobs:
+                    if job.answer is not None:
+                        job.answer(failure)
                 raise
-        for job, ready, result in results:
-            self._let_out(job, ready)
-            _settle(job, result)
+        turn.let_out(self._send, self.bus.publish)
 
-    def _let_out(self, job: _Job, ready: Ready) -> None:
-        for outgoing in (*ready.reply, *ready.publish):
-            for peer in outgoing.peers:
-                link = self.links.get(peer)
-                if link is not None:
-                    link.send(outgoing.data)
-        for event in ready.observe:
-            self.bus.publish(event)
-        if ready.fault is not None and job.link is not None:
-            job.link.drop(str(ready.fault.reason))
+    def _send(self, peer: NodePubkey, data: bytes) -> None:
+        link = self.links.get(peer)
+        if link is not None:
+            link.send(data)
 
     async def stop(self) -> None:
         """Seal the own feed, let what is owed out, and close the store."""
-        await self._do([_Job(lambda at: (self.replica.seal(at), None), None)])
+        await self._do([Job(lambda at: (self.replica.seal(at), None))])
         while not self._inbox.empty():
-            _settle(self._inbox.get_nowait(), StoreFailure("the daemon is stopping"))
+            job = self._inbox.get_nowait()
+            if job.answer is not None:
+                job.answer(StoreFailure("the daemon is stopping"))
         self.bus.close()
         self._disk.shutdown(wait=True)
         self.store.close()
 
 
-def _settle(job: _Job, result: Any) -> None:
-    if job.done is None or job.done.done():
-        return
-    if isinstance(result, Exception):
-        job.done.set_exception(result)
-    else:
-        job.done.set_result(result)
+def _answer(done: asyncio.Future[Any]) -> Callable[[Any], None]:
+    """Give an answer, or raise a failure, to whoever still waits."""
+
+    def answer(result: Any) -> None:
+        if done.done():
+            return
+        if isinstance(result, Exception):
+            done.set_exception(result)
+        else:
+            done.set_result(result)
+
+    return answer
