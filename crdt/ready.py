@@ -87,6 +87,8 @@ class Persist:
     """Per feed the clock below which every slot without a row is known to be empty."""
     incarnation: int | None = None
     """The own incarnation, where it changed."""
+    doubt: str | None = None
+    """Why the own feed cannot be gone on in, where that changed; empty where it can."""
     addresses: dict[NodePubkey, tuple[str, ...]] = field(default_factory=dict)
 
     def add(self, later: "Persist") -> None:
@@ -97,6 +99,8 @@ class Persist:
         self.addresses |= later.addresses
         if later.incarnation is not None:
             self.incarnation = later.incarnation
+        if later.doubt is not None:
+            self.doubt = later.doubt
 
     def __bool__(self) -> bool:
         return bool(
@@ -105,6 +109,7 @@ class Persist:
             or self.rendered
             or self.addresses
             or self.incarnation is not None
+            or self.doubt is not None
         )
 
 

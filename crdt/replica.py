@@ -165,6 +165,7 @@ class Replica:
         own = self._own_feed()
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
             self._doubt = "a peer knows more of the own feed than this node does"
+            self.ledger.ready.persist.doubt = self._doubt
         self.ledger.take(opened.records, now.wall, peer=peer)
         for feed, start, end in arrivals.gaps:
             if feed.author != self.own:
@@ -271,6 +272,7 @@ class Replica:
         )
         self._doubt = ""
         self.ledger.ready.persist.incarnation = self.incarnation
+        self.ledger.ready.persist.doubt = ""
         self.ledger.ready.observe.append(IncarnationOpened(self.incarnation, why))
 
     # --- time ----------------------------------------------------------------------------------

@@ -102,7 +102,10 @@ def open_replica(home: Home, settings: Config, store: Store) -> Replica:
         founder,
         seed=secrets.token_bytes(SEED_BYTES),
         incarnation=int.from_bytes(written, "big") if written is not None else 0,
+        doubt=store.doubt,
     )
+    if store.doubt:
+        log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
     replica.replay(store.rows(), store.proofs(), store.rendered(), now())
     return replica
 

@@ -134,7 +134,7 @@ def _check_founding(founder: NodePubkey, value: bytes, cluster: ClusterId) -> Ve
 
 
 def _store(home: Home, record: VerifiedRecord, at: Instant) -> None:
-    persist = Persist()
+    persist = Persist(doubt="")  # a new key has no other feed to fork
     persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
     with Store(home.store) as store:
         store.commit(persist, [], at.ms)

@@ -8,6 +8,7 @@ who). Only ever called from one thread at a time. Source: protocol §11.
 import contextlib
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,7 @@ from crdt.identity import FeedId, RecordId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from machines.values import NodePubkey
 from node.errors import StoreFailure
+from node.witness import Vouch, Witness, host_id, why_doubt
 
 APPLICATION_ID = 0x47616E67  # "Gang"
 MIGRATIONS = (
@@ -56,12 +58,18 @@ class Store:
     Args:
         path: the file.
         readonly: look, and take no lock.
+
+    Attributes:
+        doubt: why this may not be the store that this node last wrote; empty where it is.
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
         self._lock: int | None = None
         self._feeds: dict[FeedId, int] = {}
+        self._writes = 0
+        self._witness = Witness(path)
+        self.doubt = ""
         flags = (
             apsw.SQLITE_OPEN_READONLY
             if readonly
@@ -80,6 +88,27 @@ class Store:
             self._migrate(readonly=readonly)
             for row in self._db.execute("SELECT id, author, incarnation FROM feeds"):
                 self._feeds[FeedId(NodePubkey(row[1]), row[2])] = row[0]
+            if not readonly:
+                self._swear_in()
+
+    def _swear_in(self) -> None:
+        """Compare the store with its witness, and let it vouch for this one from here on.
+
+        A doubt is kept in the store until a new incarnation was opened: a crash does not settle it.
+        """
+        self._writes = int.from_bytes(self.meta("writes") or b"", "big")
+        found = Vouch(host_id(), self.path.stat().st_ino, self.meta("token") or b"", self._writes)
+        known = (self.meta("doubt") or b"").decode()
+        self.doubt = known or why_doubt(found, self._witness.read())
+        token = secrets.token_bytes(16)
+        # The store first: a crash between the two leaves a doubt too many, never one too few.
+        with self._db:
+            self._set("token", token)
+            self._set("doubt", self.doubt.encode())
+        try:
+            self._witness.open(found._replace(token=token))
+        except OSError as fault:
+            raise StoreFailure(f"cannot write {self._witness.path}: {fault.strerror}") from fault
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +119,7 @@ class Store:
     def close(self) -> None:
         """Close the file and let the lock go."""
         self._db.close()
+        self._witness.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -163,6 +193,8 @@ class Store:
         except StoreFailure:
             self._feeds = known  # numbers given in the transaction that failed mean nothing
             raise
+        self._writes += 1
+        self._witness.note(self._writes)
 
     def _commit(self, persist: Persist, quarantined: list[Quarantined], at_ms: int) -> None:
         with self._speaking("write to"), self._db:
@@ -179,6 +211,9 @@ class Store:
                 )
             if persist.incarnation is not None:
                 self._set("incarnation", persist.incarnation.to_bytes(4, "big"))
+            if persist.doubt is not None:
+                self._set("doubt", persist.doubt.encode())
+            self._set("writes", (self._writes + 1).to_bytes(8, "big"))
             for node, texts in persist.addresses.items():
                 self._db.execute(
                     "INSERT OR REPLACE INTO addresses VALUES (?, ?)", (bytes(node), " ".join(texts))

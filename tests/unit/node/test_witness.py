@@ -1,0 +1,118 @@
+"""A store that is not the one last written is noticed at the start."""
+
+import shutil
+
+import pytest
+
+from crdt.identity import FeedId
+from crdt.ready import Persist, Row, RowKey
+from node import witness
+from node.store import Store
+from node.witness import Vouch, why_doubt
+from tests.support.cluster import key
+
+FEED = FeedId(key(1).pubkey, 0)
+FOUND = Vouch("host", 7, b"t" * 16, 5)
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (None, "nothing vouches"),
+        (FOUND._replace(host="other"), "another host"),
+        (FOUND._replace(inode=8), "copy"),
+        (FOUND._replace(token=b"u" * 16), "put back"),
+        (FOUND._replace(writes=6), "put back"),
+    ],
+)
+def test_what_differs_from_the_witness_is_doubted(said, word):
+    assert word in why_doubt(FOUND, said)
+
+
+@pytest.mark.parametrize("behind", [0, 3])
+def test_a_witness_that_fell_behind_in_a_power_cut_vouches_all_the_same(behind):
+    assert why_doubt(FOUND, FOUND._replace(writes=5 - behind)) == ""
+
+
+def write(store, clock=0, **more):
+    row = Row(*FEED, clock, bytes([clock]) * 32, b"value")
+    store.commit(Persist({RowKey(*row[:4]): row}, **more), [], 0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A store as an earlier daemon left it."""
+    path = tmp_path / "store.db"
+    with Store(path) as store:
+        assert store.doubt
+        write(store, 0, doubt="")
+    return path
+
+
+def doubt_of(path):
+    with Store(path) as store:
+        return store.doubt
+
+
+def test_a_store_left_in_order_is_trusted_again_and_again(path):
+    for clock in range(1, 4):
+        with Store(path) as store:
+            assert store.doubt == ""
+            write(store, clock)
+
+
+def test_a_killed_daemon_leaves_a_store_that_is_trusted(path):
+    store = Store(path)
+    write(store, 1)
+    store._db.close(force=True)  # as a kill: nothing is said to the witness
+    store._witness.close()
+    store.close()
+    assert doubt_of(path) == ""
+
+
+def test_an_older_copy_put_back_is_noticed(path, tmp_path):
+    shutil.copy(path, tmp_path / "backup")
+    with Store(path) as store:
+        write(store, 1)
+    path.write_bytes((tmp_path / "backup").read_bytes())  # in place: the same inode
+    assert "put back" in doubt_of(path)
+
+
+def test_a_copy_made_and_put_back_within_one_run_is_noticed(path, tmp_path):
+    with Store(path) as store:
+        write(store, 1)
+        store._db.wal_checkpoint(mode=3)
+        backup = path.read_bytes()
+        write(store, 2)
+    path.write_bytes(backup)
+    assert "put back" in doubt_of(path)
+
+
+def test_a_copy_elsewhere_is_noticed_with_or_without_its_witness(path, tmp_path):
+    alone = tmp_path / "alone.db"
+    shutil.copy(path, alone)
+    assert "nothing vouches" in doubt_of(alone)
+    clone = tmp_path / "clone" / "store.db"
+    clone.parent.mkdir()
+    for suffix in ("", witness.SUFFIX):
+        shutil.copy(f"{path}{suffix}", f"{clone}{suffix}")
+    assert "copy" in doubt_of(clone)
+
+
+def test_another_host_is_noticed(path, monkeypatch):
+    monkeypatch.setattr(witness, "MACHINE_ID", path)  # any other text
+    assert "another host" in doubt_of(path)
+
+
+def test_a_doubt_outlives_a_crash_until_a_new_feed_was_opened(path):
+    path.with_name(path.name + witness.SUFFIX).unlink()
+    assert doubt_of(path)
+    assert doubt_of(path)
+    with Store(path) as store:
+        write(store, 1, incarnation=9, doubt="")
+    assert doubt_of(path) == ""
+
+
+def test_a_witness_nobody_can_read_vouches_for_nothing(path):
+    path.with_name(path.name + witness.SUFFIX).write_bytes(b"\xff\xfe not a witness")
+    assert "nothing vouches" in doubt_of(path)
