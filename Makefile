@@ -59,6 +59,16 @@ demo: $(READY) ## three daemons, a board, a kill and a forgery, shown
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+SIM := $(BIN)/python -m tests.support.sim
+
+.PHONY: sim
+sim: $(READY) ## clusters in one process; SEEDS=300 SEED=1 plays so many from there
+	$(SIM) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(SIM_ARGS)
+
+.PHONY: soak-sim
+soak-sim: $(READY) ## the same with fresh seeds for MINUTES=120
+	$(SIM) --minutes $(or $(MINUTES),120) --seed $(or $(SEED),$(shell date +%s)) $(SIM_ARGS)
+
 .PHONY: check
 check: $(READY) ## format, lint, types and the arrows between the packages
 	$(BIN)/ruff format --check .

@@ -169,6 +169,16 @@ class Ledger:
             held.empty(start, end)
             self.touched.add(feed)
 
+    def believe_holes(self) -> None:
+        """A peer holds the very same live records: what lies between them is empty for both.
+
+        Without this a message lost on the way leaves a slot unknown for ever, and whoever reads the
+        rendering never sees what stands behind it.
+        """
+        for feed in self.feeds.values():
+            if feed.known_end() < feed.head:
+                self.believe_gap(feed.id, 0, feed.head)
+
     def take_ready(self) -> Ready:
         """Hand out what was collected since the last call."""
         ready, self.ready = self.ready, Ready()

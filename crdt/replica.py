@@ -188,6 +188,8 @@ class Replica:
                 return [Awareness(self.liveness.entries())]
             case DigestOffer(document):
                 agrees = document == self.document_digest()
+                if agrees:
+                    self.ledger.believe_holes()
                 if session is not None:
                     session.agrees = agrees
                     for feed in self.ledger.feeds.values() if agrees else ():

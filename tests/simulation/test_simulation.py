@@ -1,0 +1,78 @@
+"""Clusters in one process: fixed seeds, kept schedules, planted bugs; ``make sim`` runs more."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.sim import plan as plans
+from tests.support.sim.planted import PLANTED
+from tests.support.sim.run import FIXED, KEPT, must_fire, play
+from tests.support.sim.shrink import Shrinker
+
+ROOT = Path(__file__).parents[2]
+PLANTED_SEEDS_MAX = 40
+
+
+def test_every_law_holds_in_every_fixed_seed_and_every_fault_fires():
+    fired = Counter()
+    for seed in FIXED:
+        outcome = play(plans.make(seed))
+        assert not outcome.broken, (
+            f"seed {seed}; python -m tests.support.sim --seeds 1 --seed {seed}"
+        )
+        fired += outcome.counts
+    assert must_fire() - set(fired) == set()
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_what_once_broke_a_law_breaks_none(path):
+    assert play(plans.load(path.read_bytes())).broken == ""
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_caught(name):
+    schedules = [plans.load(path.read_bytes()) for path in KEPT]
+    schedules += [plans.make(seed) for seed in range(1, PLANTED_SEEDS_MAX)]
+    with PLANTED[name]():
+        assert any(play(plan).broken for plan in schedules)
+
+
+def test_one_seed_gives_one_run_whatever_the_hash_seed():
+    script = (
+        "from tests.support.sim import plan, run;"
+        "print([run.play(plan.make(seed)).fingerprint for seed in (3, 8)])"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True, text=True,
+            env=os.environ | {"PYTHONHASHSEED": number, "PYTHONPATH": str(ROOT)},
+        ).stdout
+        for number in ("1", "2")
+    }  # fmt: skip
+    assert len(told) == 1
+
+
+def test_a_kept_schedule_is_the_one_that_was_played():
+    plan = plans.make(5)
+    assert plans.load(plans.dump(plan)) == plan
+
+
+def test_a_failing_schedule_is_cut_down():
+    with PLANTED["frames_leave_before_the_disk_has_them"]():
+        plan = plans.make(1)
+        shrinker = Shrinker(play(plan).law)
+        small = shrinker.shrink(plan)
+        assert play(small).law == "L5"
+    assert len(small.steps) < 3
+    assert small.nodes == 2
+
+
+def test_what_a_trace_tells_can_be_read():
+    lines = []
+    play(plans.make(1), trace=lines.append)
+    assert any("links with" in line for line in lines)
+    assert any("wrote" in line for line in lines)

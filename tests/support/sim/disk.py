@@ -1,0 +1,54 @@
+"""A disk that keeps what was committed, and the witness beside it; as the real store does.
+
+What a real store does with the same instructions is shown in tests/unit/node/test_store.py and
+tests/integration; here it must only be quick and able to go wrong.
+"""
+
+from dataclasses import dataclass, field
+
+from crdt.identity import FeedId
+from node.witness import Vouch, why_doubt
+
+
+@dataclass
+class Disk:
+    """What one node has on disk."""
+
+    host: str
+    inode: int
+    rows: dict = field(default_factory=dict)
+    proofs: dict = field(default_factory=dict)
+    rendered: dict = field(default_factory=dict)
+    incarnation: int = 0
+    doubt: str = ""
+    token: bytes = b""
+    writes: int = 0
+
+    def commit(self, persist):
+        for key, row in persist.rows.items():
+            if row is None:
+                self.rows.pop(tuple(key), None)
+            else:
+                self.rows[tuple(key)] = row
+        for proof in persist.proofs:
+            self.proofs[FeedId(proof.author, proof.incarnation)] = proof
+        self.rendered.update(persist.rendered)
+        if persist.incarnation is not None:
+            self.incarnation = persist.incarnation
+        if persist.doubt is not None:
+            self.doubt = persist.doubt
+        self.writes += 1
+
+    def copy(self, *, inode):
+        """The same contents in another file."""
+        return Disk(
+            self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
+            self.incarnation, self.doubt, self.token, self.writes,
+        )  # fmt: skip
+
+    def swear_in(self, witness, token):
+        """As ``Store`` does at its opening: gives the doubt, and the witness from here on."""
+        found = Vouch(self.host, self.inode, self.token, self.writes)
+        self.doubt = self.doubt or why_doubt(found, witness)
+        self.token = token
+        return self.doubt, found._replace(token=token)

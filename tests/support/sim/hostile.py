@@ -1,0 +1,364 @@
+"""Nodes that hold real keys and do the worst: each program is one thing a hostile node does once.
+
+A hostile node runs the real replica beside its programs, so that it knows what the others know. A
+program is called with the world, the node and two numbers from the schedule.
+"""
+
+import random
+
+from msgspec import UNSET
+
+from crdt.bodies import (
+    SEAL_KEY,
+    Claim,
+    Evidence,
+    ProofSide,
+    Role,
+    Seal,
+    Transition,
+    evidence_key,
+)
+from crdt.errors import PeerFault
+from crdt.forks import proof_side
+from crdt.frame import DigestOffer, Records, SyncStep2, Update, decode_frame, encode_frame
+from crdt.identity import FeedId, H, Hash, RecordRef, Signature
+from crdt.record import signed_bytes
+from crdt.stamp import Stamp
+from crdt.yupdate import FeedSlice, decode_update, encode_update
+from machines import execution as x
+from machines import pipeline as p
+from machines.values import AgentName, FreeText, Instant, StoryId
+from tests.support.authors import Pen
+
+
+def pen_of(world, node, *, clock=None):
+    """A pen at the end of the node's own feed, with its clock."""
+    feed = node.replica._own_feed()
+    return Pen(
+        node.key,
+        world.found.id,
+        node.clock.at(world.t),
+        node.replica.incarnation,
+        feed.head if clock is None else clock,
+    )
+
+
+def spread(world, node, *records, to=None):
+    """Send records to some peers, or to all; and let the own replica know of them."""
+    frames = world.frames_of(*records)
+    for frame in frames:
+        tell(world, node, frame, to=to)
+    for record in records:
+        node.replica.ledger.take([record], world.now(node).wall)
+
+
+def tell(world, node, frame, *, to=None):
+    """Send one frame to some peers, or to all, as it is."""
+    for number, link in list(node.links.values()):
+        if to is None or number in to:
+            world.carry(node, world.nodes[number], link, frame)
+
+
+def peers(node):
+    """The numbers of the nodes it is linked with."""
+    return [number for number, _ in node.links.values()]
+
+
+def pick_story(node, a):
+    views = sorted(view.id for view in node.replica.ledger.board.stories())
+    return views[a % len(views)] if views else "s-0"
+
+
+def events_of(node, story):
+    state = node.replica.ledger.board.state(story)
+    return list(state.events.values()) if state is not None else []
+
+
+def any_record(node, a):
+    """Some record of somebody else's, or ``None``."""
+    held = [
+        record
+        for feed in sorted(node.replica.ledger.feeds.values(), key=lambda feed: feed.id)
+        if feed.author != node.pub
+        for record in feed.live()
+    ]
+    return held[a % len(held)] if held else None
+
+
+# --- programs ------------------------------------------------------------------------------
+
+
+def equivocate(world, node, a, b):
+    """Two records for the next slot, each to half of the peers."""
+    story = pick_story(node, a)
+    one = pen_of(world, node).story(story, title=f"one {a % 9}")
+    two = pen_of(world, node).transition(story, p.Block(FreeText("two")), None)
+    everybody = peers(node)
+    tell(world, node, world.frames_of(one)[0], to=everybody[::2])
+    tell(world, node, world.frames_of(two)[0], to=everybody[1::2])
+
+
+def fork_old(world, node, a, b):
+    """Another record for an old slot, often the very first."""
+    head = node.replica._own_feed().head
+    clock = 0 if b & 1 else a % (head + 1)
+    pen = pen_of(world, node, clock=clock)
+    record = pen.story(pick_story(node, a), title=f"undone {b % 9}")
+    spread(world, node, record, to=peers(node)[:1] if b & 2 else None)
+
+
+def illegal(world, node, a, b):
+    """Events that are illegal in their own past, with good signatures."""
+    story = pick_story(node, a)
+    pen = pen_of(world, node)
+    events = events_of(node, story)
+    parent = events[b % len(events)] if events else None
+    if parent is not None:
+        pen.ms = max(pen.ms, parent.stamp.at.ms)
+    one = pen.transition(story, p.Accepted(), parent)
+    two = pen.transition(story, p.GatesStarted(), one)
+    three = pen.execution(
+        story, x.Idle(), x.Exited(0), x.Completed(AgentName("a"), 0, pen.at()), ms=pen.ms
+    )
+    spread(world, node, one, two, three, to=peers(node)[:1] if b & 1 else None)
+
+
+def foreign(world, node, a, b):
+    """A record in another's name: the signature does not hold."""
+    victim = any_record(node, a)
+    if victim is None:
+        return
+    own = pen_of(world, node).story(pick_story(node, a), title="forged")
+    frame = Records(*victim.feed, ((victim.clock + b % 3, own.value),))
+    tell(world, node, encode_frame(frame))
+
+
+def false_seal(world, node, a, b):
+    pen = pen_of(world, node)
+    at = pen.at()
+    record = pen.write(Seal(at=at, n=0, key=SEAL_KEY, count=a % 50, digest=Hash(bytes(32))))
+    spread(world, node, record)
+
+
+def flood(world, node, a, b):
+    """Many records whose parents nobody has."""
+    pen = pen_of(world, node)
+    records = []
+    for number in range(60):
+        ghost = RecordRef(node.pub, 7, number, Hash(bytes([b % 256]) * 32))
+        body = Transition(at=pen.at(), n=0, story=StoryId("s-0"), event=p.DepsMet(), parent=ghost)
+        records.append(pen.write(body))
+    spread(world, node, *records)
+
+
+def far_future(world, node, a, b):
+    """Stamped ahead: five minutes or ten years."""
+    pen = pen_of(world, node)
+    pen.ms += 299_000 if b & 1 else 10 * 365 * 86_400_000
+    spread(world, node, pen.story(pick_story(node, a), title="from tomorrow"))
+
+
+def back_date(world, node, a, b):
+    """An abandon slipped in under what happened since."""
+    story = pick_story(node, a)
+    events = events_of(node, story)
+    pen = pen_of(world, node)
+    parent = events[b % len(events)] if events else None
+    ms = parent.stamp.at.ms + 1 if parent is not None else pen.ms - 3_600_000
+    spread(world, node, pen.transition(story, p.Abandon(), parent, ms=ms))
+
+
+def revoke(world, node, a, b):
+    """Admissions withdrawn and made up, by whoever has the right or has it not."""
+    roster = node.replica.ledger.roster
+    nodes = roster.nodes()
+    target = nodes[a % len(nodes)]
+    admissions = [
+        world_record
+        for admission in roster.admissions(target)
+        if (world_record := node.replica.ledger.find(admission.ref)) is not None
+    ]
+    pen = pen_of(world, node)
+    keep = [(0, b % 40)] if b & 1 else []
+    records = [
+        pen.revocation(target, admissions, keep),
+        pen.member(nodes[b % len(nodes)], Role.MEMBER),
+    ]
+    if b & 4:
+        records.append(pen.member(nodes[b % len(nodes)], Role.ADMIN))
+    spread(world, node, *records)
+
+
+def garbage(world, node, a, b):
+    """Bytes of no kind, and good frames with a byte or two changed."""
+    chance = random.Random(a)
+    frames = [chance.randbytes(a % 300)]
+    for _, _, data in list(world.old_frames)[-5:]:
+        spoilt = bytearray(data)
+        if spoilt:
+            spoilt[chance.randrange(len(spoilt))] ^= 1 << chance.randrange(8)
+        frames.append(bytes(spoilt))
+    for number in peers(node):
+        tell(world, node, frames[(a + number) % len(frames)], to=[number])
+
+
+def forge_gap(world, node, a, b):
+    """An update that says a part of another's feed is empty."""
+    victim = any_record(node, a)
+    if victim is None:
+        return
+    feed = node.replica.ledger.feeds[victim.feed]
+    end = feed.head + b % 5
+    if end == 0:
+        return
+    piece = FeedSlice(feed.client_id, feed.id.root, 0, end, [], [(0, end)])
+    tell(world, node, encode_frame(Update(encode_update([piece]))))
+
+
+def malformed(world, node, a, b):
+    """Signed, and no record."""
+    pen = pen_of(world, node)
+    frames = []
+    for data in (b"{}", b'{"kind":"story"}', b"[" * 500, b'{"at":1e400}'):
+        frames.append((pen.clock, _signed(world, node, pen, data)))
+        pen.clock += 1
+    frame = encode_frame(Records(node.pub, node.replica.incarnation, tuple(frames)))
+    tell(world, node, frame)
+
+
+def _signed(world, node, pen, data):
+    feed = FeedId(node.pub, node.replica.incarnation)
+    return node.key.sign(signed_bytes(world.found.id, feed, pen.clock, H(data))) + data
+
+
+def false_evidence(world, node, a, b):
+    """An accusation of an honest author that proves nothing: the other side is forged."""
+    victim = any_record(node, a)
+    if victim is None:
+        return
+    pen = pen_of(world, node)
+    at = pen.at()
+    sides = [proof_side(victim.value), (pen.signing.sign(b"never said"), H(b"never said"))]
+    body = Evidence(
+        at=at, n=0, key=evidence_key(victim.feed), feed=victim.feed, clock=victim.clock,
+        proof=tuple(ProofSide(Signature(s), Hash(h)) for s, h in sorted(sides, key=lambda s: s[1])),
+    )  # fmt: skip
+    spread(world, node, pen.write(body))
+
+
+def withhold(world, node, a, b):
+    """From now on, pass on nothing by one author."""
+    node.doing = (*node.doing, ("withhold", a % len(world.nodes)))
+
+
+def replay_frames(world, node, a, b):
+    """Frames of others, sent as if they were the node's own."""
+    for _, _, data in list(world.old_frames)[-8:]:
+        tell(world, node, data)
+
+
+def carried(world, node, a, b):
+    """Kinds nobody knows, with a key: the later supersedes the earlier."""
+    pen = pen_of(world, node)
+    records = [
+        pen.raw({"at": str(pen.at()), "key": "k", "kind": "new-kind", "n": 0, "x": [a, b]})
+        for _ in range(3)
+    ]
+    spread(world, node, *records)
+
+
+def squat(world, node, a, b):
+    """Writes in feeds of drawn incarnations, many of them."""
+    pen = pen_of(world, node)
+    records = []
+    for number in range(10):
+        pen.incarnation, pen.clock = (a + number * 7919) % 2**32, b % 4
+        records.append(pen.story(pick_story(node, a), title=f"elsewhere {number}"))
+    spread(world, node, *records)
+
+
+def false_ack(world, node, a, b):
+    """Acks of events that archived nothing, or are of another story, or are not."""
+    story = pick_story(node, a)
+    events = events_of(node, story)
+    pen = pen_of(world, node)
+    if events:
+        one = events[b % len(events)]
+        pen.ms = max(pen.ms, one.stamp.at.ms)
+        spread(world, node, pen.ack(story, one), pen.ack("s-1", one))
+
+
+def hide_twin(world, node, a, b):
+    """One node is shown an illegal record where the others are shown a legal one."""
+    story = pick_story(node, a)
+    pen = pen_of(world, node)
+    clock = pen.clock
+    legal = pen.story(story, title=f"fine {b % 9}")
+    hidden = pen.transition(story, p.Accepted(), None, clock=clock)
+    everybody = peers(node)
+    if everybody:
+        chosen = everybody[b % len(everybody)]
+        tell(world, node, world.frames_of(hidden)[0], to=[chosen])
+        tell(world, node, world.frames_of(legal)[0], to=[n for n in everybody if n != chosen])
+
+
+def big_claims(world, node, a, b):
+    """Claims since the beginning of time."""
+    pen = pen_of(world, node)
+    at = pen.at()
+    since = Stamp(Instant("2020-01-01T00:00:00.000Z"), 0)
+    body = Claim(
+        at=at, n=0, key=StoryId(pick_story(node, a)), since=since,
+        until=Instant.from_ms(at.ms + 3_600_000), released=UNSET,
+    )  # fmt: skip
+    spread(world, node, pen.write(body))
+
+
+PROGRAMS = {
+    program.__name__: program
+    for program in (
+        equivocate, fork_old, illegal, foreign, false_seal, flood, far_future, back_date, revoke,
+        garbage, forge_gap, malformed, false_evidence, withhold, replay_frames, carried, squat,
+        false_ack, big_claims, hide_twin,
+    )
+}  # fmt: skip
+
+
+# --- relays --------------------------------------------------------------------------------
+
+
+def relay(world, node, other, data):
+    """What a hostile node makes of a frame that its replica would send."""
+    for what, number in node.doing:
+        if what == "withhold":
+            author = world.nodes[number % len(world.nodes)].pub
+            if author not in (node.pub, other.pub):
+                data = _without(world, node, data, author)
+                if data is None:
+                    return []
+    return [data]
+
+
+def _without(world, node, data, author):
+    """A frame in which an author's records are shown as gaps."""
+    try:
+        frame = decode_frame(data)
+    except PeerFault:
+        return data
+    if isinstance(frame, Records) and frame.author == author:
+        world.counts["withheld"] += 1
+        return None
+    if isinstance(frame, DigestOffer):
+        return None
+    if not isinstance(frame, SyncStep2 | Update):
+        return data
+    slices = []
+    for piece in decode_update(frame.update, bytes_max=2**24):
+        feed = node.replica.ledger.by_client.get(piece.client)
+        if feed is not None and feed.author == author:
+            world.counts["withheld"] += 1
+            gap = (piece.start, piece.end - piece.start)
+            slices.append(piece._replace(records=[], gaps=[gap]))
+        else:
+            slices.append(piece)
+    return encode_frame(type(frame)(encode_update(slices)))

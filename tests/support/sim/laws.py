@@ -1,0 +1,289 @@
+"""The laws, checked from outside the nodes.
+
+Each check raises ``Broken`` with the law's number and what was seen. Numbers as in docs/testing.md.
+"""
+
+from collections import Counter
+
+from pycrdt import Array
+
+from crdt import antientropy, limits
+from crdt.bodies import Member, Revocation, Role, parse_body
+from crdt.document import Document
+from crdt.feeds import Verdict
+from crdt.fold import said, stage_made_by
+from crdt.frame import Records, SyncStep2, Update, decode_frame
+from crdt.identity import FeedId
+from crdt.intake import place_slices
+from crdt.record import signed_bytes_and_id, signed_record
+from crdt.verify import verify_batch
+from crdt.yupdate import decode_update
+from machines.kernel import Ignored
+from machines.pipeline import INITIAL_STAGE, PIPELINE
+from tests.support.cluster import check_document
+
+ANY = object()
+
+
+def records_in(data, cluster, by_client):
+    """The records that a frame carries, by position."""
+    frame = decode_frame(data)
+    if isinstance(frame, Records):
+        feed = FeedId(frame.author, frame.incarnation)
+        return [signed_record(feed, clock, value) for clock, value in frame.records]
+    if isinstance(frame, SyncStep2 | Update):
+        slices = decode_update(frame.update, bytes_max=limits.CATCHUP_BYTES_MAX)
+        return place_slices(slices, cluster, by_client).records
+    return []
+
+
+class Broken(AssertionError):
+    """A law did not hold."""
+
+    def __init__(self, law, what):
+        super().__init__(f"{law}: {what}")
+        self.law = law
+
+
+class Laws:
+    """The checkers of one run, and how often each looked."""
+
+    def __init__(self):
+        self.looked = Counter()
+        self._slots = {}
+        self._keys = {}
+        self._verified = set()
+
+    # --- at every step ---------------------------------------------------------------------
+
+    def committed(self, world, node, persist):
+        """L5: what an honest node puts on disk of its own takes no slot twice."""
+        if not node.honest:
+            return
+        self.looked["L5"] += 1
+        for key, row in persist.rows.items():
+            if row is not None:
+                body = parse_body(row.value[limits.SIGNATURE_BYTES :])
+                self._keys[key.record_id] = None if body.key is None else (body.kind, body.key)
+            if row is not None and key.author == node.pub and node.pub not in world.forks:
+                self._use(node, key.incarnation, key.clock, key.record_id)
+
+    def sent(self, world, node, data):
+        """L5: an own record is on disk before anybody else sees it."""
+        if not node.honest:
+            return
+        for signed in records_in(data, world.found.id, node.replica.ledger.by_client):
+            if signed.feed.author == node.pub:
+                _, record_id = signed_bytes_and_id(world.found.id, signed)
+                # Superseded in the same turn: its slot is on disk as an empty one.
+                gone = node.disk.rendered.get(signed.feed, 0) > signed.clock
+                if not gone and (*signed.feed, signed.clock, record_id) not in node.disk.rows:
+                    where = f"{signed.feed.incarnation}/{signed.clock}"
+                    raise Broken("L5", f"{node} sent {where}, which is not on its disk")
+                if node.pub not in world.forks:
+                    self._use(node, signed.feed.incarnation, signed.clock, record_id)
+
+    def _use(self, node, incarnation, clock, record_id):
+        if self._slots.setdefault((node.pub, incarnation, clock), record_id) != record_id:
+            raise Broken("L5", f"{node} used {incarnation}/{clock} twice")
+
+    def refused(self, node, refusal):
+        """L9: what a node may write by its rules, its own gate lets through."""
+        self.looked["L9"] += 1
+        if node.honest and "gate would not admit" in str(refusal):
+            raise Broken("L9", f"{node} made a record that it would not take itself: {refusal}")
+
+    # --- every few seconds -----------------------------------------------------------------
+
+    def anytime(self, world):
+        for node in world.honest():
+            self._signatures(world, node)
+            self._bounds(node)
+            self._no_honest_fork(world, node)
+            self._legal_paths(node)
+            self._roster(world, node)
+            self._cuts(node)
+
+    def _signatures(self, world, node):
+        self.looked["L3"] += 1
+        fresh = [
+            entry.record
+            for feed in node.replica.ledger.feeds.values()
+            for entry in feed.entries()
+            if entry.record.value not in self._verified
+        ]
+        jobs = []
+        for record in fresh:
+            signed = signed_record(record.feed, record.clock, record.value)
+            message, record_id = signed_bytes_and_id(world.found.id, signed)
+            if record_id != record.record_id:
+                raise Broken("L3", f"{node} holds {record!r} under another id")
+            jobs.append((record.feed.author, message, record.value[:64]))
+        for record, holds in zip(fresh, verify_batch(jobs), strict=True):
+            if not holds:
+                raise Broken("L3", f"{node} holds {record!r}, which its author did not sign")
+            self._verified.add(record.value)
+
+    def _bounds(self, node):
+        self.looked["L7"] += 1
+        ledger = node.replica.ledger
+        void = Counter(
+            feed.author
+            for feed in ledger.feeds.values()
+            for entry in feed.entries()
+            if entry.verdict in (Verdict.VOID_FORK, Verdict.VOID_REVOKED)
+        )
+        waiting = Counter(waiting.record.feed.author for waiting in ledger.pending.rows())
+        for name, many, most in (
+            ("pending", sum(waiting.values()), limits.PENDING_MAX),
+            (
+                "pending of one author",
+                max(waiting.values(), default=0),
+                limits.PENDING_PER_AUTHOR_MAX,
+            ),
+            ("void", sum(void.values()), limits.VOID_MAX),
+            ("rejected", len(ledger.rejected), limits.REJECTED_MAX),
+        ):
+            if many > most:
+                raise Broken("L7", f"{node} keeps {many} {name}, at most {most} are allowed")
+
+    def _no_honest_fork(self, world, node):
+        self.looked["L6"] += 1
+        honest = {n.pub for n in world.nodes if n.honest} - world.forks
+        for feed, proof in node.replica.ledger.proofs.items():
+            if feed.author in honest:
+                raise Broken("L6", f"{node} cut an honest feed at {proof.clock}")
+
+    def _legal_paths(self, node):
+        self.looked["L4"] += 1
+        board = node.replica.ledger.board
+        for view in board.stories():
+            fold = board.state(view.id).fold
+            stage = INITIAL_STAGE
+            for record in [*fold.spine, *fold.applied]:
+                body = said(record)
+                if isinstance(PIPELINE.step(stage, body.event, body.at), Ignored):
+                    raise Broken("L4", f"{node}: {view.id} went from {stage} by {body.event}")
+                stage = stage_made_by(record)
+            if stage != fold.stage:
+                raise Broken("L4", f"{node}: {view.id} is shown in {fold.stage}, not {stage}")
+
+    def _roster(self, world, node):
+        """L6: who has no right to it admits nobody, names no admin and revokes nobody."""
+        plan = world.plan
+        if 0 in plan.hostile:
+            return
+        self.looked["L6"] += 1
+        roster = node.replica.ledger.roster
+        known = {one.pub: one.number for one in world.nodes[: plan.nodes]}
+        for pub in roster.nodes():
+            if roster.role(pub) is Role.ADMIN and known.get(pub) not in {0, *plan.admins}:
+                raise Broken("L6", f"{node} takes {pub.short} for an admin")
+            if set(plan.hostile) & set(plan.admins):
+                continue
+            if pub not in known:
+                raise Broken("L6", f"{node} has {pub.short} on its roster, whom nobody admitted")
+            if pub not in world.expelled and roster.role(pub) is None:
+                raise Broken("L6", f"{node} takes {pub.short} for revoked")
+
+    def _cuts(self, node):
+        """L6: behind a cut nothing counts but authority and what others built upon."""
+        for feed in node.replica.ledger.feeds.values():
+            for record in feed.live() if feed.fork is not None else ():
+                if record.body.key is not None:
+                    raise Broken("L6", f"{node} counts {record!r}, keyed, in a feed that was cut")
+                entry = feed.find(record.clock, record.record_id)
+                stands = record.clock < feed.fork or entry.verdict is Verdict.BUILT_UPON
+                if not stands and not isinstance(record.body, Member | Revocation):
+                    raise Broken("L6", f"{node} counts {record!r}, behind the cut")
+
+    # --- after the faults ------------------------------------------------------------------
+
+    def converged(self, world):
+        """L1: gives what differs, or an empty string."""
+        self.looked["L1"] += 1
+        honest = world.honest()
+        digests = {antientropy.digest_of_document(node.replica.ledger) for node in honest}
+        if len(digests) > 1:
+            return f"{len(digests)} document digests"
+        views = {node.replica.ledger.board.canonical() for node in honest}
+        if len(views) > 1:
+            return f"{len(views)} views under one digest"
+        texts = {_shown(node.replica) for node in honest}
+        if len(texts) > 1:
+            return f"{len(texts)} Yjs documents under one digest"
+        return self._unsealed(world)
+
+    def _unsealed(self, world):
+        """L11: what an honest author sealed is held as it sealed it."""
+        self.looked["L11"] += 1
+        for node in world.honest():
+            own = node.replica._own_feed()
+            for other in world.honest():
+                feed = other.replica.ledger.feeds.get(own.id)
+                if own.last_seal() is not None and (feed is None or feed.as_sealed() is False):
+                    return f"{other} holds the feed of {node} not as sealed"
+        return ""
+
+    def finally_(self, world):
+        self.anytime(world)
+        for node in world.honest():
+            check_document(node.replica)
+            fresh = Document()
+            fresh.rebuild(node.replica.ledger.feeds.values())
+        self._acknowledged(world)
+        self._on_disk(world)
+
+    def _acknowledged(self, world):
+        """L2: what was acknowledged is on every honest node, or why not can be seen there."""
+        self.looked["L2"] += 1
+        for writer, receipt in world.acked:
+            if not writer.honest or receipt.record_id in world.excused:
+                continue
+            for node in world.honest():
+                if not _accounts_for(node, receipt, self._keys.get(receipt.record_id, ANY)):
+                    where = f"{receipt.incarnation}/{receipt.clock}"
+                    raise Broken("L2", f"{node} lost {where} of {writer}, which was acknowledged")
+
+    def _on_disk(self, world):
+        """L8: what a node holds is what its disk holds."""
+        self.looked["L8"] += 1
+        for node in world.honest():
+            held = {
+                tuple(entry.record.ref)
+                for feed in node.replica.ledger.feeds.values()
+                for entry in feed.entries()
+            }
+            if held != set(node.disk.rows):
+                odd = held ^ set(node.disk.rows)
+                raise Broken("L8", f"{node}: {len(odd)} records are held or stored, not both")
+
+
+def _shown(replica):
+    """What a Yjs client would read, every feed as a list of values."""
+    doc = replica.document.doc
+    shown = []
+    for feed in replica.ledger.feeds.values():
+        if replica.ledger.by_client[feed.client_id] == feed.id:
+            values = tuple(bytes(value) for value in doc.get(feed.id.root, type=Array))
+            if values:
+                shown.append((feed.id, values))
+    return tuple(sorted(shown))
+
+
+def _accounts_for(node, receipt, key):
+    """Whether a node holds a record, or what superseded it, or shows that its feed is cut."""
+    ledger = node.replica.ledger
+    feed_id = FeedId(receipt.author, receipt.incarnation)
+    if ledger.fork_of(feed_id) is not None or ledger.roster.keeps(feed_id):
+        return True
+    if ledger.roster.role_of_slot(feed_id, receipt.clock) is None:
+        return True
+    feed = ledger.feeds.get(feed_id)
+    if feed is None:
+        return False
+    if feed.find(receipt.clock, receipt.record_id) is not None:
+        return True
+    if key is ANY:  # superseded within the turn that wrote it: no disk ever had it
+        return any(clock > receipt.clock for clock in feed.keys.values())
+    return key is not None and feed.keys.get(key, -1) > receipt.clock

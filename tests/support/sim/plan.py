@@ -1,0 +1,126 @@
+"""A schedule: the topology, who does what, and what goes wrong, all of it drawn from one seed.
+
+A schedule is data. It can be kept in a file, played again, and cut down: every step means something
+wherever the steps before it led ("the fourth legal event of the story this node knows as the
+second"), so that a schedule with steps taken out is a schedule still.
+"""
+
+import random
+
+import msgspec
+
+FAULTS = (
+    "kill", "stall", "partition", "one_way", "clog", "flap", "loss", "duplicate", "replay",
+    "corrupt", "clock_bump", "clock_freeze", "clock_fast", "wipe", "restore", "clone", "rollback",
+    "disk_full", "slow_disk",
+)  # fmt: skip
+PROGRAMS = (
+    "equivocate", "fork_old", "illegal", "foreign", "false_seal", "flood", "far_future",
+    "back_date", "revoke", "garbage", "forge_gap", "malformed", "false_evidence", "withhold",
+    "replay_frames", "carried", "squat", "false_ack", "big_claims", "hide_twin",
+)  # fmt: skip
+WORK = ("add", "edit", "fire", "fire", "fire", "execution", "execution", "claim", "release")
+ROSTER_WORK = ("expel", "readmit")
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happens at ``at`` (ms of virtual time); the rest as ``what`` reads it."""
+
+    at: int
+    what: str
+    node: int = 0
+    a: int = 0
+    b: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything that decides a run.
+
+    Attributes:
+        seed: what the network, the disks and the keys draw from.
+        nodes: how many; the first is the founder.
+        hostile: which of them are hostile.
+        admins: which of them the founder names admins.
+        seconds: how long things go wrong (virtual).
+        delay_ms: the mean delay of a message.
+        loss: messages lost, in a thousand; ``duplicates`` likewise.
+        steps: in order of time.
+    """
+
+    seed: int
+    nodes: int
+    hostile: tuple[int, ...]
+    admins: tuple[int, ...]
+    seconds: int
+    delay_ms: int
+    loss: int
+    duplicates: int
+    steps: tuple[Step, ...]
+
+
+def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
+    """The schedule of a seed."""
+    chance = random.Random(f"plan {seed}")
+    size = nodes or chance.randint(3, 7)
+    bad = chance.choice([0, 0, 1, 1, 1, 2, size - 2])
+    # The founder is hostile in few runs: it may revoke everybody.
+    candidates = list(range(size) if chance.random() < 0.1 else range(1, size))
+    hostile = tuple(sorted(chance.sample(candidates, min(bad, size - 2))))
+    admins = tuple(n for n in range(1, size) if chance.random() < 0.3)
+    faults = [fault for fault in FAULTS if chance.random() < 0.4]
+    programs = [program for program in PROGRAMS if chance.random() < 0.5]
+    steps = [*_work(chance, size, seconds)]
+    # Some runs are about one thing, which then comes again and again.
+    theme = chance.choice([*faults, *programs]) if chance.random() < 0.4 else None
+    if chance.random() < 0.3:
+        faults += ROSTER_WORK
+    for fault in faults:
+        for _ in range(chance.randint(5, 12) if fault == theme else chance.randint(1, 4)):
+            at = chance.randint(3, seconds) * 1000 + chance.randrange(1000)
+            node = chance.randrange(size)
+            steps.append(Step(at, fault, node, chance.getrandbits(31), chance.getrandbits(31)))
+    for node in hostile:
+        for program in programs:
+            for _ in range(chance.randint(5, 12) if program == theme else chance.randint(1, 5)):
+                at = chance.randint(3, seconds) * 1000 + chance.randrange(1000)
+                steps.append(
+                    Step(at, program, node, chance.getrandbits(31), chance.getrandbits(31))
+                )
+    steps.sort(key=lambda step: step.at)
+    return Plan(
+        seed=seed,
+        nodes=size,
+        hostile=hostile,
+        admins=admins,
+        seconds=seconds,
+        delay_ms=chance.choice([1, 30, 100, 400]),
+        loss=chance.choice([0, 0, 20, 100, 300]) if "loss" in faults else 0,
+        duplicates=chance.choice([50, 500]) if "duplicate" in faults else 0,
+        steps=tuple(steps),
+    )
+
+
+def _work(chance: random.Random, size: int, seconds: int):
+    """Honest work, in bursts, so that feeds fall quiet and are sealed in between."""
+    pace = chance.choice([0.5, 1.0, 3.0])
+    at = 3000.0
+    while at < seconds * 1000:
+        at += chance.expovariate(pace) * 1000
+        if chance.random() < 0.03:
+            at += 4000
+        what = chance.choice(WORK)
+        yield Step(
+            int(at), what, chance.randrange(size), chance.getrandbits(31), chance.getrandbits(31)
+        )
+
+
+def load(data: bytes) -> Plan:
+    """A schedule that was kept."""
+    return msgspec.json.decode(data, type=Plan)
+
+
+def dump(plan: Plan) -> bytes:
+    """A schedule to keep: one step a line, so that a person can read it and cut it."""
+    head = msgspec.json.encode(msgspec.structs.replace(plan, steps=()))
+    body = b",\n".join(msgspec.json.encode(step) for step in plan.steps)
+    return head[:-1].replace(b',"steps":[]', b"") + b',"steps":[\n' + body + b"\n]}\n"

@@ -1,0 +1,91 @@
+"""Plays schedules and says how it went; one summary for one or for thousands."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.sim.laws import Broken, Laws
+from tests.support.sim.plan import FAULTS, PROGRAMS, ROSTER_WORK, Plan
+from tests.support.sim.world import World
+
+CHECK_MS = 5000
+FIXED = range(1, 21)
+"""The seeds that every change must pass."""
+KEPT = sorted((Path(__file__).parents[2] / "simulation" / "schedules").glob("*.json"))
+"""Schedules that once broke a law, cut down."""
+SETTLE_MS = 600_000
+"""After the faults stop, a cluster must agree within this virtual time."""
+
+
+@dataclass
+class Outcome:
+    """How one run went. ``broken`` is the law that did not hold, with what was seen."""
+
+    plan: Plan
+    broken: str = ""
+    settled_ms: int = 0
+    counts: Counter = field(default_factory=Counter)
+    looked: Counter = field(default_factory=Counter)
+    virtual_ms: int = 0
+    fingerprint: str = ""
+
+    @property
+    def law(self):
+        return self.broken.partition(":")[0]
+
+
+def play(plan, *, trace=None):
+    """Play one schedule: faults, then quiet until the cluster agrees, then every law."""
+    laws = Laws()
+    world = World(plan, laws, trace=trace)
+    outcome = Outcome(plan, counts=world.counts, looked=laws.looked)
+    try:
+        _safety(world, laws)
+        _liveness(world, laws, outcome)
+        laws.finally_(world)
+    except Broken as broken:
+        outcome.broken = str(broken)
+    except Exception as fault:
+        if trace is not None:
+            raise
+        outcome.broken = f"L9: {type(fault).__name__}: {fault}"
+    outcome.virtual_ms = world.t
+    outcome.fingerprint = world.fingerprint()
+    return outcome
+
+
+def _safety(world, laws):
+    for step in world.plan.steps:
+        world.at(step.at, world.do, step)
+    end = world.plan.seconds * 1000
+    for t in range(CHECK_MS, end + CHECK_MS, CHECK_MS):
+        world.run_until(t)
+        laws.anytime(world)
+
+
+def _liveness(world, laws, outcome):
+    world.heal()
+    start = world.t
+    differs = "nothing was compared"
+    while world.t - start < SETTLE_MS:
+        world.run_until(world.t + CHECK_MS)
+        laws.anytime(world)
+        differs = laws.converged(world)
+        if not differs and not world.busy():
+            outcome.settled_ms = world.t - start
+            return
+    raise Broken("L1", f"{differs} after {SETTLE_MS // 1000} s without faults")
+
+
+def must_fire():
+    """What must have happened at least once in any larger set of runs."""
+    killed = {
+        "killed at once", "killed before a commit", "killed in a commit that was lost",
+        "killed in a commit that was kept", "killed between commit and sending",
+        "killed between two peers",
+    }  # fmt: skip
+    network = {"lost", "duplicated", "corrupted", "lost in a partition", "withheld"}
+    counted = {"duplicate": "duplicates"}
+    faults = {counted.get(fault, fault) for fault in FAULTS}
+    faults |= set(ROSTER_WORK)
+    return faults | killed | network | {f"hostile: {program}" for program in PROGRAMS}
