@@ -28,6 +28,9 @@ class Verdict(IntEnum):
     VOID_REVOKED = 2
     BUILT_UPON = 3
     """Void by a fork alone, and yet live: others built on it (protocol §9)."""
+    AHEAD = 4
+    """On disk, and stamped too far ahead to count yet: it was taken by a clock that ran ahead, or
+    while something else kept it from counting."""
 
 
 class Entry:

@@ -81,12 +81,11 @@ def is_cut(world: World, feed: FeedId, clock: int) -> bool:
     return world.roster.role_of_slot(feed, clock) is None
 
 
-def judge(record: VerifiedRecord, world: World, now: Instant | None) -> Judgement:
+def judge(record: VerifiedRecord, world: World, now: Instant) -> Judgement:
     """Judge one record.
 
     Args:
-        now: the own wall clock, by which a record stamped too far ahead waits; ``None`` for one
-            that has waited already (it is held, or comes from the own store).
+        now: the own wall clock, by which a record stamped too far ahead waits.
     """
     roster = world.roster
     if not roster.on_roster(record.feed.author):
@@ -96,7 +95,7 @@ def judge(record: VerifiedRecord, world: World, now: Instant | None) -> Judgemen
         return VOID_REVOKED
     if role is Role.OBSERVER:
         return Rejected(Reason.NOT_ALLOWED, "an observer writes nothing")
-    if now is not None and record.stamp.at.ms > now.ms + limits.STAMP_AHEAD_MS_MAX:
+    if record.stamp.at.ms > now.ms + limits.STAMP_AHEAD_MS_MAX:
         return Waits(Reason.STAMP_AHEAD)
     verdict = _judge_kind(record, world)
     if verdict is not ADMITTED:

@@ -7,6 +7,7 @@ moves, what rested on it is judged again. What must be stored and what happened 
 Source: protocol §5, §9.
 """
 
+import heapq
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -77,8 +78,11 @@ class Ledger:
         self.by_client: dict[int, FeedId] = {}
         self._statements: dict[RecordId, VerifiedRecord] = {}
         self._namers: dict[NodePubkey, dict[RecordId, list[VerifiedRecord]]] = {}
-        self._turned_slots: dict[tuple[FeedId, int], set[RecordId]] = {}
+        self._turned_slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
         self._void: dict[NodePubkey, int] = {}
+        self._ahead: list[tuple[int, int, VerifiedRecord]] = []
+        self._ahead_seen = 0
+        self._latest_ms = 0
         self._work: deque[VerifiedRecord] = deque()
         self._queued: set[RecordId] = set()
         self._peer: NodePubkey | None = None
@@ -97,7 +101,8 @@ class Ledger:
         """Judge and merge verified records, in any order.
 
         Args:
-            now: the own wall clock; delays a record stamped too far ahead, decides nothing.
+            now: the own wall clock; delays a record stamped too far ahead, decides nothing. Where
+                it goes back, so does what it let in.
             peer: who brought them (``None``: the own store, or a local caller).
             stored: they come from the own store: no bound applies and nothing is written again.
         """
@@ -131,7 +136,20 @@ class Ledger:
         self._peer = None
         for record in self.pending.ripe(now.ms):
             self._queue(record)
+        bound = now.ms + limits.STAMP_AHEAD_MS_MAX
+        while self._ahead and self._ahead[0][0] <= bound:
+            self._queue(heapq.heappop(self._ahead)[2])
+        if self._latest_ms > bound:
+            self._set_back(bound)
         self._settle(now)
+
+    def _set_back(self, bound: int) -> None:
+        """The own clock went back: what it took too early no longer counts, as with the others."""
+        self._latest_ms = bound
+        for feed in self.feeds.values():
+            for entry in feed.entries():
+                if entry.record.stamp.at.ms > bound:
+                    self._queue(entry.record)
 
     def accuse(self, claimed: ProofRow) -> bool:
         """Take a claimed proof of a fork, if it is one and lower than what is known.
@@ -242,8 +260,7 @@ class Ledger:
             record = self._work.popleft()
             self._queued.discard(record.record_id)
             held = self.entry(record.ref)
-            waited = held is not None or self._stored
-            judgement = judge(record, self, None if waited else now)
+            judgement = judge(record, self, now)
             if self._apply(record, held, judgement):
                 self._queue_dependents(record)
 
@@ -271,6 +288,8 @@ class Ledger:
             case Void(reason):
                 void = Verdict.VOID_FORK if reason is Reason.FORK else Verdict.VOID_REVOKED
                 return self._hold(record, held, void)
+            case Waits(Reason.STAMP_AHEAD) if held is not None or self._stored:
+                return self._hold(record, held, Verdict.AHEAD)
             case Waits(reason):
                 if held is not None:
                     self._drop(held, known_empty=False)
@@ -313,6 +332,11 @@ class Ledger:
             held.verdict = verdict
             feed.touch()
         self._count_void(record.feed.author, verdict, 1)
+        if live:
+            self._latest_ms = max(self._latest_ms, record.stamp.at.ms)
+        elif verdict is Verdict.AHEAD:
+            self._ahead_seen += 1
+            heapq.heappush(self._ahead, (record.stamp.at.ms, self._ahead_seen, record))
         self.touched.add(feed.id)
         self._key(feed, record, live=live)
         self._show(feed, held)
@@ -415,7 +439,7 @@ class Ledger:
         return mine < limits.VOID_PER_AUTHOR_MAX and sum(self._void.values()) < limits.VOID_MAX
 
     def _count_void(self, author: NodePubkey, verdict: Verdict, by: int) -> None:
-        if verdict in (Verdict.VOID_FORK, Verdict.VOID_REVOKED):
+        if verdict not in (Verdict.ADMITTED, Verdict.BUILT_UPON):
             self._void[author] = self._void.get(author, 0) + by
 
     # --- what was turned away ------------------------------------------------------------------
@@ -423,7 +447,8 @@ class Ledger:
     def _turn_away(self, record: VerifiedRecord | Unreadable, reason: Reason, detail: str) -> None:
         """Reject a record: remember it, quarantine its bytes, leave its slot empty."""
         if record.record_id not in self.rejected:
-            self._turned_slots.setdefault((record.feed, record.clock), set()).add(record.record_id)
+            slot = self._turned_slots.setdefault((record.feed, record.clock), {})
+            slot[record.record_id] = None
         self.rejected[record.record_id] = Turned(record, reason)
         while len(self.rejected) > limits.REJECTED_MAX:
             _, oldest = self.rejected.popitem(last=False)
@@ -458,7 +483,7 @@ class Ledger:
         slot = (record.feed, record.clock)
         ids = self._turned_slots.get(slot)
         if ids is not None:
-            ids.discard(record.record_id)
+            ids.pop(record.record_id, None)
             if not ids:
                 del self._turned_slots[slot]
 
@@ -550,7 +575,7 @@ class Ledger:
                 self.touched.add(feed.id)
                 for entry in feed.entries():
                     self._queue(entry.record)
-        for author in authors:
+        for author in sorted(authors):
             for record in self.pending.of_author(author):
                 self._queue(record)
             for namers in self._namers.get(author, {}).values():

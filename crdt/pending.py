@@ -30,8 +30,8 @@ class Pending:
 
     def __init__(self) -> None:
         self._waiting: dict[RecordId, Waiting] = {}
-        self._of_author: dict[NodePubkey, set[RecordId]] = {}
-        self._slots: dict[tuple[FeedId, int], set[RecordId]] = {}
+        self._of_author: dict[NodePubkey, dict[RecordId, None]] = {}
+        self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
         self._ahead: list[tuple[Stamp, RecordId]] = []
 
     def __len__(self) -> int:
@@ -50,10 +50,12 @@ class Pending:
                 or len(mine) >= limits.PENDING_PER_AUTHOR_MAX
             ):
                 return False
+        known = self._waiting.get(record.record_id)
         self._waiting[record.record_id] = Waiting(record, reason)
-        self._of_author.setdefault(author, set()).add(record.record_id)
-        self._slots.setdefault((record.feed, record.clock), set()).add(record.record_id)
-        if reason is Reason.STAMP_AHEAD:
+        # Dictionaries, since sets have no order: one run is to be like the next.
+        self._of_author.setdefault(author, {})[record.record_id] = None
+        self._slots.setdefault((record.feed, record.clock), {})[record.record_id] = None
+        if reason is Reason.STAMP_AHEAD and (known is None or known.reason is not reason):
             heapq.heappush(self._ahead, (record.stamp, record.record_id))
         return True
 
@@ -63,7 +65,7 @@ class Pending:
             return
         for index, key in ((self._of_author, record.feed.author), (self._slots, _slot(record))):
             ids = index[key]  # type: ignore[index]
-            ids.discard(record.record_id)
+            ids.pop(record.record_id, None)
             if not ids:
                 del index[key]  # type: ignore[arg-type]
 

@@ -413,7 +413,7 @@ class Replica:
     def _finish(self, peer: NodePubkey | None, now: Now) -> Ready:
         """Render what changed, say it to the others, and hand out the instructions."""
         ledger = self.ledger
-        touched = [ledger.feeds[feed] for feed in ledger.touched if feed in ledger.feeds]
+        touched = [ledger.feeds[feed] for feed in sorted(ledger.touched) if feed in ledger.feeds]
         ledger.touched.clear()
         if ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN:
             self._rebuild_at = now.mono

@@ -61,6 +61,7 @@ WHY = {
     Verdict.BUILT_UPON: "a fork voids it, but others built on it",
     Verdict.VOID_FORK: "at or after a proven fork of its feed",
     Verdict.VOID_REVOKED: "its author's admission was revoked for this slot",
+    Verdict.AHEAD: "stamped too far ahead of this node's clock to count yet",
 }
 
 

@@ -8,7 +8,7 @@ from crdt.errors import NotWritable, Reason
 from crdt.feeds import Verdict
 from crdt.frame import Records, Update, encode_frame
 from crdt.identity import FeedId
-from crdt.intents import AddStory, ClaimStory, FireExecution, RevokeNode
+from crdt.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.ready import ForkProven, Now
 from crdt.yupdate import FeedSlice, encode_update
 from machines import execution as x
@@ -350,3 +350,61 @@ def test_a_peer_that_knows_more_of_ones_own_feed_makes_one_go_on_in_another(quad
     quad.settle()
     quad.assert_agreed(nodes=(0, 1, 2))
     assert not quad.replicas[0].ledger.proofs
+
+
+def test_a_record_stamped_ahead_counts_nowhere_before_its_time_whatever_else_happens(quad, liar):
+    """Void while its author is revoked, it must not slip in when he is taken back."""
+    late = liar.story("s-9", ms=quad.ms + 400_000)
+    quad.propose(0, RevokeNode(liar.node, keep_known=False))
+    show(quad, late)
+    assert quad.replicas[0].ledger.entry(late.ref).verdict is Verdict.VOID_REVOKED
+    quad.propose(0, AdmitNode(liar.node, Role.MEMBER, FreeText("again")))
+    assert quad.replicas[0].ledger.entry(late.ref).verdict is Verdict.AHEAD
+    quad.restart(0)
+    assert quad.replicas[0].ledger.entry(late.ref).verdict is Verdict.AHEAD
+    assert "s-9" not in quad.replicas[0].ledger.board
+    quad.tick(200)
+    assert "s-9" in quad.replicas[0].ledger.board
+
+
+def test_a_clock_set_back_takes_back_what_it_let_in_too_early(quad, liar):
+    quad.ms += 3_600_000  # this host alone thinks it is an hour later
+    ready = quad.replicas[0].receive(
+        liar.node, as_frame(early := liar.story("s-9", ms=quad.ms)), quad.now
+    )
+    quad.carry(0, ready)
+    assert quad.replicas[0].ledger.entry(early.ref).verdict is Verdict.ADMITTED
+    quad.ms -= 3_600_000
+    quad.tick()
+    assert quad.replicas[0].ledger.entry(early.ref).verdict is Verdict.AHEAD
+    assert early.ref in quad.stores[0]
+    honest_agree(quad)
+    assert "s-9" not in quad.replicas[1].ledger.board
+
+
+def test_a_hole_that_a_lost_message_left_hides_nothing_from_a_reader(quad):
+    """The slot of a superseded record is unknown where only its superseder came."""
+    quad.unlink(0, 1)
+    for _ in range(2):
+        quad.propose(1, ClaimStory(StoryId("s-1"), 60))
+    quad.wire.clear()  # all that node 1 said is lost
+    quad.link(0, 1)
+    quad.wire.clear()  # and so is the sync
+    quad.settle()
+    quad.assert_agreed(nodes=(0, 1, 2))
+    feed = FeedId(quad.keys[1].pubkey, 0)
+    for number in (0, 2):
+        held = quad.replicas[number].ledger.feeds[feed]
+        assert held.rendered == held.head
+
+
+def test_a_claim_is_renewed_by_a_clock_that_went_back_in_a_new_feed(quad):
+    quad.propose(1, ClaimStory(StoryId("s-1"), 600))
+    quad.deliver()
+    rows = dict(quad.stores[1])
+    quad.restart(1, doubt="restored")
+    quad.stores[1] = rows
+    quad.ms -= 100_000
+    quad.propose(1, ClaimStory(StoryId("s-1"), 600))
+    mine = quad.replicas[1].ledger.board.holder("s-1", quad.now.wall)
+    assert mine.node == quad.keys[1].pubkey
