@@ -327,6 +327,10 @@ class Ledger:
             feed.place(held)
             if not self._stored:
                 self.ready.persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
+        elif live and self._is_superseded(feed, record):
+            self._drop(held, known_empty=True)
+            self._unindex(record)
+            return True
         else:
             self._count_void(record.feed.author, held.verdict, -1)
             held.verdict = verdict

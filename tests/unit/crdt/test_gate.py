@@ -408,3 +408,24 @@ def test_a_claim_is_renewed_by_a_clock_that_went_back_in_a_new_feed(quad):
     quad.propose(1, ClaimStory(StoryId("s-1"), 600))
     mine = quad.replicas[1].ledger.board.holder("s-1", quad.now.wall)
     assert mine.node == quad.keys[1].pubkey
+
+
+def test_what_was_superseded_while_it_waited_on_disk_stays_gone(quad, liar):
+    """The later record ripens first; the earlier one must not come back beside it."""
+    start = quad.ms
+    quad.ms += 3_600_000
+    liar.ms = start + 450_000
+    first = liar.release("s-1")
+    liar.ms = start + 400_000
+    second = liar.release("s-1")
+    quad.ms = start
+    quad.propose(0, RevokeNode(liar.node, keep_known=False))
+    show(quad, first, second)
+    quad.propose(0, AdmitNode(liar.node, Role.MEMBER, FreeText("again")))
+    verdicts = [quad.replicas[0].ledger.entry(r.ref).verdict for r in (first, second)]
+    assert verdicts == [Verdict.AHEAD, Verdict.AHEAD]
+    quad.tick(300)
+    live = quad.replicas[0].ledger.feeds[FeedId(liar.node, 0)].live()
+    assert [record.clock for record in live] == [1]
+    assert first.ref not in quad.stores[0]
+    honest_agree(quad)
