@@ -45,21 +45,28 @@ class Document:
             self.doc.apply_update(encode_update(slices, as_runs(deletes)))
         return slices, deletes
 
-    def rebuild(self, feeds: Iterable[Feed]) -> None:
-        """Build the document anew. Of two feeds with one client id the first by key is shown."""
+    def rebuild(self, feeds: Iterable[Feed]) -> list[FeedSlice]:
+        """Build the document anew. Of two feeds with one client id the first by key is shown.
+
+        Returns:
+            What it shows beyond what was shown before, for those who follow.
+        """
         self.doc = Doc()
         self._owners.clear()
-        slices = []
+        slices, fresh = [], []
         for feed in sorted(feeds, key=lambda feed: feed.id):
+            before, feed.rendered = feed.rendered, 0
             feed.dead.clear()
-            feed.rendered = 0
             if self._owners.setdefault(feed.client_id, feed.id) != feed.id:
                 continue
             feed.rendered = feed.known_end()
             if feed.rendered:
                 slices.append(render_slice(feed, 0, feed.rendered))
+            if feed.rendered > before:
+                fresh.append(render_slice(feed, before, feed.rendered))
         if slices:
             self.doc.apply_update(encode_update(slices))
+        return fresh
 
 
 def render_slice(feed: Feed, start: int, end: int) -> FeedSlice:

@@ -11,7 +11,8 @@ from machines.pipeline import PipelineEvent
 from machines.values import FreeText, Label, NodePubkey, StoryId
 
 from crdt.bodies import Role
-from crdt.identity import FeedId, RecordId
+from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.record import VerifiedRecord
 
 
 class AddStory(msgspec.Struct, frozen=True):
@@ -99,6 +100,12 @@ class AccuseFork(msgspec.Struct, frozen=True):
     clock: int
 
 
+class WriteAgain(msgspec.Struct, frozen=True):
+    """Say anew what a record of the own node said that counts nowhere now; asked by ``tick``."""
+
+    record: VerifiedRecord
+
+
 Intent = (
     AddStory
     | EditStory
@@ -122,3 +129,8 @@ class Receipt(msgspec.Struct, frozen=True):
     clock: int
     record_id: RecordId
     warnings: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> RecordRef:
+        """Where the record stands."""
+        return RecordRef(self.author, self.incarnation, self.clock, self.record_id)

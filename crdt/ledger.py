@@ -218,6 +218,11 @@ class Ledger:
             return None
         return proof.clock
 
+    @property
+    def any_ahead(self) -> bool:
+        """Whether anything held waits for its time."""
+        return bool(self._ahead)
+
     def entry(self, ref: RecordRef) -> Entry | None:
         """A held record with its verdict."""
         feed = self.feeds.get(ref.feed)

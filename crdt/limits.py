@@ -40,6 +40,8 @@ REBUILD_SECONDS_MIN: Final = 1.0
 ANTI_ENTROPY_SECONDS: Final = 30.0
 ANTI_ENTROPY_BACKOFF_SECONDS_MAX: Final = 3600.0
 EVIDENCE_DELAY_SECONDS_MAX: Final = 5.0
+WRITE_AGAIN_SECONDS: Final = 5.0
+"""Between seeing that own records count nowhere and writing them again: peers may know more."""
 HELLO_SECONDS_MAX: Final = 5.0
 
 # --- presence ----------------------------------------------------------------------------------

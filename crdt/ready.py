@@ -89,6 +89,8 @@ class Persist:
     """The own incarnation, where it changed."""
     doubt: str | None = None
     """Why the own feed cannot be gone on in, where that changed; empty where it can."""
+    settled: list[RecordId] = field(default_factory=list)
+    """Own records that count nowhere and were written again, or reported."""
     addresses: dict[NodePubkey, tuple[str, ...]] = field(default_factory=dict)
 
     def add(self, later: "Persist") -> None:
@@ -97,6 +99,7 @@ class Persist:
         self.proofs += later.proofs
         self.rendered |= later.rendered
         self.addresses |= later.addresses
+        self.settled += later.settled
         if later.incarnation is not None:
             self.incarnation = later.incarnation
         if later.doubt is not None:
@@ -108,6 +111,7 @@ class Persist:
             or self.proofs
             or self.rendered
             or self.addresses
+            or self.settled
             or self.incarnation is not None
             or self.doubt is not None
         )

@@ -7,6 +7,7 @@ carries its instructions out in order. Source: protocol §5.
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from machines.execution import EXECUTION
 from machines.kernel import Action
@@ -14,7 +15,7 @@ from machines.kernel import Transition as Moved
 from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
 
-from crdt import antientropy, limits, presence, proposals
+from crdt import again, antientropy, limits, presence, proposals
 from crdt.board import BoardChange
 from crdt.bodies import Claim, Evidence, Execution, Member, Role, Transition
 from crdt.document import Document, as_runs, updates_since
@@ -40,15 +41,16 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.identity import ClusterId, FeedId, SigningKey
+from crdt.identity import ClusterId, FeedId, RecordId, RecordRef, SigningKey
 from crdt.intake import Arrivals, open_records, place_slices
-from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, Receipt, WriteSeal
+from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted, judge
 from crdt.ledger import Ledger
 from crdt.ready import (
     ClaimMoved,
     EventLost,
     ExecutionMoved,
+    ForkProven,
     IncarnationOpened,
     Noticed,
     Now,
@@ -65,7 +67,7 @@ from crdt.ready import (
 from crdt.record import VerifiedRecord, sign_record, signed_record, stored_record
 from crdt.session import Session, Sessions
 from crdt.verify import Verifier, verify_batch
-from crdt.yupdate import decode_update, encode_update
+from crdt.yupdate import FeedSlice, decode_update, encode_update
 
 
 class Replica:
@@ -114,6 +116,9 @@ class Replica:
         self._beats_said = 0
         self._ends_seen: dict[tuple[str, bytes], float] = {}
         self._forks_seen: dict[tuple[FeedId, int], float] = {}
+        self._settled: set[RecordId] = set()
+        self._moved: dict[RecordId, RecordRef] = {}
+        self._again_at = float("inf")
 
     # --- the line ------------------------------------------------------------------------------
 
@@ -217,13 +222,17 @@ class Replica:
         receipt = self._write(intent, now)
         return self._finish(None, now), receipt
 
-    def _write(self, intent: Intent, now: Now) -> Receipt:
+    def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
         why = self.writable()
         if why:
             raise NotWritable(why)
         self._check_incarnation(now)
         author = proposals.Author(self.own, self._own_feed(), now.wall)
-        body, warnings = proposals.propose(intent, self.ledger, author)
+        warnings: tuple[str, ...] = ()
+        if isinstance(intent, WriteAgain):
+            body = again.restate(intent.record, self.ledger, author, self._moved)
+        else:
+            body, warnings = proposals.propose(intent, self.ledger, author)
         clock = author.feed.head
         try:
             record = sign_record(self._key, self.cluster, self.incarnation, clock, body)
@@ -285,6 +294,7 @@ class Replica:
         if not self.writable():
             for intent in self._due(now):
                 self._try(intent, now)
+            self._write_again(now)
         ready = self._finish(None, now)
         self._say_presence(ready, now)
         for session in self.sessions.all():
@@ -343,6 +353,42 @@ class Replica:
         with contextlib.suppress(ProposalRefused):
             self._write(intent, now)
 
+    def _write_again(self, now: Now) -> None:
+        """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
+        lost = [
+            record
+            for record in again.lost_records(self.ledger, self.own)
+            if record.record_id not in self._settled
+        ]
+        if not lost:
+            self._again_at = float("inf")
+            return
+        self._again_at = min(self._again_at, now.mono + limits.WRITE_AGAIN_SECONDS)
+        if now.mono < self._again_at:
+            return
+        for record in lost:
+            what = f"{record.body.kind} {_slot(record.ref)}"
+            said = ""
+            try:
+                receipt = self._write(WriteAgain(record), now)
+            except again.OutdatedError:
+                pass
+            except ProposalRefused as refusal:
+                said = f"{what} counts nowhere and was not written again: {refusal}"
+            else:
+                self._moved[record.record_id] = receipt.ref
+                said = f"{what} counted nowhere and was written again at {_slot(receipt.ref)}"
+            if said:
+                self.ledger.ready.observe.append(Noticed("written_again", said, self.own))
+            self._settled.add(record.record_id)
+            self.ledger.ready.persist.settled.append(record.record_id)
+
+    def _hand_back(self, author: NodePubkey, ready: Ready) -> None:
+        """Give an author what a fork took from it: it may have lost it."""
+        for feed_id, records in again.handed_back(self.ledger, author):
+            for frame in antientropy.as_records(feed_id, records):
+                ready.send((author,), encode_frame(frame))
+
     # --- sessions ------------------------------------------------------------------------------
 
     def connected(self, peer: NodePubkey, peer_clock: Instant, now: Now) -> Ready:
@@ -352,6 +398,7 @@ class Replica:
         ready = self._finish(None, now)
         ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
         ready.send((peer,), encode_frame(QueryAwareness()))
+        self._hand_back(peer, ready)
         return ready
 
     def disconnected(self, peer: NodePubkey) -> None:
@@ -415,22 +462,32 @@ class Replica:
         ledger = self.ledger
         touched = [ledger.feeds[feed] for feed in sorted(ledger.touched) if feed in ledger.feeds]
         ledger.touched.clear()
+        # A Yjs document cannot show again what it showed as deleted: such records go by position.
+        back = [r for r in ledger.admitted if r.clock < ledger.feeds[r.feed].rendered]
+        slices: list[FeedSlice] = []
         if ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN:
             self._rebuild_at = now.mono
             ledger.comeback = False
-            self.document.rebuild(ledger.feeds.values())
+            slices = self.document.rebuild(ledger.feeds.values())
             touched = list(ledger.feeds.values())
-        slices, deletes = self.document.advance(touched)
+        added, deletes = self.document.advance(touched)
+        slices += added
         ready = ledger.take_ready()
         for feed in touched:
             ready.persist.rendered[feed.id] = feed.rendered
+        others = self.sessions.peers(but=peer)
         if slices or deletes:
-            update = encode_update(slices, as_runs(deletes))
-            ready.send(self.sessions.peers(but=peer), encode_frame(Update(update)))
+            ready.send(others, encode_frame(Update(encode_update(slices, as_runs(deletes)))))
+        for feed_id, records in groupby(sorted(back, key=lambda r: r.ref), key=lambda r: r.feed):
+            for frame in antientropy.as_records(feed_id, records):
+                ready.send(others, encode_frame(frame))
         for feed in touched:
             if feed.author != self.own and self.sessions.get(feed.author) is not None:
                 holding = Holding(feed.id.author, feed.id.incarnation, feed.known_end())
                 ready.send((feed.author,), encode_frame(holding))
+        for event in ready.observe:
+            if isinstance(event, ForkProven) and self.sessions.get(event.author) is not None:
+                self._hand_back(event.author, ready)
         self._observe(ready, now)
         return ready
 
@@ -495,8 +552,11 @@ class Replica:
         proofs: Iterable[ProofRow],
         rendered: Mapping[FeedId, int],
         now: Now,
+        *,
+        settled: Iterable[RecordId] = (),
     ) -> Ready:
         """Take back what was stored, at a start. Rows were verified before they were written."""
+        self._settled = set(settled)
         records: list[VerifiedRecord] = []
         damaged: list[Row] = []
         for row in rows:
@@ -549,3 +609,8 @@ class Replica:
             return not founder, roster.role(feed.author) is not Role.ADMIN, feed.id
 
         return sorted(self.ledger.feeds.values(), key=rank)
+
+
+def _slot(ref: RecordRef) -> str:
+    """A record's place, as a person reads it."""
+    return f"{ref.author.short}/{ref.incarnation} #{ref.clock}"

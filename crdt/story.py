@@ -100,10 +100,15 @@ class StoryState:
         """The latest stamp of its events."""
         return max((record.stamp for record in self.events.values()), default=None)
 
+    def field_record(self, name: str) -> VerifiedRecord | None:
+        """Where a field's value stands: with the greatest (stamp, pubkey, incarnation, clock)."""
+        found = (r for r in self.fields.values() if getattr(r.body, name) is not UNSET)
+        return max(found, key=folding.order, default=None)
+
     def field(self, name: str) -> Any:
-        """A field's value: the one with the greatest (stamp, pubkey, incarnation, clock)."""
-        found = [r for r in self.fields.values() if getattr(r.body, name) is not UNSET]
-        return getattr(max(found, key=folding.order).body, name) if found else None
+        """A field's value."""
+        record = self.field_record(name)
+        return getattr(record.body, name) if record is not None else None
 
     def execution_views(self) -> list[ExecutionView]:
         """For each node its latest execution."""

@@ -106,7 +106,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> Replica:
     )
     if store.doubt:
         log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
-    replica.replay(store.rows(), store.proofs(), store.rendered(), now())
+    replica.replay(store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled())
     return replica
 
 

@@ -20,36 +20,8 @@ from crdt.identity import FeedId, RecordId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from machines.values import NodePubkey
 from node.errors import StoreFailure
+from node.schema import APPLICATION_ID, MIGRATIONS
 from node.witness import Vouch, Witness, host_id, why_doubt
-
-APPLICATION_ID = 0x47616E67  # "Gang"
-MIGRATIONS = (
-    """
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE feeds (
-        id INTEGER PRIMARY KEY, author BLOB NOT NULL, incarnation INTEGER NOT NULL,
-        rendered INTEGER NOT NULL DEFAULT 0, UNIQUE (author, incarnation)
-    ) STRICT;
-    CREATE TABLE records (
-        feed INTEGER NOT NULL REFERENCES feeds, clock INTEGER NOT NULL, record_id BLOB NOT NULL,
-        value BLOB NOT NULL, PRIMARY KEY (feed, clock, record_id)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE proofs (
-        author BLOB NOT NULL, incarnation INTEGER NOT NULL, clock INTEGER NOT NULL,
-        sides BLOB NOT NULL, PRIMARY KEY (author, incarnation)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE quarantine (
-        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, peer BLOB, author BLOB, incarnation INTEGER,
-        clock INTEGER, record_id BLOB, reason TEXT NOT NULL, detail TEXT NOT NULL,
-        value BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE addresses (node BLOB PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE tickets (
-        hash BLOB PRIMARY KEY, role TEXT NOT NULL, expires INTEGER NOT NULL, used_by BLOB
-    ) STRICT, WITHOUT ROWID;
-    """,
-)
-"""Numbered from 1: each brings the file one version on, in one transaction."""
 
 
 class Store:
@@ -164,6 +136,10 @@ class Store:
         found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return bytes(found[0]) if found is not None else None
 
+    def settled(self) -> list[RecordId]:
+        """Own records that count nowhere, and were written again or reported."""
+        return [RecordId(found) for (found,) in self._db.execute("SELECT record_id FROM settled")]
+
     def addresses(self) -> dict[NodePubkey, tuple[str, ...]]:
         """The last known addresses of other nodes."""
         query = "SELECT node, text FROM addresses"
@@ -218,6 +194,9 @@ class Store:
                 self._db.execute(
                     "INSERT OR REPLACE INTO addresses VALUES (?, ?)", (bytes(node), " ".join(texts))
                 )
+            self._db.executemany(
+                "INSERT OR IGNORE INTO settled VALUES (?)", [(bytes(i),) for i in persist.settled]
+            )
             self._quarantine(quarantined, at_ms)
 
     def _write_rows(self, persist: Persist) -> None:

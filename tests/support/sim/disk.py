@@ -23,6 +23,7 @@ class Disk:
     doubt: str = ""
     token: bytes = b""
     writes: int = 0
+    settled: set = field(default_factory=set)
 
     def commit(self, persist):
         for key, row in persist.rows.items():
@@ -37,13 +38,14 @@ class Disk:
             self.incarnation = persist.incarnation
         if persist.doubt is not None:
             self.doubt = persist.doubt
+        self.settled.update(persist.settled)
         self.writes += 1
 
     def copy(self, *, inode):
         """The same contents in another file."""
         return Disk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
-            self.incarnation, self.doubt, self.token, self.writes,
+            self.incarnation, self.doubt, self.token, self.writes, set(self.settled),
         )  # fmt: skip
 
     def swear_in(self, witness, token):

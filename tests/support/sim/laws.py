@@ -8,6 +8,7 @@ from collections import Counter
 from pycrdt import Array
 
 from crdt import antientropy, limits
+from crdt.again import lost_records
 from crdt.bodies import Member, Revocation, Role, parse_body
 from crdt.document import Document
 from crdt.feeds import Verdict
@@ -212,13 +213,24 @@ class Laws:
         texts = {_shown(node.replica) for node in honest}
         if len(texts) > 1:
             return f"{len(texts)} Yjs documents under one digest"
-        return self._unsealed(world)
+        return self._unsealed(world) or self._unsettled(world)
+
+    def _unsettled(self, world):
+        """L2: what a fork took from an honest author was handed back, and dealt with there."""
+        for author in world.honest():
+            for node in world.honest():
+                for record in lost_records(node.replica.ledger, author.pub):
+                    if record.record_id not in author.disk.settled:
+                        return f"{author} has not dealt with {record!r}, which {node} keeps"
+        return ""
 
     def _unsealed(self, world):
         """L11: what an honest author sealed is held as it sealed it."""
         self.looked["L11"] += 1
         for node in world.honest():
             own = node.replica._own_feed()
+            if node.pub in world.forks:
+                continue  # a slot it used twice may have been superseded before any proof was made
             for other in world.honest():
                 feed = other.replica.ledger.feeds.get(own.id)
                 if own.last_seal() is not None and (feed is None or feed.as_sealed() is False):

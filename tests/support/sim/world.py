@@ -213,6 +213,7 @@ class World:
             disk.proofs.values(),
             disk.rendered,
             self.now(node),
+            settled=disk.settled,
         )
         node.inbox.append(Job(lambda _at: (ready, None)))
         self._wake(node)

@@ -1,0 +1,146 @@
+"""What this node wrote and what counts nowhere now: what of it to write again, and how.
+
+Stands beside ``proposals.py``. A host that was rolled back or cloned while it ran forks its feed
+once; what the cut voids was acknowledged to somebody all the same. In the new feed its author
+writes again what still applies, and reports the rest. Reads the ledger, changes nothing. Source:
+protocol §9.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from machines.execution import EXECUTION
+from machines.kernel import Ignored
+from machines.pipeline import PIPELINE
+from machines.values import Instant, NodePubkey
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from crdt import limits
+from crdt.bodies import Carried, Claim, Execution, Known, Member, Revocation, Story, Transition
+from crdt.errors import ProposalRefused
+from crdt.feeds import Verdict
+from crdt.fold import order
+from crdt.identity import RecordId, RecordRef
+from crdt.ledger import Ledger
+from crdt.proposals import Author
+from crdt.record import VerifiedRecord
+from crdt.story import FIELDS
+
+
+class OutdatedError(ProposalRefused):
+    """What a record said was said anew since, or need not be said again: nothing is lost."""
+
+
+def lost_records(ledger: Ledger, own: NodePubkey) -> list[VerifiedRecord]:
+    """The own records that count nowhere but for a revocation, in order of their stamps."""
+    found = [
+        entry.record
+        for feed in ledger.feeds.values()
+        if feed.author == own and (feed.fork is not None or ledger.any_ahead)
+        for entry in feed.entries()
+        if entry.verdict is not Verdict.VOID_REVOKED and not feed.is_live(entry)
+    ]
+    return sorted(found, key=order)
+
+
+def handed_back(ledger: Ledger, author: NodePubkey) -> Iterator[tuple[Any, list[VerifiedRecord]]]:
+    """What this node keeps of an author's that a fork took from it, by feed."""
+    for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id):
+        if feed.author == author and feed.fork is not None:
+            kept = [e.record for e in feed.entries() if not feed.is_live(e)]
+            if kept:
+                yield feed.id, kept
+
+
+def restate(
+    record: VerifiedRecord, ledger: Ledger, author: Author, moved: Mapping[RecordId, RecordRef]
+) -> Known:
+    """The body that says anew what a record said.
+
+    Args:
+        moved: where the events that were written again stand now, by their old id.
+
+    Raises:
+        OutdatedError: nobody misses it.
+        ProposalRefused: it no longer applies; says why.
+    """
+    match record.body:
+        case Story() as body:
+            return _story(record, body, ledger, author)
+        case Transition() as body:
+            return _transition(body, ledger, author, moved)
+        case Execution() as body:
+            return _execution(record, body, ledger, author)
+        case Claim() as body:
+            return _claim(record, body, ledger, author)
+        case Member() | Revocation() as body:
+            stamp = author.stamp()
+            return replace(body, at=stamp.at, n=stamp.n)
+        case Carried() as body:
+            raise ProposalRefused(f"this version does not know the kind {body.kind}")
+        case _:
+            raise OutdatedError("acks, evidence and seals are made anew where they are missing")
+
+
+def _story(record: VerifiedRecord, body: Story, ledger: Ledger, author: Author) -> Story:
+    state = ledger.board.state(body.story)
+    fields = {}
+    for name in FIELDS:
+        value = getattr(body, name)
+        if value is UNSET:
+            continue
+        known = state.field_record(name) if state is not None else None
+        if known is None or known.stamp < record.stamp:
+            fields[name] = value
+    if not fields and state is not None:
+        raise OutdatedError("every field was written since")
+    stamp = author.stamp()
+    return Story(at=stamp.at, n=stamp.n, story=body.story, **fields)
+
+
+def _transition(
+    body: Transition, ledger: Ledger, author: Author, moved: Mapping[RecordId, RecordRef]
+) -> Transition:
+    state = ledger.board.state(body.story)
+    if state is None:
+        raise ProposalRefused("nothing names the story any longer")
+    parent = body.parent
+    if parent is not None:
+        parent = moved.get(parent.record_id, parent)
+    last = state.fold.last
+    if parent != (None if last is None else last.ref):
+        raise ProposalRefused("the story has moved on since")
+    stamp = author.stamp(state)
+    if isinstance(PIPELINE.step(state.stage, body.event, stamp.at), Ignored):
+        raise ProposalRefused(f"{PIPELINE.state_name(state.stage)} ignores it")
+    return replace(body, at=stamp.at, n=stamp.n, parent=parent)
+
+
+def _execution(
+    record: VerifiedRecord, body: Execution, ledger: Ledger, author: Author
+) -> Execution:
+    state = ledger.board.state(body.key)
+    for view in state.execution_views() if state is not None else ():
+        if view.node == author.node and view.stamp >= record.stamp:
+            raise OutdatedError("a later one was written since")
+    stamp = author.stamp()
+    outcome = EXECUTION.step(body.previous, body.event, stamp.at)
+    assert not isinstance(outcome, Ignored), "the gate took it once, whatever the time"
+    return replace(body, at=stamp.at, n=stamp.n, state=outcome.state)
+
+
+def _claim(record: VerifiedRecord, body: Claim, ledger: Ledger, author: Author) -> Claim:
+    if body.since is UNSET or body.until is UNSET or body.until <= author.wall:
+        raise OutdatedError("it has run out, or was given back")
+    state = ledger.board.state(body.key)
+    for view in state.claim_views() if state is not None else ():
+        if view.node == author.node and view.fencing >= record.stamp:
+            raise OutdatedError("a later one was written since")
+    holder = ledger.board.holder(body.key, author.wall)
+    if holder is not None and holder.node != author.node:
+        raise ProposalRefused(f"the story is held by {holder.node.short} now")
+    stamp = author.stamp()
+    latest = Instant.from_ms(stamp.at.ms + limits.CLAIM_MS_MAX)
+    since, until = min(body.since, stamp), min(body.until, latest)
+    return replace(body, at=stamp.at, n=stamp.n, since=since, until=until)

@@ -1,0 +1,35 @@
+"""The tables of a store, as numbered migrations.
+
+Stands beside ``store.py``. What was once released is never changed here, only added to. Source:
+protocol §11.
+"""
+
+APPLICATION_ID = 0x47616E67  # "Gang"
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE feeds (
+        id INTEGER PRIMARY KEY, author BLOB NOT NULL, incarnation INTEGER NOT NULL,
+        rendered INTEGER NOT NULL DEFAULT 0, UNIQUE (author, incarnation)
+    ) STRICT;
+    CREATE TABLE records (
+        feed INTEGER NOT NULL REFERENCES feeds, clock INTEGER NOT NULL, record_id BLOB NOT NULL,
+        value BLOB NOT NULL, PRIMARY KEY (feed, clock, record_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE proofs (
+        author BLOB NOT NULL, incarnation INTEGER NOT NULL, clock INTEGER NOT NULL,
+        sides BLOB NOT NULL, PRIMARY KEY (author, incarnation)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE quarantine (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, peer BLOB, author BLOB, incarnation INTEGER,
+        clock INTEGER, record_id BLOB, reason TEXT NOT NULL, detail TEXT NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE addresses (node BLOB PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE tickets (
+        hash BLOB PRIMARY KEY, role TEXT NOT NULL, expires INTEGER NOT NULL, used_by BLOB
+    ) STRICT, WITHOUT ROWID;
+    """,
+    "CREATE TABLE settled (record_id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;",
+)
+"""Numbered from 1: each brings the file one version on, in one transaction."""
