@@ -1,6 +1,7 @@
-"""The laws, checked from outside the nodes.
+"""The laws of a simulated cluster, checked from outside the nodes.
 
-Each check raises ``Broken`` with the law's number and what was seen. Numbers as in docs/testing.md.
+What can be read off one ledger stands in ``tests/support/laws.py``, for every harness. Each check
+raises ``Broken`` with the law's number and what was seen. Numbers as in docs/testing.md.
 """
 
 from collections import Counter
@@ -9,21 +10,17 @@ from pycrdt import Array
 
 from crdt import antientropy, limits
 from crdt.again import lost_records
-from crdt.bodies import Member, Revocation, Role, parse_body
+from crdt.bodies import Role, parse_body
 from crdt.document import Document
-from crdt.feeds import Verdict
-from crdt.fold import said, stage_made_by
 from crdt.frame import Records, SyncStep2, Update, decode_frame
 from crdt.identity import FeedId
 from crdt.intake import place_slices
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import decode_update
-from machines.kernel import Ignored
-from machines.pipeline import INITIAL_STAGE, PIPELINE
+from tests.support import laws
 from tests.support.cluster import check_document
-
-ANY = object()
+from tests.support.laws import Broken
 
 
 def records_in(data, cluster, by_client):
@@ -36,14 +33,6 @@ def records_in(data, cluster, by_client):
         slices = decode_update(frame.update, bytes_max=limits.CATCHUP_BYTES_MAX)
         return place_slices(slices, cluster, by_client).records
     return []
-
-
-class Broken(AssertionError):
-    """A law did not hold."""
-
-    def __init__(self, law, what):
-        super().__init__(f"{law}: {what}")
-        self.law = law
 
 
 class Laws:
@@ -98,12 +87,14 @@ class Laws:
 
     def anytime(self, world):
         for node in world.honest():
+            ledger = node.replica.ledger
             self._signatures(world, node)
-            self._bounds(node)
-            self._no_honest_fork(world, node)
-            self._legal_paths(node)
+            self.looked.update(("L4", "L6", "L7"))
+            laws.bounds(node, ledger)
+            laws.no_honest_cut(node, ledger, {n.pub for n in world.nodes if n.honest} - world.forks)
+            laws.legal_paths(node, ledger)
+            laws.cuts(node, ledger)
             self._roster(world, node)
-            self._cuts(node)
 
     def _signatures(self, world, node):
         self.looked["L3"] += 1
@@ -125,50 +116,6 @@ class Laws:
                 raise Broken("L3", f"{node} holds {record!r}, which its author did not sign")
             self._verified.add(record.value)
 
-    def _bounds(self, node):
-        self.looked["L7"] += 1
-        ledger = node.replica.ledger
-        void = Counter(
-            feed.author
-            for feed in ledger.feeds.values()
-            for entry in feed.entries()
-            if entry.verdict in (Verdict.VOID_FORK, Verdict.VOID_REVOKED)
-        )
-        waiting = Counter(waiting.record.feed.author for waiting in ledger.pending.rows())
-        for name, many, most in (
-            ("pending", sum(waiting.values()), limits.PENDING_MAX),
-            (
-                "pending of one author",
-                max(waiting.values(), default=0),
-                limits.PENDING_PER_AUTHOR_MAX,
-            ),
-            ("void", sum(void.values()), limits.VOID_MAX),
-            ("rejected", len(ledger.rejected), limits.REJECTED_MAX),
-        ):
-            if many > most:
-                raise Broken("L7", f"{node} keeps {many} {name}, at most {most} are allowed")
-
-    def _no_honest_fork(self, world, node):
-        self.looked["L6"] += 1
-        honest = {n.pub for n in world.nodes if n.honest} - world.forks
-        for feed, proof in node.replica.ledger.proofs.items():
-            if feed.author in honest:
-                raise Broken("L6", f"{node} cut an honest feed at {proof.clock}")
-
-    def _legal_paths(self, node):
-        self.looked["L4"] += 1
-        board = node.replica.ledger.board
-        for view in board.stories():
-            fold = board.state(view.id).fold
-            stage = INITIAL_STAGE
-            for record in [*fold.spine, *fold.applied]:
-                body = said(record)
-                if isinstance(PIPELINE.step(stage, body.event, body.at), Ignored):
-                    raise Broken("L4", f"{node}: {view.id} went from {stage} by {body.event}")
-                stage = stage_made_by(record)
-            if stage != fold.stage:
-                raise Broken("L4", f"{node}: {view.id} is shown in {fold.stage}, not {stage}")
-
     def _roster(self, world, node):
         """L6: who has no right to it admits nobody, names no admin and revokes nobody."""
         plan = world.plan
@@ -186,17 +133,6 @@ class Laws:
                 raise Broken("L6", f"{node} has {pub.short} on its roster, whom nobody admitted")
             if pub not in world.expelled and roster.role(pub) is None:
                 raise Broken("L6", f"{node} takes {pub.short} for revoked")
-
-    def _cuts(self, node):
-        """L6: behind a cut nothing counts but authority and what others built upon."""
-        for feed in node.replica.ledger.feeds.values():
-            for record in feed.live() if feed.fork is not None else ():
-                if record.body.key is not None:
-                    raise Broken("L6", f"{node} counts {record!r}, keyed, in a feed that was cut")
-                entry = feed.find(record.clock, record.record_id)
-                stands = record.clock < feed.fork or entry.verdict is Verdict.BUILT_UPON
-                if not stands and not isinstance(record.body, Member | Revocation):
-                    raise Broken("L6", f"{node} counts {record!r}, behind the cut")
 
     # --- after the faults ------------------------------------------------------------------
 
@@ -253,7 +189,8 @@ class Laws:
             if not writer.honest or receipt.record_id in world.excused:
                 continue
             for node in world.honest():
-                if not _accounts_for(node, receipt, self._keys.get(receipt.record_id, ANY)):
+                key = self._keys.get(receipt.record_id, laws.ANY)
+                if not laws.accounts_for(node.replica.ledger, receipt, key):
                     where = f"{receipt.incarnation}/{receipt.clock}"
                     raise Broken("L2", f"{node} lost {where} of {writer}, which was acknowledged")
 
@@ -281,21 +218,3 @@ def _shown(replica):
             if values:
                 shown.append((feed.id, values))
     return tuple(sorted(shown))
-
-
-def _accounts_for(node, receipt, key):
-    """Whether a node holds a record, or what superseded it, or shows that its feed is cut."""
-    ledger = node.replica.ledger
-    feed_id = FeedId(receipt.author, receipt.incarnation)
-    if ledger.fork_of(feed_id) is not None or ledger.roster.keeps(feed_id):
-        return True
-    if ledger.roster.role_of_slot(feed_id, receipt.clock) is None:
-        return True
-    feed = ledger.feeds.get(feed_id)
-    if feed is None:
-        return False
-    if feed.find(receipt.clock, receipt.record_id) is not None:
-        return True
-    if key is ANY:  # superseded within the turn that wrote it: no disk ever had it
-        return any(clock > receipt.clock for clock in feed.keys.values())
-    return key is not None and feed.keys.get(key, -1) > receipt.clock

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.sim.laws import Broken, Laws
+from tests.support.laws import Broken
+from tests.support.sim.laws import Laws
 from tests.support.sim.plan import FAULTS, PROGRAMS, ROSTER_WORK, Plan
 from tests.support.sim.world import World
 

@@ -1,0 +1,99 @@
+"""The laws that can be read off one ledger or one log, for every harness: simulated or real nodes.
+
+Each check raises ``Broken`` with the law's number and what was seen. ``who`` is whatever names the
+node in a sentence. Numbers as in docs/testing.md.
+"""
+
+from collections import Counter
+
+from crdt import limits
+from crdt.bodies import Member, Revocation
+from crdt.feeds import Verdict
+from crdt.fold import said, stage_made_by
+from crdt.identity import FeedId
+from machines.kernel import Ignored
+from machines.pipeline import INITIAL_STAGE, PIPELINE
+
+ANY = object()
+"""Stands for a key that nobody knows."""
+
+
+class Broken(AssertionError):
+    """A law did not hold."""
+
+    def __init__(self, law, what):
+        super().__init__(f"{law}: {what}")
+        self.law = law
+
+
+def bounds(who, ledger):
+    """L7: what waits, and what counts nowhere, is bounded."""
+    void = Counter(
+        feed.author
+        for feed in ledger.feeds.values()
+        for entry in feed.entries()
+        if entry.verdict in (Verdict.VOID_FORK, Verdict.VOID_REVOKED)
+    )
+    waiting = Counter(waiting.record.feed.author for waiting in ledger.pending.rows())
+    for name, many, most in (
+        ("pending", sum(waiting.values()), limits.PENDING_MAX),
+        ("pending of one author", max(waiting.values(), default=0), limits.PENDING_PER_AUTHOR_MAX),
+        ("void", sum(void.values()), limits.VOID_MAX),
+        ("rejected", len(ledger.rejected), limits.REJECTED_MAX),
+    ):
+        if many > most:
+            raise Broken("L7", f"{who} keeps {many} {name}, at most {most} are allowed")
+
+
+def no_honest_cut(who, ledger, honest):
+    """L6: no feed of an honest author is cut."""
+    for feed, proof in ledger.proofs.items():
+        if feed.author in honest:
+            raise Broken("L6", f"{who} cut an honest feed at {proof.clock}")
+
+
+def cuts(who, ledger):
+    """L6: behind a cut nothing counts but authority and what others built upon."""
+    for feed in ledger.feeds.values():
+        for record in feed.live() if feed.fork is not None else ():
+            if record.body.key is not None:
+                raise Broken("L6", f"{who} counts {record!r}, keyed, in a feed that was cut")
+            entry = feed.find(record.clock, record.record_id)
+            stands = record.clock < feed.fork or entry.verdict is Verdict.BUILT_UPON
+            if not stands and not isinstance(record.body, Member | Revocation):
+                raise Broken("L6", f"{who} counts {record!r}, behind the cut")
+
+
+def legal_paths(who, ledger):
+    """L4: every story stands at the end of a legal path."""
+    for view in ledger.board.stories():
+        fold = ledger.board.state(view.id).fold
+        stage = INITIAL_STAGE
+        for record in [*fold.spine, *fold.applied]:
+            body = said(record)
+            if isinstance(PIPELINE.step(stage, body.event, body.at), Ignored):
+                raise Broken("L4", f"{who}: {view.id} went from {stage} by {body.event}")
+            stage = stage_made_by(record)
+        if stage != fold.stage:
+            raise Broken("L4", f"{who}: {view.id} is shown in {fold.stage}, not {stage}")
+
+
+def accounts_for(ledger, receipt, key):
+    """L2: whether a node holds a record, or what superseded it, or shows that its feed is cut.
+
+    ``key`` is the record's kind and key, ``None`` where its kind has none, ``ANY`` where nobody
+    knows.
+    """
+    feed_id = FeedId(receipt.author, receipt.incarnation)
+    if ledger.fork_of(feed_id) is not None or ledger.roster.keeps(feed_id):
+        return True
+    if ledger.roster.role_of_slot(feed_id, receipt.clock) is None:
+        return True
+    feed = ledger.feeds.get(feed_id)
+    if feed is None:
+        return False
+    if feed.find(receipt.clock, receipt.record_id) is not None:
+        return True
+    if key is ANY:  # superseded within the turn that wrote it: no disk ever had it
+        return any(clock > receipt.clock for clock in feed.keys.values())
+    return key is not None and feed.keys.get(key, -1) > receipt.clock
