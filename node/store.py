@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import apsw
 
@@ -30,12 +30,13 @@ class Store:
     Args:
         path: the file.
         readonly: look, and take no lock.
+        vfs: which of SQLite's file systems holds it; empty: the default one.
 
     Attributes:
         doubt: why this may not be the store that this node last wrote; empty where it is.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+    def __init__(self, path: Path, *, readonly: bool = False, vfs: str = "") -> None:
         self.path = path
         self._lock: int | None = None
         self._feeds: dict[FeedId, int] = {}
@@ -50,7 +51,7 @@ class Store:
         if not readonly:
             self._take_lock()
         with self._speaking("open"):
-            self._db = apsw.Connection(str(path), flags=flags)
+            self._db = apsw.Connection(str(path), flags=flags, vfs=vfs or None)
             self._db.set_busy_timeout(5000)
             if not readonly:
                 path.chmod(0o600)
@@ -89,12 +90,19 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file and let the lock go."""
-        self._db.close()
-        self._witness.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Close the file and let the lock go.
+
+        Raises:
+            StoreFailure: the disk failed meanwhile; what was committed is on it all the same.
+        """
+        try:
+            with self._speaking("close"):
+                self._db.close()
+        finally:
+            self._witness.close()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     # --- out -----------------------------------------------------------------------------------
 
@@ -111,7 +119,7 @@ class Store:
         """Every proven fork."""
         size = limits.SIGNATURE_BYTES
         found = []
-        for author, incarnation, clock, sides in self._db.execute(
+        for author, incarnation, clock, sides in self._read(
             "SELECT author, incarnation, clock, sides FROM proofs"
         ):
             half = len(sides) // 2
@@ -129,30 +137,28 @@ class Store:
     def rendered(self) -> dict[FeedId, int]:
         """Per feed the clock below which every slot without a row is empty."""
         query = "SELECT author, incarnation, rendered FROM feeds"
-        return {FeedId(NodePubkey(a), i): end for a, i, end in self._db.execute(query)}
+        return {FeedId(NodePubkey(a), i): end for a, i, end in self._read(query)}
 
     def meta(self, name: str) -> bytes | None:
         """One value that belongs to the whole store."""
-        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return bytes(found[0]) if found is not None else None
+        found = self._read("SELECT value FROM meta WHERE name = ?", name)
+        return bytes(found[0][0]) if found else None
 
     def settled(self) -> list[RecordId]:
         """Own records that count nowhere, and were written again or reported."""
-        return [RecordId(found) for (found,) in self._db.execute("SELECT record_id FROM settled")]
+        return [RecordId(found) for (found,) in self._read("SELECT record_id FROM settled")]
 
     def addresses(self) -> dict[NodePubkey, tuple[str, ...]]:
         """The last known addresses of other nodes."""
         query = "SELECT node, text FROM addresses"
-        return {NodePubkey(node): tuple(text.split()) for node, text in self._db.execute(query)}
+        return {NodePubkey(node): tuple(text.split()) for node, text in self._read(query)}
 
     def quarantine(self, limit: int = 100) -> list[tuple[object, ...]]:
         """What was turned away, the newest first."""
-        return list(
-            self._db.execute(
-                "SELECT at, peer, author, incarnation, clock, record_id, reason, detail, value "
-                "FROM quarantine ORDER BY id DESC LIMIT ?",
-                (limit,),
-            )
+        return self._read(
+            "SELECT at, peer, author, incarnation, clock, record_id, reason, detail, value "
+            "FROM quarantine ORDER BY id DESC LIMIT ?",
+            limit,
         )
 
     # --- in ------------------------------------------------------------------------------------
@@ -231,10 +237,8 @@ class Store:
 
     def ticket(self, secret_hash: bytes) -> tuple[str, int, bytes | None] | None:
         """A ticket's role, when it expires (Unix ms), and who used it."""
-        found = self._db.execute(
-            "SELECT role, expires, used_by FROM tickets WHERE hash = ?", (secret_hash,)
-        ).fetchone()
-        return (found[0], found[1], found[2]) if found is not None else None
+        found = self._read("SELECT role, expires, used_by FROM tickets WHERE hash = ?", secret_hash)
+        return (found[0][0], found[0][1], found[0][2]) if found else None
 
     def use_ticket(self, secret_hash: bytes, node: NodePubkey) -> None:
         """A ticket works once."""
@@ -244,6 +248,10 @@ class Store:
             )
 
     # --- below ---------------------------------------------------------------------------------
+
+    def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._speaking("read"):
+            return list(self._db.execute(query, values))
 
     def _set(self, name: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))

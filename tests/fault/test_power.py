@@ -1,0 +1,44 @@
+"""The short form of ``make soak-store``: power cuts and failing calls under the real store."""
+
+import random
+
+import pytest
+
+from tests.support.account import Broken
+from tests.support.soak import planted, power
+
+SEED = 1
+
+
+def test_no_power_cut_loses_what_was_acknowledged_or_seen(tmp_path):
+    struck = power.cut_power(tmp_path, random.Random(SEED), 60)
+    assert struck.total() == 60
+    assert struck["write"]
+    assert struck["sync"]
+
+
+@pytest.mark.parametrize("kind", power.ERRORS)
+@pytest.mark.parametrize("first", range(1, 4))
+def test_whichever_call_fails_nothing_acknowledged_is_lost(tmp_path, kind, first):
+    struck = power.fail_every_call(tmp_path, random.Random(SEED), kind, first=first, step=3)
+    assert struck["write"] > 20
+
+
+@pytest.mark.parametrize(
+    ("bug", "word"),
+    [
+        ("no_fsync_at_commit", "before it is on disk"),
+        ("publish_before_commit", "before it is on disk"),
+        ("witness_before_commit", "put back"),
+    ],
+)
+def test_a_planted_bug_is_caught_within_thirty_cuts(tmp_path, bug, word):
+    with planted.PLANTED[bug](), pytest.raises(Broken, match=word):
+        power.cut_power(tmp_path, random.Random(SEED), 30)
+
+
+def test_a_lost_commit_is_caught_by_what_the_store_holds_alone(tmp_path, monkeypatch):
+    # Without the look at every frame, so that the account is shown to be able to fail.
+    monkeypatch.setattr("tests.support.soak.lives.PeerLink._must_be_durable", lambda *_: None)
+    with planted.no_fsync_at_commit(), pytest.raises(Broken, match=r"lost|put back"):
+        power.cut_power(tmp_path, random.Random(SEED), 30)

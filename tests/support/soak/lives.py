@@ -1,0 +1,259 @@
+"""Lives of one daemon in this process: the shipping store, replica and driver on a frail disk.
+
+Beside it stands a peer that never fails, in memory: what it was sent has been seen. A life ends in
+order, or when its disk fails it; the next one starts from what the disk kept.
+"""
+
+import asyncio
+import contextlib
+import os
+
+from crdt import limits
+from crdt.bodies import Role, parse_body
+from crdt.frame import Records, SyncStep2, Update, decode_frame
+from crdt.identity import FeedId, SigningKey
+from crdt.intents import AddStory, AdmitNode, ClaimStory, EditStory
+from crdt.record import signed_bytes_and_id, signed_record
+from crdt.replica import Replica
+from crdt.yupdate import decode_update
+from machines.values import FreeText, StoryId
+from node import config, founding
+from node.daemon import open_replica
+from node.driver import Driver, now
+from node.home import Home
+from node.store import Store
+from node.witness import SUFFIX, Witness
+from tests.support.account import Account, Broken, Seen
+from tests.support.frail import FrailDisk
+
+PEER_SEED = b"p" * 32
+WRITERS = 3
+
+
+class House:
+    """A node's home, its disk, its peer, and the account of what it promised and showed."""
+
+    def __init__(self, folder, rng):
+        self.home = Home(folder / "home")
+        self.rng = rng
+        self.disk = FrailDisk()
+        self.account = Account()
+        self.node, self.cluster = founding.found(self.home, "house", "")
+        self.settings = config.load(self.home.config)
+        self.peer = Peer(self.cluster, self.node)
+        self.stories = 0
+        self.may_doubt = False
+        self.witnessed = [self._witness_path.read_bytes()]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.disk.unregister()
+
+    @property
+    def _witness_path(self):
+        return self.home.store.with_name(self.home.store.name + SUFFIX)
+
+    async def life(self, writes):
+        """Live until all is written and closed, or until the disk fails.
+
+        Raises:
+            StoreFailure: the disk failed, and this is how the daemon would have said so.
+        """
+        store = Store.__new__(Store)  # held even where opening it fails half-way
+        try:
+            with self._watching_the_witness():
+                store.__init__(self.home.store, vfs=self.disk.name)
+                self._judge_doubt(store.doubt)
+                driver = Driver(open_replica(self.home, self.settings, store), store)
+                await self._serve(driver, writes)
+        finally:
+            _let_go(store)
+
+    def _judge_doubt(self, doubt):
+        """A store that nobody put back is trusted, unless its witness was lost in a cut."""
+        if doubt and not self.may_doubt:
+            raise Broken(f"the store is doubted for nothing: {doubt}")
+        self.may_doubt = bool(doubt)
+
+    async def _serve(self, driver, writes):
+        link = PeerLink(self, driver)
+        running = [
+            asyncio.create_task(driver.run()),
+            asyncio.create_task(driver.attach(link)),
+        ]
+        script = asyncio.create_task(self._write_all(driver, writes))
+        try:
+            await asyncio.wait((script, *running), return_when=asyncio.FIRST_COMPLETED)
+            for task in (script, *running):
+                if task.done():
+                    task.result()
+        finally:
+            for task in (script, *running):
+                task.cancel()
+            await asyncio.gather(script, *running, return_exceptions=True)
+            try:
+                await driver.stop()
+            finally:
+                driver._disk.shutdown(wait=True)
+
+    async def _write_all(self, driver, writes):
+        if not driver.replica.ledger.roster.belongs(self.peer.node):
+            await self._propose(
+                driver, AdmitNode(self.peer.node, Role.MEMBER, FreeText("peer")), None
+            )
+        await asyncio.gather(*(self._write(driver, number, writes) for number in range(WRITERS)))
+
+    async def _write(self, driver, writer, writes):
+        for number in range(writes):
+            self.stories += 1
+            story = StoryId(f"s-{self.stories}-{writer}")
+            await self._propose(driver, AddStory(story, FreeText("x" * self.rng.randint(1, 200))))
+            if number % 2:
+                await self._propose(driver, ClaimStory(story, 60), ("claim", str(story)))
+                await self._propose(driver, ClaimStory(story, 90), ("claim", str(story)))
+            else:
+                await self._propose(driver, EditStory(story, FreeText("again")))
+
+    async def _propose(self, driver, intent, key=None):
+        receipt = await driver.propose(intent)
+        slot = (bytes(receipt.author), receipt.incarnation, receipt.clock)
+        self.account.acknowledge(slot, bytes(receipt.record_id), key)
+
+    # --- the power -----------------------------------------------------------------------------
+
+    def cut(self):
+        """The power goes and comes back; of the witness, any text it held since may be left."""
+        self.disk.cut(self.rng)
+        left = self.rng.choice(["last", "earlier", "empty"])
+        if left == "empty":
+            kept = b""
+        elif left == "last":
+            kept = self.witnessed[-1]
+        else:
+            kept = self.rng.choice(self.witnessed)
+        self._witness_path.write_bytes(kept)
+        self.may_doubt |= _token(kept) != _token(self.witnessed[-1])
+        self.witnessed = [kept]
+
+    def check(self):
+        """The laws, over what the disk holds now."""
+        self.account.check(self.home.store)
+        if self.peer.replica.ledger.proofs:
+            raise Broken("the peer was shown a fork")
+
+    @contextlib.contextmanager
+    def _watching_the_witness(self):
+        """Keep every text that the witness ever held: none was synced, so a cut may leave any."""
+        real = Witness.note
+
+        def note(witness, writes):
+            real(witness, writes)
+            self.witnessed.append(witness.path.read_bytes())
+
+        Witness.note = note
+        try:
+            yield
+        finally:
+            Witness.note = real
+
+
+class Peer:
+    """A member in memory that never fails."""
+
+    def __init__(self, cluster, founder):
+        self.replica = Replica(SigningKey(PEER_SEED), cluster, founder, seed=PEER_SEED)
+        self.node = self.replica.own
+
+
+class PeerLink:
+    """The link to the peer, as the driver has it. What is sent over it must be on disk."""
+
+    dialled = True
+    address = "in memory"
+
+    def __init__(self, house, driver):
+        self.house, self.driver = house, driver
+        self.peer = house.peer.node
+        self.peer_clock = now().wall
+        self.reason = ""
+        self._replies = asyncio.Queue()
+
+    def send(self, data):
+        for record, record_id in self._records(data):
+            self._must_be_durable(record)
+            seen = Seen.of(*record.feed, record.clock, record_id, record.value)
+            # What a peer was sent is as good as promised.
+            self.house.account.acknowledge(seen.slot, seen.record_id, seen.key)
+        ready = self.house.peer.replica.receive(self.house.node, data, now())
+        if ready.fault is not None:
+            raise Broken(f"an honest peer found fault: {ready.fault}")
+        self._hand_over(ready)
+
+    def _hand_over(self, ready):
+        for outgoing in (*ready.reply, *ready.publish):
+            self._replies.put_nowait(outgoing.data)
+
+    def _records(self, data):
+        """The records of the house's node in a frame."""
+        match decode_frame(data):
+            case Update(update) | SyncStep2(update):
+                by_client = self.driver.replica.ledger.by_client
+                slots = [
+                    (by_client[piece.client], clock, value)
+                    for piece in decode_update(update)
+                    for clock, value in piece.records
+                ]
+            case Records(author, incarnation, rows):
+                feed = FeedId(author, incarnation)
+                slots = [(feed, clock, value) for clock, value in rows]
+            case _:
+                slots = []
+        for feed, clock, value in slots:
+            assert feed.author == self.house.node, "the peer writes nothing"
+            signed = signed_record(feed, clock, value)
+            yield signed, signed_bytes_and_id(self.house.cluster, signed)[1]
+
+    def _must_be_durable(self, record):
+        """A cut at this instant would leave it, or what supersedes it."""
+        key = parse_body(record.body_bytes).key
+        feed = self.driver.replica.ledger.feeds[record.feed]
+        later = [
+            one.value
+            for one in feed.live()
+            if key is not None and one.clock > record.clock and one.body.key == key
+        ]
+        size = limits.SIGNATURE_BYTES
+        if not any(self.house.disk.holds(value[:size]) for value in (record.value, *later)):
+            raise Broken(f"a peer sees #{record.clock} before it is on disk")
+
+    def drop(self, reason):
+        self.reason = reason
+        self._replies.put_nowait(None)
+
+    async def run(self, received):
+        replica = self.house.peer.replica
+        self._hand_over(replica.connected(self.house.node, self.peer_clock, now()))
+        try:
+            while (data := await self._replies.get()) is not None:
+                await received(self, data)
+        finally:
+            replica.disconnected(self.house.node)
+        return self.reason or "closed"
+
+
+def _token(witness):
+    """What a witness says of which start wrote it last."""
+    return witness.split(b"\n")[2:3]
+
+
+def _let_go(store):
+    """As the system does when a process ends."""
+    with contextlib.suppress(Exception):
+        store.close()
+    for name, close in (("_db", lambda db: db.close(True)), ("_witness", Witness.close)):
+        if hasattr(store, name):
+            close(getattr(store, name))
+    if getattr(store, "_lock", None) is not None:
+        os.close(store._lock)
