@@ -6,7 +6,7 @@ writes again what still applies, and reports the rest. Reads the ledger, changes
 protocol §9.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from machines.execution import EXECUTION
@@ -30,6 +30,41 @@ from crdt.story import FIELDS
 
 class OutdatedError(ProposalRefused):
     """What a record said was said anew since, or need not be said again: nothing is lost."""
+
+
+class Rewriting:
+    """What still has to be written again, and what was dealt with.
+
+    Attributes:
+        moved: where the records that were written again stand now, by their old id.
+    """
+
+    def __init__(self, own: NodePubkey, ledger: Ledger) -> None:
+        self.moved: dict[RecordId, RecordRef] = {}
+        self._own = own
+        self._ledger = ledger
+        self._settled: set[RecordId] = set()
+        self._at = float("inf")
+
+    def restore(self, settled: Iterable[RecordId]) -> None:
+        """Take back what was dealt with before the last start."""
+        self._settled = set(settled)
+
+    def due(self, mono: float) -> list[VerifiedRecord]:
+        """What to deal with now: once seen, it waits a little, since peers may know more."""
+        lost = [
+            r for r in lost_records(self._ledger, self._own) if r.record_id not in self._settled
+        ]
+        if not lost:
+            self._at = float("inf")
+            return []
+        self._at = min(self._at, mono + limits.WRITE_AGAIN_SECONDS)
+        return lost if mono >= self._at else []
+
+    def settle(self, record: VerifiedRecord) -> None:
+        """A record was written again, or reported: never again, whatever crashes."""
+        self._settled.add(record.record_id)
+        self._ledger.ready.persist.settled.append(record.record_id)
 
 
 def lost_records(ledger: Ledger, own: NodePubkey) -> list[VerifiedRecord]:

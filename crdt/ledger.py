@@ -8,21 +8,21 @@ Source: protocol §5, §9.
 """
 
 import heapq
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.board import Board
-from crdt.bodies import Ack, Evidence, Member, Revocation, Transition
+from crdt.bodies import Evidence, Member, Revocation, Transition
 from crdt.errors import Reason
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.forks import claimed_proof, proof_of, proof_side, proves_fork
 from crdt.identity import ClusterId, FeedId, RecordId, RecordRef
 from crdt.intake import Unreadable
 from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
+from crdt.names import Names, named_by
 from crdt.pending import Pending
 from crdt.ready import (
     ForkProven,
@@ -36,14 +36,8 @@ from crdt.ready import (
 )
 from crdt.record import SignedRecord, VerifiedRecord
 from crdt.roster import Roster
+from crdt.turned import TurnedAway
 from crdt.verify import Verifier
-
-
-class Turned(NamedTuple):
-    """A rejected record, remembered so that it can be judged again and named as a parent."""
-
-    record: VerifiedRecord | Unreadable
-    reason: Reason
 
 
 class Ledger:
@@ -68,7 +62,7 @@ class Ledger:
         self.roster = Roster(founder)
         self.board = Board()
         self.pending = Pending()
-        self.rejected: OrderedDict[RecordId, Turned] = OrderedDict()
+        self.rejected = TurnedAway()
         self.proofs: dict[FeedId, ProofRow] = {}
         self.evidence: dict[FeedId, list[VerifiedRecord]] = {}
         self.touched: set[FeedId] = set()
@@ -77,8 +71,7 @@ class Ledger:
         self.ready = Ready()
         self.by_client: dict[int, FeedId] = {}
         self._statements: dict[RecordId, VerifiedRecord] = {}
-        self._namers: dict[NodePubkey, dict[RecordId, list[VerifiedRecord]]] = {}
-        self._turned_slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
+        self._names = Names()
         self._void: dict[NodePubkey, int] = {}
         self._ahead: list[tuple[int, int, VerifiedRecord]] = []
         self._ahead_seen = 0
@@ -124,7 +117,7 @@ class Ledger:
             elif isinstance(record.body, Member | Revocation):
                 self._statements[record.record_id] = record
                 moved = True
-            self._index_named(record)
+            self._names.add(record)
             self._queue(record)
         if moved:
             self._move_roster()
@@ -235,14 +228,13 @@ class Ledger:
 
     def is_rejected(self, ref: RecordRef) -> bool:
         """Whether this record is known to have been rejected."""
-        turned = self.rejected.get(ref.record_id)
-        return turned is not None and turned.record.feed == ref.feed
+        return self.rejected.find(ref) is not None
 
     def is_built_upon(self, record: VerifiedRecord) -> bool:
         """Whether an admitted event or ack of another author, or one built upon, names it."""
         if not isinstance(record.body, Transition):
             return False
-        for namer in self._namers.get(record.feed.author, {}).get(record.record_id, ()):
+        for namer in self._names.of(record):
             entry = self.entry(namer.ref)
             if entry is None:
                 continue
@@ -271,9 +263,9 @@ class Ledger:
 
     def _queue_dependents(self, record: VerifiedRecord) -> None:
         """A record's place changed: judge again what names it, and what it names."""
-        for namer in self._namers.get(record.feed.author, {}).get(record.record_id, ()):
+        for namer in self._names.of(record):
             self._queue(namer)
-        named = _named(record)
+        named = named_by(record)
         if named is not None and self.fork_of(named.feed) is not None:
             target = self.find(named)
             if target is not None:
@@ -298,7 +290,7 @@ class Ledger:
             case Waits(reason):
                 if held is not None:
                     self._drop(held, known_empty=False)
-                self._forget_turned(record.record_id)
+                self.rejected.discard(record.record_id)
                 if not self.pending.add(record, reason, bounded=not self._stored):
                     self._unindex(record)
                 return held is not None
@@ -306,7 +298,7 @@ class Ledger:
                 if held is not None:
                     self._drop(held, known_empty=True)
                 self.pending.discard(record)
-                known = self.rejected.get(record.record_id)
+                known = self.rejected.find(record.ref)
                 if known is not None and known.reason is reason:
                     return False
                 self._turn_away(record, reason, detail)
@@ -321,7 +313,7 @@ class Ledger:
         live = verdict in (Verdict.ADMITTED, Verdict.BUILT_UPON)
         if held is None:
             self.pending.discard(record)
-            self._forget_turned(record.record_id)
+            self.rejected.discard(record.record_id)
             if live and self._is_superseded(feed, record):
                 self._pass_over(feed, record)
                 return True
@@ -455,15 +447,9 @@ class Ledger:
 
     def _turn_away(self, record: VerifiedRecord | Unreadable, reason: Reason, detail: str) -> None:
         """Reject a record: remember it, quarantine its bytes, leave its slot empty."""
-        if record.record_id not in self.rejected:
-            slot = self._turned_slots.setdefault((record.feed, record.clock), {})
-            slot[record.record_id] = None
-        self.rejected[record.record_id] = Turned(record, reason)
-        while len(self.rejected) > limits.REJECTED_MAX:
-            _, oldest = self.rejected.popitem(last=False)
-            self._untwin(oldest.record)
-            if isinstance(oldest.record, VerifiedRecord):
-                self._unindex(oldest.record)
+        for forgotten in self.rejected.add(record, reason):
+            if isinstance(forgotten, VerifiedRecord):
+                self._unindex(forgotten)
         if self.roster.on_roster(record.feed.author):
             feed = self.feed(record.feed)
             if record.clock not in feed.slots and record.clock not in feed.gaps:
@@ -483,39 +469,10 @@ class Ledger:
         ref = RecordRef(*record.feed, record.clock, record.record_id)
         self.ready.observe.append(RecordRejected(ref, reason, detail, self._peer))
 
-    def _forget_turned(self, record_id: RecordId) -> None:
-        turned = self.rejected.pop(record_id, None)
-        if turned is not None:
-            self._untwin(turned.record)
-
-    def _untwin(self, record: VerifiedRecord | Unreadable) -> None:
-        slot = (record.feed, record.clock)
-        ids = self._turned_slots.get(slot)
-        if ids is not None:
-            ids.pop(record.record_id, None)
-            if not ids:
-                del self._turned_slots[slot]
-
-    # --- what names what -----------------------------------------------------------------------
-
-    def _index_named(self, record: VerifiedRecord) -> None:
-        named = _named(record)
-        if named is not None:
-            namers = self._namers.setdefault(named.author, {})
-            namers.setdefault(named.record_id, []).append(record)
-
     def _unindex(self, record: VerifiedRecord) -> None:
         """A record is gone: nothing may find it any longer."""
         self._statements.pop(record.record_id, None)
-        named = _named(record)
-        if named is None:
-            return
-        namers = self._namers.get(named.author, {})
-        left = [r for r in namers.get(named.record_id, ()) if r.record_id != record.record_id]
-        if left:
-            namers[named.record_id] = left
-        else:
-            namers.pop(named.record_id, None)
+        self._names.discard(record)
 
     # --- forks and the roster ------------------------------------------------------------------
 
@@ -539,8 +496,7 @@ class Ledger:
         if feed is not None:
             others += [entry.record for entry in feed.entries_at(record.clock)]
         others += self.pending.at(record.feed, record.clock)
-        turned = self._turned_slots.get((record.feed, record.clock), ())
-        others += [self.rejected[record_id].record for record_id in turned]
+        others += self.rejected.at(record.feed, record.clock)
         for other in others:
             if other.record_id != record.record_id:
                 one, two = proof_side(record.value), proof_side(other.value)
@@ -587,18 +543,8 @@ class Ledger:
         for author in sorted(authors):
             for record in self.pending.of_author(author):
                 self._queue(record)
-            for namers in self._namers.get(author, {}).values():
-                for record in namers:
-                    self._queue(record)
-        for turned in self.rejected.values():
+            for record in self._names.of_author(author):
+                self._queue(record)
+        for turned in self.rejected:
             if isinstance(turned.record, VerifiedRecord) and turned.record.feed.author in authors:
                 self._queue(turned.record)
-
-
-def _named(record: VerifiedRecord) -> RecordRef | None:
-    """The one record that a record names: an event's parent, an ack's end."""
-    if isinstance(record.body, Transition):
-        return record.body.parent
-    if isinstance(record.body, Ack):
-        return record.body.end
-    return None

@@ -6,35 +6,28 @@ carries its instructions out in order. Source: protocol §5.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from machines.execution import EXECUTION
-from machines.kernel import Action
-from machines.kernel import Transition as Moved
-from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
 
-from crdt import again, antientropy, limits, presence, proposals
-from crdt.board import BoardChange
-from crdt.bodies import Claim, Evidence, Execution, Member, Role, Transition
-from crdt.document import Document, as_runs, updates_since
+from crdt import again, antientropy, limits, proposals
+from crdt.beacon import Beacon
+from crdt.bodies import Member, Role
+from crdt.chronicle import Chronicle
+from crdt.document import Document, as_runs
 from crdt.draw import Draw
+from crdt.duties import Duties
 from crdt.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
 from crdt.feeds import Feed
-from crdt.fold import said
 from crdt.frame import (
     Awareness,
     DigestOffer,
-    FeedDigest,
-    FeedDigests,
     Frame,
     Holding,
     Proof,
     QueryAwareness,
-    RangeDigests,
     Records,
-    RecordsWanted,
     SyncStep1,
     SyncStep2,
     Update,
@@ -43,29 +36,24 @@ from crdt.frame import (
 )
 from crdt.identity import ClusterId, FeedId, RecordId, RecordRef, SigningKey
 from crdt.intake import Arrivals, open_records, place_slices
-from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, Receipt, WriteAgain, WriteSeal
+from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted, judge
 from crdt.ledger import Ledger
 from crdt.ready import (
-    ClaimMoved,
-    EventLost,
-    ExecutionMoved,
     ForkProven,
     IncarnationOpened,
     Noticed,
     Now,
-    Observation,
     Outgoing,
     PeerFaulted,
     ProofRow,
     Quarantined,
     Ready,
-    RecordAdmitted,
     Row,
-    StageMoved,
 )
 from crdt.record import VerifiedRecord, sign_record, signed_record, stored_record
 from crdt.session import Session, Sessions
+from crdt.sync import Sync
 from crdt.verify import Verifier, verify_batch
 from crdt.yupdate import FeedSlice, decode_update, encode_update
 
@@ -102,23 +90,17 @@ class Replica:
         self.ledger = Ledger(cluster, founder, verifier)
         self.document = Document()
         self.sessions = Sessions()
-        self.liveness = presence.Liveness()
-        self.addresses: tuple[str, ...] = ()
-        self.beats: dict[str, Instant] = {}
+        self.beacon = Beacon(key, cluster, verifier)
         self._key = key
         self._draw = Draw(seed)
         self._doubt = doubt
         self._verifier = verifier
-        self._holders: dict[str, NodePubkey | None] = {}
+        self._sync = Sync(self.own, self.ledger)
+        self._duties = Duties(self.own, self.ledger, self._draw)
+        self._rewriting = again.Rewriting(self.own, self.ledger)
+        self._chronicle = Chronicle(self.own, self.ledger.board)
         self._wrote_at = float("-inf")
         self._rebuild_at = float("-inf")
-        self._beat_at = float("-inf")
-        self._beats_said = 0
-        self._ends_seen: dict[tuple[str, bytes], float] = {}
-        self._forks_seen: dict[tuple[FeedId, int], float] = {}
-        self._settled: set[RecordId] = set()
-        self._moved: dict[RecordId, RecordRef] = {}
-        self._again_at = float("inf")
 
     # --- the line ------------------------------------------------------------------------------
 
@@ -180,36 +162,14 @@ class Replica:
 
     def _answer(self, peer: NodePubkey, frame: Frame, now: Now) -> list[Frame]:
         """What to say to a frame that brings no records."""
-        session = self.sessions.get(peer)
         match frame:
-            case SyncStep1(vector):
-                self._note_vector(session, vector)
-                parts = updates_since(self._feeds_in_order(), vector)
-                first = parts[0] if parts else encode_update(())
-                return [SyncStep2(first), *map(Update, parts[1:])]
             case Awareness():
                 self._hear_presence(peer, frame, now)
+                return []
             case QueryAwareness():
-                return [Awareness(self.liveness.entries())]
-            case DigestOffer(document):
-                agrees = document == self.document_digest()
-                if agrees:
-                    self.ledger.believe_holes()
-                if session is not None:
-                    session.agrees = agrees
-                    for feed in self.ledger.feeds.values() if agrees else ():
-                        session.holds(feed.id, feed.head)
-                return [] if agrees else [*antientropy.feed_digests(self.ledger)]
-            case FeedDigests(theirs):
-                return self._compare(session, theirs, now)
-            case RangeDigests():
-                return antientropy.compare_ranges(self.ledger, frame)
-            case RecordsWanted():
-                return antientropy.serve(self.ledger, frame)
-            case Holding(author, incarnation, end):
-                if session is not None:
-                    session.holds(FeedId(author, incarnation), end)
-        return []
+                return [Awareness(self.beacon.liveness.entries())]
+        session = self.sessions.get(peer)
+        return self._sync.answer(frame, session, self.document_digest, now.mono)
 
     # --- local callers -------------------------------------------------------------------------
 
@@ -230,7 +190,7 @@ class Replica:
         author = proposals.Author(self.own, self._own_feed(), now.wall)
         warnings: tuple[str, ...] = ()
         if isinstance(intent, WriteAgain):
-            body = again.restate(intent.record, self.ledger, author, self._moved)
+            body = again.restate(intent.record, self.ledger, author, self._rewriting.moved)
         else:
             body, warnings = proposals.propose(intent, self.ledger, author)
         clock = author.feed.head
@@ -292,7 +252,8 @@ class Replica:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
         self.ledger.ripen(now.wall)
         if not self.writable():
-            for intent in self._due(now):
+            quiet = float("inf") if self._doubt else now.mono - self._wrote_at
+            for intent in self._duties.due(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
             self._write_again(now)
         ready = self._finish(None, now)
@@ -309,45 +270,6 @@ class Replica:
             self._try(WriteSeal(), now)
         return self._finish(None, now)
 
-    def _due(self, now: Now) -> list[Intent]:
-        """What this node owes the others."""
-        due: list[Intent] = []
-        board = self.ledger.board
-        ends = {(story, bytes(end.record_id)): end for story, end in board.unacknowledged()}
-        self._ends_seen = {
-            end: self._ends_seen.get(end, now.mono + self._draw.fraction()) for end in ends
-        }
-        for (story, record_id), since in self._ends_seen.items():
-            old_enough = now.mono - since >= limits.ACK_AFTER_SECONDS
-            if ends[story, record_id].author != self.own and old_enough:
-                due.append(AcknowledgeEnd(story))  # type: ignore[arg-type]
-        due += self._accusations(now)
-        feed = self._own_feed()
-        quiet = now.mono - self._wrote_at >= limits.SEAL_QUIET_SECONDS
-        if quiet and feed.head and feed.fork is None and not self._doubt:
-            due.append(WriteSeal())
-        return due
-
-    def _accusations(self, now: Now) -> list[Intent]:
-        """Proofs that no uncut feed shows, each after a random delay (protocol §9)."""
-        due: list[Intent] = []
-        unsaid: dict[tuple[FeedId, int], float] = {}
-        for feed, proof in self.ledger.proofs.items():
-            shown = [
-                record.body.clock
-                for record in self.ledger.evidence.get(feed, ())
-                if isinstance(record.body, Evidence)
-            ]
-            if self.ledger.fork_of(feed) is None or any(c <= proof.clock for c in shown):
-                continue
-            delay = self._draw.fraction() * limits.EVIDENCE_DELAY_SECONDS_MAX
-            at = self._forks_seen.get((feed, proof.clock), now.mono + delay)
-            unsaid[feed, proof.clock] = at
-            if now.mono >= at:
-                due.append(AccuseFork(feed, proof.clock))
-        self._forks_seen = unsaid
-        return due
-
     def _try(self, intent: Intent, now: Now) -> None:
         """Write what is due, where the rules allow it."""
         with contextlib.suppress(ProposalRefused):
@@ -355,18 +277,7 @@ class Replica:
 
     def _write_again(self, now: Now) -> None:
         """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
-        lost = [
-            record
-            for record in again.lost_records(self.ledger, self.own)
-            if record.record_id not in self._settled
-        ]
-        if not lost:
-            self._again_at = float("inf")
-            return
-        self._again_at = min(self._again_at, now.mono + limits.WRITE_AGAIN_SECONDS)
-        if now.mono < self._again_at:
-            return
-        for record in lost:
+        for record in self._rewriting.due(now.mono):
             what = f"{record.body.kind} {_slot(record.ref)}"
             said = ""
             try:
@@ -376,12 +287,11 @@ class Replica:
             except ProposalRefused as refusal:
                 said = f"{what} counts nowhere and was not written again: {refusal}"
             else:
-                self._moved[record.record_id] = receipt.ref
+                self._rewriting.moved[record.record_id] = receipt.ref
                 said = f"{what} counted nowhere and was written again at {_slot(receipt.ref)}"
             if said:
                 self.ledger.ready.observe.append(Noticed("written_again", said, self.own))
-            self._settled.add(record.record_id)
-            self.ledger.ready.persist.settled.append(record.record_id)
+            self._rewriting.settle(record)
 
     def _hand_back(self, author: NodePubkey, ready: Ready) -> None:
         """Give an author what a fork took from it: it may have lost it."""
@@ -405,55 +315,22 @@ class Replica:
         """The link to a peer is down: close the session."""
         self.sessions.close(peer)
 
-    def _note_vector(self, session: Session | None, vector: dict[int, int]) -> None:
-        """A peer's state vector says how much of our feeds it holds."""
-        if session is None:
-            return
-        for client, end in vector.items():
-            feed = self.ledger.by_client.get(client)
-            if feed is not None and feed.author == self.own:
-                session.holds(feed, end)
-
-    def _compare(
-        self, session: Session | None, theirs: Sequence[FeedDigest], now: Now
-    ) -> list[Frame]:
-        """Answer feed digests: open the comparison of each feed that differs."""
-        replies: list[Frame] = []
-        said = {FeedId(row.author, row.incarnation): row.digest for row in theirs}
-        for feed_id in antientropy.differing(self.ledger, theirs):
-            mine = self.ledger.feeds.get(feed_id)
-            digest = mine.digest() if mine is not None else b""
-            other = said.get(feed_id, b"")
-            if session is None or session.may_compare(feed_id, digest, other, now.mono):
-                replies += antientropy.open_comparison(self.ledger, feed_id)
-        return replies
-
     def _hear_presence(self, peer: NodePubkey, frame: Awareness, now: Now) -> None:
-        """Check presence, keep what is news, and hand it on.
+        """Keep what is news, and hand it on.
 
         Raises:
             PeerFault: an entry that its node did not sign.
         """
-        news = []
-        for brought in frame.entries:
-            node, state, entry = presence.open_presence(self.cluster, brought, self._verifier)
-            known = self.ledger.roster.belongs(node) and node != self.own
-            if known and self.liveness.hear(node, entry, state, now.wall.ms, now.mono, peer):
-                news.append(entry)
-                if state.addresses:
-                    self.ledger.ready.persist.addresses[node] = state.addresses
-        if news:
+        news = self.beacon.hear(peer, frame, self.ledger.roster, now)
+        self.ledger.ready.persist.addresses |= news.addresses
+        if news.entries:
             others = self.sessions.peers(but=peer)
-            self.ledger.ready.send(others, encode_frame(Awareness(tuple(news))))
+            self.ledger.ready.send(others, encode_frame(Awareness(news.entries)))
 
     def _say_presence(self, ready: Ready, now: Now) -> None:
-        if now.mono - self._beat_at < limits.PRESENCE_SECONDS or not self.sessions.peers():
-            return
-        self._beat_at = now.mono
-        self._beats_said += 1
-        state = presence.PresenceState(now.wall, self.addresses, dict(self.beats))
-        entry = presence.sign_presence(self._key, self.cluster, self._beats_said, state)
-        ready.send(self.sessions.peers(), encode_frame(Awareness((entry,))))
+        said = self.beacon.say(now) if self.sessions.peers() else None
+        if said is not None:
+            ready.send(self.sessions.peers(), encode_frame(said))
 
     # --- the end of each step ------------------------------------------------------------------
 
@@ -488,61 +365,9 @@ class Replica:
         for event in ready.observe:
             if isinstance(event, ForkProven) and self.sessions.get(event.author) is not None:
                 self._hand_back(event.author, ready)
-        self._observe(ready, now)
+        ready.observe += self._chronicle.tell(ledger.admitted, now.wall)
+        ledger.admitted.clear()
         return ready
-
-    def _observe(self, ready: Ready, now: Now) -> None:
-        """Say what happened, for the bus, the log and the counters."""
-        for change in self.ledger.board.take_changes():
-            ready.observe += self._stage_moves(change)
-        for record in self.ledger.admitted:
-            body = record.body
-            own = record.feed.author == self.own
-            if isinstance(body, Execution):
-                event, state = EXECUTION.event_name(body.event), EXECUTION.state_name(body.state)
-                ready.observe.append(
-                    ExecutionMoved(body.key, record.feed.author, event, state, record.ref, own=own)
-                )
-            elif isinstance(body, Claim):
-                self._observe_claim(ready, body.key, now)
-            elif not isinstance(body, Transition):
-                ready.observe.append(RecordAdmitted(record.ref, body.kind, own=own))
-        self.ledger.admitted.clear()
-
-    def _stage_moves(self, change: BoardChange) -> list[Observation]:
-        found: list[Observation] = []
-        if change.before != change.after:
-            last = change.last
-            actions: tuple[Action, ...] = ()
-            event = ""
-            if last is not None and isinstance(last.body, Transition):
-                event = PIPELINE.event_name(last.body.event)
-                outcome = PIPELINE.step(change.before, last.body.event, last.body.at)
-                actions = outcome.actions if isinstance(outcome, Moved) else ()
-            found.append(
-                StageMoved(
-                    change.story,
-                    change.before,
-                    change.after,
-                    last.ref if last is not None else None,
-                    event,
-                    actions,
-                    late=change.late,
-                    own=last is not None and last.feed.author == self.own,
-                )
-            )
-        for lost in change.lost:
-            event = PIPELINE.event_name(said(lost.record).event)
-            found.append(EventLost(change.story, lost.record.ref, event, lost.beaten_by, lost.why))
-        return found
-
-    def _observe_claim(self, ready: Ready, story: str, now: Now) -> None:
-        holder = self.ledger.board.holder(story, now.wall)
-        before, after = self._holders.get(story), holder.node if holder is not None else None
-        if before != after:
-            self._holders[story] = after
-            lost = before == self.own and after is not None
-            ready.observe.append(ClaimMoved(story, before, after, lost_by_us=lost))
 
     # --- the store -----------------------------------------------------------------------------
 
@@ -556,7 +381,7 @@ class Replica:
         settled: Iterable[RecordId] = (),
     ) -> Ready:
         """Take back what was stored, at a start. Rows were verified before they were written."""
-        self._settled = set(settled)
+        self._rewriting.restore(settled)
         records: list[VerifiedRecord] = []
         damaged: list[Row] = []
         for row in rows:
@@ -590,7 +415,7 @@ class Replica:
 
     def state_vector(self) -> dict[int, int]:
         """Of the rendering: client id → next clock."""
-        return {feed.client_id: feed.rendered for feed in self._feeds_in_order() if feed.rendered}
+        return self._sync.state_vector()
 
     def unshared(self) -> int:
         """How many live records of the own feed no peer has said it holds."""
@@ -599,16 +424,6 @@ class Replica:
 
     def _own_feed(self) -> Feed:
         return self.ledger.feed(FeedId(self.own, self.incarnation))
-
-    def _feeds_in_order(self) -> list[Feed]:
-        """The founder's and the admins' feeds first: what others rest on."""
-        roster = self.ledger.roster
-
-        def rank(feed: Feed) -> tuple[bool, bool, FeedId]:
-            founder = feed.author == self.founder
-            return not founder, roster.role(feed.author) is not Role.ADMIN, feed.id
-
-        return sorted(self.ledger.feeds.values(), key=rank)
 
 
 def _slot(ref: RecordRef) -> str:

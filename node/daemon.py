@@ -139,7 +139,7 @@ async def run(home: Home) -> None:
     listening = None
     try:
         address = await listener.start(settings.listen) if settings.listen else ""
-        replica.addresses = tuple(settings.advertise or ([address] if address else []))
+        replica.beacon.addresses = tuple(settings.advertise or ([address] if address else []))
         known = dict(store.addresses())
         known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
         dialer = Dialer(driver, me, known, settings.links)
@@ -179,7 +179,7 @@ async def _reset_lost(driver: Driver, seconds: float) -> None:
     before = await driver.query(working)
     if before:
         await asyncio.sleep(seconds)
-        after = await driver.query(lambda replica: (working(replica), set(replica.beats)))
+        after = await driver.query(lambda replica: (working(replica), set(replica.beacon.beats)))
         for story, state in before.items():
             if after[0].get(story) == state and story not in after[1]:
                 log.warning("reset the execution of %s: its process is gone", story)

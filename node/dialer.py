@@ -78,7 +78,7 @@ class Dialer:
             lambda replica: {
                 node: last.state.addresses
                 for node in replica.ledger.roster.nodes()
-                if (last := replica.liveness.last(node)) is not None and last.state.addresses
+                if (last := replica.beacon.liveness.last(node)) is not None and last.state.addresses
             }
         )
         self.known.update(heard)

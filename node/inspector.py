@@ -171,8 +171,7 @@ def examine(place: Path) -> Held:
             held.ledger.feeds[feed_id].empty(0, end)
     held.faults += [f"{_place(w.record)}: pending, {w.reason}" for w in held.ledger.pending.rows()]
     held.faults += [
-        f"{_place(turned.record)}: rejected, {turned.reason}"
-        for turned in held.ledger.rejected.values()
+        f"{_place(turned.record)}: rejected, {turned.reason}" for turned in held.ledger.rejected
     ]
     held.faults += [
         f"{feed.author.short}/{feed.id.incarnation}: not as its author sealed it"

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PACKAGES = ("machines", "crdt", "node")
 LINES_MAX = 350
-LINES_ALLOWED = {"crdt/ledger.py": 620, "crdt/replica.py": 640}
+LINES_ALLOWED = {"crdt/ledger.py": 560, "crdt/replica.py": 440}
 """The two that hold state; they may shrink, and not grow."""
 FUNCTION_LINES_MAX = 70
 

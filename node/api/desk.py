@@ -96,7 +96,7 @@ class Desk:
         rows = []
         for node in roster.nodes():
             own = node == replica.own
-            heard = replica.liveness.last(node)
+            heard = replica.beacon.liveness.last(node)
             executions = {
                 view.id: type(one.state).__struct_config__.tag
                 for view in views
@@ -108,7 +108,7 @@ class Desk:
                     node=node.hex(),
                     name=roster.name(node),
                     role=str(roster.role(node) or "revoked"),
-                    liveness="here" if own else replica.liveness.word(node, at),
+                    liveness="here" if own else replica.beacon.liveness.word(node, at),
                     linked=node in self.driver.links,
                     addresses=heard.state.addresses if heard is not None else (),
                     executions={k: str(v) for k, v in executions.items()},
@@ -245,9 +245,9 @@ class Desk:
         at = Instant.from_ms(clock.wall_ms())
 
         def note(replica: Replica) -> None:
-            replica.beats.pop(story, None)
+            replica.beacon.beats.pop(story, None)
             if not ended:
-                replica.beats[story] = at
+                replica.beacon.beats[story] = at
 
         await self.driver.query(note)
 

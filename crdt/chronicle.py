@@ -1,0 +1,100 @@
+"""What happened, as observations: from what became live to what a person would say.
+
+Stands at the end of the line, beside ``replica.py``. Takes what the ledger admitted and what the
+board says changed; changes no verdict. Source: protocol §6, §7.
+"""
+
+from collections.abc import Iterable
+
+from machines.execution import EXECUTION
+from machines.kernel import Action
+from machines.kernel import Transition as Moved
+from machines.pipeline import PIPELINE
+from machines.values import Instant, NodePubkey
+
+from crdt.board import Board, BoardChange
+from crdt.bodies import Claim, Execution, Transition
+from crdt.fold import said
+from crdt.ready import (
+    ClaimMoved,
+    EventLost,
+    ExecutionMoved,
+    Observation,
+    RecordAdmitted,
+    StageMoved,
+)
+from crdt.record import VerifiedRecord
+
+
+class Chronicle:
+    """Turns changes into observations; remembers who last held each story.
+
+    Args:
+        own: the own key.
+        board: what changes.
+    """
+
+    def __init__(self, own: NodePubkey, board: Board) -> None:
+        self._own = own
+        self._board = board
+        self._holders: dict[str, NodePubkey | None] = {}
+
+    def tell(self, admitted: Iterable[VerifiedRecord], wall: Instant) -> list[Observation]:
+        """What happened since the last call.
+
+        Args:
+            admitted: the records that became live.
+            wall: the own clock, which says whose claims stand.
+        """
+        found: list[Observation] = []
+        for change in self._board.take_changes():
+            found += self._stage_moves(change)
+        for record in admitted:
+            body = record.body
+            own = record.feed.author == self._own
+            if isinstance(body, Execution):
+                event, state = EXECUTION.event_name(body.event), EXECUTION.state_name(body.state)
+                found.append(
+                    ExecutionMoved(body.key, record.feed.author, event, state, record.ref, own=own)
+                )
+            elif isinstance(body, Claim):
+                found += self._claim_moves(body.key, wall)
+            elif not isinstance(body, Transition):
+                found.append(RecordAdmitted(record.ref, body.kind, own=own))
+        return found
+
+    def _stage_moves(self, change: BoardChange) -> list[Observation]:
+        found: list[Observation] = []
+        if change.before != change.after:
+            last = change.last
+            actions: tuple[Action, ...] = ()
+            event = ""
+            if last is not None and isinstance(last.body, Transition):
+                event = PIPELINE.event_name(last.body.event)
+                outcome = PIPELINE.step(change.before, last.body.event, last.body.at)
+                actions = outcome.actions if isinstance(outcome, Moved) else ()
+            found.append(
+                StageMoved(
+                    change.story,
+                    change.before,
+                    change.after,
+                    last.ref if last is not None else None,
+                    event,
+                    actions,
+                    late=change.late,
+                    own=last is not None and last.feed.author == self._own,
+                )
+            )
+        for lost in change.lost:
+            event = PIPELINE.event_name(said(lost.record).event)
+            found.append(EventLost(change.story, lost.record.ref, event, lost.beaten_by, lost.why))
+        return found
+
+    def _claim_moves(self, story: str, wall: Instant) -> list[Observation]:
+        holder = self._board.holder(story, wall)
+        before, after = self._holders.get(story), holder.node if holder is not None else None
+        if before == after:
+            return []
+        self._holders[story] = after
+        lost = before == self._own and after is not None
+        return [ClaimMoved(story, before, after, lost_by_us=lost)]

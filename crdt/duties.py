@@ -1,0 +1,81 @@
+"""What a node owes the others without being asked: acks, evidence, and a seal.
+
+Stands beside ``replica.py``, which asks at every tick and writes what is due. Remembers only since
+when each is due; what is due follows from the ledger alone. Source: protocol §7 (acks), §8 (seals),
+§9 (evidence).
+"""
+
+from machines.values import NodePubkey, StoryId
+
+from crdt import limits
+from crdt.bodies import Evidence
+from crdt.draw import Draw
+from crdt.feeds import Feed
+from crdt.identity import FeedId
+from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, WriteSeal
+from crdt.ledger import Ledger
+
+
+class Duties:
+    """The duties of one node.
+
+    Args:
+        own: the own key.
+        ledger: what this node knows.
+        draw: where delays are drawn from, so that a fleet does not do everything at once.
+    """
+
+    def __init__(self, own: NodePubkey, ledger: Ledger, draw: Draw) -> None:
+        self._own = own
+        self._ledger = ledger
+        self._draw = draw
+        self._ends_seen: dict[tuple[str, bytes], float] = {}
+        self._forks_seen: dict[tuple[FeedId, int], float] = {}
+
+    def due(self, feed: Feed, quiet_seconds: float, mono: float) -> list[Intent]:
+        """What to write now.
+
+        Args:
+            feed: the own feed.
+            quiet_seconds: how long nothing was written in it; infinite where it must not be sealed.
+            mono: monotonic seconds.
+        """
+        due: list[Intent] = [*self._acks(mono), *self._accusations(mono)]
+        if quiet_seconds >= limits.SEAL_QUIET_SECONDS and feed.head and feed.fork is None:
+            due.append(WriteSeal())
+        return due
+
+    def _acks(self, mono: float) -> list[Intent]:
+        """Ends that others wrote, seen for a minute and acknowledged by nobody."""
+        ends = {
+            (story, bytes(end.record_id)): end for story, end in self._ledger.board.unacknowledged()
+        }
+        self._ends_seen = {
+            end: self._ends_seen.get(end, mono + self._draw.fraction()) for end in ends
+        }
+        return [
+            AcknowledgeEnd(StoryId(story))
+            for (story, record_id), since in self._ends_seen.items()
+            if ends[story, record_id].author != self._own
+            and mono - since >= limits.ACK_AFTER_SECONDS
+        ]
+
+    def _accusations(self, mono: float) -> list[Intent]:
+        """Proofs that no uncut feed shows, each after a random delay."""
+        due: list[Intent] = []
+        unsaid: dict[tuple[FeedId, int], float] = {}
+        for feed, proof in self._ledger.proofs.items():
+            shown = [
+                record.body.clock
+                for record in self._ledger.evidence.get(feed, ())
+                if isinstance(record.body, Evidence)
+            ]
+            if self._ledger.fork_of(feed) is None or any(c <= proof.clock for c in shown):
+                continue
+            delay = self._draw.fraction() * limits.EVIDENCE_DELAY_SECONDS_MAX
+            at = self._forks_seen.get((feed, proof.clock), mono + delay)
+            unsaid[feed, proof.clock] = at
+            if mono >= at:
+                due.append(AccuseFork(feed, proof.clock))
+        self._forks_seen = unsaid
+        return due

@@ -1,0 +1,59 @@
+"""Which records name which: an event its parent, an ack its end.
+
+Stands beside ``ledger.py``, which judges a record again when the one it names changes its place.
+Names only point back, by hash, so there is no ring. Source: protocol §5, 3 and 7.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from machines.values import NodePubkey
+
+from crdt.bodies import Ack, Transition
+from crdt.identity import RecordId, RecordRef
+from crdt.record import VerifiedRecord
+
+
+def named_by(record: VerifiedRecord) -> RecordRef | None:
+    """The one record that a record names; ``None`` for kinds that name none."""
+    if isinstance(record.body, Transition):
+        return record.body.parent
+    if isinstance(record.body, Ack):
+        return record.body.end
+    return None
+
+
+class Names:
+    """For each record that is named, the records that name it; by the named one's author."""
+
+    def __init__(self) -> None:
+        self._namers: dict[NodePubkey, dict[RecordId, list[VerifiedRecord]]] = {}
+
+    def add(self, record: VerifiedRecord) -> None:
+        """A record is known from now on."""
+        ref = named_by(record)
+        if ref is not None:
+            namers = self._namers.setdefault(ref.author, {})
+            namers.setdefault(ref.record_id, []).append(record)
+
+    def discard(self, record: VerifiedRecord) -> None:
+        """A record is known no longer."""
+        ref = named_by(record)
+        if ref is None:
+            return
+        namers = self._namers.get(ref.author, {})
+        left = [r for r in namers.get(ref.record_id, ()) if r.record_id != record.record_id]
+        if left:
+            namers[ref.record_id] = left
+            return
+        namers.pop(ref.record_id, None)
+        if not namers:
+            self._namers.pop(ref.author, None)
+
+    def of(self, record: VerifiedRecord) -> Sequence[VerifiedRecord]:
+        """The records that name this one."""
+        return self._namers.get(record.feed.author, {}).get(record.record_id, ())
+
+    def of_author(self, author: NodePubkey) -> Iterator[VerifiedRecord]:
+        """The records that name one of this author's."""
+        for namers in self._namers.get(author, {}).values():
+            yield from namers

@@ -1,0 +1,120 @@
+"""Stage 2 of the line: what is said to frames that bring no records.
+
+Stands beside ``replica.py``, which hands it each such frame. State vectors are answered from the
+rendering, digests by halving down to the clocks that differ (``antientropy.py``). Reads the ledger
+and notes in the ``Session`` what the peer holds; changes no record's place, but that two nodes
+that agree take the holes between their records as empty. Source: protocol §10.
+"""
+
+from collections.abc import Callable, Sequence
+
+from machines.values import NodePubkey
+
+from crdt import antientropy
+from crdt.bodies import Role
+from crdt.document import updates_since
+from crdt.feeds import Feed
+from crdt.frame import (
+    DigestOffer,
+    FeedDigest,
+    FeedDigests,
+    Frame,
+    Holding,
+    RangeDigests,
+    RecordsWanted,
+    SyncStep1,
+    SyncStep2,
+    Update,
+)
+from crdt.identity import FeedId
+from crdt.ledger import Ledger
+from crdt.session import Session
+from crdt.yupdate import encode_update
+
+
+class Sync:
+    """The answers of one node.
+
+    Args:
+        own: the own key.
+        ledger: what this node knows.
+    """
+
+    def __init__(self, own: NodePubkey, ledger: Ledger) -> None:
+        self._own = own
+        self._ledger = ledger
+
+    def answer(
+        self, frame: Frame, session: Session | None, digest: Callable[[], bytes], mono: float
+    ) -> list[Frame]:
+        """What to say to a frame.
+
+        Args:
+            session: with the peer that sent it, where there is one.
+            digest: gives the own document digest.
+            mono: monotonic seconds.
+        """
+        match frame:
+            case SyncStep1(vector):
+                self._note_vector(session, vector)
+                parts = updates_since(self.feeds_in_order(), vector)
+                first = parts[0] if parts else encode_update(())
+                return [SyncStep2(first), *map(Update, parts[1:])]
+            case DigestOffer(document):
+                return self._compare_documents(session, agrees=document == digest())
+            case FeedDigests(theirs):
+                return self._compare_feeds(session, theirs, mono)
+            case RangeDigests():
+                return antientropy.compare_ranges(self._ledger, frame)
+            case RecordsWanted():
+                return antientropy.serve(self._ledger, frame)
+            case Holding(author, incarnation, end):
+                if session is not None:
+                    session.holds(FeedId(author, incarnation), end)
+        return []
+
+    def state_vector(self) -> dict[int, int]:
+        """Of the rendering: client id → next clock."""
+        return {feed.client_id: feed.rendered for feed in self.feeds_in_order() if feed.rendered}
+
+    def feeds_in_order(self) -> list[Feed]:
+        """The founder's and the admins' feeds first: what others rest on."""
+        roster = self._ledger.roster
+
+        def rank(feed: Feed) -> tuple[bool, bool, FeedId]:
+            founder = feed.author == roster.founder
+            return not founder, roster.role(feed.author) is not Role.ADMIN, feed.id
+
+        return sorted(self._ledger.feeds.values(), key=rank)
+
+    def _note_vector(self, session: Session | None, vector: dict[int, int]) -> None:
+        """A peer's state vector says how much of our feeds it holds."""
+        if session is None:
+            return
+        for client, end in vector.items():
+            feed = self._ledger.by_client.get(client)
+            if feed is not None and feed.author == self._own:
+                session.holds(feed, end)
+
+    def _compare_documents(self, session: Session | None, *, agrees: bool) -> list[Frame]:
+        if agrees:
+            self._ledger.believe_holes()
+        if session is not None:
+            session.agrees = agrees
+            for feed in self._ledger.feeds.values() if agrees else ():
+                session.holds(feed.id, feed.head)
+        return [] if agrees else [*antientropy.feed_digests(self._ledger)]
+
+    def _compare_feeds(
+        self, session: Session | None, theirs: Sequence[FeedDigest], mono: float
+    ) -> list[Frame]:
+        """Open the comparison of each feed that differs."""
+        replies: list[Frame] = []
+        said = {FeedId(row.author, row.incarnation): row.digest for row in theirs}
+        for feed_id in antientropy.differing(self._ledger, theirs):
+            mine = self._ledger.feeds.get(feed_id)
+            digest = mine.digest() if mine is not None else b""
+            other = said.get(feed_id, b"")
+            if session is None or session.may_compare(feed_id, digest, other, mono):
+                replies += antientropy.open_comparison(self._ledger, feed_id)
+        return replies

@@ -1,0 +1,73 @@
+"""Rejected records, remembered so that they can be judged again and named as a parent.
+
+Stands beside ``ledger.py``. Bounded: the one turned away longest ago is forgotten first; its bytes
+stay in quarantine. Source: protocol §5, 2 and 3.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from crdt import limits
+from crdt.errors import Reason
+from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.intake import Unreadable
+from crdt.record import VerifiedRecord
+
+
+class Turned(NamedTuple):
+    """A rejected record, and why."""
+
+    record: VerifiedRecord | Unreadable
+    reason: Reason
+
+
+class TurnedAway:
+    """The rejected records of all feeds."""
+
+    def __init__(self) -> None:
+        self._turned: OrderedDict[RecordId, Turned] = OrderedDict()
+        self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._turned)
+
+    def __contains__(self, record_id: RecordId) -> bool:
+        return record_id in self._turned
+
+    def __iter__(self) -> Iterator[Turned]:
+        return iter(self._turned.values())
+
+    def find(self, ref: RecordRef) -> Turned | None:
+        """The record with this id, where it was turned away in this feed."""
+        turned = self._turned.get(ref.record_id)
+        return turned if turned is not None and turned.record.feed == ref.feed else None
+
+    def at(self, feed: FeedId, clock: int) -> Iterator[VerifiedRecord | Unreadable]:
+        """What was turned away in a slot."""
+        for record_id in self._slots.get((feed, clock), ()):
+            yield self._turned[record_id].record
+
+    def add(
+        self, record: VerifiedRecord | Unreadable, reason: Reason
+    ) -> list[VerifiedRecord | Unreadable]:
+        """Remember a record; gives those that had to be forgotten for it."""
+        self._turned[record.record_id] = Turned(record, reason)
+        self._slots.setdefault((record.feed, record.clock), {})[record.record_id] = None
+        forgotten = []
+        while len(self._turned) > limits.REJECTED_MAX:
+            oldest = next(iter(self._turned.values())).record
+            self.discard(oldest.record_id)
+            forgotten.append(oldest)
+        return forgotten
+
+    def discard(self, record_id: RecordId) -> None:
+        """The record is rejected no longer."""
+        turned = self._turned.pop(record_id, None)
+        if turned is None:
+            return
+        slot = (turned.record.feed, turned.record.clock)
+        ids = self._slots[slot]
+        del ids[record_id]
+        if not ids:
+            del self._slots[slot]
