@@ -59,6 +59,10 @@ demo: $(READY) ## three daemons, a board, a kill and a forgery, shown
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: scenarios
+scenarios: $(READY) ## write the golden transcripts of tests/scenarios anew; then read the difference
+	REWRITE_SCENARIOS=1 $(BIN)/python -m pytest -q -n auto tests/scenarios
+
 SIM := $(BIN)/python -m tests.support.sim
 
 .PHONY: sim

@@ -64,15 +64,23 @@ class Cluster:
         rows = self.stores[number] or {founding.ref: Row(*founding.ref, founding.value)}
         self.stores[number] = dict(rows)
         return self.replicas[number].replay(
-            rows.values(), self.proofs[number].values(), self.rendered[number], self.now
+            rows.values(), self.proofs[number].values(), self.rendered[number], self.now_of(number)
         )
 
     @property
     def now(self):
         return Now(Instant.from_ms(self.ms), self.mono)
 
+    def now_of(self, number):
+        """The time as one host has it; here all clocks are right."""
+        return self.now
+
     def index(self, pubkey):
         return next(i for i, k in enumerate(self.keys) if k.pubkey == pubkey)
+
+    def route(self, number, pubkey):
+        """Which node a peer of this one is."""
+        return self.index(pubkey)
 
     def pass_time(self, seconds):
         self.ms += int(seconds * 1000)
@@ -92,7 +100,7 @@ class Cluster:
         self.rendered[number].update(ready.persist.rendered)
         for outgoing in (*ready.reply, *ready.publish):
             for peer in outgoing.peers:
-                self.wire.append((number, self.index(peer), outgoing.data))
+                self.wire.append((number, self.route(number, peer), outgoing.data))
         self.observed[number] += ready.observe
         self.quarantined[number] += ready.quarantine
         if ready.fault is not None:
@@ -101,10 +109,8 @@ class Cluster:
     def link(self, one, other):
         for here, there in ((one, other), (other, one)):
             self.links.add((here, there))
-            self.carry(
-                here,
-                self.replicas[here].connected(self.keys[there].pubkey, self.now.wall, self.now),
-            )
+            clock, now = self.now_of(there).wall, self.now_of(here)
+            self.carry(here, self.replicas[here].connected(self.keys[there].pubkey, clock, now))
 
     def unlink(self, one, other):
         for here, there in ((one, other), (other, one)):
@@ -127,12 +133,12 @@ class Cluster:
 
     def hand(self, sender, receiver, data):
         replica = self.replicas[receiver]
-        self.carry(receiver, replica.receive(self.keys[sender].pubkey, data, self.now))
+        self.carry(receiver, replica.receive(self.keys[sender].pubkey, data, self.now_of(receiver)))
 
     def tick(self, seconds=1.0):
         self.pass_time(seconds)
         for number, replica in enumerate(self.replicas):
-            self.carry(number, replica.tick(self.now))
+            self.carry(number, replica.tick(self.now_of(number)))
         self.deliver()
 
     def settle(self, seconds=70):
@@ -144,7 +150,7 @@ class Cluster:
 
     def propose(self, number, intent):
         self.pass_time(0.001)
-        ready, receipt = self.replicas[number].propose(intent, self.now)
+        ready, receipt = self.replicas[number].propose(intent, self.now_of(number))
         self.carry(number, ready)
         return receipt
 
@@ -193,3 +199,15 @@ def check_document(replica):
         ]
         if replica.ledger.by_client[feed.client_id] == feed.id:
             assert shown == expected, feed.id
+
+
+def shown(replica):
+    """What a Yjs client would read, every feed as a list of values."""
+    found = []
+    for feed in replica.ledger.feeds.values():
+        if replica.ledger.by_client[feed.client_id] == feed.id:
+            read = replica.document.doc.get(feed.id.root, type=Array)
+            values = tuple(bytes(value) for value in read)
+            if values:
+                found.append((feed.id, values))
+    return tuple(sorted(found))

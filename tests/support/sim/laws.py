@@ -6,8 +6,6 @@ raises ``Broken`` with the law's number and what was seen. Numbers as in docs/te
 
 from collections import Counter
 
-from pycrdt import Array
-
 from crdt import antientropy, limits
 from crdt.again import lost_records
 from crdt.bodies import Role, parse_body
@@ -19,7 +17,7 @@ from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import decode_update
 from tests.support import laws
-from tests.support.cluster import check_document
+from tests.support.cluster import check_document, shown
 from tests.support.laws import Broken
 
 
@@ -146,7 +144,7 @@ class Laws:
         views = {node.replica.ledger.board.canonical() for node in honest}
         if len(views) > 1:
             return f"{len(views)} views under one digest"
-        texts = {_shown(node.replica) for node in honest}
+        texts = {shown(node.replica) for node in honest}
         if len(texts) > 1:
             return f"{len(texts)} Yjs documents under one digest"
         return self._unsealed(world) or self._unsettled(world)
@@ -206,15 +204,3 @@ class Laws:
             if held != set(node.disk.rows):
                 odd = held ^ set(node.disk.rows)
                 raise Broken("L8", f"{node}: {len(odd)} records are held or stored, not both")
-
-
-def _shown(replica):
-    """What a Yjs client would read, every feed as a list of values."""
-    doc = replica.document.doc
-    shown = []
-    for feed in replica.ledger.feeds.values():
-        if replica.ledger.by_client[feed.client_id] == feed.id:
-            values = tuple(bytes(value) for value in doc.get(feed.id.root, type=Array))
-            if values:
-                shown.append((feed.id, values))
-    return tuple(sorted(shown))
