@@ -11,6 +11,7 @@ from typing import Final
 
 from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
+from machines.values import NodePubkey
 
 from crdt.bodies import Transition
 from crdt.identity import RecordId, RecordRef
@@ -46,6 +47,7 @@ class Fold:
         lost: the others, in order.
         children: the tree, by the parent's id (``None``: acting on backlog).
         authors: for each event of the tree, a bit for every author at or below it.
+        bits: which author a bit stands for.
     """
 
     stage: Stage = INITIAL_STAGE
@@ -55,10 +57,16 @@ class Fold:
     lost: list[Lost] = field(default_factory=list)
     children: dict[RecordId | None, list[VerifiedRecord]] = field(default_factory=dict)
     authors: dict[RecordId, int] = field(default_factory=dict)
+    bits: dict[NodePubkey, int] = field(default_factory=dict)
 
     def weight(self, record_id: RecordId) -> int:
         """How many distinct authors of events and acks stand at or below an event."""
         return self.authors.get(record_id, 0).bit_count()
+
+    def behind(self, record_id: RecordId) -> tuple[NodePubkey, ...]:
+        """The distinct authors of events and acks that stand at or below an event."""
+        held = self.authors.get(record_id, 0)
+        return tuple(sorted(author for author, bit in self.bits.items() if held & bit))
 
 
 def order(record: VerifiedRecord) -> Order:
@@ -140,10 +148,8 @@ def _grow(fold: Fold, events: Mapping[RecordId, VerifiedRecord]) -> list[Verifie
 def _weigh(
     fold: Fold, reachable: list[VerifiedRecord], acks: Iterable[tuple[RecordId, VerifiedRecord]]
 ) -> None:
-    bits: dict[bytes, int] = {}
-
-    def bit(author: bytes) -> int:
-        return bits.setdefault(author, 1 << len(bits))
+    def bit(author: NodePubkey) -> int:
+        return fold.bits.setdefault(author, 1 << len(fold.bits))
 
     for record in reachable:
         fold.authors[record.record_id] = bit(record.feed.author)

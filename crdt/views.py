@@ -64,15 +64,22 @@ class StoryView(msgspec.Struct, frozen=True):
 class NodeOfTree(msgspec.Struct, frozen=True):
     """One event of a story's tree, for ``explain``.
 
-    ``place`` is spine, applied or lost; ``weight`` counts the distinct authors at or below it.
+    Attributes:
+        makes: the stage it leads to where it counts.
+        weight: how many distinct ``authors`` of events and acks stand at or below it.
+        place: spine, applied or lost.
+        in_tree: it hangs below its parent; an orphan does not.
     """
 
     record: RecordRef
     parent: RecordRef | None
     event: PipelineEvent
+    makes: Stage
     stamp: Stamp
     weight: int
+    authors: tuple[NodePubkey, ...]
     place: str
+    in_tree: bool
     beaten_by: RecordRef | None
     why: str
     acks: tuple[NodePubkey, ...]

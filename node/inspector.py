@@ -4,17 +4,17 @@ Takes a store, read-only, and trusts nothing in it but its bytes: every signatur
 every verdict given again. Stands beside the line, and changes nothing. Source: protocol §13.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from crdt import antientropy, limits
 from crdt.bodies import Member, parse_body
 from crdt.errors import MalformedRecord
-from crdt.feeds import Verdict
+from crdt.feeds import Entry, Feed
 from crdt.identity import ClusterId, FeedId, RecordRef, cluster_id_of
 from crdt.intake import Unreadable, open_records
 from crdt.ledger import Ledger
@@ -22,6 +22,8 @@ from crdt.ready import Row
 from crdt.record import SignedRecord, VerifiedRecord
 from crdt.verify import verify_batch
 from machines.values import NodePubkey
+from node import report
+from node.api import types
 from node.cli.exits import Exit
 from node.driver import now
 from node.errors import Trouble
@@ -29,78 +31,48 @@ from node.home import Home
 from node.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRow:
-    """One held record as the debug tool shows it; keys and ids in hex, the body as its JSON."""
-
-    author: str
-    incarnation: int
-    clock: int
-    record: str
-    kind: str
-    at: str
-    n: int
-    verdict: str
-    why: str
-    body: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The same for programs, with the body as an object."""
-        return {
-            "author": self.author,
-            "incarnation": self.incarnation,
-            "clock": self.clock,
-            "record": self.record,
-            "verdict": self.verdict,
-            "body": msgspec.json.decode(self.body),
-        }
-
-
-WHY = {
-    Verdict.ADMITTED: "legal by itself and by what it names, and its author may say it",
-    Verdict.BUILT_UPON: "a fork voids it, but others built on it",
-    Verdict.VOID_FORK: "at or after a proven fork of its feed",
-    Verdict.VOID_REVOKED: "its author's admission was revoked for this slot",
-    Verdict.AHEAD: "stamped too far ahead of this node's clock to count yet",
-}
-
-
 @dataclass(slots=True)
 class Held:
     """What a store holds, judged anew.
 
     Attributes:
+        quarantined: the rows of what was turned away, the newest first.
         faults: sentences, one for each thing that is not as it must be.
     """
 
     cluster: ClusterId
     ledger: Ledger
     records: dict[RecordRef, VerifiedRecord]
+    quarantined: list[tuple[object, ...]]
     faults: list[str] = field(default_factory=list)
 
-    def rows(self) -> list[RecordRow]:
+    def entries(self) -> Iterator[tuple[Feed, Entry]]:
         """Every held record, feed by feed in order of clock."""
-        found = []
         for feed_id in sorted(self.ledger.feeds):
             feed = self.ledger.feeds[feed_id]
             for entry in feed.entries():
-                record, why = entry.record, WHY[entry.verdict]
-                live = feed.is_live(entry)
-                verdict = "live" if live else entry.verdict.name.lower()
-                if not live and entry.verdict is Verdict.ADMITTED:
-                    verdict, why = "not live", "it has a key, and its feed is cut"
-                body = record.value[limits.SIGNATURE_BYTES :].decode()
-                stamp = record.stamp
-                found.append(
-                    RecordRow(
-                        feed_id.author.hex(), feed_id.incarnation, record.clock,
-                        record.record_id.hex(), record.body.kind, stamp.at, stamp.n, verdict, why,
-                        body,
-                    )
-                )  # fmt: skip
+                yield feed, entry
+
+    def feeds(self) -> list[types.FeedRow]:
+        """Every feed that anything is known of."""
+        return report.feeds(self.ledger)
+
+    def explain(self, story: str) -> report.Explained:
+        """Why a story stands where it stands.
+
+        Raises:
+            Trouble: no record names it.
+        """
+        found = report.explain(self.ledger, story)
+        if found is None:
+            raise Trouble(f"no story is called {story}", Exit.REFUSED)
         return found
 
-    def proof_rows(self) -> list[dict[str, Any]]:
+    def quarantine(self) -> list[types.QuarantineRow]:
+        """What was turned away, the newest first."""
+        return report.quarantine(self.quarantined, report.names(self.ledger))
+
+    def evidence(self) -> list[dict[str, Any]]:
         """Every proven fork, with both sides in hex."""
         return [
             {
@@ -120,6 +92,27 @@ class Held:
     def digest(self) -> str:
         """The document digest that these records make."""
         return antientropy.digest_of_document(self.ledger).hex()
+
+    def check_views(self) -> list[str]:
+        """Fold every view again, from the same records in the opposite order, and compare.
+
+        Gives a sentence for each difference: there must be none, since a view is a function of the
+        set of records.
+        """
+        again = Ledger(self.cluster, self.ledger.roster.founder, verify_batch)
+        for proof in self.ledger.proofs.values():
+            again.restore_proof(proof)
+        again.take([*reversed(self.records.values())], now().wall, stored=True)
+        mine = {view.id: view for view in self.ledger.board.stories()}
+        other = {view.id: view for view in again.board.stories()}
+        faults = [
+            f"{story}: folded again in another order, it does not stand as it did"
+            for story in sorted(mine.keys() | other.keys())
+            if mine.get(story) != other.get(story)
+        ]
+        if antientropy.digest_of_document(again).hex() != self.digest:
+            faults.append("judged again in another order, the records make another digest")
+        return faults
 
 
 def store_path(place: Path) -> Path:
@@ -143,12 +136,13 @@ def examine(place: Path) -> Held:
     path = store_path(place)
     with Store(path, readonly=True) as store:
         rows = list(store.rows())
+        quarantined = store.quarantine(limits.QUARANTINE_ROWS_MAX)
         proofs = store.proofs()
         rendered = store.rendered()
     cluster, founder = founding(rows, path)
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     opened = open_records(signed, cluster, founder, verify_batch)
-    held = Held(cluster, Ledger(cluster, founder, verify_batch), {})
+    held = Held(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined)
     held.faults += [f"{_place(one)}: its signature does not hold" for one in opened.forged]
     good: list[VerifiedRecord] = []
     for one in opened.records:

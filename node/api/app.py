@@ -4,23 +4,34 @@ Takes HTTP from a Unix socket that only the owner can open, gives it to ``desk.p
 most 64 KiB. Source: RFC 9457; protocol §13.
 """
 
+import logging
 from collections.abc import AsyncIterator
+from enum import Enum
 from typing import Any
 
 import msgspec
 from litestar import Litestar, Request, Response, delete, get, patch, post
+from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.plugins import OpenAPISchemaPlugin
 from litestar.response import Stream
+from litestar.status_codes import HTTP_400_BAD_REQUEST, HTTP_415_UNSUPPORTED_MEDIA_TYPE
+from litestar.typing import FieldDefinition
 
 from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
 from node.api import types
+from node.api.asked import Malformed, plain
 from node.api.desk import Desk
+from node.api.shown import OwnExecution, StoryShown
 from node.errors import Trouble
+from node.report import Explained
+
+log = logging.getLogger("gangline.api")
 
 BODY_BYTES_MAX = 64 * 1024
 _ENCODER = msgspec.json.Encoder(
@@ -28,9 +39,22 @@ _ENCODER = msgspec.json.Encoder(
 )
 
 
-def as_json(value: object) -> Response[bytes]:
-    """Anything of ours as JSON."""
-    return Response(_ENCODER.encode(value), media_type="application/json")
+class _Values(OpenAPISchemaPlugin):
+    """Our own values in the OpenAPI document: all of them cross JSON as strings."""
+
+    @staticmethod
+    def is_plugin_supported_type(value: Any) -> bool:
+        """Whether it is a ``str`` or ``bytes`` of ours."""
+        return (
+            isinstance(value, type)
+            and issubclass(value, str | bytes)
+            and value.__module__.partition(".")[0] in ("machines", "crdt")
+            and not issubclass(value, Enum)
+        )
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:  # noqa: ARG002 - the framework's signature
+        """A string, by the name of its type."""
+        return Schema(type=OpenAPIType.STRING, title=field_definition.annotation.__name__)
 
 
 def build(desk: Desk) -> Litestar:
@@ -38,11 +62,13 @@ def build(desk: Desk) -> Litestar:
     return Litestar(
         [*_looking(desk), *_acting(desk), *_membership(desk), *_running(desk)],
         exception_handlers={Exception: _refuse},
+        guards=[_json_alone],
+        type_encoders={bytes: bytes.hex, str: str},
+        plugins=[_Values()],
         openapi_config=OpenAPIConfig(
             title="Gangline",
             version="1",
-            path="/",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            path="/openapi",  # its own pages turn unknown paths into HTML, so not at the root
         ),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
@@ -66,19 +92,19 @@ def _looking(desk: Desk) -> list[HTTPRouteHandler]:
         return await desk.peers()
 
     @get("/stories")
-    async def stories() -> Response[bytes]:
+    async def stories() -> list[StoryShown]:
         """The board."""
-        return as_json(await desk.stories())
+        return await desk.stories()
 
     @get("/stories/{story:str}")
-    async def story(story: str) -> Response[bytes]:
+    async def story(story: str) -> StoryShown:
         """One story."""
-        return as_json(await desk.story(story))
+        return await desk.story(story)
 
     @get("/stories/{story:str}/explain")
-    async def explain(story: str) -> Response[bytes]:
+    async def explain(story: str) -> Explained:
         """Why a story stands where it stands."""
-        return as_json(await desk.explain(story))
+        return await desk.explain(story)
 
     return [status, nodes, peers, stories, story, explain]
 
@@ -110,9 +136,9 @@ def _acting(desk: Desk) -> list[HTTPRouteHandler]:
         return await desk.release(story)
 
     @get("/stories/{story:str}/execution")
-    async def execution(story: str) -> Response[bytes]:
+    async def execution(story: str) -> OwnExecution:
         """What this node is doing about a story."""
-        return as_json(await desk.execution(story))
+        return await desk.execution(story)
 
     @post("/stories/{story:str}/execution")
     async def fire_execution(story: str, data: types.FireExecution) -> types.Written:
@@ -147,6 +173,11 @@ def _membership(desk: Desk) -> list[HTTPRouteHandler]:
 
 
 def _running(desk: Desk) -> list[HTTPRouteHandler]:
+    @get("/inspect/digest")
+    async def digest() -> types.Digest:
+        """The document digest."""
+        return types.Digest((await desk.status()).digest)
+
     @get("/inspect/feeds")
     async def feeds() -> list[types.FeedRow]:
         """Every feed as held here."""
@@ -167,10 +198,17 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         """End the daemon."""
         desk.stop()
 
-    return [feeds, quarantine, events, stop]
+    @get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        """This API, described."""
+        return request.app.openapi_schema.to_schema()
+
+    return [digest, feeds, quarantine, events, stop, openapi]
 
 
 async def _events(desk: Desk, story: str | None) -> AsyncIterator[bytes]:
+    """What happens, an object a line."""
+
     def wanted(event: Any) -> bool:
         return story is None or getattr(event, "story", None) == story
 
@@ -178,6 +216,31 @@ async def _events(desk: Desk, story: str | None) -> AsyncIterator[bytes]:
         yield b"\n"  # the headers go out now: from here on nothing is missed
         async for event in subscription:
             yield _ENCODER.encode(event) + b"\n"
+
+
+def _json_alone(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    """A body is JSON and says so: a page elsewhere can send no other site that unasked.
+
+    Raises:
+        HTTPException: it is something else.
+    """
+    kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("", "application/json"):
+        raise HTTPException(
+            status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE, detail=f"JSON alone is taken, not {kind}"
+        )
+
+
+def _detail(fault: HTTPException) -> str:
+    """What the framework says, with what it knows of each field."""
+    told = []
+    for one in fault.extra if isinstance(fault.extra, list) else ():
+        key, message = str(one.get("key", "")), plain(str(one.get("message", "")))
+        if message == repr(key):
+            told.append("a JSON body is needed")
+        else:
+            told.append(message if key == "data" else f"{key}: {message}")
+    return "; ".join(told) or fault.detail
 
 
 def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[bytes]:
@@ -191,15 +254,16 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
             problem = types.Problem("unknown story", 404, str(fault))
         case ProposalRefused():
             problem = types.Problem("refused", 409, str(fault))
-        case InvalidValue() | msgspec.ValidationError() | ValueError():
+        case InvalidValue() | Malformed():
             problem = types.Problem("malformed", 400, str(fault))
         case Trouble():
             problem = types.Problem("store failure", 503, fault.sentence)
         case HTTPException():
-            extra = f": {fault.extra}" if fault.extra else ""
-            problem = types.Problem("malformed", fault.status_code, f"{fault.detail}{extra}")
+            title = "malformed" if fault.status_code == HTTP_400_BAD_REQUEST else "refused"
+            problem = types.Problem(title, fault.status_code, _detail(fault))
         case _:
-            raise fault
+            log.error("a request failed", exc_info=fault)
+            problem = types.Problem("failed", 500, "the daemon failed at this; its log says why")
     return Response(
         msgspec.json.encode(problem),
         status_code=problem.status,

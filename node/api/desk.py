@@ -7,11 +7,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
-import msgspec
-
-from crdt.antientropy import compared_feeds
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused, UnknownStory
 from crdt.identity import H, RecordRef
@@ -29,13 +25,12 @@ from crdt.intents import (
 )
 from crdt.proposals import own_execution
 from crdt.replica import Replica
-from crdt.views import ExplainView, StoryView
-from machines.codec import lenient_hook
-from machines.execution import ExecutionEvent, ExecutionState, Exited, Reset, Stopped
-from machines.pipeline import PIPELINE, PipelineEvent
-from machines.values import FreeText, Instant, Label, NodePubkey, StoryId
-from node import clock
-from node.api import types
+from machines.execution import Exited, Reset, Stopped
+from machines.pipeline import PIPELINE
+from machines.values import FreeText, Instant, NodePubkey, StoryId
+from node import clock, report
+from node.api import asked as asked_for
+from node.api import shown, types
 from node.config import Config
 from node.dialer import Dialer
 from node.driver import Driver
@@ -88,33 +83,8 @@ class Desk:
 
     async def nodes(self) -> list[types.NodeRow]:
         """Every node on the roster."""
-        return await self.driver.query(self._nodes)
-
-    def _nodes(self, replica: Replica) -> list[types.NodeRow]:
-        roster, at = replica.ledger.roster, clock.monotonic()
-        views = replica.ledger.board.stories()
-        rows = []
-        for node in roster.nodes():
-            own = node == replica.own
-            heard = replica.beacon.liveness.last(node)
-            executions = {
-                view.id: type(one.state).__struct_config__.tag
-                for view in views
-                for one in view.executions
-                if one.node == node
-            }
-            rows.append(
-                types.NodeRow(
-                    node=node.hex(),
-                    name=roster.name(node),
-                    role=str(roster.role(node) or "revoked"),
-                    liveness="here" if own else replica.beacon.liveness.word(node, at),
-                    linked=node in self.driver.links,
-                    addresses=heard.state.addresses if heard is not None else (),
-                    executions={k: str(v) for k, v in executions.items()},
-                )
-            )
-        return rows
+        linked = tuple(self.driver.links)
+        return await self.driver.query(lambda r: shown.nodes(r, linked, *_now()))
 
     async def peers(self) -> list[types.PeerRow]:
         """Every link, and those that do not come about."""
@@ -141,89 +111,66 @@ class Desk:
                 )
         return rows
 
-    async def stories(self) -> list[StoryView]:
+    async def stories(self) -> list[shown.StoryShown]:
         """The board."""
-        return await self.driver.query(lambda replica: replica.ledger.board.stories())
+        return await self.driver.query(lambda replica: shown.stories(replica, *_now()))
 
-    async def story(self, story: str) -> StoryView:
+    async def story(self, story: str) -> shown.StoryShown:
         """One story.
 
         Raises:
             UnknownStory: no record names it.
         """
-        view = await self.driver.query(lambda replica: replica.ledger.board.story(story))
-        if view is None:
-            raise UnknownStory(story)
-        return view
 
-    async def explain(self, story: str) -> ExplainView:
+        def look(replica: Replica) -> shown.StoryShown | None:
+            view = replica.ledger.board.story(story)
+            return None if view is None else shown.story(replica, view, *_now())
+
+        found = await self.driver.query(look)
+        if found is None:
+            raise UnknownStory(story)
+        return found
+
+    async def explain(self, story: str) -> report.Explained:
         """Why a story stands where it stands.
 
         Raises:
             UnknownStory: no record names it.
         """
-        view = await self.driver.query(lambda replica: replica.ledger.board.explain(story))
-        if view is None:
+        found = await self.driver.query(lambda replica: report.explain(replica.ledger, story))
+        if found is None:
             raise UnknownStory(story)
-        return view
+        return found
 
     async def feeds(self) -> list[types.FeedRow]:
-        """Every feed that stands in the digest."""
-        return await self.driver.query(
-            lambda replica: [
-                types.FeedRow(
-                    feed.author.hex(),
-                    feed.id.incarnation,
-                    feed.head,
-                    len(feed.live()),
-                    feed.as_sealed(),
-                    feed.fork,
-                    feed.rendered,
-                )
-                for feed in compared_feeds(replica.ledger)
-            ]
-        )
+        """Every feed that anything is known of."""
+        return await self.driver.query(lambda replica: report.feeds(replica.ledger))
 
     async def quarantine(self) -> list[types.QuarantineRow]:
         """What was turned away, the newest first."""
-        rows: list[tuple[Any, ...]] = await self.driver.on_disk(lambda store: store.quarantine())
-
-        def text(raw: bytes | None) -> str:
-            return raw.hex() if raw is not None else ""
-
-        return [
-            types.QuarantineRow(
-                Instant.from_ms(at),
-                text(peer),
-                text(author),
-                incarnation,
-                number,
-                text(record),
-                reason,
-                detail,
-            )
-            for at, peer, author, incarnation, number, record, reason, detail, _ in rows
-        ]
+        rows = await self.driver.on_disk(lambda store: store.quarantine())
+        names = await self.driver.query(lambda replica: report.names(replica.ledger))
+        return report.quarantine(rows, names)
 
     # --- acting --------------------------------------------------------------------------------
 
     async def add(self, story: str, asked: types.Add) -> types.Written:
         """Name a new story."""
-        return await self._write(AddStory(StoryId(story), **_fields(asked)))
+        return await self._write(AddStory(StoryId(story), **asked_for.story_fields(asked)))
 
     async def edit(self, story: str, asked: types.Add) -> types.Written:
         """Change a story's fields."""
-        return await self._write(EditStory(StoryId(story), **_fields(asked)))
+        return await self._write(EditStory(StoryId(story), **asked_for.story_fields(asked)))
 
     async def fire(self, story: str, asked: types.Fire) -> types.Written:
         """Fire an event at a story, and wait until so many other nodes have it."""
-        event = msgspec.convert(asked.event, type=PipelineEvent, dec_hook=lenient_hook)
+        event = asked_for.pipeline_event(asked.event)
         intent = FireEvent(StoryId(story), event, asked.force)
         receipt = await self.driver.propose(intent)
         holders = await self._wait(receipt, asked.wait_for, asked.timeout)
         return _written(receipt, holders)
 
-    async def execution(self, story: str) -> dict[str, ExecutionState]:
+    async def execution(self, story: str) -> shown.OwnExecution:
         """What this node is doing about a story.
 
         Raises:
@@ -231,11 +178,11 @@ class Desk:
         """
         await self.story(story)
         state = await self.driver.query(lambda r: own_execution(r.ledger, r.own, story))
-        return {"state": state}
+        return shown.OwnExecution(state)
 
     async def fire_execution(self, story: str, asked: types.FireExecution) -> types.Written:
         """Fire an event at this node's own execution of a story."""
-        event = msgspec.convert(asked.event, type=ExecutionEvent, dec_hook=lenient_hook)
+        event = asked_for.execution_event(asked.event)
         written = await self._write(FireExecution(StoryId(story), event))
         await self.beat(story, ended=isinstance(event, Exited | Stopped | Reset))
         return written
@@ -262,7 +209,7 @@ class Desk:
     async def admit(self, asked: types.Admit) -> types.Written:
         """Admit a node by its key."""
         node = NodePubkey.from_hex(asked.node)
-        return await self._write(AdmitNode(node, Role(asked.role), FreeText(asked.name)))
+        return await self._write(AdmitNode(node, asked_for.role(asked.role), FreeText(asked.name)))
 
     async def revoke(self, asked: types.Revoke) -> types.Written:
         """Withdraw a node's admissions, keeping what it wrote up to now or nothing."""
@@ -279,7 +226,7 @@ class Desk:
         role = await self.driver.query(lambda r: r.ledger.roster.role(r.own))
         if role is not Role.ADMIN:
             raise ProposalRefused("only an admin invites")
-        if Role(asked.role) is Role.ADMIN:
+        if asked_for.role(asked.role) is Role.ADMIN:
             raise ProposalRefused(
                 "a ticket makes a member or an observer; admins are admitted by key"
             )
@@ -307,6 +254,10 @@ class Desk:
             await asyncio.sleep(POLL_SECONDS)
 
 
+def _now() -> tuple[Instant, float]:
+    return Instant.from_ms(clock.wall_ms()), clock.monotonic()
+
+
 def _written(receipt: Receipt, holders: int) -> types.Written:
     return types.Written(
         receipt.author.hex(),
@@ -316,17 +267,3 @@ def _written(receipt: Receipt, holders: int) -> types.Written:
         receipt.warnings,
         holders,
     )
-
-
-def _fields(asked: types.Add) -> dict[str, Any]:
-    """A caller's fields as checked values, text brought to NFC."""
-    return {
-        "title": None if asked.title is None else lenient_hook(FreeText, asked.title),
-        "description": None
-        if asked.description is None
-        else lenient_hook(FreeText, asked.description),
-        "depends_on": None
-        if asked.depends_on is None
-        else tuple(StoryId(one) for one in asked.depends_on),
-        "labels": None if asked.labels is None else tuple(Label(one) for one in asked.labels),
-    }

@@ -40,8 +40,25 @@ class Status(msgspec.Struct, frozen=True):
     writable: str
 
 
+class Digest(msgspec.Struct, frozen=True):
+    """The document digest, in hex."""
+
+    digest: str
+
+
+class SeenBy(msgspec.Struct, frozen=True):
+    """A peer that brought news of a node, and how many seconds ago."""
+
+    peer: str
+    name: str
+    seconds: float
+
+
 class NodeRow(msgspec.Struct, frozen=True):
-    """One node of the cluster as seen from here."""
+    """One node of the cluster as seen from here.
+
+    ``seen_by`` tells a slow observer from a dead node: where some still bring news, it lives.
+    """
 
     node: str
     name: str
@@ -49,6 +66,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     liveness: str
     linked: bool
     addresses: tuple[str, ...]
+    seen_by: tuple[SeenBy, ...]
     executions: dict[str, str]
 
 
@@ -65,28 +83,43 @@ class PeerRow(msgspec.Struct, frozen=True):
 
 
 class FeedRow(msgspec.Struct, frozen=True):
-    """One feed as held here."""
+    """One feed as held here.
+
+    Attributes:
+        gaps: clocks below the head whose content is gone.
+        unknown: clocks below the head of which nothing is known.
+        sealed: held as its author sealed it; null where its last record is no seal.
+        fork: the clock from which it is cut.
+        bytes: of the records held.
+    """
 
     author: str
+    name: str
     incarnation: int
     head: int
     live: int
+    gaps: int
+    unknown: int
     sealed: bool | None
     fork: int | None
     rendered: int
+    bytes: int
 
 
 class QuarantineRow(msgspec.Struct, frozen=True):
-    """Something that was turned away."""
+    """Something that was turned away. The slot is what it claims."""
 
     at: str
     peer: str
+    peer_name: str
     author: str
+    author_name: str
     incarnation: int | None
     clock: int | None
     record: str
     reason: str
     detail: str
+    bytes: int
 
 
 class Add(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,7 @@ Description = Annotated[str | None, typer.Option(help="At most 4 KiB.")]
 DependsOn = Annotated[list[str] | None, typer.Option(help="A story it waits for; may be repeated.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="A label; may be repeated.")]
 NUMBERS = {"commits_ahead"}
+WAIT_SECONDS_MAX = 60
 
 
 def _told(answer: dict[str, Any], sentence: str, *, as_json: bool) -> None:
@@ -60,6 +61,7 @@ def add(
     """Name a new story.
 
     Example: gangline add s-2 --title "Parse the header" --depends-on s-1
+    Exits: 1 3 4 65
     """
     body = _fields(title, description, depends_on, labels)
     answer = ask("POST", f"/stories/{segment(story_id)}", body)
@@ -77,6 +79,7 @@ def edit(
     """Change some fields of a story; what is not named stays.
 
     Example: gangline edit s-2 --title "Parse the header, strictly"
+    Exits: 1 3 4 65
     """
     body = _fields(title, description, depends_on, labels)
     answer = ask("PATCH", f"/stories/{segment(story_id)}", body)
@@ -89,14 +92,23 @@ def fire(
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="A field of the event.")
     ] = None,
-    force: Annotated[bool, typer.Option(help="Although dependencies are not done.")] = False,
-    wait_for: Annotated[int, typer.Option(help="Wait until so many other nodes have it.")] = 0,
-    timeout: Annotated[str, typer.Option(help="How long to wait.")] = "10s",
+    force: Annotated[
+        bool, typer.Option("--force", help="Although dependencies are not done.")
+    ] = False,
+    wait_for: Annotated[
+        int, typer.Option(min=0, help="Wait until so many other nodes have it.")
+    ] = 0,
+    timeout: Annotated[str, typer.Option(help="How long to wait, at most 60s.")] = "10s",
     as_json: Json = False,
 ) -> None:
     """Fire an event at a story; refused where its stage ignores it.
 
-    Example: gangline fire s-1 gates_passed --set feature_branch=feature/s-1 --set commits_ahead=2
+    A field of the event is a --set of its own. With --wait-for it ends with 1 where too few other
+    nodes have it in time; it is on disk here all the same.
+
+    Example: gangline fire s-1 deps_met
+      gangline fire s-1 gates_passed --set feature_branch=f/s-1 --set commits_ahead=2
+    Exits: 1 3 4 65
     """
     fields: dict[str, Any] = {"event": event}
     for pair in values or ():
@@ -104,11 +116,14 @@ def fire(
         if not equals:
             raise typer.BadParameter(f"--set {pair}: write field=value")
         fields[name] = int(value) if name in NUMBERS and value.isdigit() else value
+    wait = seconds(timeout)
+    if wait > WAIT_SECONDS_MAX:
+        raise typer.BadParameter(f"--timeout {timeout}: at most {WAIT_SECONDS_MAX}s")
     body = {
         "event": fields,
         "force": force,
         "wait_for": wait_for,
-        "timeout": float(min(seconds(timeout), 60)),
+        "timeout": float(wait),
     }
     answer = ask("POST", f"/stories/{segment(story_id)}/events", body)
     _told(answer, f"{story_id}: {event}", as_json=as_json)
@@ -128,6 +143,7 @@ def execute(
     exit code or line of output it shows that it must wait.
 
     Example: gangline exec s-1 --agent coder-1 -- ./agent --task s-1
+    Exits: 1 3 4
     """
     from node import agent as agents  # noqa: PLC0415 - only here
     from node import config  # noqa: PLC0415
@@ -149,6 +165,7 @@ def claim(
     """Take a story for this node, or renew the claim.
 
     Example: gangline claim s-1 --for 45m
+    Exits: 1 3 4
     """
     body = {"seconds": seconds(duration)}
     answer = ask("POST", f"/stories/{segment(story_id)}/claim", body)
@@ -159,6 +176,7 @@ def release(story_id: Story, as_json: Json = False) -> None:
     """Give this node's claim back.
 
     Example: gangline release s-1
+    Exits: 1 3 4
     """
     answer = ask("DELETE", f"/stories/{segment(story_id)}/claim")
     _told(answer, f"released {story_id}", as_json=as_json)

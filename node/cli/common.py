@@ -20,6 +20,8 @@ from node.home import Home
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 KEY_SHOWN = 8
+PIPE_WIDTH = 1 << 20
+"""Wide enough for any row: what reads a pipe goes by lines."""
 
 
 class Chosen:
@@ -60,29 +62,82 @@ def ask(method: str, path: str, body: object = None) -> Any:
         return client().ask(method, path, body)
 
 
+def as_plain(value: object) -> Any:
+    """One of our own answers as the JSON that the daemon would send."""
+    import msgspec  # noqa: PLC0415 - only where a file is looked at
+
+    def plain(one: Any) -> Any:
+        return one.hex() if isinstance(one, bytes) else str(one)
+
+    return msgspec.to_builtins(value, enc_hook=plain)
+
+
 def put_json(value: object) -> None:
     """An answer for programs."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def put_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """An answer for people; every cell is escaped."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and only for tables
+def put_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    empty: str = "there are none",
+) -> None:
+    """An answer for people: every cell escaped, nothing cut off, one line a row in a pipe.
+
+    Only the last column gives way where the terminal is narrow. ``empty`` is said, beside the
+    answer, where there are no rows.
+    """
+    shown = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if not shown:
+        say(empty)
+        return
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - slow to import, and only for tables
+    from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=title or None, title_justify="left")
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold",
+        box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False,
+    )  # fmt: skip
     for number, column in enumerate(columns, start=1):
-        # Only the last column gives way where the terminal is narrow.
         table.add_column(column, no_wrap=number < len(columns), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(clean("" if cell is None else str(cell))) for cell in row))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    for row in shown:
+        table.add_row(*map(escape, row))
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        sys.stdout.write(f"{line.rstrip()}\n")
+
+
+def put_pairs(rows: Iterable[tuple[str, object]]) -> None:
+    """Names and values, a line each; what is empty is left out, and every value is escaped."""
+    shown = [(name, clean(str(value))) for name, value in rows if value not in ("", None)]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        typer.echo(f"{name.ljust(width)}  {value}")
+
+
+def when(instant: str) -> str:
+    """An instant as people read it, in UTC."""
+    return f"{instant[:10]} {instant[11:19]}"
 
 
 def short(key: str) -> str:
     """A key as people see it."""
     return key[:KEY_SHOWN]
+
+
+def stage_text(stage: dict[str, Any]) -> str:
+    """A stage in a word or two."""
+    name = str(stage["stage"])
+    reason = stage.get("reason")
+    return f"{name} ({reason['kind']})" if reason else name
 
 
 def ref_text(ref: Sequence[Any] | None) -> str:

@@ -8,12 +8,21 @@ class Exit(IntEnum):
 
     DONE = 0
     ENVIRONMENT = 1
-    """A port, a file's mode, the disk."""
     USAGE = 2
     NO_DAEMON = 3
     REFUSED = 4
-    """By the rules; or an unknown story, node or record; or a used or expired ticket."""
     DIFFER = 5
-    """Verification failed, or contents differ."""
     MALFORMED = 65
     INTERRUPTED = 130
+
+
+MEANING = {
+    Exit.DONE: "done",
+    Exit.ENVIRONMENT: "the environment: a port, a file and its mode, the disk",
+    Exit.USAGE: "wrong usage: an unknown command, or an option missing or wrong",
+    Exit.NO_DAEMON: "no daemon answers",
+    Exit.REFUSED: "refused by the rules; an unknown story, node or record; a spent ticket",
+    Exit.DIFFER: "verification failed, or contents differ",
+    Exit.MALFORMED: "malformed input",
+    Exit.INTERRUPTED: "Ctrl-C",
+}

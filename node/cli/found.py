@@ -4,15 +4,19 @@ import asyncio
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from node import clock
 from node.cli.common import Chosen, Json, ask, put_json, put_table, say, short, speaking
 from node.cli.exits import Exit
 
 DEFAULT_LISTEN = "127.0.0.1:7467"
+STOP_SECONDS_MAX = 60
+STOP_POLL_SECONDS = 0.05
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str | None, typer.Option("--name", help="What the node is called.")]
@@ -35,6 +39,7 @@ def init(name: Name = None, listen: Listen = DEFAULT_LISTEN) -> None:
     """Found a cluster: make this node's key, and the record that everything else rests on.
 
     Example: gangline init --name den --listen 0.0.0.0:7467
+    Exits: 1
     """
     from node import founding  # noqa: PLC0415 - heavy, and only here
 
@@ -51,6 +56,7 @@ def invite(
     """Print a ticket that lets one node in, once.
 
     Example: gangline invite --expires 30m | ssh other-host gangline join
+    Exits: 1 3 4
     """
     answer = ask("POST", "/invite", {"role": role, "seconds": seconds(expires)})
     typer.echo(answer["ticket"])
@@ -67,6 +73,7 @@ def join(
     """Join a cluster by ticket, read from a prompt, a pipe or a file; never an argument.
 
     Example: gangline join --name kennel-2
+    Exits: 1 4 65
     """
     from node import founding  # noqa: PLC0415 - heavy, and only here
     from node.ticket import read_ticket  # noqa: PLC0415
@@ -97,6 +104,7 @@ def list_members(context: typer.Context, as_json: Json = False) -> None:
     """List who belongs.
 
     Example: gangline members
+    Exits: 1 3
     """
     if context.invoked_subcommand is not None:
         return
@@ -116,6 +124,7 @@ def admit(
     """Admit a node by its key, or give it another role or name.
 
     Example: gangline members admit 1feb11c0… --role admin --name den-2
+    Exits: 1 3 4 65
     """
     ask("POST", "/members", {"node": node, "role": role, "name": name})
     typer.echo(f"admitted {short(node)} as {role}")
@@ -131,6 +140,7 @@ def revoke(
     """Withdraw a node's admission.
 
     Example: gangline members revoke 1feb11c0 --no-keep
+    Exits: 1 3 4
     """
     ask("POST", "/members/revoke", {"node": node, "keep": keep})
     typer.echo(f"revoked {short(node)}")
@@ -140,6 +150,7 @@ def run() -> None:
     """Be the node: keep links, serve the local API; until Ctrl-C or gangline stop.
 
     Example: gangline --home ~/den run
+    Exits: 1
     """
     from node import daemon  # noqa: PLC0415 - heavy, and only here
 
@@ -153,6 +164,7 @@ def demo(
     """Three nodes on this host, five stories through a real repository, a kill and two lies.
 
     Example: gangline demo --keep
+    Exits: 1 5 130
     """
     from node import demo as play  # noqa: PLC0415 - only here
 
@@ -161,9 +173,16 @@ def demo(
 
 
 def stop() -> None:
-    """Ask the daemon to seal its feed and end.
+    """Ask the daemon to seal its feed and end, and wait until it has.
 
     Example: gangline stop
+    Exits: 1 3
     """
     ask("POST", "/stop")
-    typer.echo("stopping")
+    end = clock.monotonic() + STOP_SECONDS_MAX
+    while Chosen.home.socket.exists():
+        if clock.monotonic() > end:
+            say(f"the daemon was told to stop, but has not ended after {STOP_SECONDS_MAX} s")
+            raise typer.Exit(Exit.ENVIRONMENT)
+        time.sleep(STOP_POLL_SECONDS)
+    typer.echo("stopped")

@@ -1,14 +1,20 @@
-"""``gangline inspect``: what is really there, when one does not trust what one sees."""
+"""``inspect feeds``, ``explain``, ``quarantine``, ``digest``, ``update``.
+
+The first four ask the running daemon what it holds, or with ``--store`` find the same out from a
+file, where everything is checked anew; either way the answer is made by ``node/report.py`` and
+shown by the same lines here. The other commands of the group stand in ``inspect_store.py``.
+"""
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from node.cli import inspect_store
-from node.cli.common import Json, ask, put_json, put_table, ref_text, say, short
+from node.cli.common import Json, as_plain, ask, put_json, put_table, say, short, speaking, when
 from node.cli.exits import Exit
 from node.client import segment
 
@@ -23,91 +29,119 @@ for command in (
 ):
     app.command()(command)
 
+InsteadOfDaemon = Annotated[
+    Path | None, typer.Option("--store", help="A store file or a home, instead of the daemon.")
+]
+SEALED = {None: "not yet", True: "as sealed", False: "NOT AS SEALED"}
+
+
+def _find_out(store: Path | None, path: str, look: Callable[[Any], Any]) -> Any:
+    """Ask the daemon at a path of its API; or look at what a file holds."""
+    if store is None:
+        return ask("GET", path)
+    with speaking():
+        held = inspect_store.examine(store)
+        return as_plain(look(held))
+
 
 @app.command()
-def digest(as_json: Json = False) -> None:
+def digest(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
     """The document digest: equal on two nodes that agree.
 
     Example: gangline inspect digest
+    Exits: 1 3 5
     """
-    found = ask("GET", "/status")["digest"]
+    found = _find_out(store, "/inspect/digest", lambda held: {"digest": held.digest})
     if as_json:
-        put_json({"digest": found})
+        put_json(found)
     else:
-        typer.echo(found)
+        typer.echo(found["digest"])
 
 
 @app.command()
-def feeds(as_json: Json = False) -> None:
-    """Every feed: author, incarnation, head, live records, seal, cut.
+def feeds(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
+    """Every feed: how far it is known, what of it is live, its seal, its cut.
 
-    Example: gangline inspect feeds
+    Gaps are clocks whose content is gone, as superseded records are; unknown are clocks of which
+    nothing is known yet.
+
+    Example: gangline inspect feeds --store /backup/store.db
+    Exits: 1 3 5
     """
-    rows = ask("GET", "/inspect/feeds")
+    rows = _find_out(store, "/inspect/feeds", lambda held: held.feeds())
     if as_json:
         put_json(rows)
         return
-    sealed = {None: "no", True: "as sealed", False: "NOT AS SEALED"}
     put_table(
         "",
-        ("author", "incarnation", "head", "live", "sealed", "cut at"),
+        ("author", "name", "inc", "head", "live", "gaps", "unknown", "bytes", "cut", "seal"),
         [
-            (short(r["author"]), r["incarnation"], r["head"], r["live"], sealed[r["sealed"]],
-             r["fork"])
+            (
+                short(r["author"]), r["name"], r["incarnation"], r["head"], r["live"], r["gaps"],
+                r["unknown"], r["bytes"], "" if r["fork"] is None else f"#{r['fork']}",
+                SEALED[r["sealed"]],
+            )
             for r in rows
         ],
+        empty="no feed is known here",
     )  # fmt: skip
 
 
 @app.command()
-def explain(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: Json = False) -> None:
-    """A story's tree: its spine and the weights that made it, what won and what lost.
+def explain(
+    story: Annotated[str, typer.Argument(metavar="STORY", help="The story.")],
+    store: InsteadOfDaemon = None,
+    as_json: Json = False,
+) -> None:
+    """A story's tree: its spine, who stands behind each event, what won and what lost.
+
+    ● is an event on the spine, + one applied after its end, ✗ one that lost. The weight is the
+    number of distinct nodes that wrote the event or anything built on it.
 
     Example: gangline inspect explain s-1
+    Exits: 1 3 4 5
     """
-    answer = ask("GET", f"/stories/{segment(story)}/explain")
+    path = f"/stories/{segment(story)}/explain"
+    answer = _find_out(store, path, lambda held: held.explain(story))
     if as_json:
         put_json(answer)
         return
-    put_table(
-        f"{answer['id']} stands at {answer['stage']['stage']}",
-        ("record", "event", "at", "on", "weight", "place", "beaten by", "why"),
-        [
-            (
-                ref_text(e["record"]), e["event"]["event"], e["stamp"][0][11:23],
-                ref_text(e["parent"]),
-                e["weight"], e["place"], ref_text(e["beaten_by"]), e["why"],
-            )
-            for e in answer["events"]
-        ],
-    )  # fmt: skip
+    from node.cli.tree import draw  # noqa: PLC0415 - only here
+
+    for line in draw(answer):
+        typer.echo(line)
 
 
 @app.command()
-def quarantine(as_json: Json = False) -> None:
+def quarantine(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
     """What was rejected or refused, with its reason, the newest first.
 
     Example: gangline inspect quarantine
+    Exits: 1 3 5
     """
-    rows = ask("GET", "/inspect/quarantine")
+    rows = _find_out(store, "/inspect/quarantine", lambda held: held.quarantine())
     if as_json:
         put_json(rows)
         return
     put_table(
         "",
-        ("at", "reason", "from", "claims", "clock", "detail"),
+        ("at", "reason", "brought by", "claims to be", "detail"),
         [
             (
-                r["at"][11:19],
-                r["reason"],
-                short(r["peer"]),
-                short(r["author"]),
-                r["clock"],
-                r["detail"],
+                when(r["at"]), r["reason"], r["peer_name"] or short(r["peer"]), _claim(r),
+                f"{r['detail']} {short(r['record'])}".strip(),
             )
             for r in rows
         ],
-    )
+        empty="nothing was turned away",
+    )  # fmt: skip
+
+
+def _claim(row: dict[str, Any]) -> str:
+    if not row["author"]:
+        return ""
+    author = row["author_name"] or short(row["author"])
+    return f"{author}/{row['incarnation']}#{row['clock']}"
 
 
 @app.command()
@@ -116,10 +150,12 @@ def update(
     lines: Annotated[
         bool, typer.Option("--lines", help="One hex update a line, one JSON answer a line.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Decode update bytes, with the decoder that stands at the gate. Needs no daemon.
 
     Example: gangline inspect update captured.bin
+    Exits: 1 65
     """
     from crdt.errors import PeerFault  # noqa: PLC0415 - only here
 
@@ -130,18 +166,44 @@ def update(
         raise typer.Exit(Exit.ENVIRONMENT) from None
     if lines:
         for line in data.decode("ascii", "replace").splitlines():
-            try:
-                typer.echo(json.dumps(_decoded(bytes.fromhex(line))))
-            except PeerFault as fault:
-                typer.echo(json.dumps({"error": str(fault.reason)}))
-            except ValueError:
-                typer.echo(json.dumps({"error": "malformed_update"}))
+            typer.echo(json.dumps(_answered(line)))
         return
     try:
-        typer.echo(json.dumps(_decoded(_raw(data)), indent=2))
+        found = _decoded(_raw(data))
     except PeerFault as fault:
         say(str(fault))
         raise typer.Exit(Exit.MALFORMED) from None
+    if as_json:
+        put_json(found)
+    else:
+        _put_update(found)
+
+
+def _answered(line: str) -> dict[str, Any]:
+    """The answer to one line of hex."""
+    from crdt.errors import PeerFault, Reason  # noqa: PLC0415 - only here
+
+    try:
+        return _decoded(bytes.fromhex(line))
+    except PeerFault as fault:
+        return {"error": str(fault.reason)}
+    except ValueError:
+        return {"error": str(Reason.MALFORMED_UPDATE)}
+
+
+def _put_update(found: dict[str, Any]) -> None:
+    for feed in found["feeds"]:
+        root = feed["root"] or "goes on in a feed named before"
+        typer.echo(f"client {feed['client']}  clocks {feed['start']} to {feed['end']}  {root}")
+        told = [
+            (clock, f"record of {len(value) // 2} bytes  {value}")
+            for clock, value in feed["records"]
+        ]
+        told += [(clock, f"gap of {length}") for clock, length in feed["gaps"]]
+        for clock, text in sorted(told):
+            typer.echo(f"  #{clock}  {text}")
+    if not found["feeds"]:
+        say("an update that holds nothing")
 
 
 def _raw(data: bytes) -> bytes:

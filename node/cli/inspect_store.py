@@ -4,109 +4,168 @@ They need no daemon, and mind none: a running daemon's store is read as of its l
 signature is checked and every verdict given anew before anything is shown.
 """
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import Chosen, Json, put_json, put_table, say, short, speaking
+from node.cli.common import (
+    Chosen,
+    Json,
+    as_plain,
+    put_json,
+    put_pairs,
+    put_table,
+    say,
+    short,
+    speaking,
+    when,
+)
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.errors import Trouble
+from node.saying import place
 
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="A store file or a home; else the own node's.")
 ]
-PREFIX_MIN = 4
-COLUMNS = ("record", "id", "at", "verdict", "kind", "says")
 
 
-def _examine(store: Path | None) -> Any:
+def examine(store: Path | None) -> Any:
+    """What a store holds, judged anew; says where something in it is not as it must be."""
     from node import inspector  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        return inspector.examine(store or Chosen.home.path)
+        held = inspector.examine(store or Chosen.home.path)
+    if held.faults:
+        say(f"{len(held.faults)} things in this store are not as they must be: inspect verify")
+    return held
 
 
-def _row(row: Any) -> tuple[object, ...]:
-    return (
-        f"{short(row.author)}/{row.incarnation}#{row.clock}",
-        short(row.record),
-        row.at[:19],
-        row.verdict,
-        row.kind,
-        row.body,
-    )
+def _put_rows(rows: Iterable[Any]) -> None:
+    put_table(
+        "",
+        ("record", "id", "at", "verdict", "kind", "says"),
+        [
+            (
+                f"{row.name or short(row.author)}/{row.incarnation}#{row.clock}",
+                short(row.record), when(row.at), row.verdict, row.kind, row.says,
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def doc(store: StoreOption = None, as_json: Json = False) -> None:
     """The whole document as people mean it: every record that counts, feed by feed.
 
     Example: gangline inspect doc --store /backup/store.db
+    Exits: 1 5
     """
-    rows = [row for row in _examine(store).rows() if row.verdict == "live"]
+    from node import dossier  # noqa: PLC0415 - heavy, and only here
+
+    rows = [row for row in dossier.held_rows(examine(store)) if row.verdict == "live"]
     if as_json:
-        put_json([row.as_json() for row in rows])
+        put_json(as_plain(rows))
     else:
-        put_table("", COLUMNS, [_row(row) for row in rows])
+        _put_rows(rows)
 
 
 def feed(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A key, or the start of one.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A name, a key, or its start.")],
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
     """Everything held of one node's feeds, live or not.
 
     Example: gangline inspect feed 1feb11c0
+    Exits: 1 4 5
     """
-    rows = [row for row in _examine(store).rows() if row.author.startswith(node)]
-    if not rows or len(node) < PREFIX_MIN or len({row.author for row in rows}) > 1:
-        found = len({row.author for row in rows})
-        say(f"{found} nodes with records here have a key that starts with {node}")
+    from node import dossier  # noqa: PLC0415 - heavy, and only here
+
+    rows = [
+        row
+        for row in dossier.held_rows(examine(store))
+        if dossier.is_called(row.author, row.name, node)
+    ]
+    found = {row.author for row in rows}
+    if len(found) != 1:
+        many = (
+            "more than one node with records here is" if found else "no node with records here is"
+        )
+        say(f"{many} called {node}; give a name, or four digits or more of a key")
         raise typer.Exit(Exit.REFUSED)
     if as_json:
-        put_json([row.as_json() for row in rows])
+        put_json(as_plain(rows))
     else:
-        put_table("", COLUMNS, [_row(row) for row in rows])
+        _put_rows(rows)
 
 
 def record(
-    record_id: Annotated[str, typer.Argument(metavar="ID", help="A record's id, or its start.")],
+    wanted: Annotated[
+        str, typer.Argument(metavar="ID", help="A record's id, its start, or a place: den/0#7.")
+    ],
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """One record: its body, its signature, where it stands, and why it has its verdict.
+    """One record: its body, its signature, where it stands, what it superseded, and why.
 
-    Example: gangline inspect record 37c91e46
+    Found whether it counts, waits, was rejected, or lies in quarantine with its position. A
+    superseded record is gone from the store; its place says what can still be known.
+
+    Example: gangline inspect record den/0#7
+    Exits: 1 4 5
     """
-    held = _examine(store)
-    rows = [row for row in held.rows() if row.record.startswith(record_id)]
-    if len(rows) != 1 or len(record_id) < PREFIX_MIN:
-        say(f"{len(rows)} records here have an id that starts with {record_id}")
+    from node import dossier  # noqa: PLC0415 - heavy, and only here
+
+    held = examine(store)
+    rows = dossier.find(held, wanted)
+    if not rows or len({row.record for row in rows}) > 1:
+        say(_none_or_many(wanted, len(rows), dossier.empty_slot(held, wanted)))
         raise typer.Exit(Exit.REFUSED)
-    [row] = rows
+    row = rows[0]
     if as_json:
-        put_json(row.as_json() | {"why": row.why})
+        put_json(as_plain(row))
         return
-    for name, value in (
-        ("id", row.record),
-        ("author", row.author),
-        ("position", f"incarnation {row.incarnation}, clock {row.clock}"),
-        ("stamp", f"{row.at} {row.n}"),
-        ("signature", "holds for this position and cluster"),
-        ("verdict", f"{row.verdict}: {row.why}"),
-        ("body", row.body),
-    ):
-        typer.echo(f"{name.ljust(9)}  {clean(value)}")
+    put_pairs(
+        (
+            ("id", row.record),
+            ("author", f"{row.name} {row.author}".strip()),
+            ("position", f"incarnation {row.incarnation}, clock {row.clock}"),
+            ("stamp", f"{row.at} {row.n}" if row.at else ""),
+            (
+                "signature",
+                "holds for this position and cluster" if row.signature else "DOES NOT HOLD",
+            ),
+            ("verdict", row.verdict),
+            ("why", row.why),
+            ("supersedes", row.supersedes),
+            ("superseded", row.superseded),
+            ("says", row.says),
+        )
+    )
+    typer.echo("body")
+    for line in json.dumps(row.body, indent=2, ensure_ascii=False).splitlines():
+        typer.echo(f"  {clean(line)}")
+
+
+def _none_or_many(wanted: str, found: int, why: str) -> str:
+    if found:
+        return f"{found} records here go by {wanted}; say more of the id"
+    if why:
+        return f"nothing is held at {wanted}: {why}"
+    return f"no record here has an id that starts with {wanted}, of which four digits are needed"
 
 
 def evidence(store: StoreOption = None, as_json: Json = False) -> None:
     """Every proven fork: who, where, and the two signatures that prove it.
 
     Example: gangline inspect evidence --json
+    Exits: 1 5
     """
-    proofs = _examine(store).proof_rows()
+    proofs = examine(store).evidence()
     if as_json:
         put_json(proofs)
         return
@@ -120,25 +179,42 @@ def evidence(store: StoreOption = None, as_json: Json = False) -> None:
             )
             for p in proofs
         ],
+        empty="no fork was ever proven here",
     )  # fmt: skip
 
 
 def verify(store: StoreOption = None, as_json: Json = False) -> None:
-    """Check every signature, seal and verdict from the file alone.
+    """Check every signature, seal, verdict and view from the file alone.
 
-    Ends with 5 where anything is not as it must be.
+    Every record is judged again, and the board folded again in another order; ends with 5 where
+    anything is not as it must be.
 
     Example: gangline inspect verify --store /backup/store.db
+    Exits: 1 5
     """
-    held = _examine(store)
+    from node import inspector  # noqa: PLC0415 - heavy, and only here
+
+    with speaking():
+        held = inspector.examine(store or Chosen.home.path)
+    faults = held.faults + held.check_views()
+    stories = len(held.ledger.board)
     if as_json:
-        put_json({"records": len(held.records), "digest": held.digest, "faults": held.faults})
+        put_json(
+            {
+                "records": len(held.records),
+                "stories": stories,
+                "digest": held.digest,
+                "faults": faults,
+            }
+        )
     else:
-        for fault in held.faults:
+        for fault in faults:
             typer.echo(clean(fault))
-        typer.echo(f"{len(held.records)} records checked, {len(held.faults)} faults")
+        typer.echo(
+            f"{len(held.records)} records and {stories} stories checked, {len(faults)} faults"
+        )
         typer.echo(f"digest {held.digest}")
-    if held.faults:
+    if faults:
         raise typer.Exit(Exit.DIFFER)
 
 
@@ -150,14 +226,16 @@ def diff(
     """What each of two stores counts that the other lacks; ends with 5 if there is anything.
 
     Example: gangline inspect diff ~/den /mnt/other/store.db
+    Exits: 1 5
     """
-    from node import inspector  # noqa: PLC0415 - heavy, and only here
+    from node import inspector, report  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
         first, second = inspector.examine(one), inspector.examine(other)
         if first.cluster != second.cluster:
             raise Trouble("these two belong to different clusters", Exit.DIFFER)
         rows = inspector.compare(first, second)
+    names = report.names(second.ledger) | report.names(first.ledger)
     if as_json:
         put_json(
             [
@@ -174,8 +252,15 @@ def diff(
     elif rows:
         put_table(
             "",
-            ("author", "incarnation", "clock", "what", "only in"),
-            [(r.feed.author.short, r.feed.incarnation, r.clock, r.what, r.only_in) for r in rows],
+            ("only in", "record", "what"),
+            [
+                (
+                    row.only_in,
+                    place(names, (row.feed.author.hex(), *row.feed[1:], row.clock)),
+                    row.what,
+                )
+                for row in rows
+            ],
         )
     else:
         typer.echo(f"they agree: {first.digest}")

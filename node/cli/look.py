@@ -1,5 +1,6 @@
 """``status``, ``nodes``, ``peers``, ``stories``, ``story``, ``watch``: looking."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -9,50 +10,70 @@ from node.cli.common import (
     ask,
     client,
     put_json,
+    put_pairs,
     put_table,
-    ref_text,
+    say,
     short,
     speaking,
+    stage_text,
+    when,
 )
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import segment
+from node.saying import Names, called, place
 
 Story = Annotated[str, typer.Argument(metavar="ID", help="The story.")]
+AT_REST = ("idle", "completed")
+STAGE_SHOWN = ("feature_branch", "commits_ahead", "merge_commit", "merged_at", "archived_at")
+TIMES = {
+    "since": "since",
+    "started_at": "since",
+    "last_heartbeat": "last heartbeat",
+    "resume_at": "may go on",
+    "completed_at": "at",
+}
+"""The instants of a state, and how they are introduced."""
+ROADS_SHOWN = 2
 
 
 def status(as_json: Json = False) -> None:
     """The node and its cluster at a glance.
 
     Example: gangline status --json | jq .digest
+    Exits: 1 3
     """
     answer = ask("GET", "/status")
     if as_json:
         put_json(answer)
         return
     stages = ", ".join(f"{count} {stage}" for stage, count in answer["stories"].items()) or "none"
-    rows = (
-        ("node", f"{answer['name']} {answer['node']}"),
-        ("cluster", answer["cluster"]),
-        ("role", answer["role"]),
-        ("writes", answer["writable"] or f"yes, in incarnation {answer['incarnation']}"),
-        ("listens", answer["listen"] or "no"),
-        ("peers", answer["peers"]),
-        ("stories", stages),
-        ("records", f"{answer['live']} live, {answer['pending']} pending"),
-        ("unshared", f"{answer['unshared']} records that no other node has yet"),
-        ("forks", f"{answer['forks']} proven"),
-        ("digest", answer["digest"]),
+    put_pairs(
+        (
+            ("node", f"{answer['name']} {answer['node']}"),
+            ("cluster", answer["cluster"]),
+            ("role", answer["role"]),
+            ("writes", answer["writable"] or f"yes, in incarnation {answer['incarnation']}"),
+            ("listens", answer["listen"] or "no"),
+            ("peers", f"{answer['peers']} linked"),
+            ("stories", stages),
+            ("records", f"{answer['live']} live, {answer['pending']} pending"),
+            ("unshared", f"{answer['unshared']} records that no other node has yet"),
+            ("forks", f"{answer['forks']} proven"),
+            ("digest", answer["digest"]),
+        )
     )
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        typer.echo(f"{name.ljust(width)}  {clean(str(value))}")
 
 
 def nodes(as_json: Json = False) -> None:
-    """Every node of the cluster as seen from here.
+    """Every node of the cluster as seen from here, and who brings news of it.
+
+    A node is alive under 45 seconds without news, suspect to 150, then offline. *Heard through*
+    says which peers brought news and how long ago: where some still do, it lives, and the others
+    are slow.
 
     Example: gangline nodes
+    Exits: 1 3
     """
     rows = ask("GET", "/nodes")
     if as_json:
@@ -60,25 +81,34 @@ def nodes(as_json: Json = False) -> None:
         return
     put_table(
         "",
-        ("node", "name", "role", "seen", "linked", "working on"),
+        ("node", "name", "role", "seen", "linked", "heard through", "working on"),
         [
             (
-                short(row["node"]),
-                row["name"],
-                row["role"],
-                row["liveness"],
-                "yes" if row["linked"] else "",
-                ", ".join(f"{k} ({v})" for k, v in row["executions"].items() if v != "idle"),
+                short(row["node"]), row["name"], row["role"], row["liveness"],
+                "yes" if row["linked"] else "", _roads(row),
+                ", ".join(f"{k} ({v})" for k, v in row["executions"].items() if v not in AT_REST),
             )
             for row in rows
         ],
-    )
+    )  # fmt: skip
+
+
+def _roads(row: dict[str, Any]) -> str:
+    """Which peers brought news of a node, the latest first."""
+    roads = [
+        f"{'itself' if road['peer'] == row['node'] else road['name'] or short(road['peer'])} "
+        f"{road['seconds']:.0f}s"
+        for road in row["seen_by"][:ROADS_SHOWN]
+    ]
+    left = len(row["seen_by"]) - len(roads)
+    return ", ".join([*roads, f"{left} more"] if left else roads)
 
 
 def peers(as_json: Json = False) -> None:
     """Every link, and those that do not come about.
 
     Example: gangline peers
+    Exits: 1 3
     """
     rows = ask("GET", "/peers")
     if as_json:
@@ -98,13 +128,6 @@ def peers(as_json: Json = False) -> None:
     )  # fmt: skip
 
 
-def stage_text(stage: dict[str, Any]) -> str:
-    """A stage in a word or two."""
-    name = str(stage["stage"])
-    reason = stage.get("reason")
-    return f"{name} ({reason['kind']})" if reason else name
-
-
 def stories(
     stage: Annotated[str | None, typer.Option(help="Only those at this stage.")] = None,
     as_json: Json = False,
@@ -112,49 +135,92 @@ def stories(
     """The board.
 
     Example: gangline stories --stage coding
+    Exits: 1 3
     """
+    from machines.kernel import tag_of  # noqa: PLC0415 - only here
+    from machines.pipeline import PIPELINE  # noqa: PLC0415
+
+    known = [tag_of(kind) for kind in PIPELINE.states]
+    if stage is not None and stage not in known:
+        raise typer.BadParameter(f"no stage is called {stage}; there are: {', '.join(known)}")
     rows = [r for r in ask("GET", "/stories") if stage in (None, r["stage"]["stage"])]
     if as_json:
         put_json(rows)
         return
     put_table(
         "",
-        ("story", "title", "stage", "depends on", "lost events"),
+        ("story", "stage", "working on it", "waits for", "lost", "title"),
         [
             (
-                row["id"], row["title"], stage_text(row["stage"]),
-                ", ".join(row["depends_on"]), len(row["conflicts"]) or "",
+                row["id"], stage_text(row["stage"]),
+                ", ".join(f"{_node(e)} {e['shown']}" for e in row["executions"]
+                          if e["shown"] not in AT_REST),
+                ", ".join(row["depends_on"]) if row["stage"]["stage"] == "backlog" else "",
+                len(row["conflicts"]) or "", row["title"],
             )
             for row in rows
         ],
+        empty="no stories yet; add one with: gangline add" if stage is None else "none is there",
     )  # fmt: skip
 
 
+def _node(execution: dict[str, Any]) -> str:
+    return execution["name"] or short(execution["node"])
+
+
 def story(story_id: Story, as_json: Json = False) -> None:
-    """One story: where it stands, who works on it, what lost.
+    """One story: where it stands, who works on it, who holds it, what lost.
+
+    A running agent on a node that is offline is shown as unreachable: nobody knows. Its last
+    heartbeat is the newer of the recorded one and the one that came with the node's presence.
 
     Example: gangline story s-1
+    Exits: 1 3 4
     """
     answer = ask("GET", f"/stories/{segment(story_id)}")
     if as_json:
         put_json(answer)
         return
-    typer.echo(clean(f"{answer['id']}  {answer['title'] or ''}"))
-    typer.echo(f"stage  {clean(stage_text(answer['stage']))}")
-    for name in ("description", "depends_on", "labels"):
-        if answer[name]:
-            value = answer[name]
-            text = value if isinstance(value, str) else ", ".join(value)
-            typer.echo(f"{name.replace('_', ' ')}  {clean(text)}")
-    for one in answer["executions"]:
-        typer.echo(f"{short(one['node'])} is {clean(str(one['state']['state']))}")
-    for one in answer["claims"]:
-        if not one["released"]:
-            typer.echo(f"claimed by {short(one['node'])} until {one['until']}")
+    names = answer["names"]
+    stage = answer["stage"]
+    reason = stage.get("reason", {})
+    rows = [
+        ("story", answer["id"]),
+        ("title", answer["title"]),
+        ("stage", stage_text(stage)),
+        ("moved by", place(names, answer["last"])),
+        *((name.replace("_", " "), value) for name, value in stage.items() if name in STAGE_SHOWN),
+        *((name, value) for name, value in reason.items() if name != "kind"),
+        ("description", answer["description"]),
+        ("depends on", ", ".join(answer["depends_on"])),
+        ("labels", ", ".join(answer["labels"])),
+    ]
+    rows += [(_node(one), _doing(one)) for one in answer["executions"]]
+    rows += [("claim", _claim(one, answer)) for one in answer["claims"] if not one["released"]]
     for one in answer["conflicts"]:
-        event = clean(str(one["event"]["event"]))
-        beaten = ref_text(one["beaten_by"]) or "nothing"
-        typer.echo(f"lost: {event} at {ref_text(one['record'])}, beaten by {beaten}: {one['why']}")
+        beaten = place(names, one["beaten_by"])
+        lost = f"{one['event']['event']} at {place(names, one['record'])}"
+        rows.append(("lost", f"{lost}{f', beaten by {beaten}' if beaten else ''}: {one['why']}"))
+    put_pairs(rows)
+
+
+def _doing(one: dict[str, Any]) -> str:
+    """What a node does about a story: ``running coder-1 since …, last heartbeat …``."""
+    state = one["state"]
+    told = [f"{one['shown']} {state.get('agent', '')}".rstrip()]
+    for field, word in TIMES.items():
+        if field in state:
+            told.append(f"{word} {when(state[field])}")
+    if "exit_code" in state:
+        told.append(f"exit code {state['exit_code']}")
+    if one["shown"] != state["state"]:
+        told.append(f"it was {state['state']} when the node was last heard of")
+    return ", ".join(told)
+
+
+def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
+    held = "held by" if one["node"] == answer["holder"] else "not held, though claimed, by"
+    return f"{held} {called(answer['names'], one['node'])} until {when(one['until'])}"
 
 
 def watch(
@@ -163,32 +229,61 @@ def watch(
 ) -> None:
     """Print what happens, as it happens; until Ctrl-C.
 
+    Who reads too slowly is told how many events he missed. Ends with 3 when the daemon does.
+
     Example: gangline watch s-1
+    Exits: 1 3 130
     """
     path = "/events" if story_id is None else f"/events?story={segment(story_id)}"
+    names = {} if as_json else {row["node"]: row["name"] for row in ask("GET", "/nodes")}
     with speaking():
         for event in client().stream(path):
-            typer.echo(clean(_json_line(event)) if as_json else _event_line(event))
+            line = json_line(event) if as_json else event_line(event, names)
+            typer.echo(clean(line))
+        say("the daemon has ended, and the stream with it")
     raise typer.Exit(Exit.NO_DAEMON)
 
 
-def _json_line(event: dict[str, Any]) -> str:
-    import json  # noqa: PLC0415 - the module is named like the option elsewhere
-
+def json_line(event: dict[str, Any]) -> str:
+    """An event for programs, on one line."""
     return json.dumps(event)
 
 
-def _event_line(event: dict[str, Any]) -> str:
-    kind = event["type"]
-    if kind == "stage_moved":
-        text = (
-            f"{event['story']}: {stage_text(event['before'])} → {stage_text(event['after'])} "
-            f"by {event['event']}"
-        )
-    elif kind == "missed":
-        text = f"(missed {event['count']} events: too slow)"
-    else:
-        where = ref_text(event["record"]) if event.get("record") else ""
-        story_id = event.get("story", "")
-        text = f"{kind.replace('_', ' ')} {story_id} {where}".rstrip()
-    return clean(text)
+def event_line(event: dict[str, Any], names: Names) -> str:
+    """An event for people, on one line."""
+    where = place(names, event["record"]) if event.get("record") else ""
+    match event["type"]:
+        case "stage_moved":
+            late = ", late" if event["late"] else ""
+            moved = f"{stage_text(event['before'])} → {stage_text(event['after'])}"
+            return f"{event['story']}: {moved} by {event['event']} ({where}{late})"
+        case "event_lost":
+            beaten = place(names, event["beaten_by"]) or "nothing"
+            return f"{event['story']}: {event['event']} ({where}) lost to {beaten}: {event['why']}"
+        case "execution_moved":
+            node = called(names, event["node"])
+            return f"{event['story']}: {node} is {event['state']} by {event['event']} ({where})"
+        case "claim_moved":
+            holder = "nobody" if event["holder"] is None else called(names, event["holder"])
+            lost = "; this node lost it" if event["lost_by_us"] else ""
+            return f"{event['story']}: claimed by {holder}{lost}"
+        case "record_admitted":
+            return f"{event['kind']} admitted ({where})"
+        case "record_rejected":
+            return f"rejected {where}: {event['reason']}, {event['detail']}"
+        case "fork_proven":
+            author = called(names, event["author"])
+            return f"fork: {author} signed two records at {event['incarnation']}#{event['clock']}"
+        case "roster_moved":
+            return f"roster moved: {', '.join(called(names, one) for one in event['nodes'])}"
+        case "peer_faulted":
+            return f"dropped {called(names, event['peer'])}: {event['reason']}, {event['detail']}"
+        case "incarnation_opened":
+            return f"this node goes on in incarnation {event['incarnation']}: {event['why']}"
+        case "missed":
+            return f"(missed {event['count']} events: too slow)"
+        case "noticed":
+            node = f"{called(names, event['node'])}: " if event.get("node") else ""
+            return f"{node}{event['what']}: {event['detail']}"
+        case other:
+            return f"{other} {where}".rstrip()

@@ -62,9 +62,13 @@ def _json(value: object) -> str:
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-@app.command("table", epilog="Example: gangline machine table pipeline")
+@app.command("table")
 def show_table(name: Name, as_json: Json = False) -> None:
-    """Print every rule; a superstate's rules stand once."""
+    """Print every rule; a superstate's rules stand once.
+
+    Example: gangline machine table pipeline
+    Exits: 2
+    """
     machine = _machine(name)
     rows = table(machine)
     if as_json:
@@ -82,28 +86,33 @@ def show_table(name: Name, as_json: Json = False) -> None:
     Console().print(grid)
 
 
-@app.command(epilog="Example: gangline machine diagram execution --dot | dot -Tsvg > execution.svg")
+@app.command()
 def diagram(
     name: Name,
     as_dot: Annotated[bool, typer.Option("--dot", help="Graphviz instead of Mermaid.")] = False,
 ) -> None:
-    """Draw the machine from its table, as Mermaid or DOT text."""
+    """Draw the machine from its table, as Mermaid or DOT text.
+
+    Example: gangline machine diagram execution --dot | dot -Tsvg > execution.svg
+    Exits: 2
+    """
     machine = _machine(name)
     typer.echo(dot(machine) if as_dot else mermaid(machine), nl=False)
 
 
-@app.command(epilog="""Example: gangline machine legal pipeline --from '{"stage": "qa"}'""")
+@app.command()
 def legal(name: Name, start: From = None, as_json: Json = False) -> None:
-    """List the events that a state does not ignore."""
+    """List the events that a state does not ignore.
+
+    Example: gangline machine legal pipeline --from '{"stage": "qa"}'
+    Exits: 65
+    """
     machine = _machine(name)
     events = machine.legal_events(_start(machine, start))
     typer.echo(_json(events) if as_json else "\n".join(events))
 
 
-@app.command(
-    epilog="""Examples: gangline machine replay pipeline examples/happy_path.jsonl;
-    echo '{"event": "deps_met"}' | gangline machine replay pipeline --json""",
-)
+@app.command()
 def replay(
     name: Name,
     file: Annotated[
@@ -117,6 +126,10 @@ def replay(
     A line is an event such as {"event": "block", "reason": "why"}, with an optional "at" (else
     now). A line that is no event is told, changes nothing, and makes the command end with 65. At a
     terminal the legal events are offered, and  block reason="why"  will do.
+
+    Example: gangline machine replay pipeline examples/happy_path.jsonl
+      echo '{"event": "deps_met"}' | gangline machine replay pipeline --json
+    Exits: 1 65
     """
     machine = _machine(name)
     state = _start(machine, start)

@@ -11,6 +11,7 @@ import typer
 from node.cli import act, found, inspect, look, machine
 from node.cli.common import Chosen
 from node.cli.exits import Exit
+from node.cli.usage import teach
 from node.home import Home
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_
 app.add_typer(found.members, name="members")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(machine.app, name="machine")
+teach(app)
 
 
 def run() -> None:

@@ -1,0 +1,91 @@
+"""What a local caller wrote, as checked values; or what is wrong with it, in a sentence.
+
+Stands under ``desk.py``. Callers may write text in any form of Unicode and instants in any form of
+RFC 3339; what is made of them is in the one form that records have. Source: protocol §4.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from crdt.bodies import Role
+from machines.codec import lenient_hook
+from machines.execution import EXECUTION, ExecutionEvent
+from machines.kernel import Machine, tag_of
+from machines.pipeline import PIPELINE, PipelineEvent
+from machines.values import FreeText, Label, StoryId
+from node.api import types
+
+_WHERE = re.compile(r" - at `\$\.?(.*?)`$")
+
+
+class Malformed(Exception):
+    """A caller wrote what means nothing here."""
+
+
+def pipeline_event(asked: dict[str, Any]) -> PipelineEvent:
+    """An event of the pipeline.
+
+    Raises:
+        Malformed: it is none; says which there are, or which fields it takes.
+    """
+    event: PipelineEvent = _event(PIPELINE, PipelineEvent, asked)
+    return event
+
+
+def execution_event(asked: dict[str, Any]) -> ExecutionEvent:
+    """An event of an execution.
+
+    Raises:
+        Malformed: it is none; says which there are, or which fields it takes.
+    """
+    event: ExecutionEvent = _event(EXECUTION, ExecutionEvent, asked)
+    return event
+
+
+def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
+    kinds = {tag_of(kind): kind for kind in machine.events}
+    name = asked.get("event")
+    if name not in kinds:
+        raise Malformed(f"no event is called {name}; there are: {', '.join(kinds)}")
+    try:
+        return msgspec.convert(asked, type=union, dec_hook=lenient_hook)
+    except msgspec.ValidationError as fault:
+        takes = ", ".join(field.name for field in msgspec.structs.fields(kinds[name]))
+        raise Malformed(f"{name} takes {takes or 'no fields'}: {plain(str(fault))}") from fault
+
+
+def role(text: str) -> Role:
+    """A role.
+
+    Raises:
+        Malformed: there is no such role.
+    """
+    if text not in set(Role):
+        raise Malformed(f"no role is called {text}; there are: {', '.join(Role)}")
+    return Role(text)
+
+
+def story_fields(asked: types.Add) -> dict[str, Any]:
+    """Those fields of a story that are given.
+
+    Raises:
+        InvalidValue: one of them breaks its rule.
+    """
+    title, description = asked.title, asked.description
+    depends_on, labels = asked.depends_on, asked.labels
+    return {
+        "title": None if title is None else lenient_hook(FreeText, title),
+        "description": None if description is None else lenient_hook(FreeText, description),
+        "depends_on": None if depends_on is None else tuple(map(StoryId, depends_on)),
+        "labels": None if labels is None else tuple(map(Label, labels)),
+    }
+
+
+def plain(fault: str) -> str:
+    """What msgspec says, in the order a person reads it: where, then what."""
+    where = _WHERE.search(fault)
+    what = _WHERE.sub("", fault).replace("`", "").replace("Object", "it")
+    what = what[:1].lower() + what[1:]
+    return f"{where[1]}: {what}" if where is not None and where[1] else what

@@ -1,0 +1,99 @@
+"""What the local API and the debug tool tell of a ledger: one set of answers for both.
+
+Takes a ledger (the daemon's, or one built anew from a store's file), gives what crosses JSON. Names
+stand in an answer beside the keys, which alone identify; where two nodes share a name, neither is
+called by it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from crdt.antientropy import compared_feeds
+from crdt.feeds import Feed
+from crdt.ledger import Ledger
+from crdt.views import ExplainView
+from machines.values import Instant
+from node.api import types
+
+Names = dict[str, str]
+_LIKE_A_KEY = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
+
+
+class Explained(ExplainView, frozen=True):
+    """Why a story stands where it stands, and what the nodes in it are called."""
+
+    title: str | None
+    names: Names
+
+
+def names(ledger: Ledger) -> Names:
+    """What each node on the roster is called, by its key in hex."""
+    roster = ledger.roster
+    called = {node.hex(): roster.name(node) for node in roster.nodes()}
+    used = Counter(called.values())
+    return {
+        key: name
+        for key, name in called.items()
+        if name and used[name] == 1 and not _LIKE_A_KEY.fullmatch(name)
+    }
+
+
+def feeds(ledger: Ledger) -> list[types.FeedRow]:
+    """Every feed that anything is known of."""
+    found = {feed.id: feed for feed in (*ledger.feeds.values(), *compared_feeds(ledger))}
+    called = names(ledger)
+    return [_feed(found[feed], called) for feed in sorted(found)]
+
+
+def _feed(feed: Feed, called: Names) -> types.FeedRow:
+    gaps = sum(end - start for start, end in feed.gaps.within(0, feed.head))
+    return types.FeedRow(
+        author=feed.author.hex(),
+        name=called.get(feed.author.hex(), ""),
+        incarnation=feed.id.incarnation,
+        head=feed.head,
+        live=len(feed.live()),
+        gaps=gaps,
+        unknown=feed.head - gaps - len(feed.slots),
+        sealed=feed.as_sealed(),
+        fork=feed.fork,
+        rendered=feed.rendered,
+        bytes=sum(len(entry.record.value) for entry in feed.entries()),
+    )
+
+
+def explain(ledger: Ledger, story: str) -> Explained | None:
+    """Why a story stands where it stands; ``None`` where no record names it."""
+    view, state = ledger.board.explain(story), ledger.board.state(story)
+    if view is None or state is None:
+        return None
+    return Explained(view.id, view.stage, view.events, state.field("title"), names(ledger))
+
+
+def quarantine(rows: Iterable[tuple[object, ...]], called: Names) -> list[types.QuarantineRow]:
+    """What was turned away, from the rows of a store."""
+    return [_quarantined(row, called) for row in rows]
+
+
+def _quarantined(row: tuple[object, ...], called: Names) -> types.QuarantineRow:
+    at, peer, author, incarnation, clock, record, reason, detail, value = row
+    assert isinstance(at, int)
+    assert isinstance(value, bytes)
+    return types.QuarantineRow(
+        at=Instant.from_ms(at),
+        peer=_hex(peer),
+        peer_name=called.get(_hex(peer), ""),
+        author=_hex(author),
+        author_name=called.get(_hex(author), ""),
+        incarnation=incarnation if isinstance(incarnation, int) else None,
+        clock=clock if isinstance(clock, int) else None,
+        record=_hex(record),
+        reason=str(reason),
+        detail=str(detail),
+        bytes=len(value),
+    )
+
+
+def _hex(raw: object) -> str:
+    return raw.hex() if isinstance(raw, bytes) else ""
