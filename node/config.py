@@ -5,6 +5,7 @@ says what it is; an error names the file, the line and the way out.
 """
 
 import difflib
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -72,8 +73,13 @@ def load(path: Path) -> Config:
 
 
 def write(path: Path, config: Config) -> None:
-    """Write a config that ``load`` reads back."""
-    path.write_text(_toml(config), encoding="utf-8")
+    """Write a config that ``load`` reads back; it is there as a whole, or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(_toml(config))
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def _toml(config: Config) -> str:

@@ -108,8 +108,14 @@ async def join(home: Home, ticket: Ticket, name: str, listen: str) -> NodePubkey
 
 
 def _make(home: Home) -> SigningKey:
-    if home.key.exists() or home.config.exists() or home.store.exists():
+    if home.config.exists():
         raise Trouble(f"there is a node at {home.path} already; choose another folder with --home")
+    # The config is written last, and in one step.
+    if home.key.exists() or home.store.exists():
+        raise Trouble(
+            f"{home.path} holds a key or a store and no config: an init or a join did not get to "
+            "its end; remove that folder and do it again, or choose another one with --home"
+        )
     try:
         home.make()
     except OSError as fault:

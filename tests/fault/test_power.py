@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.support.account import Broken
+from tests.support.laws import Broken
 from tests.support.soak import planted, power
 
 SEED = 1

@@ -15,10 +15,7 @@ import apsw
 
 from crdt import limits
 from crdt.bodies import parse_body
-
-
-class Broken(AssertionError):
-    """A law does not hold."""
+from tests.support.laws import Broken
 
 
 class Seen(NamedTuple):
@@ -59,21 +56,23 @@ class Account:
     def _see(self, slot, record_id):
         if self.seen.setdefault(slot, record_id) != record_id:
             author, incarnation, clock = slot
-            raise Broken(f"two records in slot {author.hex()[:8]}/{incarnation} #{clock}")
+            raise Broken("L5", f"two records in slot {author.hex()[:8]}/{incarnation} #{clock}")
 
-    def check(self, path, *, but_for=frozenset()):
+    def check(self, path, *, shown=True, authors=None):
         """Look into a store file.
 
         Args:
-            but_for: authors whose acknowledged records it need not hold.
+            shown: what it holds counts as seen; not so where a cut may still take it away.
+            authors: whose acknowledged records it must hold; everybody's where not given.
         """
         records, proofs = read_store(path)
-        self.see(records)
+        if shown:
+            self.see(records)
         if proofs:
-            raise Broken(f"{path} proves a fork")
-        self.check_held(records, path, but_for=but_for)
+            raise Broken("L5", f"{path} proves a fork")
+        self._check_held(records, path, authors)
 
-    def check_held(self, records, where, *, but_for=frozenset()):
+    def _check_held(self, records, where, authors):
         """Whether records make good what was acknowledged."""
         held = {record.slot: record.record_id for record in records}
         last = defaultdict(lambda: -1)
@@ -85,10 +84,10 @@ class Account:
             acknowledged = list(self.acknowledged.items())
         for slot, (record_id, key) in acknowledged:
             author, incarnation, clock = slot
-            if author in but_for or held.get(slot) == record_id:
+            if (authors and author not in authors) or held.get(slot) == record_id:
                 continue
             if key is None or last[author, incarnation, key] <= clock:
-                raise Broken(f"{where} lost {author.hex()[:8]}/{incarnation} #{clock}")
+                raise Broken("L8", f"{where} lost {author.hex()[:8]}/{incarnation} #{clock}")
 
 
 def read_store(path):
@@ -105,7 +104,7 @@ def read_store(path):
         try:
             told = [line for (line,) in database.execute("PRAGMA integrity_check")]
             if told != ["ok"]:
-                raise Broken(f"{path} fails its check: {told[:3]}")
+                raise Broken("L8", f"{path} fails its check: {told[:3]}")
             records = [
                 Seen.of(*row)
                 for row in database.execute(
@@ -115,7 +114,7 @@ def read_store(path):
             ]
             proofs = list(database.execute("SELECT author, incarnation, clock FROM proofs"))
         except apsw.Error as fault:
-            raise Broken(f"{path} cannot be read: {fault}") from fault
+            raise Broken("L8", f"{path} cannot be read: {fault}") from fault
         finally:
             database.close()
     return records, proofs

@@ -1,7 +1,6 @@
 """Real daemons: own processes, real TLS on loopback, real SQLite, driven by the command."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -72,11 +71,16 @@ class Node:
 
 
 class Fleet:
-    """Nodes of one cluster in one folder; ends every process it started."""
+    """Nodes of one cluster in one folder; ends every process it started.
 
-    def __init__(self, folder):
+    Args:
+        make: makes a node of its home, where it shall be another than ``Node``.
+    """
+
+    def __init__(self, folder, make=Node):
         self.folder = folder
         self.nodes = []
+        self._make = make
 
     def __enter__(self):
         return self
@@ -84,18 +88,17 @@ class Fleet:
     def __exit__(self, *_):
         for node in self.nodes:
             if node.process is not None and node.process.poll() is None:
-                os.kill(node.process.pid, signal.SIGKILL)
-                node.process.wait()
+                node.kill()
 
     def found(self, name="den"):
-        node = Node(self.folder / name)
+        node = self._make(self.folder / name)
         node.gangline("init", "--name", name, "--listen", "127.0.0.1:0")
         self.nodes.append(node)
         node.start()
         return node
 
     def join(self, inviter, name, *, start=True):
-        node = Node(self.folder / name)
+        node = self._make(self.folder / name)
         ticket = inviter.gangline("invite")
         node.gangline("join", "--name", name, "--listen", "127.0.0.1:0", stdin=ticket)
         self.nodes.append(node)

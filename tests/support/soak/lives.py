@@ -23,8 +23,9 @@ from node.driver import Driver, now
 from node.home import Home
 from node.store import Store
 from node.witness import SUFFIX, Witness
-from tests.support.account import Account, Broken, Seen
+from tests.support.account import Account, Seen
 from tests.support.frail import FrailDisk
+from tests.support.laws import Broken
 
 PEER_SEED = b"p" * 32
 WRITERS = 3
@@ -74,7 +75,7 @@ class House:
     def _judge_doubt(self, doubt):
         """A store that nobody put back is trusted, unless its witness was lost in a cut."""
         if doubt and not self.may_doubt:
-            raise Broken(f"the store is doubted for nothing: {doubt}")
+            raise Broken("L5", f"the store is doubted for nothing: {doubt}")
         self.may_doubt = bool(doubt)
 
     async def _serve(self, driver, writes):
@@ -139,9 +140,9 @@ class House:
 
     def check(self):
         """The laws, over what the disk holds now."""
-        self.account.check(self.home.store)
+        self.account.check(self.home.store, shown=False)
         if self.peer.replica.ledger.proofs:
-            raise Broken("the peer was shown a fork")
+            raise Broken("L5", "the peer was shown a fork")
 
     @contextlib.contextmanager
     def _watching_the_witness(self):
@@ -188,7 +189,7 @@ class PeerLink:
             self.house.account.acknowledge(seen.slot, seen.record_id, seen.key)
         ready = self.house.peer.replica.receive(self.house.node, data, now())
         if ready.fault is not None:
-            raise Broken(f"an honest peer found fault: {ready.fault}")
+            raise Broken("L6", f"an honest peer found fault: {ready.fault}")
         self._hand_over(ready)
 
     def _hand_over(self, ready):
@@ -226,7 +227,7 @@ class PeerLink:
         ]
         size = limits.SIGNATURE_BYTES
         if not any(self.house.disk.holds(value[:size]) for value in (record.value, *later)):
-            raise Broken(f"a peer sees #{record.clock} before it is on disk")
+            raise Broken("L5", f"a peer sees #{record.clock} before it is on disk")
 
     def drop(self, reason):
         self.reason = reason
