@@ -59,8 +59,8 @@ def fate(field, number, record):
     if record.record_id in ledger.pending:
         waiting = {w.record.record_id: w.reason for w in ledger.pending.rows()}
         return f"pending ({waiting[record.record_id]})"
-    if record.record_id in ledger.rejected:
-        return f"rejected ({ledger.rejected[record.record_id].reason})"
+    if (turned := ledger.rejected.find(record.ref)) is not None:
+        return f"rejected ({turned.reason})"
     key = getattr(getattr(record, "body", None), "key", None)
     if key and feed is not None and feed.keys.get((record.body.kind, key), -1) > record.clock:
         return "superseded"
@@ -206,7 +206,7 @@ def _nodes(field, number):
     replica = field.replicas[number]
     for pubkey in sorted(replica.ledger.roster.nodes(), key=field.name_of):
         if pubkey != replica.own:
-            yield f"{field.name_of(pubkey)}: {replica.liveness.word(pubkey, field.mono)}"
+            yield f"{field.name_of(pubkey)}: {replica.beacon.liveness.word(pubkey, field.mono)}"
 
 
 def _stamps(field, number, *labels):
@@ -321,15 +321,15 @@ def has_role(field, node, role):
     every(field, None, lambda n: field.replicas[n].ledger.roster.role(pubkey), role)
 
 
-@command("so {node} holds {story}[ in {minutes} min]")
-def holds(field, node, story, minutes="0"):
+@command("so {node} holds {story}[ in {minutes} min][ on {nodes}]")
+def holds(field, node, story, minutes="0", nodes=None):
     wanted = None if node == "nobody" else node
 
     def look(number):
         found = _holds(field, number, story, int(minutes) * 60_000)
         return found and field.name_of(found.node)
 
-    every(field, None, look, wanted)
+    every(field, nodes, look, wanted)
 
 
 @command('so the title of {story} is "{title}"')
@@ -349,9 +349,9 @@ def sealed(field, feed):
     every(field, None, lambda n: _as_sealed(field, n, feed), wanted=True)
 
 
-@command("so {feed} is not held as sealed")
-def not_sealed(field, feed):
-    every(field, None, lambda n: _as_sealed(field, n, feed), wanted=False)
+@command("so {feed} is not held as sealed[ on {nodes}]")
+def not_sealed(field, feed, nodes=None):
+    every(field, nodes, lambda n: _as_sealed(field, n, feed), wanted=False)
 
 
 def _as_sealed(field, number, feed):
@@ -362,7 +362,7 @@ def _as_sealed(field, number, feed):
 @command("so {node} is {word} to {nodes}")
 def is_alive(field, node, word, nodes):
     pubkey = field.keys[field.number(node)].pubkey
-    every(field, nodes, lambda n: field.replicas[n].liveness.word(pubkey, field.mono), word)
+    every(field, nodes, lambda n: field.replicas[n].beacon.liveness.word(pubkey, field.mono), word)
 
 
 @command("so {what} is {state} on {nodes}")

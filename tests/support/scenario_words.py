@@ -6,7 +6,7 @@ What is shown and what must hold are in ``scenario_looks.py``.
 import re
 
 from crdt.bodies import Role
-from crdt.frame import Awareness, encode_frame
+from crdt.frame import Awareness, Records, encode_frame
 from crdt.intents import (
     AddStory,
     AdmitNode,
@@ -144,10 +144,10 @@ def relay(field, peer, nodes, feed, labels, end):
 @command("{peer} shows {nodes} a record in the name of {feed} at {clock}")
 def forge(field, peer, nodes, feed, clock):
     before = len(field.faults)
-    forged = field.pen(peer, 99, 0, 0).story("s-9", title="forged")
-    feed_id = field.feed_named(feed)
+    own = field.pen(peer, 99, 0, 0).story("s-9", title="forged")
+    frame = Records(*field.feed_named(feed), ((int(clock), own.value),))
     for number in field.numbers(nodes):
-        field.show(field.number(peer), [number], [forged._replace(feed=feed_id, clock=int(clock))])
+        field.hand(field.number(peer), number, encode_frame(frame))
     yield from looks.faults_since(field, before)
 
 
