@@ -4,6 +4,8 @@
 who does; neither runs a replica.
 """
 
+import re
+
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
 from crdt.frame import RangeDigests, Update, encode_frame
@@ -16,6 +18,8 @@ from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
 
 LIARS = ("x", "z")
+FEED = re.compile(r"\b([nxz]\w+)/(\d+)\b")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 RANGES = encode_frame(RangeDigests(bytes(32), 0, ()))[:1]
 
 
@@ -222,10 +226,18 @@ class Field(Cluster):
         return [f"{self.place(receipt.ref)}: {record.body.kind}"]
 
     def plain(self, text):
-        """A sentence with names in the place of keys, and instants as seconds from the start."""
+        """A sentence with names in the place of keys, and seconds from now in that of instants."""
         for name, signing in zip(self.names, self.keys, strict=True):
             text = text.replace(signing.pubkey.hex(), name).replace(signing.pubkey.short, name)
-        return text
+
+        def feed(found):
+            pubkey = self.keys[self.number(found[1])].pubkey
+            return self.name_of_feed(FeedId(pubkey, int(found[2])))
+
+        def seconds(found):
+            return f"{(Instant(found[0]).ms - self.ms) / 1000:+.0f} s"
+
+        return INSTANT.sub(seconds, FEED.sub(feed, text))
 
     def pen(self, name, incarnation, clock, ms):
         """A liar's pen: at the end of the feed it writes in, or wherever it likes."""

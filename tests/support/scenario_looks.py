@@ -36,13 +36,13 @@ def grouped(field, numbers, look):
     """What each node shows, told once for all that show the same."""
     told = {}
     for number in numbers:
-        told.setdefault(tuple(look(number)), []).append(field.names[number])
+        told.setdefault(tuple(look(number)) or ("nothing",), []).append(field.names[number])
     for rows, names in told.items():
         if len(told) > 1 or len(rows) > 1:
             yield f"{' '.join(names)}:"
             yield from (f"  {row}" for row in rows)
         else:
-            yield f"{' '.join(names)}: {rows[0] if rows else 'nothing'}"
+            yield f"{' '.join(names)}: {rows[0]}"
 
 
 # --- records -----------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _quarantine(field, number):
     rows = field.quarantined[number]
     return [
         f"{field.name_of(row.peer) if row.peer else 'the store'} brought {row.reason}: "
-        f"{row.detail or 'no detail'}"
+        f"{field.plain(row.detail)}"
         for row in rows
     ] or ["nothing"]
 
