@@ -64,6 +64,18 @@ def load(path: Path) -> Config:
         raise Trouble(f"there is no config at {path}; make a node with: gangline init") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise Trouble(f"cannot read the config {path}: {fault}") from fault
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """Read the text of a config.
+
+    Args:
+        path: where it stands, for the sentence.
+
+    Raises:
+        Trouble: no TOML, or an option that is wrong; with the line.
+    """
     try:
         return msgspec.convert(tomllib.loads(text), type=Config)
     except tomllib.TOMLDecodeError as fault:
@@ -76,14 +88,14 @@ def write(path: Path, config: Config) -> None:
     """Write a config that ``load`` reads back; it is there as a whole, or not at all."""
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8") as file:
-        file.write(_toml(config))
+        file.write(text_of(config))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
 
 
-def _toml(config: Config) -> str:
-    """TOML of options first, then of the tables."""
+def text_of(config: Config) -> str:
+    """A config as ``parse`` reads it back: TOML of options first, then of the tables."""
     tables = ("peers", "rate_limits")
     whole = msgspec.to_builtins(config)
     lines = [

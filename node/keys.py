@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from crdt.identity import SigningKey
+from machines.values import NodePubkey
 from node.errors import Trouble
 
 HEADER = "gangline-ed25519-seed-1"
@@ -24,6 +25,43 @@ def generate(path: Path) -> SigningKey:
         Trouble: the file exists, or cannot be written.
     """
     seed = secrets.token_bytes(SEED_BYTES)
+    _write(path, seed)
+    return SigningKey(seed)
+
+
+def put(path: Path, text: str) -> SigningKey:
+    """Write a key that was kept elsewhere.
+
+    Args:
+        text: what ``text_of`` gave.
+
+    Raises:
+        Trouble: it is no key, the file exists, or cannot be written.
+    """
+    seed = _parse(text, "what was kept")
+    _write(path, seed)
+    return SigningKey(seed)
+
+
+def text_of(path: Path) -> str:
+    """The key as it stands in its file, to be kept elsewhere; as secret as the file.
+
+    Raises:
+        Trouble: as ``load``.
+    """
+    return f"{HEADER}\n{_read(path).hex()}\n"
+
+
+def pubkey_of(text: str) -> NodePubkey:
+    """Whose key ``text_of`` gave.
+
+    Raises:
+        Trouble: it is no key.
+    """
+    return SigningKey(_parse(text, "what was kept")).pubkey
+
+
+def _write(path: Path, seed: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -37,7 +75,6 @@ def generate(path: Path) -> SigningKey:
         raise Trouble(f"{path} exists already; a node keeps its key") from None
     except OSError as fault:
         raise Trouble(f"cannot write the key file {path}: {fault.strerror}") from fault
-    return SigningKey(seed)
 
 
 def load(path: Path) -> SigningKey:
@@ -46,6 +83,10 @@ def load(path: Path) -> SigningKey:
     Raises:
         Trouble: it is missing, damaged, or others could read or replace it; says how to mend it.
     """
+    return SigningKey(_read(path))
+
+
+def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -57,14 +98,18 @@ def load(path: Path) -> SigningKey:
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         _check(path, status)
-        text = file.read(FILE_BYTES_MAX).decode("ascii", "replace").split("\n")
+        return _parse(file.read(FILE_BYTES_MAX).decode("ascii", "replace"), str(path))
+
+
+def _parse(text: str, where: str) -> bytes:
     try:
-        header, seed, rest = text
-        if header != HEADER or rest:
+        header, seed, rest = text.split("\n")
+        raw = bytes.fromhex(seed)
+        if header != HEADER or rest or len(raw) != SEED_BYTES:
             raise ValueError(header)
-        return SigningKey(bytes.fromhex(seed))
     except ValueError:
-        raise Trouble(f"{path} is no key file of this version, or it is damaged") from None
+        raise Trouble(f"{where} is no key file of this version, or it is damaged") from None
+    return raw
 
 
 def _check(path: Path, status: os.stat_result) -> None:

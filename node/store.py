@@ -6,10 +6,9 @@ who). Only ever called from one thread at a time. Source: protocol §11.
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,8 +19,11 @@ from crdt.identity import FeedId, RecordId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from machines.values import NodePubkey
 from node.errors import StoreFailure
+from node.lock import take_lock
 from node.schema import APPLICATION_ID, MIGRATIONS
 from node.witness import Vouch, Witness, host_id, why_doubt
+
+COPY_PAGES = 1024
 
 
 class Store:
@@ -49,7 +51,7 @@ class Store:
             else (apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         )
         if not readonly:
-            self._take_lock()
+            self._lock = take_lock(path)
         with self._speaking("open"):
             self._db = apsw.Connection(str(path), flags=flags, vfs=vfs or None)
             self._db.set_busy_timeout(5000)
@@ -138,6 +140,26 @@ class Store:
         """Per feed the clock below which every slot without a row is empty."""
         query = "SELECT author, incarnation, rendered FROM feeds"
         return {FeedId(NodePubkey(a), i): end for a, i, end in self._read(query)}
+
+    def copy_to(self, path: Path, progress: Callable[[int, int], None]) -> None:
+        """Copy the whole store, as of this instant, into a file; who writes is not held up.
+
+        Args:
+            progress: told how many pages of how many are there.
+
+        Raises:
+            StoreFailure: it cannot be read, or the copy not written.
+        """
+        with self._speaking("copy"), contextlib.closing(apsw.Connection(str(path))) as target:
+            with self._db:
+                # One read transaction from the first page to the last: without it every commit
+                # of the daemon would begin the copy anew.
+                self._db.execute("SELECT count(*) FROM meta").fetchall()
+                with target.backup("main", self._db, "main") as copy:
+                    while not copy.done:
+                        copy.step(COPY_PAGES)
+                        progress(copy.page_count - copy.remaining, copy.page_count)
+            target.pragma("journal_mode", "delete")
 
     def meta(self, name: str) -> bytes | None:
         """One value that belongs to the whole store."""
@@ -303,24 +325,6 @@ class Store:
                 self._db.execute(script)
                 self._db.pragma("application_id", APPLICATION_ID)
                 self._db.pragma("user_version", number)
-
-    def _take_lock(self) -> None:
-        """One writer: whoever holds the lock file, which says its pid."""
-        path = self.path.with_name(self.path.name + ".lock")
-        try:
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            assert self._lock is not None
-            pid = os.read(self._lock, 20).decode("ascii", "replace").strip()
-            os.close(self._lock)
-            raise StoreFailure(
-                f"{self.path} is in use by the daemon with pid {pid}; stop it with: gangline stop"
-            ) from None
-        except OSError as fault:
-            raise StoreFailure(f"cannot open {path}: {fault.strerror}") from fault
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, str(os.getpid()).encode())
 
     @contextlib.contextmanager
     def _speaking(self, what: str) -> Iterator[None]:

@@ -188,6 +188,12 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         """What was turned away."""
         return await desk.quarantine()
 
+    @get("/export")
+    async def export() -> Response[bytes]:
+        """The board as lines of JSON."""
+        lines = await desk.export()
+        return Response(_ENCODER.encode_lines(lines), media_type="application/x-ndjson")
+
     @get("/events")
     async def events(story: str | None = None) -> Stream:
         """What happens from now on, one JSON object a line."""
@@ -203,7 +209,7 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         """This API, described."""
         return request.app.openapi_schema.to_schema()
 
-    return [digest, feeds, quarantine, events, stop, openapi]
+    return [digest, feeds, quarantine, export, events, stop, openapi]
 
 
 async def _events(desk: Desk, story: str | None) -> AsyncIterator[bytes]:

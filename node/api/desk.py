@@ -28,7 +28,7 @@ from crdt.replica import Replica
 from machines.execution import Exited, Reset, Stopped
 from machines.pipeline import PIPELINE
 from machines.values import FreeText, Instant, NodePubkey, StoryId
-from node import clock, report
+from node import clock, portable, report
 from node.api import asked as asked_for
 from node.api import shown, types
 from node.config import Config
@@ -141,6 +141,10 @@ class Desk:
         if found is None:
             raise UnknownStory(story)
         return found
+
+    async def export(self) -> list[portable.Head | portable.Story]:
+        """The board, to be carried elsewhere."""
+        return await self.driver.query(lambda replica: portable.export(replica, _now()[0]))
 
     async def feeds(self) -> list[types.FeedRow]:
         """Every feed that anything is known of."""

@@ -1,0 +1,314 @@
+"""Backup and restore: a node in one file, and a node made from it.
+
+Stands beside ``founding.py``. A backup is a store like any other (``inspect --store`` reads it),
+with one row more that says whose it is and holds the config, and the key where that was asked for.
+It is read from the store's file beside the running daemon, as of one instant, so that it holds up
+no commit and is written by whoever asked, wherever he may write. Source: protocol §9.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import apsw
+import msgspec
+
+from crdt.identity import ClusterId, FeedId
+from crdt.intake import open_records
+from crdt.ready import Persist, Row
+from crdt.record import signed_record
+from crdt.verify import verify_batch
+from machines.codec import dec_hook, enc_hook
+from machines.values import Instant, NodePubkey
+from node import clock, config, inspector, keys
+from node.cli.exits import Exit
+from node.errors import StoreFailure, Trouble
+from node.files import whole
+from node.home import Home
+from node.lock import take_lock
+from node.store import Store
+from node.witness import SUFFIX
+
+ROW: Final = "backup"
+CHECK_ROWS: Final = 2000
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a backup says of itself.
+
+    Attributes:
+        node: whose store it is, in hex.
+        at: when it was made.
+        config: the config file's text.
+        addresses: where the node was listening, for one that is made anew from this.
+        key: the key file's text, where that was asked for.
+    """
+
+    node: str
+    at: Instant
+    config: str
+    addresses: tuple[str, ...] = ()
+    key: str = ""
+
+    def __repr__(self) -> str:
+        return f"Label({self.node}, {self.at}, ***)"
+
+
+class Made(NamedTuple):
+    """What a backup or a restore came to.
+
+    Attributes:
+        at: when the backup was made.
+        key: whether the backup holds the key.
+    """
+
+    node: NodePubkey
+    cluster: str
+    at: Instant
+    records: int
+    key: bool
+
+
+def backup(
+    home: Home,
+    file: Path,
+    *,
+    listening: str = "",
+    with_key: bool = False,
+    force: bool = False,
+    progress: Progress = lambda _what, _done, _of: None,
+) -> Made:
+    """Write a node's backup, beside a running daemon or without one.
+
+    Args:
+        listening: where the daemon says it listens.
+
+    Raises:
+        Trouble: there is no node, the file exists, or something cannot be read or written.
+    """
+    settings = config.load(home.config)
+    key = keys.text_of(home.key)
+    own = keys.pubkey_of(key)
+    _refuse_to_overwrite(file, force=force)
+    at = Instant.from_ms(clock.wall_ms())
+    addresses = tuple(settings.advertise or ([listening] if listening else []))
+    text = home.config.read_text(encoding="utf-8")
+    label = Label(own.hex(), at, text, addresses, key if with_key else "")
+    with whole(file, force=force) as partial:
+        with Store(home.store, readonly=True) as store:
+            store.copy_to(partial, lambda done, of: progress("copying", done, of))
+        with _sqlite(partial) as db:
+            records = _count(db)
+            _set(db, ROW, msgspec.json.encode(label, enc_hook=enc_hook))
+            # Whatever is made of this file is not the store that was last written.
+            _set(db, "doubt", f"the store was restored from a backup of {at}".encode())
+    return Made(own, settings.cluster, at, records, with_key)
+
+
+def restore(
+    home: Home,
+    file: Path,
+    *,
+    key_file: Path | None = None,
+    as_new: bool = False,
+    name: str = "",
+    force: bool = False,
+    progress: Progress = lambda _what, _done, _of: None,
+) -> Made:
+    """Make a node from a backup.
+
+    Args:
+        key_file: the node's key, where the backup does not hold it.
+        as_new: make a node of its own, with a key of its own, that knows what the other knew.
+        name: what a new node is called.
+
+    Raises:
+        Trouble: the file is no backup or is damaged, the key is missing or another's, there is a
+            node here already, or its daemon runs.
+    """
+    label = _read_label(file)
+    key = "" if as_new else _find_key(home, label, key_file)
+    taken = [path for path in (home.store, home.config) if path.exists()]
+    if as_new or key_file is not None or label.key:
+        taken += [home.key] * home.key.exists()
+    if taken and not force:
+        raise Trouble(f"{taken[0]} exists already; --force overwrites the node at {home.path}")
+    try:
+        home.make()
+    except OSError as fault:
+        raise Trouble(f"cannot make {home.path}: {fault}") from fault
+    lock = take_lock(home.store)
+    try:
+        records = _put_store(home, file, label, as_new=as_new, progress=progress)
+        own = _put_key(home, key)
+        _put_config(home, label, as_new=as_new, name=name)
+    finally:
+        os.close(lock)
+    if as_new:
+        with Store(home.store) as store:  # a new key has no other feed to fork
+            store.commit(Persist(doubt=""), [], clock.wall_ms())
+    return Made(own, config.load(home.config).cluster, label.at, records, bool(label.key))
+
+
+# --- the parts of a restore --------------------------------------------------------------------
+
+
+def _find_key(home: Home, label: Label, key_file: Path | None) -> str:
+    """The key that the backup's node had: as given, as kept in the backup, or as it is here."""
+    if key_file is not None:
+        key, where = keys.text_of(key_file), str(key_file)
+    elif label.key:
+        key, where = label.key, "the backup"
+    elif home.key.exists():
+        key, where = keys.text_of(home.key), str(home.key)
+    else:
+        raise Trouble(
+            "the backup holds no key: give the node's with --key FILE, or make a node of its own "
+            "with --as-new",
+            Exit.USAGE,
+        )
+    own = keys.pubkey_of(key)
+    if own.hex() != label.node:
+        raise Trouble(
+            f"the key in {where} is {own.short}'s, and the backup is "
+            f"{NodePubkey.from_hex(label.node).short}'s; give the right one with --key FILE",
+            Exit.REFUSED,
+        )
+    return key
+
+
+def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: Progress) -> int:
+    """Put the store in its place once all of it holds; gives how many records it has."""
+    with whole(home.store, force=True) as partial:
+        with Store(file, readonly=True) as kept:
+            _check(kept, file, label, progress)
+            kept.copy_to(partial, lambda done, of: progress("copying", done, of))
+        with _sqlite(partial) as db:
+            db.pragma("secure_delete", "on")  # no key stays behind in a free page
+            db.execute("DELETE FROM meta WHERE name = ?", (ROW,))
+            if as_new:
+                db.execute("DELETE FROM meta WHERE name IN ('incarnation', 'doubt')")
+                db.execute("DELETE FROM settled")
+                db.execute("DELETE FROM tickets")  # the other node's, as is the line above
+                if label.addresses:
+                    db.execute(
+                        "INSERT OR REPLACE INTO addresses VALUES (?, ?)",
+                        (bytes.fromhex(label.node), " ".join(label.addresses)),
+                    )
+            records = _count(db)
+        for suffix in ("-wal", "-shm", SUFFIX):  # of a store that was here before
+            home.store.with_name(home.store.name + suffix).unlink(missing_ok=True)
+    return records
+
+
+def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
+    """Check every signature: a start takes the store's word for them.
+
+    Raises:
+        Trouble: something does not hold.
+    """
+    rows = list(kept.rows())
+    cluster, founder = inspector.founding(rows, file)
+    if cluster.hex() != _config_of(label).cluster:
+        raise Trouble(f"{file} holds the records of another cluster than its config", Exit.DIFFER)
+    bad = done = 0
+    left = iter(rows)
+    while chunk := list(islice(left, CHECK_ROWS)):
+        bad += _bad_rows(chunk, cluster, founder)
+        done += len(chunk)
+        progress("checking", done, len(rows))
+    if bad:
+        raise Trouble(
+            f"{file} is damaged: {bad} of its records do not hold; take another backup, "
+            "or join anew with: gangline join",
+            Exit.DIFFER,
+        )
+
+
+def _bad_rows(rows: list[Row], cluster: ClusterId, founder: NodePubkey) -> int:
+    signed = [signed_record(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
+    opened = open_records(signed, cluster, founder, verify_batch)
+    held = {record.ref for record in opened.records}
+    return sum((r.author, r.incarnation, r.clock, r.record_id) not in held for r in rows)
+
+
+def _put_key(home: Home, key: str) -> NodePubkey:
+    if key and home.key.exists() and keys.text_of(home.key) == key:
+        return keys.pubkey_of(key)
+    home.key.unlink(missing_ok=True)
+    return (keys.put(home.key, key) if key else keys.generate(home.key)).pubkey
+
+
+def _put_config(home: Home, label: Label, *, as_new: bool, name: str) -> None:
+    """The config as it was; a new node has a name of its own, and not the other's addresses."""
+    text = label.config
+    if as_new:
+        settings = msgspec.structs.replace(_config_of(label), name=name, advertise=[])
+        text = config.text_of(settings)
+    with whole(home.config, force=True) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _config_of(label: Label) -> config.Config:
+    return config.parse(label.config, Path("the backup's config"))
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def _read_label(file: Path) -> Label:
+    """What a backup says of itself.
+
+    Raises:
+        Trouble: it is none.
+    """
+    if not file.is_file():
+        raise Trouble(f"there is no backup at {file}")
+    try:
+        with Store(file, readonly=True) as store:
+            said = store.meta(ROW)
+        if said is None:
+            raise Trouble(
+                f"{file} is a store, but no backup; make one with: gangline backup FILE",
+                Exit.MALFORMED,
+            )
+        label = msgspec.json.decode(said, type=Label, dec_hook=dec_hook)
+        NodePubkey.from_hex(label.node)
+        if label.key:
+            keys.pubkey_of(label.key)
+    except (StoreFailure, apsw.Error) as fault:
+        raise Trouble(f"cannot read the backup {file}: {fault}", Exit.MALFORMED) from fault
+    except (msgspec.MsgspecError, ValueError) as fault:
+        raise Trouble(f"{file} is damaged: {fault}", Exit.MALFORMED) from fault
+    return label
+
+
+def _refuse_to_overwrite(file: Path, *, force: bool) -> None:
+    if not force and os.path.lexists(file):
+        raise Trouble(f"{file} exists already; --force overwrites it")
+
+
+@contextlib.contextmanager
+def _sqlite(path: Path) -> Iterator[apsw.Connection]:
+    """A copy of a store that nobody else has yet, to be changed as one."""
+    try:
+        with contextlib.closing(apsw.Connection(str(path))) as db:
+            db.pragma("synchronous", "full")
+            with db:
+                yield db
+    except apsw.Error as fault:
+        raise StoreFailure(f"cannot write {path}: {fault}") from fault
+
+
+def _set(db: apsw.Connection, name: str, value: bytes) -> None:
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _count(db: apsw.Connection) -> int:
+    found: int = db.execute("SELECT count(*) FROM records").get
+    return found

@@ -1,0 +1,229 @@
+"""``backup``, ``restore``, ``export``, ``import``: what is kept, and how it comes back."""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from node.cli.common import Chosen, Json, client, put_json, say, speaking
+from node.cli.exits import Exit
+from node.client import Refused, segment
+from node.errors import NoDaemon
+
+SAY_SECONDS = 2.0
+
+File = Annotated[Path, typer.Argument(metavar="FILE")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+
+
+class Progress:
+    """Says on standard error how far long work has come, at most every two seconds."""
+
+    def __init__(self) -> None:
+        from node import clock  # noqa: PLC0415 - only where work may be long
+
+        self._monotonic = clock.monotonic
+        self._next = self._monotonic() + SAY_SECONDS
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        """So much of the work is done."""
+        if self._monotonic() >= self._next and of:
+            self._next = self._monotonic() + SAY_SECONDS
+            say(f"{what}: {100 * done // of} % of {of}")
+
+
+def backup(
+    file: File,
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="Put the secret key into it too.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write this node into one file, while its daemon runs or not.
+
+    It holds the store as of one instant and the config, and the secret key only where asked for.
+    Restore it with: gangline restore FILE
+
+    Example: gangline backup /var/backups/den.gangline
+    gangline backup --with-key --force ~/den.gangline
+    Exits: 1
+    """
+    from node import backup as work  # noqa: PLC0415 - heavy, and only here
+
+    with speaking():
+        try:
+            listening = str(client().ask("GET", "/status")["listen"])
+        except NoDaemon:
+            listening = ""
+        made = work.backup(
+            Chosen.home, file, listening=listening, with_key=with_key, force=force,
+            progress=Progress(),
+        )  # fmt: skip
+    if as_json:
+        put_json(_told(made, file))
+        return
+    typer.echo(f"{file}: node {made.node.short}, {made.records} records, as of {made.at}")
+    if with_key:
+        say("the file holds this node's secret key: whoever reads it can be this node")
+    else:
+        say(f"the key is not in it: keep {Chosen.home.key} elsewhere, or give --with-key")
+
+
+def restore(
+    file: File,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="The node's key file, if the backup has none.")
+    ] = None,
+    as_new: Annotated[
+        bool, typer.Option("--as-new", help="A node of its own, with a new key, that must join.")
+    ] = False,
+    name: Annotated[str | None, typer.Option("--name", help="What a new node is called.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make a node from a backup, in a home that has none.
+
+    It comes back under its key and fetches from its peers what it wrote since. Where the first
+    host still runs, use --as-new: two daemons with one key get in each other's way.
+
+    Example: gangline restore /var/backups/den.gangline --key node.key
+    gangline --home ~/second restore den.gangline --as-new --name kennel-2
+    Exits: 1 4 5 65
+    """
+    from node import backup as work  # noqa: PLC0415 - heavy, and only here
+
+    if as_new and key is not None:
+        raise typer.BadParameter("a new node makes its own key: leave out --key or --as-new")
+    called = (name or socket.gethostname()[:64]) if as_new else ""
+    with speaking():
+        made = work.restore(
+            Chosen.home, file, key_file=key, as_new=as_new, name=called, force=force,
+            progress=Progress(),
+        )  # fmt: skip
+    if as_json:
+        put_json(_told(made, file))
+    else:
+        typer.echo(f"node {made.node.hex()} of cluster {made.cluster}")
+        typer.echo(f"{made.records} records, as of {made.at}")
+    if as_new:
+        say(
+            f"this node is new: an admin must admit it, with: gangline members admit "
+            f"{made.node.hex()} --name {called}; then here: gangline run"
+        )
+    else:
+        say("next: gangline run; its first write opens a new feed, and peers bring the rest back")
+
+
+def _told(made: Any, file: Path) -> dict[str, Any]:
+    return {
+        "file": str(file),
+        "node": made.node.hex(),
+        "cluster": made.cluster,
+        "at": made.at,
+        "records": made.records,
+        "key": made.key,
+    }
+
+
+def export(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None,
+    force: Force = False,
+) -> None:
+    """Write the board as lines of JSON: each story with its fields, its stage and its events.
+
+    Not in it: who wrote what and when, executions, claims, lost events, the roster. Without a
+    FILE it goes to standard output.
+
+    Example: gangline export board.jsonl
+    gangline export | jq -r 'select(.type == "story") | .id'
+    Exits: 1 3
+    """
+    from node.files import whole  # noqa: PLC0415 - heavy, and only here
+
+    with speaking():
+        data = b"".join(_line(one) for one in client().stream("/export"))
+        if file is None:
+            sys.stdout.write(data.decode())
+            return
+        with whole(file, force=force) as partial:
+            partial.write_bytes(data)
+    stories = data.count(b"\n") - 1
+    typer.echo(f"{file}: {stories} stories")
+
+
+def _line(value: object) -> bytes:
+    import json  # noqa: PLC0415 - only here
+
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file, or - for a pipe.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite fields that are others here.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write what a file of gangline export says, and this board lacks.
+
+    Stories that are missing are added and brought to their stage by the same events, written by
+    this node and stamped now; fields that are empty here are filled. What differs here is left
+    and named. Begun again after an interruption, it goes on where it stopped.
+
+    Example: gangline import board.jsonl
+    gangline --home old export | gangline --home new import -
+    Exits: 1 3 4 5 65
+    """
+    from node import portable  # noqa: PLC0415 - heavy, and only here
+
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        there = portable.read(data.splitlines())
+    except OSError as fault:
+        say(f"cannot read {file}: {fault.strerror}")
+        raise typer.Exit(Exit.ENVIRONMENT) from fault
+    except ValueError as fault:
+        say(f"{file} is no board of gangline export: {fault}")
+        raise typer.Exit(Exit.MALFORMED) from fault
+    told: dict[str, Any] = {"stories": len(there), "added": 0, "edited": 0, "fired": 0, "left": []}
+    progress = Progress()
+    with speaking():
+        lines = [_line(one) for one in client().stream("/export")]
+        here = {one.id: one for one in portable.read(lines)}
+        for number, line in enumerate(there, start=1):
+            plan = portable.plan(line, here.get(line.id), force=force)
+            told["left"] += [f"{plan.id}: {left}" for left in plan.left]
+            _carry_out(plan, told)
+            progress("importing", number, len(there))
+    if as_json:
+        put_json(told)
+    else:
+        typer.echo(
+            f"{told['stories']} stories: {told['added']} added, {told['edited']} edited, "
+            f"{told['fired']} events fired, {len(told['left'])} things left as they are here"
+        )
+        for left in told["left"]:
+            say(left)
+    if told["left"]:
+        raise typer.Exit(Exit.DIFFER)
+
+
+def _carry_out(plan: Any, told: dict[str, Any]) -> None:
+    """Write one story's share; what the rules refuse is named and left."""
+    path = f"/stories/{segment(plan.id)}"
+    daemon = client()
+    try:
+        if plan.new:
+            daemon.ask("POST", path, plan.fields)
+            told["added"] += 1
+        elif plan.fields:
+            daemon.ask("PATCH", path, plan.fields)
+            told["edited"] += 1
+        for event in plan.events:
+            daemon.ask("POST", f"{path}/events", {"event": event, "force": True})
+            told["fired"] += 1
+    except Refused as refusal:
+        told["left"].append(f"{plan.id}: {refusal.sentence}")
