@@ -1,27 +1,36 @@
 """Takes links from other nodes: bounds first, then the hello, then a session.
 
-Stands at the start of the line. A stranger costs at most a small message, five seconds and one
-signature check before he is known. Source: protocol §10, §14.
+Stands at the start of the line, behind ``door.py``, which bounds what a stranger may cost. The
+hello takes one signature check, and only where nothing cheaper refuses him. Source: protocol §10,
+§14.
 """
 
 import asyncio
 import contextlib
 import errno
 import logging
+import socket
 from pathlib import Path
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from crdt import limits
+from crdt.errors import Reason
 from crdt.identity import SigningKey
-from node import tls
+from node import clock, tls
+from node.door import Address, Door, DoorSocket
 from node.driver import Driver, now
 from node.errors import Trouble
 from node.handshake import Gatekeeper, HelloRefused, Identity, listen
 from node.link import OPTIONS, Link
 
 log = logging.getLogger("gangline.listener")
+
+FAULTS = frozenset(
+    {Reason.MALFORMED_FRAME, Reason.MALFORMED_UPDATE, Reason.TOO_LARGE, Reason.BAD_SIGNATURE}
+)
+"""What no honest node does; who does it stays out for a while."""
 
 
 class Listener:
@@ -37,7 +46,7 @@ class Listener:
         self._keeper = keeper
         key: SigningKey = me.key
         self._context, self._certificate = tls.server_context(key, folder)
-        self._strangers = 0
+        self.door = Door(clock.monotonic)
         self._server: Server | None = None
 
     async def start(self, address: str) -> str:
@@ -48,15 +57,11 @@ class Listener:
         """
         host, _, port = address.rpartition(":")
         try:
-            self._server = await serve(
-                self._handle,
-                host.strip("[]"),
-                int(port),
-                ssl=self._context,
-                open_timeout=limits.HELLO_SECONDS_MAX,
-                logger=logging.getLogger("gangline.websocket"),
-                **OPTIONS,
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
+            family, _, _, _, place = found[0]
+            listening = DoorSocket.listening(self.door, family, place)
         except ValueError as fault:
             raise Trouble(
                 f"{address} is no host:port to listen on; set listen in the config"
@@ -65,8 +70,17 @@ class Listener:
             taken = fault.errno == errno.EADDRINUSE
             way = "stop what has it, or set another listen in the config" if taken else str(fault)
             raise Trouble(f"cannot listen on {address}: {way}") from fault
-        name = next(iter(self._server.sockets)).getsockname()
-        return f"{host}:{name[1]}"
+        self._server = await serve(
+            self._handle,
+            sock=listening,
+            ssl=self._context,
+            # One deadline, of the socket itself, holds for TLS, HTTP and the hello together.
+            open_timeout=None,
+            ssl_handshake_timeout=2 * limits.HELLO_SECONDS_MAX,
+            logger=logging.getLogger("gangline.websocket"),
+            **OPTIONS,
+        )
+        return f"{host}:{listening.getsockname()[1]}"
 
     async def stop(self) -> None:
         """Listen no longer, and end the links that came in."""
@@ -74,29 +88,31 @@ class Listener:
             self._server.close()
             await self._server.wait_closed()
 
-    async def _handle(self, socket: ServerConnection) -> None:
-        if self._strangers >= limits.LINKS_BEFORE_HELLO_MAX:
-            await socket.close(1013, "busy")
-            return
-        self._strangers += 1
+    async def _handle(self, socket_: ServerConnection) -> None:
+        address = socket_.remote_address
         try:
-            async with asyncio.timeout(limits.HELLO_SECONDS_MAX):
-                peer, clock, joined = await listen(
-                    socket, self._me, self._keeper, self._certificate, now().wall
-                )
+            peer, clock_there, joined = await listen(
+                socket_, self._me, self._keeper, self._certificate, now().wall
+            )
         except HelloRefused as refusal:
-            log.info("refused a caller: %s", refusal.reason)
+            if refusal.reason in FAULTS:
+                self.door.fault_at(address[0], refusal.reason)
+            log.info("refused a caller from %s: %s", address[0], refusal.reason)
             return
-        except (ConnectionClosed, TimeoutError):
+        except ConnectionClosed:
             return
-        finally:
-            self._strangers -= 1
+        self.door.welcome(address)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
             with contextlib.suppress(ConnectionClosed):
-                await socket.close(1000, "joined" if joined else "full")
+                await socket_.close(1000, "joined" if joined else "full")
             return
-        host, port, *_ = socket.remote_address
-        address = f"{host}:{port}"
-        link = Link(socket, peer, clock, dialled=False, address=address)
+        link = Link(socket_, peer, clock_there, dialled=False, address=_text(address))
         reason = await self._driver.attach(link)
+        if reason in FAULTS:
+            self.door.fault_of(peer, reason)
         log.info("link from %s ended: %s", peer.short, reason)
+
+
+def _text(address: Address) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
