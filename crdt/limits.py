@@ -75,9 +75,10 @@ REJECTED_MAX: Final = 10_000
 VOID_PER_AUTHOR_MAX: Final = 1_000
 VOID_MAX: Final = 10_000
 QUARANTINE_ROWS_MAX: Final = 10_000
-FEEDS_PER_AUTHOR_MAX: Final = 256
-STRANGERS_MAX: Final = 1_024
-"""Feeds of keys that are not on the roster (yet)."""
+AUTHOR_RECORDS_BURST: Final = 200_000
+"""New records of one author that are taken at once; a whole fleet's history fits."""
+AUTHOR_RECORDS_PER_SECOND: Final = 500.0
+"""And a second after that. What does not fit has no verdict, and comes back by anti-entropy."""
 
 # --- links -------------------------------------------------------------------------------------
 LINKS_MAX: Final = 256

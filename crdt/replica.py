@@ -39,6 +39,7 @@ from crdt.intake import Arrivals, open_records, place_slices
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted, judge
 from crdt.ledger import Ledger
+from crdt.quota import Quota
 from crdt.ready import (
     ForkProven,
     IncarnationOpened,
@@ -96,6 +97,7 @@ class Replica:
         self._doubt = doubt
         self._verifier = verifier
         self._sync = Sync(self.own, self.ledger)
+        self._quota = Quota(self.own)
         self._duties = Duties(self.own, self.ledger, self._draw)
         self._rewriting = again.Rewriting(self.own, self.ledger)
         self._chronicle = Chronicle(self.own, self.ledger.board)
@@ -153,7 +155,11 @@ class Replica:
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
             self._doubt = "a peer knows more of the own feed than this node does"
             self.ledger.ready.persist.doubt = self._doubt
-        self.ledger.take(opened.records, now.wall, peer=peer)
+        taken, over = self._quota.take(opened.records, now.mono)
+        for author in over:
+            said = f"{author.short} writes more than is taken of one author; the rest comes later"
+            self.ledger.ready.observe.append(Noticed("flood", said, author))
+        self.ledger.take(taken, now.wall, peer=peer)
         for feed, start, end in arrivals.gaps:
             if feed.author != self.own:
                 self.ledger.believe_gap(feed, start, end)

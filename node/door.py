@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 from crdt import limits
+from crdt.bucket import Bucket
 from machines.values import NodePubkey
-from node.bucket import Bucket
 
 PLACE_STRANGERS_MAX: Final = limits.LINKS_BEFORE_HELLO_MAX // 2
 KNOCKS_BURST: Final = 64

@@ -8,7 +8,6 @@ import pytest
 
 from crdt import limits
 from node import door as doors
-from node.bucket import Bucket
 from node.door import Bans, Door, DoorSocket, place_of
 from tests.support.cluster import key
 
@@ -29,15 +28,6 @@ def time():
 @pytest.fixture
 def door(time):
     return Door(time)
-
-
-def test_a_bucket_gives_what_is_in_it_and_fills_again():
-    bucket = Bucket(2, 1.0, 0.0)
-    assert [bucket.take(0.0) for _ in range(3)] == [True, True, False]
-    assert not bucket.full(0.5)
-    assert bucket.take(1.0)
-    assert bucket.full(100.0)
-    assert not bucket.take(100.0, 3)
 
 
 def test_strangers_from_one_place_leave_room_for_others(door):

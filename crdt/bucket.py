@@ -1,6 +1,6 @@
 """A token bucket: so much at once, so much a second after that.
 
-Stands under ``door.py`` and ``driver.py``; handed the time, like everything that must be tested.
+Stands under ``quota.py``, and under the door of the shell; handed the time in monotonic seconds.
 """
 
 
