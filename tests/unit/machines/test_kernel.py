@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from machines.kernel import Action, Ignored, Machine, Rule, Superstate, Transition
+from machines.kernel import Action, Ignored, Machine, Rule, Superstate, Transition, Updated
 from machines.values import Instant
 
 AT = Instant("2026-03-03T03:03:03.003Z")
@@ -121,3 +121,41 @@ def test_an_action_carries_the_fields_of_what_it_stands_beside():
         Action("report", "transition", "lit", (("name", "me"),)),
         Action("cool", "entry", "off"),
     )
+
+
+def test_an_update_in_place_leaves_and_enters_nothing():
+    lamp = build(
+        (Rule("on", Flip, On, to(On), in_place=True, action="note"),),
+        entry={"on": ("shine",)},
+        exit_={"on": ("fade",)},
+    )
+    assert lamp.step(On(), Flip(), AT) == Updated(On(), (Action("note", "transition", "on"),))
+
+
+def test_a_rule_with_a_condition_answers_only_where_it_holds():
+    dimmer = Machine(
+        name="dimmer",
+        states=(Lit, Off),
+        events=(Dim, Flip),
+        superstates=(),
+        rules=(
+            Rule("lit", Dim, Off, to(Off), when=lambda lit: lit.watts > 10),
+            Rule("lit", Flip, Off, to(Off)),
+        ),
+        initial=Off(),
+        entry={},
+        exit={},
+    )
+    assert dimmer.step(Lit(40, On()), Dim("me"), AT) == Transition(Off(), ())
+    assert dimmer.step(Lit(4, On()), Dim("me"), AT) == Ignored()
+    assert dimmer.legal_events(Lit(40, On())) == ("dim", "flip")
+    assert dimmer.legal_events(Lit(4, On())) == ("flip",)
+    assert dimmer.legal_events(Off()) == ()
+
+
+def test_states_events_and_superstates_answer_to_their_names():
+    lamp = build((END, BACK))
+    assert (lamp.state_name(On()), lamp.event_name(Flip())) == ("on", "flip")
+    assert lamp.superstate(Off).name == "there"
+    assert lamp.superstate(Gone) is None
+    assert lamp.legal_events(Off()) == ("end",)

@@ -1,0 +1,150 @@
+import pytest
+from pycrdt import Array
+
+from crdt import limits
+from crdt.document import Document, as_runs, render_slice, updates_since
+from crdt.feeds import Entry, Feed, Verdict
+from crdt.identity import FeedId
+from crdt.yupdate import decode_update
+from tests.support.court import Court
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+@pytest.fixture
+def feed(court):
+    """Three live records at 0, 1 and 4; 2 and 3 are empty."""
+    feed = Feed(FeedId(court.bob.node, 0), court.cluster)
+    for clock in (0, 1, 4):
+        feed.place(Entry(court.bob.story("a", clock=clock), Verdict.ADMITTED))
+    feed.empty(2, 4)
+    return feed
+
+
+def read(document, feed):
+    """What a Yjs client reads."""
+    return [bytes(value) for value in document.doc.get(feed.id.root, type=Array)]
+
+
+def live(feed):
+    return [record.value for record in feed.live()]
+
+
+def colliding(court, feed):
+    """A feed of another key under the same client id: one in 2^53, so it is made to."""
+    other = Feed(FeedId(court.cat.node, 0), court.cluster)
+    other.client_id = feed.client_id
+    other.place(Entry(court.cat.story("b"), Verdict.ADMITTED))
+    return other
+
+
+def test_what_becomes_known_is_rendered_once(court, feed):
+    document = Document()
+    slices, deletes = document.advance([feed])
+    assert slices == [render_slice(feed, 0, 5)]
+    assert deletes == {}
+    assert read(document, feed) == live(feed)
+    assert feed.rendered == 5
+    assert document.advance([feed]) == ([], {})
+    feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
+    assert document.advance([feed])[0] == [render_slice(feed, 5, 6)]
+    assert read(document, feed) == live(feed)
+
+
+def test_what_is_live_no_longer_is_deleted(court, feed):
+    document = Document()
+    document.advance([feed])
+    entry = next(feed.entries_at(1))
+    feed.withdraw(entry)
+    feed.dead += [1, 1]
+    assert document.advance([feed]) == ([], {feed.client_id: [1]})
+    assert read(document, feed) == live(feed)
+    assert feed.dead == []
+
+
+def test_of_two_feeds_with_one_client_id_one_alone_is_shown(court, feed):
+    other = colliding(court, feed)
+    document = Document()
+    document.advance([feed])
+    assert document.advance([other]) == ([], {})
+    first, second = sorted((feed, other), key=lambda one: one.id)
+    document.rebuild([second, first])
+    assert read(document, first) == live(first)
+    assert second.rendered == 0
+
+
+def test_a_document_built_anew_shows_again_what_it_once_deleted(court, feed):
+    document = Document()
+    entry = next(feed.entries_at(1))
+    entry.verdict = Verdict.VOID_REVOKED
+    feed.touch()
+    document.advance([feed])
+    entry.verdict = Verdict.ADMITTED
+    feed.touch()
+    feed.dead.append(0)
+    assert document.rebuild([feed]) == []  # those who follow have seen as far
+    assert read(document, feed) == live(feed)
+    assert feed.dead == []
+
+
+def test_building_anew_says_what_is_beyond_what_was_shown(court, feed):
+    document = Document()
+    feed.rendered = 2
+    assert document.rebuild([feed]) == [render_slice(feed, 2, 5)]
+
+
+def test_a_feed_of_which_nothing_is_known_from_the_start_is_not_rendered(court):
+    feed = Feed(FeedId(court.bob.node, 0), court.cluster)
+    feed.place(Entry(court.bob.story("a", clock=3), Verdict.ADMITTED))
+    document = Document()
+    assert document.rebuild([feed]) == []
+    assert document.advance([feed]) == ([], {})
+    assert feed.rendered == 0
+
+
+def test_a_slice_joins_what_is_not_shown_into_one_gap(court, feed):
+    next(feed.entries_at(1)).verdict = Verdict.VOID_REVOKED
+    piece = render_slice(feed, 0, 5)
+    assert piece.root == feed.id.root
+    assert [clock for clock, _ in piece.records] == [0, 4]
+    assert piece.gaps == [(1, 3)]
+    part = render_slice(feed, 2, 3)
+    assert (part.root, part.records, part.gaps) == (None, [], [(2, 1)])
+
+
+def test_clocks_are_written_as_runs():
+    assert as_runs({7: [1, 2, 3, 5], 8: [4]}) == {7: [(1, 3), (5, 1)], 8: [(4, 1)]}
+    assert as_runs({7: []}) == {7: []}
+
+
+def test_another_document_is_told_what_it_lacks(court, feed):
+    Document().advance([feed])
+    [whole] = updates_since([feed], {})
+    assert decode_update(whole) == [render_slice(feed, 0, 5)]
+    [rest] = updates_since([feed], {feed.client_id: 3})
+    assert decode_update(rest) == [render_slice(feed, 3, 5)]
+    assert updates_since([feed], {feed.client_id: 5}) == []
+
+
+def test_what_is_lacking_comes_in_parts_that_each_fit(court, monkeypatch):
+    feeds = []
+    for pen in (court.ada, court.bob, court.cat):
+        feed = Feed(FeedId(pen.node, 0), court.cluster)
+        for _ in range(7):
+            feed.place(Entry(pen.story("a", title="x" * 50), Verdict.ADMITTED))
+        feed.empty(7, 9)
+        feeds.append(feed)
+    document = Document()
+    document.advance(feeds)
+    monkeypatch.setattr(limits, "UPDATE_BYTES_MAX", 1_000)
+    parts = updates_since(feeds, {})
+    assert len(parts) > 3
+    assert max(len(part) for part in parts) <= 1_000
+    told = Document()
+    for part in parts:
+        told.doc.apply_update(part)
+    for feed in feeds:
+        assert read(told, feed) == live(feed)

@@ -1,0 +1,49 @@
+import pytest
+
+from crdt.errors import (
+    EventIgnored,
+    MalformedRecord,
+    NotWritable,
+    PeerFault,
+    ProposalRefused,
+    Reason,
+    UnknownStory,
+)
+
+
+def test_a_peers_fault_says_the_one_word_and_what_exactly():
+    fault = PeerFault(Reason.TOO_LARGE, "a frame of 9 bytes")
+    assert str(fault) == "too_large: a frame of 9 bytes"
+    assert (fault.reason, fault.detail) == (Reason.TOO_LARGE, "a frame of 9 bytes")
+
+
+def test_a_malformed_record_and_a_refusal_say_what_is_wrong():
+    assert str(MalformedRecord("too long")) == "too long"
+    assert str(ProposalRefused("nothing to change")) == "nothing to change"
+
+
+def test_a_refused_event_names_the_stage_and_what_is_legal_there():
+    refusal = EventIgnored("s-1", "done", "deps_met", ("accepted", "abandon"))
+    assert str(refusal) == "s-1 is in done, which ignores deps_met; legal here: accepted, abandon"
+    assert (refusal.subject, refusal.state, refusal.event) == ("s-1", "done", "deps_met")
+    assert refusal.legal == ("accepted", "abandon")
+
+
+def test_where_nothing_is_legal_it_says_so():
+    assert str(EventIgnored("s-1", "archived", "block", ())).endswith("legal here: nothing")
+
+
+def test_an_unknown_story_is_named():
+    refusal = UnknownStory("s-9")
+    assert (str(refusal), refusal.story) == ("no story is called s-9", "s-9")
+
+
+@pytest.mark.parametrize("kind", [UnknownStory, EventIgnored, NotWritable])
+def test_whoever_catches_refusals_catches_every_kind(kind):
+    assert issubclass(kind, ProposalRefused)
+    assert not issubclass(kind, PeerFault | MalformedRecord)
+
+
+def test_a_reason_is_its_word():
+    assert [str(reason) for reason in Reason] == [reason.value for reason in Reason]
+    assert all(reason.name.lower() == reason.value for reason in Reason)

@@ -1,0 +1,194 @@
+import pytest
+
+from crdt.bodies import SEAL_KEY, Seal
+from crdt.digest import feed_digest, seal_digest
+from crdt.feeds import Entry, Feed, Verdict
+from crdt.identity import FeedId, Hash
+from tests.support.court import AHEAD, BUILT_UPON, VOID_FORK, VOID_REVOKED, Court, spawn
+
+ADMITTED = Verdict.ADMITTED
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def fed(court, *records, verdict=ADMITTED):
+    feed = Feed(FeedId(court.bob.node, 0), court.cluster)
+    for record in records:
+        feed.place(Entry(record, verdict))
+    return feed
+
+
+def sealed(pen, records, *, count=None, digest=None):
+    ids = [record.record_id for record in records]
+    count = len(ids) if count is None else count
+    digest = seal_digest(ids) if digest is None else digest
+    return pen.write(Seal(at=pen.at(), n=0, key=SEAL_KEY, count=count, digest=Hash(digest)))
+
+
+def twins(court):
+    """Two records signed for slot 0, the one with the greater id first."""
+    pair = [court.bob.story(title, clock=0) for title in "ab"]
+    return sorted(pair, key=lambda record: record.record_id, reverse=True)
+
+
+def test_a_feed_knows_its_author_and_its_client_id(court):
+    feed = fed(court)
+    assert feed.author == court.bob.node
+    assert feed.client_id == feed.id.client_id(court.cluster)
+    assert (feed.head, feed.latest, feed.live()) == (0, None, [])
+
+
+def test_records_stand_in_order_of_clock_whatever_came_first(court):
+    one, two, three = (court.bob.story(name) for name in "abc")
+    feed = fed(court, three, one, two)
+    assert [entry.record for entry in feed.entries()] == [one, two, three]
+    assert feed.head == 3
+    assert feed.latest == three.stamp
+
+
+def test_the_latest_stamp_is_the_greatest_and_not_the_last(court):
+    late = court.bob.story("a", ms=court.ms)
+    early = court.bob.story("b", ms=court.ms - 5)
+    assert fed(court, late, early).latest == late.stamp
+
+
+def test_twins_stand_in_order_of_their_ids(court):
+    greater, lesser = twins(court)
+    feed = fed(court, greater, lesser)
+    assert [entry.record for entry in feed.entries()] == [lesser, greater]
+    for record in (greater, lesser):
+        assert feed.find(0, record.record_id).record is record
+    assert feed.find(1, greater.record_id) is None
+    assert feed.find(0, court.bob.story("c").record_id) is None
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_one_of_three_in_a_slot_can_be_taken_out(court, number):
+    three = [court.bob.story(title, clock=0) for title in "abc"]
+    feed = fed(court, *three)
+    gone = three.pop(number)
+    feed.withdraw(feed.find(0, gone.record_id))
+    assert {entry.record.record_id for entry in feed.entries_at(0)} == {
+        record.record_id for record in three
+    }
+    assert 0 not in feed.gaps
+
+
+def test_a_slot_from_which_the_last_is_taken_is_empty(court):
+    record = court.bob.story("a")
+    feed = fed(court, record)
+    feed.withdraw(feed.find(0, record.record_id))
+    assert list(feed.entries()) == []
+    assert list(feed.gaps) == [(0, 1)]
+    feed.place(Entry(record, ADMITTED))
+    assert list(feed.gaps) == []
+
+
+def test_a_gap_goes_round_what_is_held(court):
+    feed = fed(court, court.bob.story("a", clock=2), court.bob.story("b", clock=5))
+    feed.empty(0, 8)
+    assert list(feed.gaps) == [(0, 2), (3, 5), (6, 8)]
+    assert feed.head == 8
+    feed.empty(3, 4)
+    assert feed.head == 8
+
+
+def test_live_is_what_was_admitted_or_built_upon(court):
+    record = court.bob.story("a")
+    for verdict, live in (
+        (ADMITTED, True),
+        (BUILT_UPON, True),
+        (VOID_FORK, False),
+        (VOID_REVOKED, False),
+        (AHEAD, False),
+    ):
+        assert bool(fed(court, record, verdict=verdict).live()) is live
+
+
+def test_nothing_with_a_key_is_live_behind_a_fork_or_a_kept_clock(court):
+    plain, keyed = court.bob.story("a"), spawn(court.bob)
+    feed = fed(court, plain, keyed)
+    assert feed.live() == [plain, keyed]
+    for fork, keeps in ((9, False), (None, True)):
+        feed.fork, feed.keeps = fork, keeps
+        feed.touch()
+        assert feed.live() == [plain]
+
+
+def test_the_digest_follows_the_live_records(court):
+    one, two = court.bob.story("a"), court.bob.story("b")
+    feed = fed(court, one)
+    before = feed.digest()
+    assert before == feed.digest() == feed_digest([one.record_id])
+    feed.place(Entry(two, ADMITTED))
+    assert feed.digest() == feed_digest([one.record_id, two.record_id])
+    feed.withdraw(feed.find(1, two.record_id))
+    assert feed.digest() == before
+
+
+def test_live_records_are_found_by_range_of_clocks(court):
+    records = [court.bob.story("a", clock=clock) for clock in (1, 3, 4)]
+    feed = fed(court, *records)
+    assert feed.live_between(0, 9) == records
+    assert feed.live_between(1, 4) == records[:2]
+    assert feed.live_between(2, 3) == []
+
+
+def test_a_feed_is_as_sealed_where_count_and_hash_agree(court):
+    records = [court.bob.story("a"), court.bob.story("b")]
+    assert fed(court, *records).as_sealed() is None
+    seal = sealed(court.bob, records)
+    whole = fed(court, *records, seal)
+    assert whole.as_sealed() is True
+    assert whole.last_seal() is seal
+    assert fed(court, records[0], seal).as_sealed() is False  # one is withheld
+    assert fed(court, seal).as_sealed() is False
+
+
+def test_a_false_seal_shows(court):
+    records = [court.bob.story("a")]
+    wrong = sealed(court.bob, records, count=2)
+    assert fed(court, *records, wrong).as_sealed() is False
+    lie = sealed(court.bob, records, digest=bytes(32))
+    assert fed(court, *records, lie).as_sealed() is False
+
+
+def test_a_seal_counts_no_older_seal(court):
+    one = court.bob.story("a")
+    old, two = sealed(court.bob, [one]), court.bob.story("b")
+    assert fed(court, one, old, two).sealable(3) == [one.record_id, two.record_id]
+    assert fed(court, one, old, two).sealable(2) == [one.record_id]
+    assert fed(court, one, old, two, sealed(court.bob, [one, two])).as_sealed() is True
+
+
+def test_a_seal_behind_which_something_stands_is_not_the_feeds_seal(court):
+    one = court.bob.story("a")
+    seal = sealed(court.bob, [one])
+    assert fed(court, one, seal, court.bob.story("b")).last_seal() is None
+    behind = fed(court, one, seal)
+    behind.empty(2, 3)
+    assert behind.last_seal() is None
+
+
+def test_the_rendering_reaches_up_to_the_first_unknown_slot(court):
+    feed = fed(court, court.bob.story("a", clock=0), court.bob.story("b", clock=3))
+    assert feed.known_end() == 1
+    feed.empty(1, 3)
+    assert feed.known_end() == 4
+    feed.rendered = 2
+    assert feed.known_end() == 4
+
+
+def test_the_rendering_shows_what_is_live_and_nothing_behind_a_fork(court):
+    one, two = court.bob.story("a"), court.bob.story("b")
+    feed = fed(court, one, two)
+    feed.empty(2, 3)
+    assert [feed.rendered_record(clock) for clock in range(4)] == [one, two, None, None]
+    feed.find(0, one.record_id).verdict = VOID_REVOKED
+    assert feed.rendered_record(0) is None
+    feed.find(1, two.record_id).verdict = BUILT_UPON
+    feed.fork = 1
+    assert feed.rendered_record(1) is None

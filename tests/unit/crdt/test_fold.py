@@ -1,0 +1,232 @@
+import pytest
+
+from crdt.fold import (
+    WHY_BEFORE,
+    WHY_IGNORED,
+    WHY_ORDER,
+    WHY_WEIGHT,
+    Fold,
+    extend,
+    fold_story,
+    hangs,
+    order,
+    stage_made_by,
+)
+from machines import pipeline as p
+from machines.values import BranchName, FreeText, GitSha
+from tests.support.court import Court
+
+BRANCH = BranchName("feature/x")
+WHY = FreeText("why")
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def folded(*events, acks=()):
+    ends = [(ack.body.end.record_id, ack) for ack in acks]
+    return fold_story({event.record_id: event for event in events}, ends)
+
+
+def chain(pen, *events, parent=None, ms=None):
+    """Events of one author, each built on the one before."""
+    made = []
+    for event in events:
+        parent = pen.transition("s-1", event, parent, ms=ms)
+        ms = None
+        made.append(parent)
+    return made
+
+
+def lost(fold):
+    return [(one.record, one.beaten_by, one.why) for one in fold.lost]
+
+
+def test_no_event_at_all_is_backlog():
+    fold = folded()
+    assert fold == Fold()
+    assert (fold.stage, fold.last) == (p.Backlog(), None)
+    assert stage_made_by(None) == p.Backlog()
+
+
+def test_a_chain_of_events_is_its_own_spine(court):
+    events = chain(court.bob, p.DepsMet(), p.GatesStarted(), p.GatesPassed(BRANCH, 2))
+    fold = folded(*reversed(events))
+    assert fold.spine == events
+    assert fold.stage == p.Merge(BRANCH, 2)
+    assert fold.last is events[-1]
+    assert fold.applied == fold.lost == []
+    assert {fold.weight(event.record_id) for event in events} == {1}
+
+
+def test_of_two_branches_the_one_with_more_authors_counts_however_late(court):
+    [start] = chain(court.ada, p.DepsMet())
+    early = chain(court.bob, p.Abandon(), parent=start, ms=court.ms)
+    [late] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1_000)
+    [after] = chain(court.cat, p.GatesFailed(WHY), parent=late, ms=court.ms + 2_000)
+    fold = folded(start, *early, late, after)
+    assert fold.spine == [start, late, after]
+    assert (fold.weight(start.record_id), fold.weight(late.record_id)) == (3, 2)
+    assert lost(fold) == [(early[0], late.ref, WHY_WEIGHT)]
+
+
+def test_an_author_who_writes_much_weighs_no_more(court):
+    [start] = chain(court.ada, p.DepsMet())
+    one = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms)
+    many = chain(court.cat, p.GatesStarted(), p.GatesFailed(WHY), parent=start, ms=court.ms + 1)
+    fold = folded(start, *one, *many)
+    assert fold.spine == [start, *one]
+
+
+def test_an_ack_weighs_as_much_as_an_event_and_reaches_up_to_the_root(court):
+    [start] = chain(court.ada, p.DepsMet())
+    [first] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms)
+    [second] = chain(court.cat, p.Abandon(), parent=start, ms=court.ms + 1)
+    ack = court.founder.ack("s-1", second)
+    fold = folded(start, first, second, acks=[ack])
+    assert fold.spine == [start, second]
+    assert fold.weight(start.record_id) == 4
+    assert lost(fold) == [(first, second.ref, WHY_WEIGHT)]
+
+
+def test_an_ack_of_what_is_in_no_tree_counts_nowhere(court):
+    [start] = chain(court.ada, p.DepsMet())
+    stray = court.bob.transition("s-1", p.GatesStarted(), court.cat.transition("s-1", p.DepsMet()))
+    fold = folded(start, stray, acks=[court.founder.ack("s-1", stray)])
+    assert fold.weight(stray.record_id) == 0
+    assert fold.weight(start.record_id) == 1
+
+
+def test_of_two_as_heavy_the_first_in_order_counts(court):
+    [start] = chain(court.ada, p.DepsMet())
+    [later] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1)
+    [first] = chain(court.cat, p.Abandon(), parent=start, ms=court.ms)
+    fold = folded(start, later, first)
+    assert fold.spine == [start, first]
+    assert fold.stage == p.Archived(first.stamp.at, p.Abandoned())
+    assert lost(fold) == [(later, first.ref, WHY_ORDER)]
+
+
+def test_of_two_with_one_stamp_the_lower_key_counts_then_the_lower_slot(court):
+    [start] = chain(court.ada, p.DepsMet())
+    mine = [court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms) for _ in range(2)]
+    theirs = court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms)
+    assert folded(start, *mine, theirs).spine[1] is min([*mine, theirs], key=order)
+    assert folded(start, *reversed(mine)).spine[1] is mine[0]
+    other = court.bob.transition("s-1", p.Abandon(), start, ms=court.ms, clock=0, incarnation=1)
+    assert folded(start, other, *mine).spine[1] is mine[0]
+
+
+def test_what_is_off_the_spine_applies_where_it_is_later_and_legal(court):
+    [start] = chain(court.ada, p.DepsMet())
+    heavy = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms)
+    heavy += chain(court.cat, p.GatesFailed(WHY), parent=heavy[0], ms=court.ms + 5)
+    [late] = chain(court.founder, p.Block(WHY), parent=start, ms=court.ms + 9)
+    [later] = chain(court.founder, p.Unblock(), parent=late, ms=court.ms + 11)
+    fold = folded(start, *heavy, late, later)
+    assert fold.spine == [start, *heavy]
+    assert fold.applied == [late, later]
+    assert fold.last is later
+    assert fold.stage == p.Backlog()
+    assert fold.lost == []
+
+
+def test_what_the_stage_ignores_lost_to_what_stood_in_its_place(court):
+    [start] = chain(court.ada, p.DepsMet())
+    heavy = chain(court.bob, p.Abandon(), parent=start, ms=court.ms)
+    light = chain(court.cat, p.GatesStarted(), p.GatesFailed(WHY), parent=start, ms=court.ms + 5)
+    ack = court.founder.ack("s-1", heavy[0])
+    fold = folded(start, *heavy, *light, acks=[ack])
+    assert lost(fold) == [(event, heavy[0].ref, WHY_WEIGHT) for event in light]
+
+
+def test_an_orphan_whose_parent_is_not_live_applies_if_it_can(court):
+    [gone] = chain(court.bob, p.DepsMet())
+    orphan = court.cat.transition("s-1", p.DepsMet(), gone, ms=court.ms)
+    fold = folded(orphan)
+    assert (fold.spine, fold.applied, fold.stage) == ([], [orphan], p.Coding())
+    assert fold.last is orphan
+
+
+def test_an_orphan_that_cannot_apply_says_why(court):
+    [gone] = chain(court.bob, p.DepsMet())
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    before = court.cat.transition("s-1", p.Abandon(), gone, ms=court.ms - 1)
+    ignored = court.cat.transition("s-1", p.Accepted(), gone, ms=court.ms + 1)
+    fold = folded(start, before, ignored)
+    assert lost(fold) == [(before, start.ref, WHY_BEFORE), (ignored, start.ref, WHY_IGNORED)]
+    assert lost(folded(ignored)) == [(ignored, None, WHY_IGNORED)]
+
+
+def test_one_stamped_as_the_end_of_the_spine_is_not_later(court):
+    [gone] = chain(court.bob, p.DepsMet())
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    same = court.cat.transition("s-1", p.Abandon(), gone, ms=court.ms)
+    assert lost(folded(start, same)) == [(same, start.ref, WHY_BEFORE)]
+
+
+def test_an_event_hangs_below_its_parent_only_where_it_is_legal_and_later(court):
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    assert hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1), start)
+    assert not hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms), start)
+    assert not hangs(court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1), start)
+    assert hangs(start, None)
+    assert not hangs(court.bob.transition("s-1", p.Unblock()), None)
+
+
+def test_children_of_an_event_that_hangs_nowhere_are_in_no_tree(court):
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    illegal = court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1)
+    child = court.cat.transition("s-1", p.Abandon(), illegal, ms=court.ms + 2)
+    fold = folded(start, illegal, child)
+    assert fold.spine == [start]
+    assert fold.applied == [child]
+    assert fold.weight(child.record_id) == 0
+
+
+# Adding at the end
+
+
+def test_an_event_at_the_very_end_is_added_in_one_step(court):
+    events = chain(court.bob, p.DepsMet(), p.GatesStarted())
+    fold = Fold()
+    for event in events:
+        assert extend(fold, event)
+    whole = folded(*events)
+    assert (fold.stage, fold.spine, fold.last) == (whole.stage, whole.spine, whole.last)
+    assert fold.children == whole.children
+
+
+def test_whatever_is_not_at_the_very_end_needs_the_whole_fold(court):
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    grown = folded(start)
+    for event in (
+        court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 1),
+        court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1),
+        court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms),
+    ):
+        assert not extend(grown, event)
+    assert grown == folded(start)
+    rival = court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 1)
+    beside = folded(start, rival)
+    assert beside.lost
+    assert not extend(beside, court.bob.transition("s-1", p.GatesStarted(), start))
+    [gone] = chain(court.bob, p.DepsMet())
+    orphan = court.cat.transition("s-1", p.DepsMet(), gone, ms=court.ms)
+    alone = folded(orphan)
+    assert alone.applied
+    assert not extend(alone, court.bob.transition("s-1", p.GatesStarted(), orphan))
+
+
+def test_a_story_is_told_to_its_end_and_reopened(court):
+    events = chain(
+        court.bob,
+        p.DepsMet(),
+        p.QaSkipped(BRANCH, 1),
+        p.MergeSucceeded(GitSha("abc123")),
+        p.Accepted(),
+    )
+    fold = folded(*events)
+    assert fold.stage == p.Archived(events[-1].stamp.at, p.Completed())

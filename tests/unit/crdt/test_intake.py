@@ -1,0 +1,120 @@
+import pytest
+
+from crdt.bodies import Role, Story
+from crdt.errors import PeerFault, Reason
+from crdt.identity import FeedId, H
+from crdt.intake import Arrivals, Unreadable, open_records, place_slices
+from crdt.record import record_id_of, signed_bytes, signed_record
+from crdt.verify import verify_batch
+from crdt.yupdate import FeedSlice
+from tests.support.court import Court
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def opened(court, *signed):
+    return open_records(signed, court.cluster, court.founder.node, verify_batch)
+
+
+def signed(record):
+    return signed_record(record.feed, record.clock, record.value)
+
+
+def signed_over(pen, body, clock=0):
+    """A record of any bytes at all, truly signed."""
+    feed = FeedId(pen.node, 0)
+    return signed_record(
+        feed, clock, pen.signing.sign(signed_bytes(pen.cluster, feed, clock, H(body))) + body
+    )
+
+
+def value(letter):
+    return letter * 80
+
+
+def test_a_slice_from_the_root_says_whose_feed_it_is(court):
+    feed = FeedId(court.bob.node, 3)
+    client = feed.client_id(court.cluster)
+    piece = FeedSlice(client, feed.root, 0, 4, [(0, value(b"a")), (3, value(b"b"))], [(1, 2)])
+    arrivals = place_slices([piece], court.cluster, {})
+    records = [signed_record(feed, 0, value(b"a")), signed_record(feed, 3, value(b"b"))]
+    assert arrivals == Arrivals(records, [(feed, 1, 3)])
+
+
+def test_a_slice_that_goes_on_is_placed_where_its_client_is_known(court):
+    feed = FeedId(court.bob.node, 0)
+    pieces = [
+        FeedSlice(5, None, 7, 8, [(7, value(b"a"))], []),
+        FeedSlice(6, None, 7, 8, [(7, value(b"b"))], []),
+    ]
+    arrivals = place_slices(pieces, court.cluster, {5: feed})
+    assert arrivals.records == [signed_record(feed, 7, value(b"a"))]
+    assert arrivals.unplaced == 1
+
+
+def test_a_client_id_that_is_not_its_roots_is_the_peers_fault(court):
+    feed = FeedId(court.bob.node, 0)
+    piece = FeedSlice(feed.client_id(court.cluster) ^ 1, feed.root, 0, 1, [(0, value(b"a"))], [])
+    with pytest.raises(PeerFault) as caught:
+        place_slices([piece], court.cluster, {})
+    assert caught.value.reason is Reason.MALFORMED_UPDATE
+
+
+def test_what_is_too_short_for_a_record_is_the_peers_fault(court):
+    piece = FeedSlice(5, None, 7, 8, [(7, b"short")], [])
+    with pytest.raises(PeerFault) as caught:
+        place_slices([piece], court.cluster, {5: FeedId(court.bob.node, 0)})
+    assert caught.value.reason is Reason.BAD_SIGNATURE
+
+
+def test_records_whose_signature_holds_are_read_whatever_stands_beside_them(court):
+    true, moved = court.bob.story("a"), court.bob.story("b")
+    forged = signed_record(moved.feed, moved.clock + 5, moved.value)
+    found = opened(court, forged, signed(true))
+    [record] = found.records
+    assert (record.ref, record.body, record.value) == (true.ref, true.body, true.value)
+    assert found.forged == [forged]
+    fault = found.fault()
+    assert fault.reason is Reason.BAD_SIGNATURE
+    assert fault.detail.endswith(f"1, {court.bob.node.short}/0 at 6")
+
+
+def test_a_body_that_is_no_body_is_its_authors_doing(court):
+    [record] = opened(court, signed_over(court.bob, b'{"kind":"story"}', 4)).records
+    assert isinstance(record, Unreadable)
+    feed = FeedId(court.bob.node, 0)
+    assert record.record_id == record_id_of(court.cluster, feed, 4, b'{"kind":"story"}')
+    assert record.ref == (*feed, 4, record.record_id)
+    assert record.detail
+
+
+def test_the_founding_record_alone_carries_a_nonce(court):
+    [founding] = opened(court, signed(court.found.record)).records
+    assert founding.body == court.found.body
+    elsewhere = [
+        court.founder.write(court.found.body, clock=1),
+        court.founder.write(court.found.body, clock=0, incarnation=2),
+        court.bob.write(court.found.body, clock=0),
+    ]
+    for record in opened(court, *map(signed, elsewhere)).records:
+        assert isinstance(record, Unreadable)
+        assert "nonce" in record.detail
+
+
+def test_another_cluster_is_not_founded_in_this_one(court):
+    """The same founder, the same slot, another nonce: the cluster's id is not made of it."""
+    other = type(court.found.body)(
+        at=court.found.body.at, n=9, node=court.founder.node, role=Role.ADMIN, name="den",
+        nonce=court.found.body.nonce,
+    )  # fmt: skip
+    [record] = opened(court, signed(court.founder.write(other, clock=0))).records
+    assert isinstance(record, Unreadable)
+
+
+def test_a_member_without_a_nonce_is_read(court):
+    record = court.founder.member(court.sam.node, Role.MEMBER)
+    assert opened(court, signed(record)).records[0].body == record.body
+    assert isinstance(opened(court, signed(court.bob.story("a"))).records[0].body, Story)

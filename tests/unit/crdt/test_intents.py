@@ -1,0 +1,27 @@
+import pytest
+
+from crdt.identity import RecordId, RecordRef
+from crdt.intents import AddStory, FireEvent, Receipt
+from machines import pipeline as p
+from machines.values import StoryId
+from tests.support.cluster import key
+
+
+def test_a_receipt_says_where_the_record_stands():
+    where = RecordRef(key(1).pubkey, 2, 3, RecordId(bytes(32)))
+    receipt = Receipt(*where)
+    assert receipt.ref == where
+    assert receipt.warnings == ()
+
+
+def test_an_intent_is_a_value():
+    one, other = (FireEvent(StoryId("s-1"), p.DepsMet()) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    with pytest.raises(AttributeError):
+        one.force = True
+
+
+def test_what_a_caller_leaves_out_stays_as_it_is():
+    intent = AddStory(StoryId("s-1"))
+    assert {intent.title, intent.description, intent.depends_on, intent.labels} == {None}

@@ -1,0 +1,57 @@
+import pytest
+
+from crdt.names import Names, named_by
+from machines import pipeline as p
+from machines.values import FreeText
+from tests.support.court import Court
+
+
+@pytest.fixture
+def told():
+    """A story's first event, two that build on it and an ack of it, known in this order."""
+    court = Court()
+    first = court.bob.transition("s-1", p.DepsMet())
+    children = [
+        court.bob.transition("s-1", p.GatesStarted(), first),
+        court.cat.transition("s-1", p.GatesStarted(), first),
+        court.cat.ack("s-1", first),
+    ]
+    names = Names()
+    for record in (first, *children):
+        names.add(record)
+    return court, names, first, children
+
+
+def test_an_event_names_its_parent_and_an_ack_its_end(told):
+    court, _, first, children = told
+    assert [named_by(record) for record in children] == [first.ref] * 3
+    assert named_by(first) is None
+    assert named_by(court.bob.story("s-1")) is None
+
+
+def test_who_names_a_record_is_found_by_the_record_and_by_its_author(told):
+    court, names, first, children = told
+    assert list(names.of(first)) == children
+    assert list(names.of_author(court.bob.node)) == children
+    assert list(names.of(children[0])) == []
+    assert list(names.of_author(court.cat.node)) == []
+
+
+def test_a_record_that_is_gone_names_nothing_any_longer(told):
+    court, names, first, children = told
+    names.discard(children[1])
+    assert list(names.of(first)) == [children[0], children[2]]
+    names.discard(first)
+    for record in children:
+        names.discard(record)
+        names.discard(record)
+    assert list(names.of(first)) == []
+    assert list(names.of_author(court.bob.node)) == []
+
+
+def test_one_author_forgotten_leaves_what_is_named_of_the_same_author(told):
+    court, names, first, children = told
+    grandchild = court.cat.transition("s-1", p.GatesFailed(FreeText("why")), children[0])
+    names.add(grandchild)
+    names.discard(grandchild)
+    assert list(names.of(first)) == children

@@ -1,0 +1,102 @@
+import pytest
+
+from crdt import limits
+from crdt.errors import Reason
+from crdt.pending import Pending
+from tests.support.court import Court
+
+WAIT = Reason.MISSING_PARENT
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def filled(*records, reason=WAIT):
+    pending = Pending()
+    for record in records:
+        assert pending.add(record, reason, bounded=True)
+    return pending
+
+
+def test_what_waits_is_found_by_id_author_and_slot(court):
+    one, two, other = court.bob.story("a"), court.bob.story("b"), court.cat.story("c")
+    pending = filled(one, two, other)
+    assert len(pending) == 3
+    assert one.record_id in pending
+    assert pending.of_author(court.bob.node) == [one, two]
+    assert pending.of_author(court.ada.node) == []
+    assert pending.at(two.feed, 1) == [two]
+    assert pending.at(two.feed, 2) == []
+    assert [row.record for row in pending.rows()] == [one, two, other]
+
+
+def test_twins_wait_in_one_slot(court):
+    one, two = court.bob.story("a", clock=0), court.bob.story("b", clock=0)
+    pending = filled(one, two)
+    assert pending.at(one.feed, 0) == [one, two]
+    pending.discard(one)
+    assert pending.at(one.feed, 0) == [two]
+
+
+def test_who_waits_no_longer_is_found_nowhere(court):
+    record = court.bob.story("a")
+    pending = filled(record)
+    pending.discard(record)
+    pending.discard(record)
+    assert len(pending) == 0
+    assert record.record_id not in pending
+    assert pending.of_author(court.bob.node) == pending.at(record.feed, 0) == []
+
+
+def test_one_author_fills_his_own_share_and_no_more(court, monkeypatch):
+    monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 2)
+    pending = filled(court.bob.story("a"), court.bob.story("b"))
+    assert not pending.add(court.bob.story("c"), WAIT, bounded=True)
+    assert pending.add(court.cat.story("d"), WAIT, bounded=True)
+    assert len(pending) == 3
+
+
+def test_all_together_fill_the_whole_and_no_more(court, monkeypatch):
+    monkeypatch.setattr(limits, "PENDING_MAX", 2)
+    pending = filled(court.bob.story("a"), court.cat.story("b"))
+    assert not pending.add(court.ada.story("c"), WAIT, bounded=True)
+    assert len(pending) == 2
+
+
+def test_what_is_on_disk_already_is_kept_whatever_the_bound(court, monkeypatch):
+    monkeypatch.setattr(limits, "PENDING_MAX", 0)
+    pending = Pending()
+    assert pending.add(court.bob.story("a"), WAIT, bounded=False)
+
+
+def test_a_new_reason_replaces_the_old_one_even_where_all_is_full(court, monkeypatch):
+    record = court.bob.story("a")
+    pending = filled(record)
+    monkeypatch.setattr(limits, "PENDING_MAX", 1)
+    assert pending.add(record, Reason.UNKNOWN_AUTHOR, bounded=True)
+    assert [row.reason for row in pending.rows()] == [Reason.UNKNOWN_AUTHOR]
+
+
+def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
+    late = court.bob.story("late", ms=court.ms + 9_000)
+    soon = court.bob.story("soon", ms=court.ms + 4_000)
+    gone = court.cat.story("gone", ms=court.ms + 1_000)
+    pending = filled(late, soon, gone, reason=Reason.STAMP_AHEAD)
+    pending.add(soon, Reason.STAMP_AHEAD, bounded=True)
+    pending.discard(gone)
+    due = court.ms - limits.STAMP_AHEAD_MS_MAX
+    assert pending.ripe(due + 3_999) == []
+    assert pending.ripe(due + 4_000) == [soon]
+    assert pending.ripe(due + 60_000) == [late]
+    assert pending.ripe(due + 60_000) == []
+
+
+def test_one_that_must_wait_again_ripens_again(court):
+    record = court.bob.story("a", ms=court.ms)
+    pending = filled(record, reason=Reason.STAMP_AHEAD)
+    assert pending.ripe(court.ms) == [record]
+    pending.add(record, WAIT, bounded=True)
+    pending.add(record, Reason.STAMP_AHEAD, bounded=True)
+    assert pending.ripe(court.ms) == [record]

@@ -1,0 +1,257 @@
+import pytest
+from msgspec import UNSET, structs
+
+from crdt.bodies import Role
+from crdt.identity import FeedId, Hash
+from crdt.roster import Admission, Roster
+from tests.support.court import Court
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def roster(court, *records):
+    """Of the founding record, the founder's admissions and these."""
+    return Roster(court.founder.node, [court.found.record, *court.admissions.values(), *records])
+
+
+def bare(court, *records):
+    """Of these records and no others."""
+    return Roster(court.founder.node, records)
+
+
+def feed(pen, incarnation=0):
+    return FeedId(pen.node, incarnation)
+
+
+def names(found, *pens):
+    return [found.role(pen.node) for pen in pens]
+
+
+def test_everyone_has_the_role_that_the_founder_gave(court):
+    found = roster(court)
+    assert names(found, court.founder, court.ada, court.bob, court.obs, court.sam) == [
+        Role.ADMIN, Role.ADMIN, Role.MEMBER, Role.OBSERVER, None,
+    ]  # fmt: skip
+    assert found.on_roster(court.obs.node)
+    assert not found.on_roster(court.sam.node)
+    assert not found.belongs(court.sam.node)
+    assert found.role_of_slot(feed(court.sam), 0) is None
+
+
+def test_the_founder_is_an_admin_whatever_anybody_writes_and_with_no_record_at_all(court):
+    found = bare(court)
+    assert found.on_roster(court.founder.node)
+    assert found.belongs(court.founder.node)
+    assert found.role(court.founder.node) is Role.ADMIN
+    assert found.role_of_slot(feed(court.founder, 7), 99) is Role.ADMIN
+    assert found.nodes() == [court.founder.node]
+    assert found.name(court.founder.node) == ""
+
+
+def test_an_admin_admits_members_and_observers(court):
+    found = roster(court, one := court.ada.member(court.sam.node, Role.OBSERVER))
+    assert found.role(court.sam.node) is Role.OBSERVER
+    assert found.counts(one)
+
+
+@pytest.mark.parametrize("author", ["bob", "obs", "sam"])
+def test_nobody_else_admits_anybody(court, author):
+    record = getattr(court, author).member(court.sam.node, Role.MEMBER)
+    found = roster(court, record)
+    assert not found.on_roster(court.sam.node)
+    assert not found.counts(record)
+
+
+def test_only_the_founder_names_admins(court):
+    found = roster(court, record := court.ada.member(court.bob.node, Role.ADMIN))
+    assert found.role(court.bob.node) is Role.MEMBER
+    assert not found.counts(record)
+
+
+def test_an_admin_admits_neither_itself_nor_the_founder(court):
+    itself = court.ada.member(court.ada.node, Role.MEMBER)
+    founder = court.ada.member(court.founder.node, Role.OBSERVER)
+    found = roster(court, itself, founder)
+    assert not found.counts(itself)
+    assert not found.counts(founder)
+    assert len(found.admissions(court.ada.node)) == 1
+    assert found.role(court.founder.node) is Role.ADMIN
+
+
+def test_the_founder_stays_an_admin_and_may_name_itself_anew(court):
+    lower = court.founder.member(court.founder.node, Role.MEMBER)
+    again = court.founder.member(court.founder.node, Role.ADMIN, "palace")
+    found = roster(court, lower, again)
+    assert not found.counts(lower)
+    assert found.counts(again)
+    assert found.name(court.founder.node) == "palace"
+
+
+def test_what_an_admin_wrote_counts_only_where_its_role_stands(court):
+    before, after = (court.ada.member(court.sam.node, Role.MEMBER, name) for name in "ab")
+    take = court.founder.revocation(court.ada.node, [court.admissions[court.ada.node]], [(0, 1)])
+    found = roster(court, before, after, take)
+    assert found.counts(before)
+    assert not found.counts(after)
+    assert found.name(court.sam.node) == "a"
+
+
+def test_a_revocation_takes_everything_from_the_clock_it_keeps(court):
+    take = court.founder.revocation(
+        court.bob.node, [court.admissions[court.bob.node]], [(0, 3), (5, 0)]
+    )
+    found = roster(court, take)
+    held = [found.role_of_slot(feed(court.bob), clock) for clock in (0, 2, 3, 9)]
+    assert held == [Role.MEMBER, Role.MEMBER, None, None]
+    assert found.role_of_slot(feed(court.bob, 5), 0) is None
+    assert found.role_of_slot(feed(court.bob, 1), 0) is None  # an incarnation it does not list
+    assert found.on_roster(court.bob.node)
+    assert not found.belongs(court.bob.node)
+    assert found.role(court.bob.node) is None
+    assert found.keeps(feed(court.bob))
+    assert found.keeps(feed(court.bob, 5))
+    assert not found.keeps(feed(court.bob, 1))
+    assert not found.keeps(feed(court.cat))
+
+
+def test_who_admitted_may_revoke_and_another_admin_may_not(court):
+    eve = court.cat
+    extra = court.founder.member(eve.node, Role.ADMIN)
+    admission = court.ada.member(court.sam.node, Role.MEMBER)
+    by_other = eve.revocation(court.sam.node, [admission])
+    assert roster(court, extra, admission, by_other).belongs(court.sam.node)
+    by_ada = court.ada.revocation(court.sam.node, [admission])
+    assert not roster(court, extra, admission, by_ada).belongs(court.sam.node)
+
+
+def test_the_founder_may_revoke_anyone(court):
+    admission = court.ada.member(court.sam.node, Role.MEMBER)
+    take = court.founder.revocation(court.sam.node, [admission])
+    assert not roster(court, admission, take).belongs(court.sam.node)
+    whole = court.founder.revocation(court.ada.node, [court.admissions[court.ada.node]])
+    found = roster(court, admission, whole)
+    assert not found.belongs(court.ada.node)
+    assert not found.on_roster(court.sam.node)  # ada admitted it, and had no say
+
+
+def test_a_revocation_that_names_another_node_takes_nothing(court):
+    take = court.founder.revocation(court.cat.node, [court.admissions[court.bob.node]])
+    found = roster(court, take)
+    assert found.belongs(court.bob.node)
+    assert found.belongs(court.cat.node)
+
+
+def test_nobody_revokes_the_founder(court):
+    naming = court.founder.member(court.founder.node, Role.ADMIN)
+    for pen in (court.founder, court.ada):
+        take = pen.revocation(court.founder.node, [naming])
+        found = roster(court, naming, take)
+        assert not found.may_revoke(take, take.body)
+        assert found.belongs(court.founder.node)
+        assert not found.admissions(court.founder.node)[-1].revoked
+
+
+def test_who_may_revoke_whom(court):
+    found = roster(court)
+
+    def may(pen, node, **where):
+        record = pen.revocation(node, [], **where)
+        return found.may_revoke(record, record.body)
+
+    assert may(court.founder, court.ada.node)
+    assert may(court.founder, court.sam.node)
+    assert may(court.ada, court.bob.node)
+    assert not may(court.ada, court.ada.node)
+    assert not may(court.bob, court.cat.node)
+    assert not may(court.obs, court.cat.node)
+    assert not may(court.sam, court.cat.node)
+
+
+def test_an_admin_revokes_only_while_it_is_one(court):
+    take = court.founder.revocation(court.ada.node, [court.admissions[court.ada.node]], [(0, 1)])
+    early = court.ada.revocation(court.sam.node, [], clock=0)
+    late = court.ada.revocation(court.sam.node, [], clock=1)
+    found = roster(court, take)
+    assert found.may_revoke(early, early.body)
+    assert not found.may_revoke(late, late.body)
+
+
+def test_one_admitted_again_has_all_back(court):
+    take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]], [(0, 3)])
+    found = roster(court, take, court.founder.member(court.bob.node, Role.MEMBER))
+    assert found.belongs(court.bob.node)
+    assert found.role_of_slot(feed(court.bob), 9) is Role.MEMBER
+    assert found.role_of_slot(feed(court.bob, 4), 0) is Role.MEMBER
+
+
+def test_the_highest_role_that_holds_for_a_slot_counts(court):
+    take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]], [(0, 3)])
+    found = roster(court, take, court.founder.member(court.bob.node, Role.OBSERVER))
+    assert found.role_of_slot(feed(court.bob), 2) is Role.MEMBER
+    assert found.role_of_slot(feed(court.bob), 3) is Role.OBSERVER
+    assert found.role(court.bob.node) is Role.OBSERVER
+
+
+def test_two_revocations_take_what_either_takes(court):
+    admission = [court.admissions[court.bob.node]]
+    one = court.founder.revocation(court.bob.node, admission, [(0, 3), (1, 5)])
+    two = court.founder.revocation(court.bob.node, admission, [(0, 5), (1, 3)])
+    found = roster(court, one, two)
+    held = [
+        [found.role_of_slot(feed(court.bob, incarnation), clock) for clock in (2, 3)]
+        for incarnation in (0, 1)
+    ]
+    assert held == [[Role.MEMBER, None]] * 2
+
+
+def test_an_admission_nobody_took_holds_everywhere():
+    admission = Admission(None, None)
+    assert not admission.revoked
+    assert admission.holds(9, 2**31 - 1)
+
+
+def test_the_latest_name_is_shown_and_the_tickets_that_were_used(court):
+    later = court.founder.member(court.bob.node, Role.MEMBER, "kennel")
+    ticket = Hash(b"t" * 32)
+    body = structs.replace(later.body, node=court.sam.node, ticket=ticket)
+    used = court.founder.write(body)
+    found = roster(court, later, used)
+    assert found.name(court.bob.node) == "kennel"
+    assert found.used_tickets() == {ticket}
+    assert roster(court).used_tickets() == set()
+    assert later.body.ticket is UNSET
+    stamps = [admission.body.stamp for admission in found.admissions(court.bob.node)]
+    assert stamps == sorted(stamps)
+    assert len(stamps) == 2
+
+
+def test_everybody_on_it_stands_in_order(court):
+    nodes = [court.founder.node, *court.admissions]
+    assert roster(court).nodes() == sorted(nodes)
+
+
+def test_what_moved_is_who_has_other_admissions_than_before(court):
+    before = roster(court)
+    assert roster(court).moved(before) == set()
+    admission = court.founder.member(court.sam.node, Role.MEMBER)
+    take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
+    after = roster(court, admission, take)
+    assert after.moved(before) == before.moved(after) == {court.sam.node, court.bob.node}
+
+
+def test_the_order_of_the_records_does_not_show(court):
+    admission = court.ada.member(court.sam.node, Role.MEMBER)
+    records = [
+        court.found.record,
+        *court.admissions.values(),
+        admission,
+        court.ada.revocation(court.sam.node, [admission], [(0, 1)]),
+        court.founder.revocation(court.sam.node, [admission], [(0, 2)]),
+        court.bob.story("s-1"),
+    ]
+    one, other = bare(court, *records), bare(court, *reversed(records))
+    assert one.moved(other) == set()
+    assert one.nodes() == other.nodes()

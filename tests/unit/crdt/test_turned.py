@@ -1,0 +1,60 @@
+import pytest
+
+from crdt import limits
+from crdt.errors import Reason
+from crdt.identity import RecordRef
+from crdt.turned import TurnedAway
+from tests.support.court import Court
+
+WHY = Reason.NOT_ALLOWED
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def filled(*records):
+    turned = TurnedAway()
+    for record in records:
+        assert turned.add(record, WHY) == []
+    return turned
+
+
+def test_what_was_turned_away_is_found_with_its_reason(court):
+    record = court.bob.story("a")
+    turned = filled(record)
+    assert turned.find(record.ref) == (record, WHY)
+    assert record.record_id in turned
+    assert list(turned.at(record.feed, 0)) == [record]
+    assert [one.record for one in turned] == [record]
+    assert len(turned) == 1
+
+
+def test_a_reference_that_puts_it_into_another_feed_finds_nothing(court):
+    record = court.bob.story("a")
+    turned = filled(record)
+    elsewhere = RecordRef(court.cat.node, 0, 0, record.record_id)
+    assert turned.find(elsewhere) is None
+    assert turned.find(court.bob.story("b").ref) is None
+
+
+def test_twins_stand_in_one_slot_until_they_are_taken_back(court):
+    one, two = court.bob.story("a", clock=0), court.bob.story("b", clock=0)
+    turned = filled(one, two)
+    assert list(turned.at(one.feed, 0)) == [one, two]
+    turned.discard(one.record_id)
+    turned.discard(one.record_id)
+    assert list(turned.at(one.feed, 0)) == [two]
+    turned.discard(two.record_id)
+    assert list(turned.at(one.feed, 0)) == []
+    assert len(turned) == 0
+
+
+def test_the_one_turned_away_longest_ago_is_forgotten_first(court, monkeypatch):
+    monkeypatch.setattr(limits, "REJECTED_MAX", 2)
+    one, two, three = (court.bob.story(name) for name in "abc")
+    turned = filled(one, two)
+    assert turned.add(three, WHY) == [one]
+    assert [row.record for row in turned] == [two, three]
+    assert list(turned.at(one.feed, one.clock)) == []

@@ -1,0 +1,26 @@
+from crdt.stamp import Stamp
+from crdt.views import ClaimView
+from machines.values import Instant
+from tests.support.cluster import START, key
+
+SINCE = Stamp(START, 0)
+
+
+def at(seconds):
+    return Instant.from_ms(START.ms + seconds * 1000)
+
+
+def claim(*, released=False, until=None):
+    return ClaimView(key(1).pubkey, released, SINCE, until, SINCE)
+
+
+def test_a_claim_stands_up_to_its_end_and_no_longer():
+    held = claim(until=at(60))
+    assert held.stands(at(0))
+    assert held.stands(at(60))
+    assert not held.stands(at(61))
+
+
+def test_what_was_given_back_or_has_no_end_does_not_stand():
+    assert not claim(released=True, until=at(60)).stands(at(0))
+    assert not claim().stands(at(0))
