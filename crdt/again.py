@@ -17,14 +17,25 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from crdt import limits
-from crdt.bodies import Carried, Claim, Execution, Known, Member, Revocation, Story, Transition
+from crdt.bodies import (
+    Carried,
+    Claim,
+    Execution,
+    Known,
+    Member,
+    Revocation,
+    Role,
+    Story,
+    Transition,
+)
 from crdt.errors import ProposalRefused
-from crdt.feeds import Verdict
+from crdt.feeds import Feed, Verdict
 from crdt.fold import order
 from crdt.identity import RecordId, RecordRef
 from crdt.ledger import Ledger
 from crdt.proposals import Author
 from crdt.record import VerifiedRecord
+from crdt.roster import Roster
 from crdt.story import FIELDS
 
 
@@ -35,13 +46,17 @@ class OutdatedError(ProposalRefused):
 class Rewriting:
     """What still has to be written again, and what was dealt with.
 
+    Args:
+        former: the key that this node had before its present one, where it had one.
+
     Attributes:
         moved: where the records that were written again stand now, by their old id.
     """
 
-    def __init__(self, own: NodePubkey, ledger: Ledger) -> None:
+    def __init__(self, own: NodePubkey, ledger: Ledger, former: NodePubkey | None = None) -> None:
         self.moved: dict[RecordId, RecordRef] = {}
         self._own = own
+        self._former = former
         self._ledger = ledger
         self._settled: set[RecordId] = set()
         self._at = float("inf")
@@ -52,9 +67,8 @@ class Rewriting:
 
     def due(self, mono: float) -> list[VerifiedRecord]:
         """What to deal with now: once seen, it waits a little, since peers may know more."""
-        lost = [
-            r for r in lost_records(self._ledger, self._own) if r.record_id not in self._settled
-        ]
+        found = lost_records(self._ledger, self._own, self._former)
+        lost = [record for record in found if record.record_id not in self._settled]
         if not lost:
             self._at = float("inf")
             return []
@@ -67,14 +81,35 @@ class Rewriting:
         self._ledger.ready.persist.settled.append(record.record_id)
 
 
-def lost_records(ledger: Ledger, own: NodePubkey) -> list[VerifiedRecord]:
-    """The own records that count nowhere but for a revocation, in order of their stamps."""
+def why_not_go_on(feed: Feed, roster: Roster, wall: Instant) -> str:
+    """Why the own feed cannot be gone on in (protocol §9); empty where it can."""
+    if feed.latest is not None and feed.latest.at.ms > wall.ms + limits.STAMP_AHEAD_MS_MAX:
+        return "the own records are stamped further ahead than others take"
+    if roster.role_of_slot(feed.id, feed.head) in (None, Role.OBSERVER):
+        return "a revocation takes the own feed from here on"
+    if feed.fork is not None:
+        return f"a fork of the own feed was proven at clock {feed.fork}"
+    if feed.keeps:
+        return "a revocation kept a part of the own feed: nothing with a key counts in it"
+    return ""
+
+
+def lost_records(
+    ledger: Ledger, own: NodePubkey, former: NodePubkey | None = None
+) -> list[VerifiedRecord]:
+    """The own records that count nowhere though they could, in order of their stamps.
+
+    Of the own key's those that a fork or a stamp took, and those with a key in a feed that a
+    revocation keeps in part: they stopped counting when it came, not when the node lost its right.
+    Of the key that this node had before, whatever its revocation took: that was to move over.
+    """
     found = [
         entry.record
         for feed in ledger.feeds.values()
-        if feed.author == own and (feed.fork is not None or ledger.any_ahead)
+        if (feed.author == own and (feed.keyed_dead or ledger.any_ahead)) or feed.author == former
         for entry in feed.entries()
-        if entry.verdict is not Verdict.VOID_REVOKED and not feed.is_live(entry)
+        if (entry.verdict is not Verdict.VOID_REVOKED or feed.author == former)
+        and not feed.is_live(entry)
     ]
     return sorted(found, key=order)
 

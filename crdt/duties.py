@@ -41,7 +41,7 @@ class Duties:
             mono: monotonic seconds.
         """
         due: list[Intent] = [*self._acks(mono), *self._accusations(mono)]
-        if quiet_seconds >= limits.SEAL_QUIET_SECONDS and feed.head and feed.fork is None:
+        if quiet_seconds >= limits.SEAL_QUIET_SECONDS and feed.head and not feed.keyed_dead:
             due.append(WriteSeal())
         return due
 

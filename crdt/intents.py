@@ -73,14 +73,17 @@ class AdmitNode(msgspec.Struct, frozen=True):
 
 
 class RevokeNode(msgspec.Struct, frozen=True):
-    """Withdraw every admission of a node that this node may withdraw.
+    """Withdraw admissions of a node, as far as this node may.
 
-    What the node wrote up to now (as far as this node holds it) is kept when ``keep_known``, and
-    nothing of it otherwise.
+    Attributes:
+        keep: per incarnation the first clock taken, rising; what it does not list is taken whole.
+            ``None``: what the node wrote up to now, as far as this node holds it, is kept.
+        admissions: which to withdraw; ``None``: every one that this node may.
     """
 
     node: NodePubkey
-    keep_known: bool = True
+    keep: tuple[tuple[int, int], ...] | None = None
+    admissions: tuple[RecordId, ...] | None = None
 
 
 class AcknowledgeEnd(msgspec.Struct, frozen=True):

@@ -241,20 +241,27 @@ def _revoke(intent: RevokeNode, ledger: Ledger, author: Author) -> Revocation:
     mine: tuple[RecordId, ...] = tuple(
         admission.ref.record_id
         for admission in roster.admissions(intent.node)
-        if not admission.revoked and (founder or admission.ref.author == author.node)
+        # One that says itself what to keep takes more of what another took already.
+        if (intent.keep is not None or not admission.revoked)
+        and (founder or admission.ref.author == author.node)
+        and (intent.admissions is None or admission.ref.record_id in intent.admissions)
     )
     if not mine:
+        if roster.on_roster(intent.node) and not roster.belongs(intent.node):
+            raise ProposalRefused(
+                f"{intent.node.short} is revoked already; say with --keep what else to take"
+            )
         raise ProposalRefused(
             f"{intent.node.short} has no admission that this node may withdraw; "
             "the node that admitted it may, and the founder"
         )
-    keep: tuple[tuple[int, int], ...] = ()
-    if intent.keep_known:
+    keep = intent.keep
+    if keep is None:
         keep = tuple(
             sorted(
                 (feed.id.incarnation, feed.head)
                 for feed in ledger.feeds.values()
-                if feed.author == intent.node
+                if feed.author == intent.node and feed.head
             )
         )
     stamp = author.stamp()

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from machines.values import Instant, NodePubkey
 
-from crdt import again, antientropy, limits, proposals
+from crdt import again, antientropy, limits, membership, proposals
 from crdt.beacon import Beacon
 from crdt.bodies import Member, Role
 from crdt.chronicle import Chronicle
@@ -39,6 +39,7 @@ from crdt.intake import Arrivals, open_records, place_slices
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted, judge
 from crdt.ledger import Ledger
+from crdt.membership import Wish
 from crdt.quota import Quota
 from crdt.ready import (
     ForkProven,
@@ -188,6 +189,16 @@ class Replica:
         receipt = self._write(intent, now)
         return self._finish(None, now), receipt
 
+    def change_roster(self, wish: Wish, now: Now) -> tuple[Ready, Receipt]:
+        """Write what an operator wishes for the roster, all of it in one go.
+
+        Raises:
+            ProposalRefused: this node may not, or there is nothing to do.
+        """
+        write = lambda step: self._write(step, now)  # noqa: E731
+        receipt = membership.carry_out(wish, self.ledger, self.own, write)
+        return self._finish(None, now), receipt
+
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
         why = self.writable()
         if why:
@@ -229,18 +240,7 @@ class Replica:
 
     def _check_incarnation(self, now: Now) -> None:
         """Go on in a new feed where the present one cannot be gone on in (protocol §9)."""
-        feed = self._own_feed()
-        why = self._doubt
-        if feed.fork is not None:
-            why = f"a fork of the own feed was proven at clock {feed.fork}"
-        role = self.ledger.roster.role_of_slot(feed.id, feed.head)
-        if role in (None, Role.OBSERVER):
-            why = "a revocation takes the own feed from here on"
-        ahead = feed.latest is not None and feed.latest.at.ms > (
-            now.wall.ms + limits.STAMP_AHEAD_MS_MAX
-        )
-        if ahead:
-            why = "the own records are stamped further ahead than others take"
+        why = again.why_not_go_on(self._own_feed(), self.ledger.roster, now.wall) or self._doubt
         if not why:
             return
         taken = {feed.incarnation for feed in self.ledger.feeds if feed.author == self.own}

@@ -9,7 +9,7 @@ rebuilt whole: rosters are small and change rarely. Source: protocol §9.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from machines.values import NodePubkey
+from machines.values import Instant, NodePubkey
 
 from crdt.bodies import Member, Revocation, Role
 from crdt.identity import FeedId, RecordId, RecordRef
@@ -19,15 +19,24 @@ RANK = {Role.OBSERVER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """An admission that counts, and the revocations that take slots of it.
+class Taking:
+    """A revocation that counts, as far as it takes slots of one admission.
 
-    ``takes`` holds for each revocation its ``keep`` as incarnation → first clock taken.
+    ``keep`` holds for each incarnation the first clock taken.
     """
 
     ref: RecordRef
+    at: Instant
+    keep: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An admission that counts, and the revocations that take slots of it."""
+
+    ref: RecordRef
     body: Member
-    takes: tuple[Mapping[int, int], ...] = ()
+    takes: tuple[Taking, ...] = ()
 
     @property
     def revoked(self) -> bool:
@@ -36,7 +45,7 @@ class Admission:
 
     def holds(self, incarnation: int, clock: int) -> bool:
         """Whether it holds for a slot of its node."""
-        return not any(clock >= take.get(incarnation, 0) for take in self.takes)
+        return not any(clock >= take.keep.get(incarnation, 0) for take in self.takes)
 
 
 class Roster:
@@ -69,26 +78,27 @@ class Roster:
             for node, admissions in self._admissions.items()
             for admission in admissions
             for take in admission.takes
-            for incarnation in take
+            for incarnation in take.keep
         }
 
     def _add(self, stratum: list[VerifiedRecord], revoking: list[VerifiedRecord]) -> None:
         """Count a stratum's admissions, each with the revocations that may take slots of it."""
-        takes: dict[tuple[RecordId, NodePubkey], list[tuple[NodePubkey, Mapping[int, int]]]] = {}
+        takes: dict[tuple[RecordId, NodePubkey], list[Taking]] = {}
         for record in revoking:
             body = record.body
             if isinstance(body, Revocation) and self.may_revoke(record, body):
+                take = Taking(record.ref, body.at, dict(body.keep))
                 for record_id in body.admissions:
-                    take = (record.feed.author, dict(body.keep))
                     takes.setdefault((record_id, body.node), []).append(take)
         for record in stratum:
             body = record.body
             if not isinstance(body, Member) or not self._may_admit(record.feed.author, body):
                 continue
             taken = tuple(
-                keep
-                for author, keep in takes.get((record.record_id, body.node), ())
-                if author in (record.feed.author, self.founder) and body.node != self.founder
+                take
+                for take in takes.get((record.record_id, body.node), ())
+                if take.ref.author in (record.feed.author, self.founder)
+                and body.node != self.founder
             )
             admission = Admission(record.ref, body, taken)
             self._admissions.setdefault(body.node, []).append(admission)
@@ -162,17 +172,23 @@ class Roster:
         return sorted({self.founder, *self._admissions})
 
     def name(self, node: NodePubkey) -> str:
-        """The name in the node's latest admission; empty where it has none."""
-        admissions = self.admissions(node)
-        return admissions[-1].body.name if admissions else ""
+        """The name in the latest of the admissions that give the node its role.
 
-    def used_tickets(self) -> set[bytes]:
-        """The hashes of the tickets that admissions say were used."""
+        So nobody renames an admin but the founder. Where all are revoked, the latest of all.
+        """
+        admissions = self.admissions(node)
+        role = self.role(node)
+        giving = [a for a in admissions if not a.revoked and a.body.role is role]
+        named = giving or admissions
+        return named[-1].body.name if named else ""
+
+    def ticket_users(self, ticket: bytes, inviter: NodePubkey) -> set[NodePubkey]:
+        """The nodes that an inviter's admissions say were let in by a ticket, given its hash."""
         return {
-            admission.body.ticket
-            for admissions in self._admissions.values()
+            node
+            for node, admissions in self._admissions.items()
             for admission in admissions
-            if isinstance(admission.body.ticket, bytes)
+            if admission.body.ticket == ticket and admission.ref.author == inviter
         }
 
     def moved(self, before: "Roster") -> set[NodePubkey]:

@@ -68,7 +68,9 @@ class Keeper:
                 raise HelloRefused("bad_ticket")
             role, expires, used_by = known
             # The roster is what survives a crash between admitting and noting it down.
-            spent = key in await self._driver.query(lambda r: r.ledger.roster.used_tickets())
+            spent = bool(
+                await self._driver.query(lambda r: r.ledger.roster.ticket_users(key, r.own))
+            )
             if (spent or used_by is not None) and not self.belongs(node):
                 raise HelloRefused("used_ticket")
             if clock.wall_ms() > expires:

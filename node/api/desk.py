@@ -223,7 +223,7 @@ class Desk:
             raise ProposalRefused(
                 f"{len(found)} nodes start with {asked.node}; say more of the key"
             )
-        return await self._write(RevokeNode(found[0], asked.keep))
+        return await self._write(RevokeNode(found[0], None if asked.keep else ()))
 
     async def invite(self, asked: types.Invite) -> types.Ticket:
         """Write a ticket that lets one node in, once."""

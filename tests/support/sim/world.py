@@ -513,7 +513,7 @@ class World:
         if target is not None:
             self.counts["expel"] += 1
             self.expelled.add(target.pub)
-            self.request(self.nodes[0], lambda _: RevokeNode(target.pub, keep_known=bool(b & 1)))
+            self.request(self.nodes[0], lambda _: RevokeNode(target.pub, None if b & 1 else ()))
 
     def step_readmit(self, node, a, b):
         """The founder takes a node back in."""

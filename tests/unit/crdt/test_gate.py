@@ -355,7 +355,7 @@ def test_a_peer_that_knows_more_of_ones_own_feed_makes_one_go_on_in_another(quad
 def test_a_record_stamped_ahead_counts_nowhere_before_its_time_whatever_else_happens(quad, liar):
     """Void while its author is revoked, it must not slip in when he is taken back."""
     late = liar.story("s-9", ms=quad.ms + 400_000)
-    quad.propose(0, RevokeNode(liar.node, keep_known=False))
+    quad.propose(0, RevokeNode(liar.node, keep=()))
     show(quad, late)
     assert quad.replicas[0].ledger.entry(late.ref).verdict is Verdict.VOID_REVOKED
     quad.propose(0, AdmitNode(liar.node, Role.MEMBER, FreeText("again")))
@@ -419,7 +419,7 @@ def test_what_was_superseded_while_it_waited_on_disk_stays_gone(quad, liar):
     liar.ms = start + 400_000
     second = liar.release("s-1")
     quad.ms = start
-    quad.propose(0, RevokeNode(liar.node, keep_known=False))
+    quad.propose(0, RevokeNode(liar.node, keep=()))
     show(quad, first, second)
     quad.propose(0, AdmitNode(liar.node, Role.MEMBER, FreeText("again")))
     verdicts = [quad.replicas[0].ledger.entry(r.ref).verdict for r in (first, second)]

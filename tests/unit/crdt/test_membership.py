@@ -1,0 +1,250 @@
+"""What operators wish for the roster, and that every node ends with the same one."""
+
+import pytest
+
+from crdt import membership as m
+from crdt.bodies import Role
+from crdt.errors import ProposalRefused
+from crdt.feeds import Verdict
+from crdt.identity import FeedId
+from crdt.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
+from crdt.ready import IncarnationOpened
+from machines import execution as x
+from machines.values import AgentName, FreeText, StoryId
+from tests.support.authors import Pen, as_frame
+from tests.support.cluster import Cluster, key
+
+STORY = StoryId("s-1")
+
+
+def wish(cluster, number, what):
+    cluster.pass_time(0.01)
+    ready, receipt = cluster.replicas[number].change_roster(what, cluster.now)
+    cluster.carry(number, ready)
+    cluster.deliver()
+    return receipt
+
+
+def role(cluster, number, *, seen_by=0):
+    return cluster.replicas[seen_by].ledger.roster.role(cluster.keys[number].pubkey)
+
+
+@pytest.fixture
+def team():
+    """The founder, two admins, a member that the first admin took in, and an observer."""
+    cluster = Cluster(5)
+    admins = [cluster.keys[1].pubkey, cluster.keys[2].pubkey]
+    for node in admins:
+        wish(cluster, 0, m.Admit(node, Role.ADMIN, FreeText("admin")))
+    cluster.link_all()
+    cluster.deliver()
+    wish(cluster, 1, m.Admit(cluster.keys[3].pubkey, Role.MEMBER, FreeText("mem")))
+    wish(cluster, 1, m.Admit(cluster.keys[4].pubkey, Role.OBSERVER, FreeText("obs")))
+    cluster.add(0, "s-1")
+    cluster.deliver()
+    return cluster
+
+
+def pub(cluster, number):
+    return cluster.keys[number].pubkey
+
+
+def test_promotions_go_up_the_ladder_and_demotions_down(team):
+    member, observer = pub(team, 3), pub(team, 4)
+    wish(team, 2, m.Promote(observer))
+    assert role(team, 4, seen_by=3) is Role.MEMBER
+    wish(team, 0, m.Promote(member))
+    assert role(team, 3, seen_by=4) is Role.ADMIN
+    wish(team, 0, m.Demote(member))
+    assert role(team, 3, seen_by=4) is Role.MEMBER
+    wish(team, 1, m.Demote(member, Role.OBSERVER))
+    assert role(team, 3, seen_by=0) is Role.OBSERVER
+    with pytest.raises(ProposalRefused, match="no higher"):
+        wish(team, 1, m.Demote(member))
+    with pytest.raises(ProposalRefused, match="already"):
+        wish(team, 0, m.Promote(pub(team, 1)))
+    team.settle()
+    team.assert_agreed()
+
+
+def test_who_may_not_is_told_who_may(team):
+    member, admin = pub(team, 3), pub(team, 1)
+    for what, told in (
+        (m.Demote(member), "by the word of"),
+        (m.Rename(member, FreeText("x")), "was admitted by"),
+        (m.Revoke(member), "the node that admitted it may"),
+        (m.Promote(member, Role.ADMIN), "only the founder names admins"),
+        (m.Demote(admin), "by the word of"),
+        (m.Revoke(admin), "only the founder revokes an admin"),
+        (m.Revoke(pub(team, 0)), "nobody revokes the founder"),
+        (m.Admit(member, Role.MEMBER, FreeText("x")), "belongs already, as member"),
+        (m.Promote(key(9).pubkey), "members admit"),
+    ):
+        with pytest.raises(ProposalRefused, match=told):
+            wish(team, 2, what)
+    with pytest.raises(ProposalRefused, match="only an admin admits"):
+        wish(team, 3, m.Admit(key(9).pubkey, Role.MEMBER, FreeText("x")))
+    with pytest.raises(ProposalRefused, match="founder stays an admin"):
+        wish(team, 0, m.Demote(pub(team, 0)))
+
+
+def test_a_name_comes_from_the_admission_that_gives_the_role(team):
+    wish(team, 1, m.Rename(pub(team, 3), FreeText("new")))
+    assert team.replicas[4].ledger.roster.name(pub(team, 3)) == "new"
+    # An admin's word gives another admin no role, and so no name either.
+    pen = Pen(team.keys[2], team.found.id, team.ms + 1000, incarnation=0)
+    pen.clock = team.replicas[2].ledger.feeds[FeedId(pen.node, 0)].head
+    ready = team.replicas[0].receive(
+        pen.node, as_frame(pen.member(pub(team, 1), Role.MEMBER, "mocked")), team.now
+    )
+    team.carry(0, ready)
+    assert team.replicas[0].ledger.roster.name(pub(team, 1)) == "admin"
+    wish(team, 0, m.Rename(pub(team, 0), FreeText("chief")))
+    assert team.replicas[4].ledger.roster.name(pub(team, 0)) == "chief"
+
+
+def test_a_node_that_two_admitted_still_belongs_when_one_takes_it_back(team):
+    member = pub(team, 3)
+    wish(team, 0, m.Rename(member, FreeText("mem-2")))
+    receipt = wish(team, 1, m.Revoke(member))
+    assert "still belongs" in receipt.warnings[0]
+    assert role(team, 3) is Role.MEMBER
+    assert not wish(team, 0, m.Revoke(member)).warnings
+    assert role(team, 3, seen_by=4) is None
+
+
+def test_what_a_revocation_keeps_is_chosen(team):
+    member = pub(team, 3)
+    first, second = team.add(3, "kept"), team.add(3, "taken")
+    team.deliver()
+    wish(team, 1, m.Revoke(member, ((0, second.clock),)))
+    for replica in team.replicas:
+        assert "kept" in replica.ledger.board
+        assert "taken" not in replica.ledger.board
+        assert replica.ledger.entry(first.ref).verdict is Verdict.ADMITTED
+    wish(team, 0, m.Admit(member, Role.MEMBER, FreeText("back")))
+    for replica in team.replicas:
+        assert "taken" in replica.ledger.board  # who is admitted again has all back
+    wish(team, 0, m.Revoke(member, ()))
+    for replica in team.replicas:
+        assert "kept" not in replica.ledger.board
+    with pytest.raises(ProposalRefused, match="revoked already"):
+        wish(team, 0, m.Revoke(member))
+
+
+@pytest.mark.parametrize("way", ["taken back in", "demoted"])
+def test_work_goes_on_after_a_revocation_that_kept_a_part(team, way):
+    """Nothing with a key counts in such a feed: executions and claims go on in another."""
+    number = 3 if way == "taken back in" else 2
+    node = pub(team, number)
+    team.propose(number, FireExecution(STORY, x.SpawnRequested(AgentName("coder"))))
+    team.propose(number, ClaimStory(STORY, 600))
+    team.deliver()
+    if way == "taken back in":
+        wish(team, 0, m.Revoke(node))
+        assert not team.replicas[4].ledger.board.story("s-1").executions
+        wish(team, 0, m.Admit(node, Role.MEMBER, FreeText("back")))
+    else:
+        wish(team, 0, m.Demote(node))
+    team.settle()
+    team.assert_agreed()
+    for replica in team.replicas:
+        (execution,) = replica.ledger.board.story("s-1").executions
+        assert (execution.node, execution.state.agent) == (node, "coder")
+        assert replica.ledger.board.holder("s-1", team.now.wall).node == node
+    opened = [o for o in team.observed[number] if isinstance(o, IncarnationOpened)]
+    assert len(opened) == 1
+    team.propose(number, FireExecution(STORY, x.SpawnedSuccessfully()))
+    team.deliver()
+    (execution,) = team.replicas[4].ledger.board.story("s-1").executions
+    assert isinstance(execution.state, x.Running)
+
+
+def test_two_admins_who_revoke_each_others_members_at_once_agree(team):
+    """Neither may revoke the other; of each other's members each keeps its own."""
+    other = key(9).pubkey
+    team.unlink(1, 2)
+    for one in (0, 3, 4):
+        team.unlink(1, one)
+        team.unlink(2, one)
+    team.propose(2, AdmitNode(pub(team, 3), Role.MEMBER, FreeText("twice")))
+    wish(team, 1, m.Revoke(pub(team, 3)))
+    wish(team, 1, m.Admit(other, Role.MEMBER, FreeText("x")))
+    for one in (1, 2):
+        with pytest.raises(ProposalRefused):
+            wish(team, one, m.Revoke(pub(team, 3 - one)))
+    team.link_all()
+    team.settle()
+    team.assert_agreed()
+    for replica in team.replicas:
+        assert replica.ledger.roster.belongs(pub(team, 3))
+        assert replica.ledger.roster.belongs(other)
+
+
+def test_a_write_beside_its_authors_revocation_ends_alike_everywhere(team):
+    team.unlink(0, 3)
+    team.unlink(1, 3)
+    late = team.add(3, "late")
+    wish(team, 1, m.Revoke(pub(team, 3)))
+    team.deliver()
+    team.link(0, 3)
+    team.settle()
+    team.assert_agreed()
+    for replica in team.replicas:
+        assert "late" not in replica.ledger.board
+        assert replica.ledger.entry(late.ref).verdict is Verdict.VOID_REVOKED
+
+
+def test_what_a_revoked_admin_admits_late_counts_nowhere(team):
+    """Nor where it is stamped before the revocation, or stands in another feed."""
+    admin, before = pub(team, 1), team.ms
+    receipt = team.propose(0, RevokeNode(admin))
+    team.deliver()
+    assert receipt.clock
+    feed = team.replicas[0].ledger.feeds[FeedId(admin, 0)]
+    head = feed.head
+    for incarnation, clock in ((0, head), (77, 0)):
+        pen = Pen(team.keys[1], team.found.id, before - 5000, incarnation, clock)
+        ready = team.replicas[2].receive(
+            admin, as_frame(pen.member(key(9).pubkey, Role.MEMBER)), team.now
+        )
+        team.carry(2, ready)
+    team.settle()
+    team.assert_agreed()
+    for replica in team.replicas:
+        assert not replica.ledger.roster.on_roster(key(9).pubkey)
+        assert replica.ledger.roster.belongs(pub(team, 3))  # whom it admitted in its time
+
+
+def test_an_admission_beside_a_revocation_of_the_same_node(team):
+    """Admissions that a revocation does not name stand, whichever came first."""
+    member = pub(team, 3)
+    team.unlink(1, 2)
+    for one in (0, 3, 4):
+        team.unlink(1, one)
+    wish(team, 1, m.Revoke(member))
+    wish(team, 2, m.Promote(pub(team, 4)))
+    wish(team, 0, m.Promote(member))
+    team.link_all()
+    team.settle()
+    team.assert_agreed()
+    for number in range(5):
+        assert role(team, 3, seen_by=number) is Role.ADMIN
+        assert role(team, 4, seen_by=number) is Role.MEMBER
+
+
+def test_an_observer_shows_everything_and_owes_nothing(team):
+    """No seal, no ack, no evidence of its own; what it is asked to write is a sentence."""
+    for _ in range(2):
+        team.settle(90)
+    replica = team.replicas[4]
+    assert replica.ledger.board.story("s-1") is not None
+    assert replica.beacon.liveness.last(pub(team, 0)) is not None
+    assert team.replicas[0].beacon.liveness.last(pub(team, 4)) is not None
+    for intent in (ClaimStory(STORY, 60), FireExecution(STORY, x.Stopped())):
+        with pytest.raises(ProposalRefused, match="an observer writes nothing"):
+            team.propose(4, intent)
+    assert not [feed for feed in replica.ledger.feeds if feed.author == pub(team, 4)] or (
+        not replica.ledger.feeds[FeedId(pub(team, 4), 0)].head
+    )
+    team.assert_agreed()
