@@ -96,7 +96,7 @@ def admit(field, node, other, role, label=None):
 @command("{node} revokes {other}[ and keeps {what}]")
 def revoke(field, node, other, what="all", label=None):
     pubkey = field.keys[field.number(other)].pubkey
-    return field.ask(node, RevokeNode(pubkey, keep_known=what == "all"), label)
+    return field.ask(node, RevokeNode(pubkey, None if what == "all" else ()), label)
 
 
 # --- liars -------------------------------------------------------------------------------------
