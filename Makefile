@@ -73,6 +73,10 @@ sim: $(READY) ## clusters in one process; SEEDS=300 SEED=1 plays so many from th
 soak-sim: $(READY) ## the same with fresh seeds for MINUTES=120
 	$(SIM) --minutes $(or $(MINUTES),120) --seed $(or $(SEED),$(shell date +%s)) $(SIM_ARGS)
 
+.PHONY: bench
+bench: $(READY) ## measure beside what it is compared with; nothing is asserted
+	$(BIN)/python -m benchmarks.status
+
 .PHONY: check
 check: $(READY) ## format, lint, types and the arrows between the packages
 	$(BIN)/ruff format --check .

@@ -85,7 +85,10 @@ def story_fields(asked: types.Add) -> dict[str, Any]:
 
 def plain(fault: str) -> str:
     """What msgspec says, in the order a person reads it: where, then what."""
+    if found := re.match(r"Object (missing required|contains unknown) field `(\w+)`", fault):
+        lacks = found[1].startswith("missing")
+        return f"{found[2]} is missing" if lacks else f"there is no field {found[2]}"
     where = _WHERE.search(fault)
-    what = _WHERE.sub("", fault).replace("`", "").replace("Object", "it")
+    what = _WHERE.sub("", fault).replace("`", "")
     what = what[:1].lower() + what[1:]
     return f"{where[1]}: {what}" if where is not None and where[1] else what

@@ -1,6 +1,5 @@
 """``init``, ``invite``, ``join``, ``members``, ``run``, ``stop``: found, join, be a node."""
 
-import asyncio
 import re
 import socket
 import sys
@@ -75,7 +74,9 @@ def join(
     Example: gangline join --name kennel-2
     Exits: 1 4 65
     """
-    from node import founding  # noqa: PLC0415 - heavy, and only here
+    import asyncio  # noqa: PLC0415 - heavy, and only here
+
+    from node import founding  # noqa: PLC0415
     from node.ticket import read_ticket  # noqa: PLC0415
 
     with speaking():

@@ -1,0 +1,39 @@
+"""A node's local API without its daemon: a real driver and store, asked in the same loop."""
+
+import asyncio
+import contextlib
+
+import httpx
+
+from node import config, founding, keys
+from node.api import app
+from node.api.desk import Desk
+from node.daemon import open_replica
+from node.dialer import Dialer
+from node.driver import Driver
+from node.handshake import Identity
+from node.home import Home
+from node.store import Store
+
+
+@contextlib.asynccontextmanager
+async def api(folder):
+    """A client of a new node's local API, and the desk behind it."""
+    home = Home(folder / "den")
+    founding.found(home, "den", "127.0.0.1:0")
+    settings = config.load(home.config)
+    store = Store(home.store)
+    replica = open_replica(home, settings, store)
+    driver = Driver(replica, store)
+    me = Identity(keys.load(home.key), replica.cluster)
+    desk = Desk(driver, Dialer(driver, me, {}, 1), settings, "127.0.0.1:7467", lambda: None)
+    serving = asyncio.create_task(driver.run())
+    transport = httpx.ASGITransport(app=app.build(desk), raise_app_exceptions=False)
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+            yield client, desk
+    finally:
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        await driver.stop()

@@ -1,0 +1,216 @@
+"""Each route of the local API over HTTP, and each kind of refusal as problem details."""
+
+import json
+
+import pytest
+
+from tests.support.desk import api
+
+JSON = {"content-type": "application/json"}
+STRANGER = "1f" * 32
+
+
+@pytest.fixture
+async def node(tmp_path):
+    async with api(tmp_path) as (client, desk):
+        yield client, desk
+
+
+@pytest.fixture
+async def client(node):
+    client, _ = node
+    await client.post("/stories/s-1", json={"title": "first"})
+    return client
+
+
+def problem(answer, status, title):
+    """What a refusal says, once it is one in form."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert (answer.status_code, told["status"], told["title"]) == (status, status, title)
+    return told
+
+
+async def test_a_new_node_shows_itself(client):
+    status = (await client.get("/status")).json()
+    assert (status["name"], status["role"], status["stories"]) == ("den", "admin", {"backlog": 1})
+    assert (status["peers"], status["pending"], status["forks"]) == (0, 0, 0)
+    [row] = (await client.get("/nodes")).json()
+    assert (row["node"], row["liveness"], row["seen_by"]) == (status["node"], "here", [])
+    assert (await client.get("/peers")).json() == []
+    assert (await client.get("/inspect/digest")).json() == {"digest": status["digest"]}
+    assert (await client.get("/inspect/quarantine")).json() == []
+
+
+async def test_a_story_is_named_moved_and_shown(client):
+    written = (await client.patch("/stories/s-1", json={"labels": ["a"]})).json()
+    assert written["clock"] > 0
+    moved = await client.post("/stories/s-1/events", json={"event": {"event": "deps_met"}})
+    assert moved.json()["holders"] == 0
+    story = (await client.get("/stories/s-1")).json()
+    assert (story["title"], story["labels"], story["stage"]) == ("first", ["a"], {"stage": "coding"})
+    assert story["names"] == {moved.json()["author"]: "den"}
+    assert (await client.get("/stories")).json() == [story]
+
+
+async def test_explain_says_who_stands_behind_an_event(client):
+    moved = (await client.post("/stories/s-1/events", json={"event": {"event": "deps_met"}})).json()
+    [event] = (await client.get("/stories/s-1/explain")).json()["events"]
+    assert event["record"][3] == moved["record"]
+    assert (event["makes"], event["weight"]) == ({"stage": "coding"}, 1)
+    assert event["authors"] == [moved["author"]]
+    assert (event["place"], event["in_tree"]) == ("spine", True)
+
+
+async def test_a_claim_is_taken_shown_and_given_back(client):
+    taken = (await client.post("/stories/s-1/claim", json={"seconds": 60})).json()
+    assert (await client.get("/stories/s-1")).json()["holder"] == taken["author"]
+    await client.delete("/stories/s-1/claim")
+    assert (await client.get("/stories/s-1")).json()["holder"] is None
+    problem(await client.delete("/stories/s-1/claim"), 409, "refused")
+
+
+async def test_an_execution_goes_from_idle_to_its_end(client):
+    async def fire(**event):
+        return await client.post("/stories/s-1/execution", json={"event": event})
+
+    assert (await client.get("/stories/s-1/execution")).json() == {"state": {"state": "idle"}}
+    await fire(event="spawn_requested", agent="coder-1")
+    await fire(event="spawned_successfully")
+    assert (await client.post("/stories/s-1/execution/beat", json={})).status_code == 201
+    [row] = (await client.get("/nodes")).json()
+    assert row["executions"] == {"s-1": "running"}
+    await fire(event="exited", exit_code=3)
+    state = (await client.get("/stories/s-1/execution")).json()["state"]
+    assert (state["state"], state["exit_code"]) == ("completed", 3)
+    told = problem(await fire(event="heartbeat"), 409, "ignored")
+    assert "completed" in told["detail"]
+
+
+async def test_feeds_tell_all_that_is_known_of_a_feed(client):
+    [row] = (await client.get("/inspect/feeds")).json()
+    assert (row["name"], row["incarnation"], row["fork"]) == ("den", 0, None)
+    assert row["head"] == row["live"] + row["gaps"]
+    assert row["unknown"] == 0
+    assert row["bytes"] > 64 * row["live"]
+
+
+async def test_members_are_admitted_and_revoked(client):
+    ticket = (await client.post("/invite", json={})).json()["ticket"]
+    assert ticket.startswith("gangline1-")
+    await client.post("/members", json={"node": STRANGER, "name": "b"})
+    named = {row["node"]: row for row in (await client.get("/nodes")).json()}
+    assert (named[STRANGER]["name"], named[STRANGER]["role"]) == ("b", "member")
+    assert named[STRANGER]["liveness"] == "offline"
+    await client.post("/members/revoke", json={"node": STRANGER[:8]})
+    named = {row["node"]: row for row in (await client.get("/nodes")).json()}
+    assert named[STRANGER]["role"] == "revoked"
+    problem(await client.post("/members/revoke", json={"node": "ee"}), 409, "refused")
+
+
+async def test_the_event_stream_is_json_lines_of_what_is_wanted(node):
+    client, desk = node
+    stream = app_events(desk, "s-2")
+    assert await anext(stream) == b"\n"
+    for story in ("s-1", "s-2"):
+        await client.post(f"/stories/{story}", json={})
+        await client.post(f"/stories/{story}/events", json={"event": {"event": "deps_met"}})
+    event = json.loads(await anext(stream))
+    assert (event["type"], event["story"], event["event"]) == ("stage_moved", "s-2", "deps_met")
+    await stream.aclose()
+
+
+def app_events(desk, story):
+    from node.api import app  # noqa: PLC0415 - the one function that is not a route
+
+    return app._events(desk, story)
+
+
+# --- refusals
+
+
+async def test_what_a_stage_ignores_names_what_is_legal_there(client):
+    answer = await client.post("/stories/s-1/events", json={"event": {"event": "accepted"}})
+    told = problem(answer, 409, "ignored")
+    assert (told["stage"], told["event"]) == ("backlog", "accepted")
+    assert "deps_met" in told["legal"]
+
+
+@pytest.mark.parametrize("path", ["/stories/nope", "/stories/nope/explain", "/stories/nope/execution"])
+async def test_an_unknown_story_is_named(client, path):
+    assert "nope" in problem(await client.get(path), 404, "unknown story")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/stories/s-1/events", {"event": {"event": "deps_mat"}}, "no event is called deps_mat"),
+        ("/stories/s-1/events", {"event": {"event": "block"}}, "block takes reason: reason is"),
+        ("/stories/s-1/events", {"event": {"event": "block", "x": "y"}}, "block takes reason"),
+        ("/stories/s-1/events", {"event": 3}, "event: expected object"),
+        ("/stories/s-1/events", {"event": {"event": "deps_met"}, "x": 1}, "there is no field x"),
+        ("/stories/s-1/execution", {"event": {"event": "accepted"}}, "no event is called accepted"),
+        ("/stories/bad%20id", {}, "a story: 1 to 128"),
+        ("/stories/s-9", {"title": "\x1b[31m"}, "control"),
+        ("/invite", {"role": "boss"}, "no role is called boss; there are: admin, member"),
+        ("/invite", {"seconds": "x"}, "seconds: expected int"),
+        ("/members", {"node": "xyz"}, "64 lower-case hex digits"),
+    ],
+)  # fmt: skip
+async def test_what_is_malformed_is_said_in_words(client, path, body, told):
+    assert told in problem(await client.post(path, json=body), 400, "malformed")["detail"]
+
+
+async def test_a_story_that_is_there_is_not_added_again(client):
+    assert "edit" in problem(await client.post("/stories/s-1", json={}), 409, "refused")["detail"]
+
+
+async def test_a_body_over_its_bound_is_refused(client):
+    body = json.dumps({"description": "x" * 64 * 1024})
+    problem(await client.patch("/stories/s-1", content=body, headers=JSON), 413, "refused")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "text/html"])
+async def test_json_alone_is_taken(client, kind):
+    answer = await client.patch("/stories/s-1", content=b"{}", headers={"content-type": kind})
+    assert kind in problem(answer, 415, "refused")["detail"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"title": 1}', b"\xff", b"[" * 60_000])
+async def test_a_body_that_is_no_such_object_is_malformed(client, body):
+    answer = await client.patch("/stories/s-1", content=body, headers=JSON)
+    problem(answer, 400, "malformed")
+
+
+async def test_an_unknown_path_and_a_wrong_method_are_problems_too(client):
+    problem(await client.get("/nonesuch"), 404, "refused")
+    problem(await client.put("/status"), 405, "refused")
+
+
+async def test_a_fault_of_ours_says_where_to_look_and_is_logged(node, caplog):
+    client, desk = node
+
+    async def broken():
+        raise RuntimeError("planted")
+
+    desk.status = broken
+    assert "log" in problem(await client.get("/status"), 500, "failed")["detail"]
+    assert "planted" in caplog.text
+
+
+# --- OpenAPI
+
+
+async def test_the_api_describes_itself_whole(client):
+    described = (await client.get("/openapi.json")).json()
+    assert described["openapi"].startswith("3.")
+    text = json.dumps(described)
+    schemas = described["components"]["schemas"]
+    wanted = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    assert wanted <= schemas.keys()
+    operations = [one for path in described["paths"].values() for one in path.values()]
+    names = [one["operationId"] for one in operations]
+    assert len(set(names)) == len(names)
+    board = described["paths"]["/stories"]["get"]["responses"]["200"]["content"]
+    assert "StoryShown" in json.dumps(board)
+    assert "/inspect/feeds" in described["paths"]
