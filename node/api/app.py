@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.response import Stream
 from litestar.status_codes import HTTP_400_BAD_REQUEST, HTTP_415_UNSUPPORTED_MEDIA_TYPE
@@ -97,12 +98,12 @@ def _looking(desk: Desk) -> list[HTTPRouteHandler]:
         return await desk.stories()
 
     @get("/stories/{story:str}")
-    async def story(story: str) -> StoryShown:
+    async def story(story: FromPath[str]) -> StoryShown:
         """One story."""
         return await desk.story(story)
 
     @get("/stories/{story:str}/explain")
-    async def explain(story: str) -> Explained:
+    async def explain(story: FromPath[str]) -> Explained:
         """Why a story stands where it stands."""
         return await desk.explain(story)
 
@@ -111,42 +112,44 @@ def _looking(desk: Desk) -> list[HTTPRouteHandler]:
 
 def _acting(desk: Desk) -> list[HTTPRouteHandler]:
     @post("/stories/{story:str}")
-    async def add(story: str, data: types.Add) -> types.Written:
+    async def add(story: FromPath[str], data: JSONBody[types.Add]) -> types.Written:
         """Name a new story."""
         return await desk.add(story, data)
 
     @patch("/stories/{story:str}")
-    async def edit(story: str, data: types.Add) -> types.Written:
+    async def edit(story: FromPath[str], data: JSONBody[types.Add]) -> types.Written:
         """Change a story's fields."""
         return await desk.edit(story, data)
 
     @post("/stories/{story:str}/events")
-    async def fire(story: str, data: types.Fire) -> types.Written:
+    async def fire(story: FromPath[str], data: JSONBody[types.Fire]) -> types.Written:
         """Fire an event."""
         return await desk.fire(story, data)
 
     @post("/stories/{story:str}/claim")
-    async def claim(story: str, data: types.ClaimFor) -> types.Written:
+    async def claim(story: FromPath[str], data: JSONBody[types.ClaimFor]) -> types.Written:
         """Take or renew this node's claim."""
         return await desk.claim(story, data.seconds)
 
     @delete("/stories/{story:str}/claim", status_code=200)
-    async def release(story: str) -> types.Written:
+    async def release(story: FromPath[str]) -> types.Written:
         """Give this node's claim back."""
         return await desk.release(story)
 
     @get("/stories/{story:str}/execution")
-    async def execution(story: str) -> OwnExecution:
+    async def execution(story: FromPath[str]) -> OwnExecution:
         """What this node is doing about a story."""
         return await desk.execution(story)
 
     @post("/stories/{story:str}/execution")
-    async def fire_execution(story: str, data: types.FireExecution) -> types.Written:
+    async def fire_execution(
+        story: FromPath[str], data: JSONBody[types.FireExecution]
+    ) -> types.Written:
         """Fire an event at this node's own execution."""
         return await desk.fire_execution(story, data)
 
     @post("/stories/{story:str}/execution/beat")
-    async def beat(story: str) -> None:
+    async def beat(story: FromPath[str]) -> None:
         """The story's agent is there."""
         await desk.beat(story)
 
@@ -155,17 +158,17 @@ def _acting(desk: Desk) -> list[HTTPRouteHandler]:
 
 def _membership(desk: Desk) -> list[HTTPRouteHandler]:
     @post("/invite")
-    async def invite(data: types.Invite) -> types.Ticket:
+    async def invite(data: JSONBody[types.Invite]) -> types.Ticket:
         """Write a ticket."""
         return await desk.invite(data)
 
     @post("/members")
-    async def admit(data: types.Admit) -> types.Written:
+    async def admit(data: JSONBody[types.Admit]) -> types.Written:
         """Admit a node by its key."""
         return await desk.admit(data)
 
     @post("/members/revoke")
-    async def revoke(data: types.Revoke) -> types.Written:
+    async def revoke(data: JSONBody[types.Revoke]) -> types.Written:
         """Withdraw a node's admissions."""
         return await desk.revoke(data)
 
@@ -195,7 +198,7 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         return Response(_ENCODER.encode_lines(lines), media_type="application/x-ndjson")
 
     @get("/events")
-    async def events(story: str | None = None) -> Stream:
+    async def events(story: FromQuery[str | None] = None) -> Stream:
         """What happens from now on, one JSON object a line."""
         return Stream(_events(desk, story), media_type="application/x-ndjson")
 
@@ -262,6 +265,8 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
             problem = types.Problem("refused", 409, str(fault))
         case InvalidValue() | Malformed():
             problem = types.Problem("malformed", 400, str(fault))
+        case RecursionError():
+            problem = types.Problem("malformed", 400, "nested too deeply")
         case Trouble():
             problem = types.Problem("store failure", 503, fault.sentence)
         case HTTPException():

@@ -5,9 +5,10 @@ it) and ``Exits: …`` (the codes beside 0 and 2); ``cli_page.py`` makes docs/cl
 """
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import typer
-from typer.models import CommandInfo
 
 from node.cli.exits import MEANING, Exit
 
@@ -18,18 +19,26 @@ AS_IT_STANDS = "\b"
 def teach(app: typer.Typer) -> None:
     """Give every command of an application, and of those below it, its help."""
     for command in app.registered_commands:
-        _teach(command)
+        text, example, codes = parts(_doc(command.callback))
+        command.help = text
+        # Given whole, it is wrapped; left to the library, it is cut off in the middle.
+        command.short_help = text.partition("\n\n")[0].replace("\n", " ")
+        command.epilog = _epilog(example, codes)
     for group in app.registered_groups:
-        assert group.typer_instance is not None
-        teach(group.typer_instance)
+        below = group.typer_instance
+        assert below is not None
+        if below.registered_callback is not None:
+            _, example, codes = parts(_doc(below.registered_callback.callback))
+            below.info.epilog = _epilog(example, codes)
+        teach(below)
 
 
-def _teach(command: CommandInfo) -> None:
-    text, example, codes = parts(command.callback.__doc__ or "")
-    command.help = text
-    # Given whole, it is wrapped; left to the library, it is cut off in the middle.
-    command.short_help = text.partition("\n\n")[0].replace("\n", " ")
-    command.epilog = "\n\n".join(
+def _doc(function: Callable[..., Any] | None) -> str:
+    return (function.__doc__ if function is not None else None) or ""
+
+
+def _epilog(example: list[str], codes: list[Exit]) -> str:
+    return "\n\n".join(
         "\n".join((AS_IT_STANDS, title, *(f"  {line}" for line in lines)))
         for title, lines in (("Example:", example), ("Ends with:", ending(codes)))
         if lines

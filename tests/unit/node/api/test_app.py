@@ -48,7 +48,11 @@ async def test_a_story_is_named_moved_and_shown(client):
     moved = await client.post("/stories/s-1/events", json={"event": {"event": "deps_met"}})
     assert moved.json()["holders"] == 0
     story = (await client.get("/stories/s-1")).json()
-    assert (story["title"], story["labels"], story["stage"]) == ("first", ["a"], {"stage": "coding"})
+    assert (story["title"], story["labels"], story["stage"]) == (
+        "first",
+        ["a"],
+        {"stage": "coding"},
+    )
     assert story["names"] == {moved.json()["author"]: "den"}
     assert (await client.get("/stories")).json() == [story]
 
@@ -136,7 +140,9 @@ async def test_what_a_stage_ignores_names_what_is_legal_there(client):
     assert "deps_met" in told["legal"]
 
 
-@pytest.mark.parametrize("path", ["/stories/nope", "/stories/nope/explain", "/stories/nope/execution"])
+@pytest.mark.parametrize(
+    "path", ["/stories/nope", "/stories/nope/explain", "/stories/nope/execution"]
+)
 async def test_an_unknown_story_is_named(client, path):
     assert "nope" in problem(await client.get(path), 404, "unknown story")["detail"]
 

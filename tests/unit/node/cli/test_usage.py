@@ -1,0 +1,103 @@
+import re
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from node.cli import cli_page
+from node.cli.exits import Exit
+from node.cli.main import app
+from node.cli.usage import ending, parts
+
+ROOT = typer.main.get_command(app)
+COMMANDS = dict(cli_page.commands(ROOT, typer.Context(ROOT, info_name="gangline")))
+
+
+def run(*args):
+    return CliRunner().invoke(app, args, terminal_width=80)
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say():
+    stale = "write it anew with: python -m node.cli.cli_page"
+    assert cli_page.PAGE.read_text() == cli_page.page(), stale
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_what_it_does_an_example_and_how_it_ends(name):
+    text = COMMANDS[name]
+    first = text.splitlines()[2].strip()
+    assert re.match(r"[A-Z].*", first), "a sentence"
+    assert re.search(rf"\n  Example:\n    .*gangline( --home \S+)? ?{name[9:]}", text)
+    assert re.search(r"\n  Ends with:\n      0  done\n", text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal_and_cuts_nothing_off(name):
+    told = run(*name.split()[1:], "--help")
+    assert told.exit_code == 0
+    lines = told.output.splitlines()
+    assert max(map(len, lines)) <= 85, "an example may be a little longer than a line"
+    assert not any(line.endswith("...") for line in lines[1:])
+
+
+def test_the_list_of_commands_cuts_nothing_off():
+    for group in ((), ("inspect",), ("machine",), ("members",)):
+        assert "..." not in run(*group, "--help").output.replace("[ARGS]...", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("nonesuch",), "No such command 'nonesuch'"),
+        (("inspect", "nonesuch"), "No such command"),
+        (("fire",), "Missing argument 'ID'"),
+        (("fire", "s-1"), "Missing argument"),
+        (("fire", "s-1", "block", "--set", "reason"), "write field=value"),
+        (("fire", "s-1", "block", "--wait-for", "x"), "--wait-for"),
+        (("fire", "s-1", "block", "--wait-for", "-1"), "--wait-for"),
+        (("fire", "s-1", "block", "--timeout", "2m"), "at most 60s"),
+        (("claim", "s-1", "--for", "soon"), "such as 30m"),
+        (("exec", "s-1", "--", "true"), "Missing option '--agent'"),
+        (("exec", "s-1", "--agent", "a"), "say what to run"),
+        (("stories", "--stage", "nope"), "there are: backlog, coding"),
+        (("machine", "table", "nope"), "there are: pipeline, execution"),
+        (("status", "--nonesuch"), "No such option"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_ends_with_2(args, told):
+    answer = run(*args)
+    assert answer.exit_code == Exit.USAGE
+    assert told in answer.output
+
+
+def test_no_daemon_and_no_store_are_sentences(tmp_path):
+    answer = run("--home", str(tmp_path / "none"), "status")
+    assert (answer.exit_code, "gangline run" in answer.output) == (Exit.NO_DAEMON, True)
+    answer = run("inspect", "feeds", "--store", str(tmp_path / "none"))
+    assert (answer.exit_code, "no store at" in answer.output) == (Exit.ENVIRONMENT, True)
+    answer = run("inspect", "update", str(tmp_path / "none"))
+    assert (answer.exit_code, "cannot read" in answer.output) == (Exit.ENVIRONMENT, True)
+
+
+def test_the_parts_of_a_docstring():
+    text, example, codes = parts(
+        """Do it.
+
+        At once.
+
+        Example: gangline do
+          gangline do --again
+        Exits: 3 1
+        """
+    )
+    assert text == "Do it.\n\nAt once."
+    assert example == ["gangline do", "gangline do --again"]
+    assert codes == [Exit.NO_DAEMON, Exit.ENVIRONMENT]
+    assert [line.split()[0] for line in ending(codes)] == ["0", "1", "2", "3"]
+    assert parts("Do it.") == ("Do it.", [], [])
+    assert ending([]) == []
+
+
+def test_every_command_is_reached():
+    assert {"gangline fire", "gangline members", "gangline members admit"} <= COMMANDS.keys()
+    assert len([name for name in COMMANDS if name.startswith("gangline inspect ")]) >= 11
