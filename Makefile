@@ -77,6 +77,10 @@ soak-sim: $(READY) ## the same with fresh seeds for MINUTES=120
 bench: $(READY) ## measure beside what it is compared with; nothing is asserted
 	$(BIN)/python -m benchmarks.status
 
+.PHONY: soak-store
+soak-store: $(READY) ## kill daemons N=1000 times, cut the power, fail the disk, copy homes; SEED=1
+	$(BIN)/python -m tests.support.soak $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: $(READY) ## format, lint, types and the arrows between the packages
 	$(BIN)/ruff format --check .

@@ -73,11 +73,15 @@ class Writers:
     def __init__(self, node, account):
         self._node, self._account = node, account
         self._faults = []
+        self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(next(self.numbers),)) for _ in range(WRITERS)
         ]
         for thread in self._threads:
             thread.start()
+
+    def stop(self):
+        self._stopping.set()
 
     def join(self):
         for thread in self._threads:
@@ -88,6 +92,8 @@ class Writers:
     def _run(self, number):
         try:
             for turn in itertools.count():
+                if self._stopping.is_set():
+                    return
                 path = f"/stories/w-{number}-{turn}"
                 self._tell("POST", path, {"title": "first"})
                 if turn % 2:

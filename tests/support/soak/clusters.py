@@ -1,0 +1,171 @@
+"""What a careless admin does to one of three running nodes: an older store, a clone, a wipe.
+
+After each all three must show one digest and hold all that was acknowledged anywhere, and nobody
+may have been shown two records in one slot.
+"""
+
+import contextlib
+import itertools
+import random
+import shutil
+import socket
+import time
+import tomllib
+from collections import Counter
+
+from tests.support.account import Account, read_store
+from tests.support.daemons import Fleet, agree, eventually
+from tests.support.soak.kills import Quick, Writers
+from tests.support.soak.zygote import Zygote
+
+STORE_FILES = ("store.db", "store.db-wal")
+WRITE_SECONDS = 0.4
+
+
+class Trio:
+    """Three running nodes, the account of what they promised, and what was done to them."""
+
+    def __init__(self, fleet, rng):
+        self.fleet, self.rng = fleet, rng
+        den = fleet.found()
+        self.nodes = [den, fleet.join(den, "b"), fleet.join(den, "c")]
+        self.account = Account()
+        self.done = Counter()
+        self._numbers = itertools.count()
+        self._settle_down()
+        self.settle()
+
+    def _settle_down(self):
+        """Give each node an address that outlives it, so that a wiped one can be found."""
+        moved = {}
+        for node in self.nodes:
+            listen = node.client.ask("GET", "/status")["listen"]
+            moved[listen] = f"127.0.0.1:{_free_port(self.rng)}"
+            node.stop()
+        for node, address in zip(self.nodes, moved.values(), strict=True):
+            path = node.home / "config.toml"
+            text = path.read_text().replace("127.0.0.1:0", address)
+            for old, new in moved.items():
+                text = text.replace(old, new)
+            path.write_text(text)
+            node.start()
+
+    def _move(self, clone):
+        """Two cannot listen at one address of one host."""
+        path = clone.home / "config.toml"
+        listen = tomllib.loads(path.read_text())["listen"]
+        path.write_text(path.read_text().replace(listen, f"127.0.0.1:{_free_port(self.rng)}"))
+
+    def write(self, *nodes):
+        """Callers write to nodes for a moment, all at once."""
+        writers = [Writers(node, self.account) for node in nodes]
+        time.sleep(WRITE_SECONDS)
+        for one in writers:
+            one.stop()
+        for one in writers:
+            one.join()
+
+    def settle(self):
+        """All agree, and hold everything; seen in the files, with the daemons stopped or not."""
+        agree(*self.nodes)
+        for node in self.nodes:
+            self.account.check(node.store)
+
+    # --- what is done to a node ------------------------------------------------------------------
+
+    def restored(self, victim):
+        """An older copy of the store is put back, its witness left as it was."""
+        self.write(*self.nodes)
+        victim.stop()
+        kept = self.fleet.folder / f"backup-{next(self._numbers)}"
+        kept.mkdir()
+        _copy_store(victim.home, kept)
+        victim.start()
+        self.write(*self.nodes)
+        agree(*self.nodes)
+        victim.kill()
+        _put_back(kept, victim.home)
+        victim.start()
+        self.write(*self.nodes)
+
+    def cloned(self, victim):
+        """The whole home is copied; both run with one key, and both are written to."""
+        self.write(*self.nodes)
+        victim.stop()
+        clone = Quick(self.fleet.folder / f"clone-{next(self._numbers)}", victim.zygote)
+        shutil.copytree(victim.home, clone.home, ignore=shutil.ignore_patterns("run"))
+        self._move(clone)
+        self.fleet.nodes.append(clone)
+        clone.start()
+        self.write(clone)
+        victim.start()
+        self.write(clone, *self.nodes)
+        # One after the other, so that what either holds alone gets to the others.
+        victim.stop()
+        others = [node for node in self.nodes if node is not victim]
+        agree(clone, *others)
+        clone.stop()
+        self.account.see(read_store(clone.store)[0])
+        victim.start()
+        self.write(*self.nodes)
+
+    def wiped(self, victim):
+        """The store is gone; key and config are still there. Not the founder's.
+
+        A founder's config names no peer, and a founder that has forgotten everybody lets nobody in:
+        its operator has to name one.
+        """
+        if victim is self.nodes[0]:
+            victim = self.nodes[1]
+        self.write(*self.nodes)
+        agree(*self.nodes)
+        victim.kill()
+        for path in victim.home.glob("store.db*"):
+            path.unlink()
+        victim.start()
+        eventually(lambda: self._belongs(victim), "the wiped node is told who belongs")
+        self.write(*self.nodes)
+
+    @staticmethod
+    def _belongs(node):
+        return not node.client.ask("GET", "/status")["writable"]
+
+
+WHAT = ("restored", "cloned", "wiped")
+
+
+def run(folder, seed, times):
+    """Do each so many times, to a node drawn anew; gives how often, and how much was promised."""
+    rng = random.Random(seed)
+    folder.mkdir(parents=True)
+    with Zygote() as zygote, Fleet(folder, lambda home: Quick(home, zygote)) as fleet:
+        trio = Trio(fleet, rng)
+        for what in rng.sample(WHAT * times, len(WHAT) * times):
+            getattr(trio, what)(rng.choice(trio.nodes))
+            trio.settle()
+            trio.done[what] += 1
+        return trio.done, len(trio.account.acknowledged)
+
+
+def _free_port(rng):
+    """Below the ports that the system hands out, so that nothing takes it while a node is down."""
+    while True:
+        port = rng.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def _copy_store(home, folder):
+    for name in STORE_FILES:
+        if (home / name).exists():
+            shutil.copyfile(home / name, folder / name)
+
+
+def _put_back(folder, home):
+    """In place, as a restore program writes: the file keeps its number."""
+    for name in STORE_FILES:
+        if (folder / name).exists():
+            (home / name).write_bytes((folder / name).read_bytes())
+        else:
+            (home / name).unlink(missing_ok=True)
+    (home / "store.db-shm").unlink(missing_ok=True)
