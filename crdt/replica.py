@@ -72,6 +72,9 @@ class Replica:
         doubt: why the store cannot be shown to be the one last written; then the first write
             opens a new incarnation. Empty where it can.
         verifier: checks signatures, a batch at a time.
+
+    Attributes:
+        held: why the shell lets nothing be written; empty where it does.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Replica:
         self.cluster = cluster
         self.founder = founder
         self.incarnation = incarnation
+        self.held = ""
         self.ledger = Ledger(cluster, founder, verifier)
         self.document = Document()
         self.sessions = Sessions()
@@ -227,6 +231,8 @@ class Replica:
 
     def writable(self) -> str:
         """Why this node may not write now; empty where it may."""
+        if self.held:
+            return self.held
         role = self.ledger.roster.role(self.own)
         if role is None:
             return "this node is not on the roster, or its admission was revoked"

@@ -19,7 +19,7 @@ from crdt.bodies import Role
 from crdt.errors import ProposalRefused
 from crdt.identity import ClusterId, H
 from crdt.intents import AdmitNode, FireExecution
-from crdt.ready import Observation, PeerFaulted, RecordRejected
+from crdt.ready import Observation, PeerFaulted, Ready, RecordRejected
 from crdt.replica import Replica
 from machines.errors import InvalidValue
 from machines.execution import ExecutionState, Pending, Reset, Running
@@ -85,8 +85,8 @@ class Keeper:
         return Accepted(self._driver.replica.founder.hex(), self._founding)
 
 
-def open_replica(home: Home, settings: Config, store: Store) -> Replica:
-    """The replica as the store has it.
+def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, Ready]:
+    """The replica as the store has it, and what reading it left to be written.
 
     Raises:
         Trouble: the key or the config is wrong.
@@ -108,8 +108,10 @@ def open_replica(home: Home, settings: Config, store: Store) -> Replica:
     )
     if store.doubt:
         log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
-    replica.replay(store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled())
-    return replica
+    ready = replica.replay(
+        store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
+    )
+    return replica, ready
 
 
 async def run(home: Home) -> None:
@@ -122,11 +124,11 @@ async def run(home: Home) -> None:
     home.make()
     store = Store(home.store)
     try:
-        replica = open_replica(home, settings, store)
+        driver = Driver(store, lambda store: open_replica(home, settings, store))
     except BaseException:
         store.close()
         raise
-    driver = Driver(replica, store)
+    replica = driver.replica
     driver.bus.tap(_note)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -2,7 +2,8 @@
 
 Stands around the line: takes messages from links and intents from local callers, one batch at a
 time; commits what the batch must persist, in a thread of its own; and only then lets anything
-leave: answers, frames, events. Source: protocol §11.
+leave: answers, frames, events. While the disk takes no writes it serves looking alone, without
+links, and tries the disk again by itself. Source: protocol §11.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from node.bus import Bus
 from node.errors import StoreFailure
 from node.link import Link
 from node.store import Store
-from node.turn import Job, work
+from node.turn import PROBE_SECONDS, Carrier, Job, Turn
 
 log = logging.getLogger("gangline.driver")
 
@@ -39,19 +40,32 @@ def now() -> Now:
 class Driver:
     """Owns a replica and its store.
 
+    Args:
+        build: the replica as a store has it, and what reading it left to be written.
+
     Attributes:
-        replica: touched by the task ``run`` and by nobody else; look at it with ``query``.
         links: the open link to each peer.
         bus: what happened, once it is on disk.
     """
 
-    def __init__(self, replica: Replica, store: Store) -> None:
-        self.replica = replica
+    def __init__(self, store: Store, build: Callable[[Store], tuple[Replica, Ready]]) -> None:
         self.store = store
         self.links: dict[NodePubkey, Link] = {}
         self.bus = Bus()
         self._inbox: asyncio.Queue[Job] = asyncio.Queue(INBOX_MAX)
         self._disk = ThreadPoolExecutor(1, "store")
+        self._carrier = Carrier(lambda: build(store))
+        self._inbox.put_nowait(self._carrier.owed())
+
+    @property
+    def replica(self) -> Replica:
+        """Touched by the task ``run`` and by nobody else; look at it with ``query``."""
+        return self._carrier.replica
+
+    @property
+    def halted(self) -> str:
+        """Why nothing can be written, as a sentence; empty while all is well."""
+        return self._carrier.halted
 
     # --- for callers ---------------------------------------------------------------------------
 
@@ -67,7 +81,7 @@ class Driver:
 
     async def query(self, look: Callable[[Replica], T]) -> T:
         """Look at the replica; what is seen is on disk."""
-        found: T = await self._ask(lambda _at: (Ready(), look(self.replica)))
+        found: T = await self._ask(lambda _at: (Ready(), look(self.replica)), looks=True)
         return found
 
     async def on_disk(self, work: Callable[[Store], T]) -> T:
@@ -75,15 +89,19 @@ class Driver:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._disk, work, self.store)
 
-    async def _ask(self, job: Callable[[Now], tuple[Ready, Any]]) -> Any:
+    async def _ask(self, work: Callable[[Now], tuple[Ready, Any]], *, looks: bool = False) -> Any:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        await self._inbox.put(Job(job, _answer(done)))
+        await self._inbox.put(Job(work, _answer(done), looks=looks))
         return await done
 
     # --- for links -----------------------------------------------------------------------------
 
     async def attach(self, link: Link) -> str:
         """Run a session over a link until it ends; gives one word why it did."""
+        if self.halted:
+            # What a peer sends could not be kept, and it would not send it twice.
+            link.drop("read_only")
+            return await link.run(self._received)
         other = self.links.get(link.peer)
         if other is not None:
             if not self._prefers(link, other):
@@ -126,11 +144,14 @@ class Driver:
         """Serve until cancelled.
 
         Raises:
-            StoreFailure: a commit failed. Nothing that rested on it left the process.
+            StoreFailure: a commit failed, and what is on disk cannot be read either. Nothing that
+                rested on it left the process.
         """
         next_tick = clock.monotonic()
         while True:
             jobs = await self._gather(next_tick - clock.monotonic())
+            if self.halted and clock.monotonic() >= self._carrier.try_at:
+                await self._try_disk()
             if clock.monotonic() >= next_tick:
                 next_tick = clock.monotonic() + TICK_SECONDS
                 jobs.append(Job(lambda at: (self.replica.tick(at), None)))
@@ -149,18 +170,39 @@ class Driver:
     async def _do(self, jobs: list[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""
         at = now()
-        turn = work(jobs, at)
+        turn = self._carrier.work(jobs, at)
         if turn.must_commit:
             try:
                 await self.on_disk(
                     lambda store: store.commit(turn.persist, turn.quarantine, at.wall.ms)
                 )
             except StoreFailure as failure:
-                for job in jobs:
-                    if job.answer is not None:
-                        job.answer(failure)
-                raise
+                turn = await self._halt(turn, failure, at)
         turn.let_out(self._send, self.bus.publish)
+
+    async def _halt(self, turn: Turn, failure: StoreFailure, at: Now) -> Turn:
+        """Go on without writing: drop the links and what rested on the commit that failed."""
+        for link in self.links.values():
+            link.drop("read_only")
+        self.links.clear()
+        log.error("%s; reads are served, writes refused until it works again", failure)
+        try:
+            return await self.on_disk(lambda _store: self._carrier.fail(turn, str(failure), at))
+        except StoreFailure as worse:
+            for job, _, _ in turn.results:
+                if job.answer is not None:
+                    job.answer(worse)
+            raise
+
+    async def _try_disk(self) -> None:
+        """See whether the disk takes writes again, and if so, go back to work."""
+        try:
+            await self.on_disk(Store.probe)
+        except StoreFailure:
+            self._carrier.try_at = clock.monotonic() + PROBE_SECONDS
+            return
+        log.warning("%s takes writes again", self.store.path)
+        await self._do([self._carrier.resume()])
 
     def _send(self, peer: NodePubkey, data: bytes) -> None:
         link = self.links.get(peer)

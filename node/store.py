@@ -24,6 +24,7 @@ from node.schema import APPLICATION_ID, MIGRATIONS
 from node.witness import Vouch, Witness, host_id, why_doubt
 
 COPY_PAGES = 1024
+PROBE_BYTES = 256 * 1024
 
 
 class Store:
@@ -77,7 +78,7 @@ class Store:
         self.doubt = known or why_doubt(found, self._witness.read())
         token = secrets.token_bytes(16)
         # The store first: a crash between the two leaves a doubt too many, never one too few.
-        with self._db:
+        with self._transaction():
             self._set("token", token)
             self._set("doubt", self.doubt.encode())
         try:
@@ -197,11 +198,13 @@ class Store:
         except StoreFailure:
             self._feeds = known  # numbers given in the transaction that failed mean nothing
             raise
+        if persist.doubt is not None:
+            self.doubt = persist.doubt
         self._writes += 1
         self._witness.note(self._writes)
 
     def _commit(self, persist: Persist, quarantined: list[Quarantined], at_ms: int) -> None:
-        with self._speaking("write to"), self._db:
+        with self._speaking("write to"), self._transaction():
             self._write_rows(persist)
             for feed, end in persist.rendered.items():
                 self._db.execute(
@@ -245,14 +248,23 @@ class Store:
         feed = self._feed(FeedId(key.author, key.incarnation))
         return feed, key.clock, bytes(key.record_id)
 
+    def probe(self) -> None:
+        """See whether the disk takes writes: as much as a commit of some records needs.
+
+        Raises:
+            StoreFailure: it does not.
+        """
+        self.set_meta("probe", bytes(PROBE_BYTES))
+        self.set_meta("probe", b"")
+
     def set_meta(self, name: str, value: bytes) -> None:
         """Write one value that belongs to the whole store."""
-        with self._speaking("write to"), self._db:
+        with self._speaking("write to"), self._transaction():
             self._set(name, value)
 
     def add_ticket(self, secret_hash: bytes, role: str, expires_ms: int) -> None:
         """Remember a ticket that was handed out; its secret is nowhere."""
-        with self._speaking("write to"), self._db:
+        with self._speaking("write to"), self._transaction():
             self._db.execute(
                 "INSERT INTO tickets VALUES (?, ?, ?, NULL)", (secret_hash, role, expires_ms)
             )
@@ -264,7 +276,7 @@ class Store:
 
     def use_ticket(self, secret_hash: bytes, node: NodePubkey) -> None:
         """A ticket works once."""
-        with self._speaking("write to"), self._db:
+        with self._speaking("write to"), self._transaction():
             self._db.execute(
                 "UPDATE tickets SET used_by = ? WHERE hash = ?", (bytes(node), secret_hash)
             )
@@ -321,10 +333,23 @@ class Store:
         if readonly and version < len(MIGRATIONS):
             raise StoreFailure(f"{self.path} is no store, or of an older version: run the daemon")
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            with self._db:
+            with self._transaction():
                 self._db.execute(script)
                 self._db.pragma("application_id", APPLICATION_ID)
                 self._db.pragma("user_version", number)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # A full disk may have rolled it back already, and must not be hidden by saying so.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     @contextlib.contextmanager
     def _speaking(self, what: str) -> Iterator[None]:
@@ -333,5 +358,7 @@ class Store:
             yield
         except apsw.FullError as fault:
             raise StoreFailure(f"cannot {what} {self.path}: the disk is full") from fault
+        except apsw.IOError as fault:
+            raise StoreFailure(f"cannot {what} {self.path}: the disk fails ({fault})") from fault
         except apsw.Error as fault:
             raise StoreFailure(f"cannot {what} {self.path}: {fault}") from fault

@@ -24,8 +24,11 @@ class Disk:
     token: bytes = b""
     writes: int = 0
     settled: set = field(default_factory=set)
+    unsure: object = None
+    """A commit that failed half-way: a crash before the next one that works may bring it back."""
 
     def commit(self, persist):
+        self.unsure = None
         for key, row in persist.rows.items():
             if row is None:
                 self.rows.pop(tuple(key), None)

@@ -17,13 +17,13 @@ from crdt.identity import H
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
 from crdt.proposals import Author
-from crdt.ready import Persist
+from crdt.ready import Persist, Ready
 from crdt.replica import Replica
 from crdt.roster import Roster
 from crdt.stamp import Stamp
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
-from node.turn import Turn
+from node.turn import Carrier, Turn
 from tests.support.sim import disk
 
 PLANTED = {}
@@ -75,6 +75,18 @@ def state_vectors_are_compared_instead_of_digests():
 @planted
 def frames_leave_before_the_disk_has_them():
     with mock.patch.object(Turn, "must_commit", property(lambda _turn: False)):
+        yield
+
+
+@planted
+def what_rested_on_a_failed_commit_stays():
+    original = Carrier.fail
+
+    def keep(self, turn, why, at):
+        self._build = lambda: (self.replica, Ready())
+        return original(self, turn, why, at)
+
+    with mock.patch.object(Carrier, "fail", keep):
         yield
 
 

@@ -88,5 +88,5 @@ def must_fire():
     network = {"lost", "duplicated", "corrupted", "lost in a partition", "withheld"}
     counted = {"duplicate": "duplicates"}
     faults = {counted.get(fault, fault) for fault in FAULTS}
-    faults |= set(ROSTER_WORK)
+    faults |= {*ROSTER_WORK, "a failed commit came back"}
     return faults | killed | network | {f"hostile: {program}" for program in PROGRAMS}

@@ -29,7 +29,8 @@ from machines import execution as x
 from machines import pipeline as p
 from machines.pipeline import PIPELINE
 from machines.values import AgentName, BranchName, FreeText, GitSha, Instant, StoryId
-from node.turn import Job, work
+from node.errors import StoreFailure
+from node.turn import PROBE_SECONDS, Carrier, Job
 from node.witness import Vouch
 from tests.support.cluster import START, Found, key
 from tests.support.sim import hostile
@@ -89,17 +90,22 @@ class Node:
         self.honest = honest
         self.witness = None
         self.clock = Clock()
-        self.replica = None
+        self.carrier = None
         self.life = 0
+        self.builds = 0
         self.inbox = deque()
         self.busy = False
         self.stalled_until = 0
         self.slow_disk_until = 0
-        self.full_disk_until = 0
+        self.full_disk_until = self.bad_disk_until = 0
         self.kill_at = None
         self.links = {}  # peer's key -> (peer's number, id of the link)
         self.snapshots = []
         self.doing = ()
+
+    @property
+    def replica(self):
+        return self.carrier.replica if self.carrier is not None else None
 
     def __repr__(self):
         return f"n{self.number}"
@@ -195,39 +201,54 @@ class World:
     def start(self, node):
         node.life += 1
         self.say(node, "starts")
-        seed = hashlib.blake2b(
-            f"{self.plan.seed} {node.number} {node.life}".encode(), digest_size=32
-        ).digest()
-        doubt, node.witness = node.disk.swear_in(node.witness, seed[:16])
-        node.replica = Replica(
+        disk = node.disk
+        if disk.unsure is not None and self.chance("unsure", node.number, self.t) < 0.5:
+            self.counts["a failed commit came back"] += 1
+            self.laws.committed(self, node, disk.unsure)
+            disk.commit(disk.unsure)
+        token = self._seed("token", node, node.life)[:16]
+        disk.doubt, node.witness = disk.swear_in(node.witness, token)
+        node.carrier = Carrier(lambda: self._build(node))
+        node.inbox.append(node.carrier.owed())
+        self._wake(node)
+        self.after(self.chance("tick", node.number) * TICK_MS, self._tick, node, node.life)
+
+    def _seed(self, *names):
+        return hashlib.blake2b(f"{self.plan.seed} {names}".encode(), digest_size=32).digest()
+
+    def _build(self, node):
+        """The replica as its disk has it."""
+        node.builds += 1
+        disk = node.disk
+        replica = Replica(
             node.key,
             self.found.id,
             self.found.founder.pubkey,
-            seed=seed,
-            incarnation=node.disk.incarnation,
-            doubt=doubt,
+            seed=self._seed("replica", node, node.builds),
+            incarnation=disk.incarnation,
+            doubt=disk.doubt,
         )
-        disk = node.disk
-        ready = node.replica.replay(
+        ready = replica.replay(
             sorted(disk.rows.values(), key=lambda row: row[:4]),
             disk.proofs.values(),
             disk.rendered,
             self.now(node),
             settled=disk.settled,
         )
-        node.inbox.append(Job(lambda _at: (ready, None)))
-        self._wake(node)
-        self.after(self.chance("tick", node.number) * TICK_MS, self._tick, node, node.life)
+        return replica, ready
 
     def kill(self, node):
         if node.replica is None:
             return
         self.say(node, "is killed")
-        node.replica = None
+        node.carrier = None
         node.life += 1
         node.inbox.clear()
         node.busy = False
         node.kill_at = None
+        self._drop_links(node)
+
+    def _drop_links(self, node):
         for pub, (number, link) in list(node.links.items()):
             other = self.nodes[number]
             self.after(self.chance("rst", link) * 2000, self._lose, other, node.pub, link)
@@ -264,7 +285,7 @@ class World:
             self.after(min(node.stalled_until - self.t, TICK_MS), self._turn, node, life)
             return None
         jobs = [node.inbox.popleft() for _ in range(min(len(node.inbox), BATCH_MAX))]
-        turn = work(jobs, self.now(node))
+        turn = node.carrier.work(jobs, self.now(node))
         if node.kill_at == "before_commit":
             self.counts["killed before a commit"] += 1
             return self._fall(node)
@@ -272,7 +293,7 @@ class World:
             return self._let_out(node, turn, life)
         if self.t < node.full_disk_until:
             self.counts["disk_full"] += 1
-            return self._fall(node)
+            return self._halt(node, turn, life)
         fsync = 1 + self.chance("fsync", node.number, self.t) * 4
         if self.t < node.slow_disk_until:
             fsync = 1000 + self.chance("slow", node.number, self.t) * 4000
@@ -285,6 +306,11 @@ class World:
         if node.kill_at == "in_commit_lost":
             self.counts["killed in a commit that was lost"] += 1
             self._fall(node)
+            return
+        if self.t < node.bad_disk_until:
+            self.counts["eio"] += 1
+            node.disk.unsure = turn.persist
+            self._halt(node, turn, life)
             return
         node.disk.commit(turn.persist)
         self.laws.committed(self, node, turn.persist)
@@ -299,6 +325,25 @@ class World:
             self._fall(node)
             return
         self._let_out(node, turn, life)
+
+    def _halt(self, node, turn, life):
+        """As ``Driver`` does it: the links go, and what rested on the commit that failed."""
+        self.say(node, "cannot write")
+        self._drop_links(node)
+        turn = node.carrier.fail(turn, "the disk fails", self.now(node))
+        self.after(PROBE_SECONDS * 1000, self._try_disk, node, life)
+        self._let_out(node, turn, life)
+
+    def _try_disk(self, node, life):
+        if node.life != life:
+            return
+        if self.t < max(node.full_disk_until, node.bad_disk_until):
+            self.after(PROBE_SECONDS * 1000, self._try_disk, node, life)
+            return
+        self.say(node, "writes again")
+        node.disk.unsure = None  # written over
+        node.inbox.appendleft(node.carrier.resume())
+        self._wake(node)
 
     def _let_out(self, node, turn, life):
         left = 1 if node.kill_at == "sending" else None
@@ -341,6 +386,8 @@ class World:
 
     def _try_link(self, one, other):
         if None in (one.replica, other.replica) or one.pub == other.pub:
+            return
+        if one.carrier.halted or other.carrier.halted:
             return
         if other.pub in one.links or one.pub in other.links or self._is_cut(one, other):
             return
@@ -456,6 +503,8 @@ class World:
                 self.counts["acknowledged"] += 1
                 self.say(node, f"wrote {result.incarnation}/{result.clock}")
                 self.acked.append((node, result))
+            elif isinstance(result, StoreFailure):
+                self.counts["refused: the disk fails"] += 1
             elif isinstance(result, ProposalRefused):
                 self.counts["refused"] += 1
                 self.laws.refused(node, result)
@@ -639,7 +688,16 @@ class World:
         node.slow_disk_until = self.t + a % 10_000
 
     def step_disk_full(self, node, a, b):
-        node.full_disk_until = self.t + a % 5000
+        node.full_disk_until = self.t + a % 15_000
+
+    def step_eio(self, node, a, b):
+        node.bad_disk_until = self.t + a % 15_000
+        if b & 1:  # before the disk is well again
+            self.after(a % 15_000, self._crash, node)
+
+    def _crash(self, node):
+        if node.replica is not None:
+            self._fall(node)
 
     def step_wipe(self, node, a, b):
         self._lose_disk(node, "wipe")
@@ -710,7 +768,8 @@ class World:
         self.loss = self.duplicates = self.corrupt = 0
         for node in self.nodes:
             node.kill_at = None
-            node.stalled_until = node.slow_disk_until = node.full_disk_until = 0
+            node.stalled_until = node.slow_disk_until = 0
+            node.full_disk_until = node.bad_disk_until = 0
             node.clock.set(self.t, START.ms + self.t)
             if node.number < self.plan.nodes:
                 self.restart(node)

@@ -67,7 +67,7 @@ class House:
             with self._watching_the_witness():
                 store.__init__(self.home.store, vfs=self.disk.name)
                 self._judge_doubt(store.doubt)
-                driver = Driver(open_replica(self.home, self.settings, store), store)
+                driver = Driver(store, lambda st: open_replica(self.home, self.settings, st))
                 await self._serve(driver, writes)
         finally:
             _let_go(store)

@@ -9,6 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from crdt.identity import ClusterId
+from crdt.ready import Ready
 from machines.values import Instant
 from node import tls
 from node.driver import Driver
@@ -40,7 +41,7 @@ async def listening(tmp_path, *members):
     cluster = Cluster(1)
     me = Identity(cluster.keys[0], cluster.found.id)
     with Store(tmp_path / "store.db") as store:
-        driver = Driver(cluster.replicas[0], store)
+        driver = Driver(store, lambda _store: (cluster.replicas[0], Ready()))
         running = asyncio.create_task(driver.run())
         listener = Listener(driver, me, Keeper(*members), tmp_path)
         try:

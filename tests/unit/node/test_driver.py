@@ -1,0 +1,152 @@
+"""The driver over a real store whose disk is full for a while; and what callers are told."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from crdt.intents import AddStory
+from crdt.replica import Replica
+from machines.values import FreeText, StoryId
+from node import config, founding
+from node.daemon import open_replica
+from node.driver import Driver
+from node.errors import StoreFailure
+from node.home import Home
+from node.store import Store
+
+BIG = FreeText("x" * 4000)
+
+
+class House:
+    """A node's home, its store, and the driver over both."""
+
+    def __init__(self, path):
+        self.home = Home(path / "home")
+        founding.found(self.home, "house", "")
+        self.settings = config.load(self.home.config)
+        self.store = Store(self.home.store)
+        self.driver = Driver(
+            self.store, lambda store: open_replica(self.home, self.settings, store)
+        )
+
+    def fill(self):
+        """From here on SQLite says what it says when the disk is full."""
+        self.store._db.pragma("max_page_count", self.store._db.pragma("page_count"))
+
+    def make_room(self):
+        self.store._db.pragma("max_page_count", 1_000_000)
+
+    async def add(self, name):
+        return await self.driver.propose(AddStory(StoryId(name), FreeText("t"), BIG))
+
+    async def add_until_full(self):
+        """Gives the stories that were acknowledged, and the sentence of the refusal."""
+        kept = []
+        for number in range(1000):
+            try:
+                await self.add(f"s-{number}")
+            except StoreFailure as refusal:
+                return kept, str(refusal)
+            kept.append(f"s-{number}")
+        raise AssertionError("the disk never filled up")
+
+    async def stories(self):
+        return await self.driver.query(lambda r: sorted(v.id for v in r.ledger.board.stories()))
+
+
+@contextlib.asynccontextmanager
+async def house(path):
+    one = House(path)
+    running = asyncio.create_task(one.driver.run())
+    try:
+        yield one
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await one.driver.stop()
+
+
+@pytest.fixture(autouse=True)
+def _tries_at_once(monkeypatch):
+    monkeypatch.setattr("node.turn.PROBE_SECONDS", 0.0)
+    monkeypatch.setattr("node.driver.PROBE_SECONDS", 0.0)
+
+
+async def test_a_full_disk_refuses_writes_and_serves_what_is_on_it(tmp_path):
+    async with house(tmp_path) as one:
+        one.fill()
+        kept, sentence = await one.add_until_full()
+        assert "read-only" in sentence
+        assert "disk is full" in sentence
+        before = one.driver.replica
+        assert await one.stories() == sorted(kept)
+        assert "disk is full" in await one.driver.query(Replica.writable)
+        with pytest.raises(StoreFailure, match="disk is full"):
+            await one.add("another")
+        assert one.driver.replica is before, "one failure rebuilds once"
+
+
+async def test_it_writes_again_by_itself_once_there_is_room(tmp_path, caplog):
+    async with house(tmp_path) as one:
+        one.fill()
+        kept, _ = await one.add_until_full()
+        one.make_room()
+        while one.driver.halted:
+            await one.stories()
+        await one.add("after")
+        assert await one.stories() == sorted([*kept, "after"])
+        assert await one.driver.query(Replica.writable) == ""
+    with Store(one.home.store) as store:
+        clocks = [row.clock for row in store.rows()]
+    assert clocks == sorted(set(clocks)), "no slot twice, none lost"
+    said = [record.getMessage() for record in caplog.records if record.name == "gangline.driver"]
+    assert len(said) == 2, said
+
+
+async def test_a_look_in_the_same_batch_is_answered_from_the_disk(tmp_path):
+    async with house(tmp_path) as one:
+        one.fill()
+        kept, _ = await one.add_until_full()
+        one.make_room()
+        while one.driver.halted:
+            await one.stories()
+        one.fill()
+        results = await asyncio.gather(
+            *(one.add(f"big-{number}") for number in range(120)),
+            one.stories(),
+            return_exceptions=True,
+        )
+        refused = [result for result in results if isinstance(result, StoreFailure)]
+        assert refused
+        assert set(results[-1]) >= set(kept)
+
+
+async def test_a_link_is_dropped_while_nothing_can_be_kept(tmp_path):
+    class Link:
+        peer, dialled, reason = b"p" * 32, True, ""
+
+        def drop(self, reason):
+            self.reason = reason
+
+        async def run(self, _received):
+            return self.reason
+
+    async with house(tmp_path) as one:
+        one.fill()
+        await one.add_until_full()
+        assert await one.driver.attach(Link()) == "read_only"
+        assert one.driver.links == {}
+
+
+async def test_where_the_store_cannot_be_read_either_the_driver_ends(tmp_path):
+    one = House(tmp_path)
+    running = asyncio.create_task(one.driver.run())
+    one.store._db.close()
+    with pytest.raises(StoreFailure):
+        await one.add("lost")
+    with pytest.raises(StoreFailure):
+        await running
+    one.driver._disk.shutdown(wait=True)
+    one.store.close()
