@@ -72,9 +72,6 @@ class Replica:
         doubt: why the store cannot be shown to be the one last written; then the first write
             opens a new incarnation. Empty where it can.
         verifier: checks signatures, a batch at a time.
-
-    Attributes:
-        held: why the shell lets nothing be written; empty where it does.
     """
 
     def __init__(
@@ -92,7 +89,7 @@ class Replica:
         self.cluster = cluster
         self.founder = founder
         self.incarnation = incarnation
-        self.held = ""
+        self.held = ""  # why the shell lets nothing be written
         self.ledger = Ledger(cluster, founder, verifier)
         self.document = Document()
         self.sessions = Sessions()
@@ -231,9 +228,9 @@ class Replica:
 
     def writable(self) -> str:
         """Why this node may not write now; empty where it may."""
+        role = self.ledger.roster.role(self.own)
         if self.held:
             return self.held
-        role = self.ledger.roster.role(self.own)
         if role is None:
             return "this node is not on the roster, or its admission was revoked"
         if role is Role.OBSERVER:

@@ -50,6 +50,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         list[RateLimit], Meta(description="how agents say that they must wait")
     ] = []
     links: Annotated[int, Meta(ge=1, le=64, description="links of its own choosing to keep up")] = 8
+    history_rows: Annotated[
+        int, Meta(ge=0, description="events to keep for inspect history; 0: none")
+    ] = 10_000
+    history_days: Annotated[int, Meta(ge=1, le=36_500, description="days to keep them at most")] = (
+        30
+    )
 
 
 def load(path: Path) -> Config:

@@ -33,6 +33,7 @@ from node.dialer import Dialer
 from node.driver import Driver, now
 from node.errors import Trouble
 from node.handshake import Accepted, HelloRefused, Identity
+from node.history import Bounds
 from node.home import Home
 from node.listener import Listener
 from node.store import Store
@@ -122,7 +123,7 @@ async def run(home: Home) -> None:
     """
     settings = config.load(home.config)
     home.make()
-    store = Store(home.store)
+    store = Store(home.store, history=Bounds(settings.history_rows, settings.history_days))
     try:
         driver = Driver(store, lambda store: open_replica(home, settings, store))
     except BaseException:

@@ -174,7 +174,9 @@ class Driver:
         if turn.must_commit:
             try:
                 await self.on_disk(
-                    lambda store: store.commit(turn.persist, turn.quarantine, at.wall.ms)
+                    lambda store: store.commit(
+                        turn.persist, turn.quarantine, at.wall.ms, turn.events
+                    )
                 )
             except StoreFailure as failure:
                 turn = await self._halt(turn, failure, at)

@@ -5,6 +5,7 @@ Stands beside the shell. ``node/cli`` prints the sentence and ends with the code
     Exception
     └── Trouble           something an operator can mend; has an exit code
         ├── StoreFailure  the store cannot be read or written
+        │   └── StoreDamaged  what is in it is not what was written
         └── NoDaemon      nobody answers on the node's socket
 """
 
@@ -27,6 +28,10 @@ class Trouble(Exception):
 
 class StoreFailure(Trouble):
     """The store cannot be opened, read or written."""
+
+
+class StoreDamaged(StoreFailure):
+    """What is in the store is not what was written: no database, or damaged pages or rows."""
 
 
 class NoDaemon(Trouble):

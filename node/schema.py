@@ -31,5 +31,16 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     """,
     "CREATE TABLE settled (record_id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;",
+    # ``sum`` finds a damaged row at a start without its signature (docs/decisions/0002).
+    """
+    ALTER TABLE records ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    UPDATE records SET sum = (
+        SELECT row_sum(author, incarnation, clock, record_id, value) FROM feeds WHERE id = feed
+    );
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, story TEXT, event BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX history_of_story ON history (story, id) WHERE story IS NOT NULL;
+    """,
 )
 """Numbered from 1: each brings the file one version on, in one transaction."""

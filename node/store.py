@@ -6,66 +6,54 @@ who). Only ever called from one thread at a time. Source: protocol §11.
 """
 
 import contextlib
-import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import apsw
 
 from crdt import limits
 from crdt.identity import FeedId, RecordId
-from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
+from crdt.ready import Observation, Persist, ProofRow, Quarantined, Row, RowKey
 from machines.values import NodePubkey
-from node.errors import StoreFailure
-from node.lock import take_lock
-from node.schema import APPLICATION_ID, MIGRATIONS
+from node import history
+from node.database import Database, row_sum
+from node.errors import StoreDamaged, StoreFailure
+from node.history import BOUNDS, FIRST_VERSION, HISTORY_SHOWN, Bounds
 from node.witness import Vouch, Witness, host_id, why_doubt
 
 COPY_PAGES = 1024
-PROBE_BYTES = 256 * 1024
 
 
-class Store:
+class Store(Database):
     """One open store.
 
     Args:
         path: the file.
         readonly: look, and take no lock.
         vfs: which of SQLite's file systems holds it; empty: the default one.
+        history: how much of what happened is kept.
 
     Attributes:
         doubt: why this may not be the store that this node last wrote; empty where it is.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False, vfs: str = "") -> None:
-        self.path = path
-        self._lock: int | None = None
+    def __init__(
+        self, path: Path, *, readonly: bool = False, vfs: str = "", history: Bounds = BOUNDS
+    ) -> None:
         self._feeds: dict[FeedId, int] = {}
         self._writes = 0
         self._witness = Witness(path)
+        self._history = history
         self.doubt = ""
-        flags = (
-            apsw.SQLITE_OPEN_READONLY
-            if readonly
-            else (apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-        )
-        if not readonly:
-            self._lock = take_lock(path)
-        with self._speaking("open"):
-            self._db = apsw.Connection(str(path), flags=flags, vfs=vfs or None)
-            self._db.set_busy_timeout(5000)
-            if not readonly:
-                path.chmod(0o600)
-                self._db.pragma("journal_mode", "wal")
-                # An acknowledged write survives a power cut; NORMAL loses it.
-                self._db.pragma("synchronous", "full")
-            self._migrate(readonly=readonly)
-            for row in self._db.execute("SELECT id, author, incarnation FROM feeds"):
-                self._feeds[FeedId(NodePubkey(row[1]), row[2])] = row[0]
-            if not readonly:
-                self._swear_in()
+        super().__init__(path, readonly=readonly, vfs=vfs)
+
+    def _ready(self) -> None:
+        for number, author, incarnation in self._read("SELECT id, author, incarnation FROM feeds"):
+            self._feeds[FeedId(NodePubkey(author), incarnation)] = number
+        if not self.readonly:
+            self._swear_in()
 
     def _swear_in(self) -> None:
         """Compare the store with its witness, and let it vouch for this one from here on.
@@ -99,23 +87,30 @@ class Store:
             StoreFailure: the disk failed meanwhile; what was committed is on it all the same.
         """
         try:
-            with self._speaking("close"):
-                self._db.close()
+            super().close()
         finally:
             self._witness.close()
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
 
     # --- out -----------------------------------------------------------------------------------
 
     def rows(self) -> Iterator[Row]:
-        """Every record, feed by feed in order of clock."""
+        """Every record, feed by feed in order of clock.
+
+        Raises:
+            StoreDamaged: a row is not the one that was written (not where one only looks).
+        """
         by_id = {number: feed for feed, number in self._feeds.items()}
-        query = "SELECT feed, clock, record_id, value FROM records ORDER BY feed, clock, record_id"
+        checked = not self.readonly
+        query = (
+            f"SELECT feed, clock, record_id, value, {'sum' if checked else '0'} FROM records "  # noqa: S608 - two fixed words
+            "ORDER BY feed, clock, record_id"
+        )
         with self._speaking("read"):
-            for number, clock, record_id, value in self._db.execute(query):
+            for number, clock, record_id, value, told in self._db.execute(query):
                 feed = by_id[number]
+                if checked and row_sum(*feed, clock, record_id, value) != told:
+                    place = f"{feed.author.short}/{feed.incarnation}#{clock}"
+                    raise StoreDamaged(f"{self.path} is damaged: {place} is not as it was written")
                 yield Row(feed.author, feed.incarnation, clock, RecordId(record_id), value)
 
     def proofs(self) -> list[ProofRow]:
@@ -169,7 +164,15 @@ class Store:
 
     def settled(self) -> list[RecordId]:
         """Own records that count nowhere, and were written again or reported."""
-        return [RecordId(found) for (found,) in self._read("SELECT record_id FROM settled")]
+        query = "SELECT record_id FROM settled"
+        return [RecordId(found) for (found,) in (self._read(query) if self.version > 1 else ())]
+
+    def history(self, story: str = "", limit: int = HISTORY_SHOWN) -> list[tuple[int, bytes]]:
+        """What happened, the newest first: when (Unix ms), and the event as JSON."""
+        if self.version < FIRST_VERSION:
+            return []
+        with self._speaking("read"):
+            return history.read(self._db, story, limit)
 
     def addresses(self) -> dict[NodePubkey, tuple[str, ...]]:
         """The last known addresses of other nodes."""
@@ -186,15 +189,24 @@ class Store:
 
     # --- in ------------------------------------------------------------------------------------
 
-    def commit(self, persist: Persist, quarantined: list[Quarantined], at_ms: int) -> None:
+    def commit(
+        self,
+        persist: Persist,
+        quarantined: list[Quarantined],
+        at_ms: int,
+        events: Sequence[Observation] = (),
+    ) -> None:
         """Write a batch in one transaction; it is on disk when this returns.
+
+        Args:
+            events: what happened, for the history.
 
         Raises:
             StoreFailure: it is not; nothing of it was written.
         """
         known = dict(self._feeds)
         try:
-            self._commit(persist, quarantined, at_ms)
+            self._commit(persist, quarantined, at_ms, events)
         except StoreFailure:
             self._feeds = known  # numbers given in the transaction that failed mean nothing
             raise
@@ -202,8 +214,15 @@ class Store:
             self.doubt = persist.doubt
         self._writes += 1
         self._witness.note(self._writes)
+        self._tidy()
 
-    def _commit(self, persist: Persist, quarantined: list[Quarantined], at_ms: int) -> None:
+    def _commit(
+        self,
+        persist: Persist,
+        quarantined: list[Quarantined],
+        at_ms: int,
+        events: Sequence[Observation],
+    ) -> None:
         with self._speaking("write to"), self._transaction():
             self._write_rows(persist)
             for feed, end in persist.rendered.items():
@@ -229,12 +248,13 @@ class Store:
                 "INSERT OR IGNORE INTO settled VALUES (?)", [(bytes(i),) for i in persist.settled]
             )
             self._quarantine(quarantined, at_ms)
+            history.write(self._db, events, at_ms, self._history)
 
     def _write_rows(self, persist: Persist) -> None:
         self._db.executemany(
-            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?)",
             [
-                (*self._place(key), row.value)
+                (*self._place(key), row.value, row_sum(*row))
                 for key, row in persist.rows.items()
                 if row is not None
             ],
@@ -247,15 +267,6 @@ class Store:
     def _place(self, key: RowKey) -> tuple[int, int, bytes]:
         feed = self._feed(FeedId(key.author, key.incarnation))
         return feed, key.clock, bytes(key.record_id)
-
-    def probe(self) -> None:
-        """See whether the disk takes writes: as much as a commit of some records needs.
-
-        Raises:
-            StoreFailure: it does not.
-        """
-        self.set_meta("probe", bytes(PROBE_BYTES))
-        self.set_meta("probe", b"")
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Write one value that belongs to the whole store."""
@@ -282,10 +293,6 @@ class Store:
             )
 
     # --- below ---------------------------------------------------------------------------------
-
-    def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._speaking("read"):
-            return list(self._db.execute(query, values))
 
     def _set(self, name: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
@@ -322,43 +329,3 @@ class Store:
                 "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
                 (limits.QUARANTINE_ROWS_MAX,),
             )
-
-    def _migrate(self, *, readonly: bool) -> None:
-        version = self._db.pragma("user_version")
-        if version > len(MIGRATIONS):
-            raise StoreFailure(
-                f"{self.path} was written by a newer Gangline (version {version}, this one knows "
-                f"{len(MIGRATIONS)}); run that one"
-            )
-        if readonly and version < len(MIGRATIONS):
-            raise StoreFailure(f"{self.path} is no store, or of an older version: run the daemon")
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            with self._transaction():
-                self._db.execute(script)
-                self._db.pragma("application_id", APPLICATION_ID)
-                self._db.pragma("user_version", number)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All of it or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # A full disk may have rolled it back already, and must not be hidden by saying so.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-    @contextlib.contextmanager
-    def _speaking(self, what: str) -> Iterator[None]:
-        """Turn SQLite's errors into a sentence."""
-        try:
-            yield
-        except apsw.FullError as fault:
-            raise StoreFailure(f"cannot {what} {self.path}: the disk is full") from fault
-        except apsw.IOError as fault:
-            raise StoreFailure(f"cannot {what} {self.path}: the disk fails ({fault})") from fault
-        except apsw.Error as fault:
-            raise StoreFailure(f"cannot {what} {self.path}: {fault}") from fault

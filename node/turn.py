@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crdt.errors import ProposalRefused
-from crdt.ready import Now, Persist, Quarantined, Ready
+from crdt.ready import Now, Observation, Persist, Quarantined, Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.errors import StoreFailure
+from node.history import is_kept
 
 PROBE_SECONDS = 5.0
 """How long after a failed commit the disk is tried again."""
@@ -43,12 +44,13 @@ class Turn:
 
     persist: Persist = field(default_factory=Persist)
     quarantine: list[Quarantined] = field(default_factory=list)
+    events: list[Observation] = field(default_factory=list)
     results: list[tuple[Job, Ready, Any]] = field(default_factory=list)
 
     @property
     def must_commit(self) -> bool:
         """Whether there is anything to put on disk."""
-        return bool(self.persist or self.quarantine)
+        return bool(self.persist or self.quarantine or self.events)
 
     def let_out(
         self, send: Callable[[NodePubkey, bytes], None], publish: Callable[[Any], None]
@@ -104,6 +106,7 @@ class Carrier:
             turn.results.append((job, ready, result))
             turn.persist.add(ready.persist)
             turn.quarantine += ready.quarantine
+            turn.events += filter(is_kept, ready.observe)
         return turn
 
     def fail(self, turn: Turn, why: str, at: Now) -> Turn:

@@ -30,6 +30,7 @@ from node.api.asked import Malformed, plain
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
 from node.errors import Trouble
+from node.history import HISTORY_SHOWN
 from node.report import Explained
 
 log = logging.getLogger("gangline.api")
@@ -190,6 +191,13 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
     async def quarantine() -> list[types.QuarantineRow]:
         """What was turned away."""
         return await desk.quarantine()
+
+    @get("/inspect/history")
+    async def history(
+        story: FromQuery[str] = "", limit: FromQuery[int] = HISTORY_SHOWN
+    ) -> list[types.HistoryRow]:
+        """What happened here, the newest first."""
+        return await desk.history(story, limit)
 
     @get("/export")
     async def export() -> Response[bytes]:

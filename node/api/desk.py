@@ -28,7 +28,7 @@ from crdt.replica import Replica
 from machines.execution import Exited, Reset, Stopped
 from machines.pipeline import PIPELINE
 from machines.values import FreeText, Instant, NodePubkey, StoryId
-from node import clock, portable, report
+from node import clock, portable, report, timeline
 from node.api import asked as asked_for
 from node.api import shown, types
 from node.config import Config
@@ -155,6 +155,12 @@ class Desk:
         rows = await self.driver.on_disk(lambda store: store.quarantine())
         names = await self.driver.query(lambda replica: report.names(replica.ledger))
         return report.quarantine(rows, names)
+
+    async def history(self, story: str, limit: int) -> list[types.HistoryRow]:
+        """What happened here, the newest first."""
+        rows = await self.driver.on_disk(lambda store: store.history(story, limit))
+        names = await self.driver.query(lambda replica: report.names(replica.ledger))
+        return timeline.rows(rows, names)
 
     # --- acting --------------------------------------------------------------------------------
 

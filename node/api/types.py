@@ -122,6 +122,16 @@ class QuarantineRow(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class HistoryRow(msgspec.Struct, frozen=True):
+    """Something that happened on this node. ``event`` is as the change stream told it."""
+
+    at: str
+    what: str
+    story: str
+    says: str
+    event: dict[str, Any]
+
+
 class Add(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new story, or changes to one."""
 

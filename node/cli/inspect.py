@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli import inspect_store
+from node.cli import inspect_history, inspect_store
 from node.cli.common import Json, as_plain, ask, put_json, put_table, say, short, speaking, when
 from node.cli.exits import Exit
 from node.client import segment
@@ -26,6 +26,7 @@ for command in (
     inspect_store.evidence,
     inspect_store.verify,
     inspect_store.diff,
+    inspect_history.history,
 ):
     app.command()(command)
 

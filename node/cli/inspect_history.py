@@ -1,0 +1,54 @@
+"""``inspect history``: the timeline of what happened on one node.
+
+From the running daemon, or with ``--store`` from a file. Every node keeps its own, bounded by
+``history_rows`` and ``history_days`` in its config.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from node.cli.common import Json, as_plain, ask, put_json, put_table, speaking, when
+from node.cli.inspect_store import examine
+from node.client import segment
+
+LIMIT = 100
+
+
+def history(
+    story: Annotated[str, typer.Argument(metavar="[STORY]", help="Of this story alone.")] = "",
+    store: Annotated[
+        Path | None, typer.Option("--store", help="A store file or a home, instead of the daemon.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many events at most.")] = LIMIT,
+    as_json: Json = False,
+) -> None:
+    """What happened here, the newest first: moves, conflicts, rejections, forks, members.
+
+    Example: gangline inspect history s-1
+    Exits: 1 3 5
+    """
+    if store is None:
+        rows = ask("GET", f"/inspect/history?limit={limit}&story={segment(story)}")
+    else:
+        rows = _read(store, story, limit)
+    if as_json:
+        put_json(rows)
+        return
+    put_table(
+        "",
+        ("at", "what", "story", "says"),
+        [(when(r["at"]), r["what"].replace("_", " "), r["story"], r["says"]) for r in rows],
+        empty="nothing is kept of what happened",
+    )
+
+
+def _read(store: Path, story: str, limit: int) -> Any:
+    from node import inspector, report, timeline  # noqa: PLC0415 - heavy, and only here
+    from node.store import Store  # noqa: PLC0415
+
+    held = examine(store)
+    with speaking(), Store(inspector.store_path(store), readonly=True) as opened:
+        kept = opened.history(story, limit)
+    return as_plain(timeline.rows(kept, report.names(held.ledger)))

@@ -1,0 +1,70 @@
+"""Every version of the tables that there ever was, brought to today's from its frozen file."""
+
+import shutil
+from pathlib import Path
+
+import apsw
+import pytest
+
+from crdt.ready import Persist, Row, RowKey
+from node.database import AUTO_VACUUM_INCREMENTAL
+from node.errors import StoreFailure
+from node.schema import MIGRATIONS
+from node.store import Store
+from tests.support import freeze
+from tests.support.cluster import key
+
+FROZEN = sorted((Path(__file__).parents[2] / "stores").glob("version-*.db"))
+
+
+@pytest.fixture(params=FROZEN, ids=lambda path: path.stem)
+def path(request, tmp_path):
+    return Path(shutil.copyfile(request.param, tmp_path / "store.db"))
+
+
+def test_there_is_a_frozen_file_of_every_version():
+    versions = []
+    for file in FROZEN:
+        with apsw.Connection(f"file:{file}?immutable=1", flags=0x41) as database:
+            versions.append(database.pragma("user_version"))
+    assert versions == list(range(1, len(MIGRATIONS) + 1))
+
+
+def check(store):
+    assert sorted(store.rows()) == sorted(freeze.ROWS)
+    assert store.proofs() == [freeze.PROOF]
+    assert store.rendered() == freeze.RENDERED
+    assert store.addresses() == freeze.ADDRESSES
+    assert store.ticket(freeze.TICKET)[0] == "member"
+    assert [row[6] for row in store.quarantine()] == ["bad_signature"]
+    assert store.settled() == []
+    assert store.history() == []
+
+
+def test_what_an_earlier_version_wrote_is_all_there_and_can_be_written_on(path):
+    extra = Row(key(2).pubkey, 7, 0, b"r" * 32, b"value")
+    with Store(path) as store:
+        check(store)
+        assert store._db.pragma("user_version") == len(MIGRATIONS)
+        assert store._db.pragma("auto_vacuum") == AUTO_VACUUM_INCREMENTAL
+        persist = Persist()
+        persist.rows[RowKey(*extra[:4])] = extra
+        store.commit(persist, [], 0)
+    with Store(path) as store:
+        assert set(store.rows()) == {*freeze.ROWS, extra}
+
+
+def test_an_earlier_version_can_be_looked_at_as_it_is(path):
+    before = path.read_bytes()
+    with Store(path, readonly=True) as store:
+        check(store)
+    assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_the_version_before_it(path, monkeypatch):
+    monkeypatch.setattr("node.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE t (x); nonsense;"))
+    with pytest.raises(StoreFailure):
+        Store(path)
+    monkeypatch.undo()
+    with Store(path) as store:
+        check(store)
