@@ -220,7 +220,7 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         """This API, described."""
         return request.app.openapi_schema.to_schema()
 
-    return [digest, feeds, quarantine, export, events, stop, openapi]
+    return [digest, feeds, quarantine, history, export, events, stop, openapi]
 
 
 async def _events(desk: Desk, story: str | None) -> AsyncIterator[bytes]:
