@@ -30,13 +30,7 @@ def draw(answer: dict[str, Any]) -> Iterator[str]:
     if tree:
         yield "backlog"
         yield from _branch(tree, None, "", names)
-    after = [e for e in events if e["place"] == "applied"]
-    if after:
-        yield ""
-        yield "applied after the end of the spine, in order of their stamps:"
-        for event in after:
-            yield from _event(event, "", "", names)
-    orphans = [e for e in events if not e["in_tree"] and e["place"] == "lost"]
+    orphans = [event for event in events if not event["in_tree"]]
     if orphans:
         yield ""
         yield "in no tree, since what they act on does not count, or does not take them:"
@@ -81,7 +75,9 @@ def _event(event: dict[str, Any], edge: str, below: str, names: Names) -> Iterat
     said = fields_of(event["event"], ("event",))
     if said:
         told.append(said)
-    if event["place"] == "lost":
+    if event["place"] == "applied":
+        told.append("applied after the end of the spine")
+    elif event["place"] == "lost":
         beaten = place(names, event["beaten_by"])
         told.append(f"lost{f' to {beaten}' if beaten else ''}: {event['why']}")
     if event["in_tree"]:

@@ -1,0 +1,126 @@
+"""What presence adds to the board: heartbeats, who cannot be reached, who brings news of whom."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from crdt.frame import AwarenessEntry
+from crdt.intents import ClaimStory, FireExecution
+from crdt.presence import PresenceState
+from machines import execution as e
+from machines.values import AgentName, Instant, StoryId
+from node import report
+from node.api import shown
+from tests.support.cluster import START, Cluster, key
+
+STARTED = START.ms
+RUNNING = e.Running(
+    agent=AgentName("coder-1"),
+    started_at=Instant.from_ms(STARTED),
+    last_heartbeat=Instant.from_ms(STARTED + 5_000),
+)
+
+
+@pytest.fixture
+def cluster():
+    """Two nodes; node 1 runs an agent on a story, and node 0 looks."""
+    cluster = Cluster(3)
+    cluster.admit_all()
+    cluster.link_all()
+    cluster.deliver()
+    cluster.add(0, "s-1")
+    cluster.deliver()
+    for event in (e.SpawnRequested(agent=AgentName("coder-1")), e.SpawnedSuccessfully()):
+        cluster.propose(1, FireExecution(StoryId("s-1"), event))
+    cluster.deliver()
+    return cluster
+
+
+def look(cluster, number=0):
+    replica = cluster.replicas[number]
+    view = replica.ledger.board.story("s-1")
+    return shown.story(replica, view, cluster.now.wall, cluster.now.mono).executions[0]
+
+
+def hear(cluster, of, *, beats, by=None):
+    """Node 0 hears of another node, now."""
+    node, at = cluster.keys[of].pubkey, cluster.now
+    entry = AwarenessEntry(1, cluster.ms % 2**31, "")
+    state = PresenceState(at.wall, (), beats)
+    by = node if by is None else cluster.keys[by].pubkey
+    liveness = cluster.replicas[0].beacon.liveness
+    assert liveness.hear(node, entry, state, at.wall.ms, at.mono, by)
+
+
+def test_the_heartbeat_shown_is_the_newer_of_the_durable_one_and_the_one_from_presence(cluster):
+    durable = look(cluster).state.last_heartbeat
+    cluster.pass_time(20)
+    newer = cluster.now.wall
+    hear(cluster, 1, beats={"s-1": newer})
+    assert look(cluster).state.last_heartbeat == newer
+    cluster.pass_time(1)
+    hear(cluster, 1, beats={"s-1": Instant.from_ms(durable.ms - 1)})
+    assert look(cluster).state.last_heartbeat == durable
+
+
+def test_the_own_heartbeat_is_taken_from_what_is_about_to_be_said(cluster):
+    beat = Instant.from_ms(cluster.ms + 1_000)
+    cluster.replicas[1].beacon.beats["s-1"] = beat
+    own = look(cluster, 1)
+    assert (own.state.last_heartbeat, own.liveness, own.shown) == (beat, "here", "running")
+
+
+def test_running_work_of_an_offline_node_is_unreachable_and_otherwise_as_it_was(cluster):
+    hear(cluster, 1, beats={})
+    assert (look(cluster).liveness, look(cluster).shown) == ("alive", "running")
+    cluster.pass_time(60)
+    assert (look(cluster).liveness, look(cluster).shown) == ("suspect", "running")
+    cluster.pass_time(100)
+    gone = look(cluster)
+    assert (gone.liveness, gone.shown) == ("offline", "unreachable")
+    assert isinstance(gone.state, e.Running), "nothing is killed or rewritten"
+
+
+@pytest.mark.parametrize("state", [e.Idle(), e.Pending(agent=AgentName("a"), since=START)])
+def test_what_does_not_run_has_no_heartbeat(state):
+    assert shown.with_beat(state, Instant.from_ms(STARTED + 9_000)) is state
+    assert shown.with_beat(RUNNING, None) is RUNNING
+
+
+def test_nodes_say_through_whom_a_node_is_heard_the_latest_first(cluster):
+    hear(cluster, 1, beats={})
+    cluster.pass_time(2)
+    hear(cluster, 1, beats={}, by=2)
+    replica = cluster.replicas[0]
+    rows = shown.nodes(replica, [cluster.keys[1].pubkey], cluster.now.wall, cluster.now.mono)
+    row = next(r for r in rows if r.node == cluster.keys[1].pubkey.hex())
+    roads = [(road.peer, road.seconds) for road in row.seen_by]
+    assert roads == [(cluster.keys[2].pubkey.hex(), 0.0), (cluster.keys[1].pubkey.hex(), 2.0)]
+    assert (row.linked, row.liveness, row.executions) == (True, "alive", {"s-1": "running"})
+    cluster.pass_time(200)
+    rows = shown.nodes(replica, [], cluster.now.wall, cluster.now.mono)
+    row = next(r for r in rows if r.node == cluster.keys[1].pubkey.hex())
+    assert (row.linked, row.liveness, row.executions) == (False, "offline", {"s-1": "unreachable"})
+
+
+def ledger(**called):
+    keys = [key(number + 1).pubkey for number in range(len(called))]
+    names = dict(zip(keys, called.values(), strict=True))
+    roster = SimpleNamespace(nodes=lambda: list(names), name=names.__getitem__)
+    return SimpleNamespace(roster=roster), [one.hex() for one in keys]
+
+
+def test_a_name_that_two_share_or_that_looks_like_a_key_names_nobody():
+    known, keys = ledger(a="den", b="twin", c="twin", d="", e="80d07996")
+    assert report.names(known) == {keys[0]: "den"}
+
+
+def test_the_claim_that_holds_is_named(cluster):
+    cluster.propose(1, ClaimStory(StoryId("s-1"), 60))
+    cluster.deliver()
+    replica = cluster.replicas[0]
+    view = replica.ledger.board.story("s-1")
+    taken = shown.story(replica, view, cluster.now.wall, 0.0)
+    assert taken.holder == cluster.keys[1].pubkey
+    past = Instant.from_ms(cluster.ms + 120_000)
+    assert shown.story(replica, view, past, 0.0).holder is None

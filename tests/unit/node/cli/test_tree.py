@@ -1,0 +1,85 @@
+"""The tree of a story as people see it."""
+
+from typer.testing import CliRunner
+
+from machines import pipeline as p
+from machines.values import FreeText
+from node import report
+from node.cli.common import as_plain
+from node.cli.main import app
+from node.cli.tree import draw
+from tests.support.cluster import Cluster
+from tests.unit.node.test_inspector import write
+
+
+def collided(title="Wanted by two"):
+    """Two nodes moved one story from the same stage; a third went on from one of the two."""
+    cluster = Cluster(3)
+    cluster.admit_all()
+    cluster.link_all()
+    cluster.deliver()
+    cluster.add(0, "s-1", title=FreeText(title))
+    cluster.fire(0, "s-1", p.DepsMet())
+    cluster.deliver()
+    cluster.unlink(0, 1)
+    cluster.unlink(0, 2)
+    cluster.unlink(1, 2)
+    cluster.fire(1, "s-1", p.GatesStarted())
+    cluster.fire(2, "s-1", p.QaSkipped(feature_branch=p.BranchName("f"), commits_ahead=1))
+    cluster.fire(2, "s-1", p.Block(reason=FreeText("waits for \u202e" + "very " * 40)))
+    cluster.link_all()
+    cluster.settle(40)
+    return cluster
+
+
+def lines(cluster):
+    explained = report.explain(cluster.replicas[0].ledger, "s-1")
+    return list(draw(as_plain(explained)))
+
+
+def test_the_spine_its_weight_and_what_lost_to_what_are_shown():
+    told = "\n".join(lines(collided()))
+    assert told.startswith("s-1  Wanted by two\nstands at archived (blocked): ")
+    assert "2 on the spine, 1 applied after it, 1 lost" in told
+    assert "● deps_met → coding" in told
+    assert "├─✗ qa_skipped → merge" in told or "├─✗ gates_started → qa" in told
+    assert "lost to" in told
+    assert "weight 3: " in told
+
+
+def test_every_line_fits_a_terminal_and_nothing_in_it_is_obeyed():
+    told = lines(collided("\u202eowned"))
+    assert "\\u202eowned" in told[0]
+    for line in told:
+        assert len(line) <= 80
+        assert "\u202e" not in line
+
+
+def test_a_store_and_its_daemon_are_told_alike(tmp_path):
+    cluster = collided()
+    store = write(cluster, 0, tmp_path / "0.db")
+    told = CliRunner().invoke(app, ["inspect", "explain", "s-1", "--store", str(store)])
+    assert told.exit_code == 0
+    assert told.output.splitlines() == lines(cluster)
+
+
+def test_an_event_whose_parent_does_not_count_stands_in_no_tree():
+    event = {
+        "record": ["ab" * 32, 0, 3, "cd" * 32], "parent": ["ee" * 32, 0, 0, "ff" * 32],
+        "event": {"event": "deps_met"}, "makes": {"stage": "coding"},
+        "stamp": ["2026-01-05T12:15:00.000Z", 0], "weight": 0, "authors": [], "place": "lost",
+        "in_tree": False, "beaten_by": None, "why": "the stage that was reached ignores it",
+        "acks": ["ab" * 32],
+    }  # fmt: skip
+    later = event | {"place": "applied", "why": ""}
+    answer = {
+        "id": "s-1", "title": "\x1b]0;owned\x07", "stage": {"stage": "backlog"},
+        "names": {"ab" * 32: "den"}, "events": [event, later],
+    }  # fmt: skip
+    told = "\n".join(draw(answer))
+    assert "s-1  \\x1b]0;owned\\x07" in told
+    assert "0 on the spine, 1 applied after it, 1 lost" in told
+    assert "in no tree" in told
+    assert "lost: the stage that was reached ignores it" in told
+    assert "seen archived by den" in told
+    assert "applied after the end of the spine" in told
