@@ -15,16 +15,14 @@ from typing import Any
 
 import uvicorn
 
-from crdt.bodies import Role
 from crdt.errors import ProposalRefused
-from crdt.identity import ClusterId, H
-from crdt.intents import AdmitNode, FireExecution
+from crdt.identity import ClusterId
+from crdt.intents import FireExecution
 from crdt.ready import Observation, PeerFaulted, Ready, RecordRejected
 from crdt.replica import Replica
-from machines.errors import InvalidValue
 from machines.execution import ExecutionState, Pending, Reset, Running
-from machines.values import FreeText, NodePubkey, StoryId
-from node import clock, config, keys
+from machines.values import NodePubkey, StoryId
+from node import config, keys
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -32,9 +30,10 @@ from node.config import Config
 from node.dialer import Dialer
 from node.driver import Driver, now
 from node.errors import Trouble
-from node.handshake import Accepted, HelloRefused, Identity
+from node.handshake import Identity
 from node.history import Bounds
 from node.home import Home
+from node.keeper import Keeper
 from node.listener import Listener
 from node.store import Store
 
@@ -42,48 +41,6 @@ log = logging.getLogger("gangline")
 
 SEED_BYTES = 32
 RESET_SECONDS = 60.0
-
-
-class Keeper:
-    """Who may come in: the roster's nodes, and whoever shows a good ticket."""
-
-    def __init__(self, driver: Driver, founding: str) -> None:
-        self._driver = driver
-        self._founding = founding
-        self._one_at_a_time = asyncio.Lock()
-
-    def belongs(self, node: NodePubkey) -> bool:
-        """Whether a node is on the roster and not revoked."""
-        return self._driver.replica.ledger.roster.belongs(node)
-
-    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> Accepted:
-        """Let a node in by ticket, once.
-
-        Raises:
-            HelloRefused: the ticket is unknown, used or expired, or this node may not admit.
-        """
-        key = H(ticket)
-        async with self._one_at_a_time:
-            known = await self._driver.on_disk(lambda store: store.ticket(key))
-            if known is None:
-                raise HelloRefused("bad_ticket")
-            role, expires, used_by = known
-            # The roster is what survives a crash between admitting and noting it down.
-            spent = bool(
-                await self._driver.query(lambda r: r.ledger.roster.ticket_users(key, r.own))
-            )
-            if (spent or used_by is not None) and not self.belongs(node):
-                raise HelloRefused("used_ticket")
-            if clock.wall_ms() > expires:
-                raise HelloRefused("expired_ticket")
-            if used_by is None and not spent:
-                try:
-                    intent = AdmitNode(node, Role(role), FreeText(name[:64]), key)
-                    await self._driver.propose(intent)
-                except (ProposalRefused, InvalidValue) as refusal:
-                    raise HelloRefused("not_an_admin") from refusal
-                await self._driver.on_disk(lambda store: store.use_ticket(key, node))
-        return Accepted(self._driver.replica.founder.hex(), self._founding)
 
 
 def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, Ready]:

@@ -9,11 +9,13 @@ import logging
 import random
 from dataclasses import dataclass
 
+from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
 from node.link import reach
+from node.refusals import said, told
 
 log = logging.getLogger("gangline.dialer")
 
@@ -57,6 +59,7 @@ class Dialer:
         self._driver = driver
         self._me = me
         self._links = links
+        self._revoked: set[NodePubkey] = set()
         self._dialling: dict[NodePubkey, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -73,18 +76,17 @@ class Dialer:
             await asyncio.gather(*self._dialling.values(), return_exceptions=True)
 
     async def _learn(self) -> None:
-        """Take the addresses that nodes told of themselves; drop who no longer belongs."""
-        heard = await self._driver.query(
-            lambda replica: {
-                node: last.state.addresses
-                for node in replica.ledger.roster.nodes()
-                if (last := replica.beacon.liveness.last(node)) is not None and last.state.addresses
-            }
-        )
+        """Take the addresses that nodes told of themselves; part from whom the roster parted."""
+        heard, self._revoked = await self._driver.query(_look)
         self.known.update(heard)
+        own = self._me.key.pubkey in self._revoked
+        for node, link in self._driver.links.items():
+            if own or node in self._revoked:
+                link.end("revoked")
 
     def _due(self) -> list[NodePubkey]:
-        wanted = [n for n in self.known if n not in self._driver.links and n not in self._dialling]
+        busy = self._driver.links.keys() | self._dialling.keys() | self._revoked
+        wanted = [node for node in self.known if node not in busy]
         room = self._links - len(self._driver.links) - len(self._dialling)
         at = clock.monotonic()
         due = [
@@ -101,15 +103,28 @@ class Dialer:
                 try:
                     link, _ = await reach(address, node, self._me, now().wall)
                 except HelloRefused as refusal:
-                    attempt.failed(refusal.reason)
-                    log.info("%s at %s refused us: %s", node.short, address, refusal.reason)
+                    attempt.failed(told(refusal.reason))
+                    log.info("no link to %s at %s: %s", node.short, address, attempt.last_error)
                 except OSError as fault:
                     attempt.failed(f"unreachable: {fault}")
                 else:
                     attempt.worked()
                     reason = await self._driver.attach(link)
-                    if reason not in ("closed", "duplicate"):
-                        attempt.failed(reason)
+                    why = told(link.told) if reason == "closed" else said(reason)
+                    if link.told != "duplicate" and reason != "duplicate" and why:
+                        attempt.failed(why)
+                        log.info("link to %s ended: %s", node.short, why)
                     return
         finally:
             del self._dialling[node]
+
+
+def _look(replica: Replica) -> tuple[dict[NodePubkey, tuple[str, ...]], set[NodePubkey]]:
+    """Where nodes say that they listen, and who is revoked."""
+    roster = replica.ledger.roster
+    heard = {
+        node: last.state.addresses
+        for node in roster.nodes()
+        if (last := replica.beacon.liveness.last(node)) is not None and last.state.addresses
+    }
+    return heard, {node for node in roster.nodes() if not roster.belongs(node)}

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from crdt.intents import Intent, Receipt
+from crdt.membership import Wish
 from crdt.ready import Now, Ready
 from crdt.replica import Replica
 from machines.values import Instant, NodePubkey
@@ -77,6 +78,16 @@ class Driver:
             StoreFailure: it could not be written.
         """
         receipt: Receipt = await self._ask(lambda at: self.replica.propose(intent, at))
+        return receipt
+
+    async def change_roster(self, wish: Wish) -> Receipt:
+        """Write what an operator wishes for the roster, all of it in one go.
+
+        Raises:
+            ProposalRefused: this node may not, or there is nothing to do; nothing was written.
+            StoreFailure: it could not be written.
+        """
+        receipt: Receipt = await self._ask(lambda at: self.replica.change_roster(wish, at))
         return receipt
 
     async def query(self, look: Callable[[Replica], T]) -> T:

@@ -23,17 +23,9 @@ from node.errors import Trouble
 from node.handshake import HelloRefused, Identity
 from node.home import Home
 from node.link import reach
+from node.refusals import told
 from node.store import Store
 from node.ticket import Ticket
-
-REFUSALS = {
-    "bad_ticket": "the inviter does not know this ticket",
-    "expired_ticket": "this ticket has expired; ask for a new one with: gangline invite",
-    "used_ticket": "this ticket was used already; ask for a new one with: gangline invite",
-    "not_an_admin": "the inviter may not admit nodes",
-    "wrong_cluster": "the node at this address belongs to another cluster",
-    "wrong_key": "the node at this address is not the one that wrote the ticket",
-}
 
 
 def found(home: Home, name: str, listen: str) -> tuple[NodePubkey, ClusterId]:
@@ -69,7 +61,7 @@ async def join(home: Home, ticket: Ticket, name: str, listen: str) -> NodePubkey
         Trouble: there is a node here already, the inviter cannot be reached, or refuses.
     """
     if clock.wall_ms() > ticket.expires_ms:
-        raise Trouble(REFUSALS["expired_ticket"], Exit.REFUSED)
+        raise Trouble(told("expired_ticket"), Exit.REFUSED)
     key = _make(home)
     inviter = NodePubkey(ticket.inviter)
     at = Instant.from_ms(clock.wall_ms())
@@ -86,8 +78,7 @@ async def join(home: Home, ticket: Ticket, name: str, listen: str) -> NodePubkey
         record = _check_founding(founder, bytes.fromhex(accepted.founding), ticket.cluster_id)
     except HelloRefused as refusal:
         home.key.unlink()
-        sentence = REFUSALS.get(refusal.reason, f"the inviter refused: {refusal.reason}")
-        raise Trouble(sentence, Exit.REFUSED) from refusal
+        raise Trouble(told(refusal.reason), Exit.REFUSED) from refusal
     except (OSError, ValueError) as fault:
         home.key.unlink()
         raise Trouble(

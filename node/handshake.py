@@ -15,6 +15,7 @@ from crdt.identity import ClusterId, SigningKey
 from crdt.verify import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
+from node.refusals import word_of
 
 M = TypeVar("M")
 NONCE_BYTES = 32
@@ -71,6 +72,13 @@ Message = Hello | Welcome | Proof | Accepted | Refused
 _DECODER = msgspec.json.Decoder(Message, dec_hook=dec_hook)
 
 
+class _Version(msgspec.Struct, frozen=True, tag="hello"):
+    version: int
+
+
+_VERSION = msgspec.json.Decoder(_Version)
+
+
 class HelloRefused(Exception):
     """No session came about.
 
@@ -98,8 +106,8 @@ class Socket(Protocol):
 class Gatekeeper(Protocol):
     """Who may come in."""
 
-    def belongs(self, node: NodePubkey) -> bool:
-        """Whether a node is on the roster and not revoked."""
+    def why_not(self, node: NodePubkey) -> str:
+        """One word why a node may not link; empty where it may."""
 
     async def join(self, node: NodePubkey, ticket: bytes, name: str) -> Accepted:
         """Let a node in by ticket.
@@ -134,13 +142,21 @@ async def receive(socket: Socket, kind: type[M]) -> M:
     try:
         message = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeError) as fault:
-        raise HelloRefused("malformed_frame") from fault
+        raise HelloRefused(_why_unreadable(data)) from fault
     if isinstance(message, Refused):
-        word = message.reason if message.reason.replace("_", "").isalnum() else "refused"
-        raise HelloRefused(word[:40], told=True)
+        raise HelloRefused(word_of(message.reason) or "refused", told=True)
     if not isinstance(message, kind):
         raise HelloRefused("malformed_frame")
     return message
+
+
+def _why_unreadable(data: bytes) -> str:
+    """A hello of another version may well have other fields: its number alone is looked at."""
+    try:
+        version = _VERSION.decode(data).version
+    except (msgspec.MsgspecError, UnicodeError):
+        return "malformed_frame"
+    return "malformed_frame" if version == hello.PROTOCOL_VERSION else "wrong_version"
 
 
 def _signed(
@@ -222,8 +238,9 @@ async def listen(
         if first.cluster != me.cluster.hex():
             raise HelloRefused("wrong_cluster")
         joins = first.wants == "join"
-        if not joins and not keeper.belongs(first.node):
-            raise HelloRefused("not_a_member")
+        why_not = "" if joins else keeper.why_not(first.node)
+        if why_not:
+            raise HelloRefused(why_not)
         own, mine = me.key.pubkey, secrets.token_bytes(NONCE_BYTES)
         nonces = (_nonce(first.nonce), mine)
         said = _signed(me, hello.LISTENED, first.node, own, nonces, certificate)

@@ -21,6 +21,7 @@ from crdt.errors import PeerFault
 from machines.values import Instant, NodePubkey
 from node import tls
 from node.handshake import Accepted, HelloRefused, Identity, dial
+from node.refusals import word_of
 
 OPTIONS: Final[dict[str, Any]] = {
     # Compression would let a few bytes become many before any bound is looked at.
@@ -33,6 +34,7 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 CLOSE_POLICY: Final = 1008
 REASON_BYTES_MAX: Final = 120
+LAST_WORD_SECONDS_MAX: Final = 5
 
 
 class Link:
@@ -43,6 +45,7 @@ class Link:
         peer_clock: what its clock said at the hello.
         dialled: this side dialled.
         reason: why it was closed from here; empty while it is open, or when the peer ended it.
+        told: why the peer closed it, in its word; empty where it said none.
     """
 
     def __init__(
@@ -58,7 +61,8 @@ class Link:
         self.peer_clock = peer_clock
         self.dialled = dialled
         self.address = address
-        self.reason = ""
+        self.reason = self.told = ""
+        self._last_word = ""
         self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
         self._socket = socket
         self._outbox: deque[bytes] = deque()
@@ -67,7 +71,7 @@ class Link:
 
     def send(self, data: bytes) -> None:
         """Queue one message; where the peer has fallen too far behind, drop the link instead."""
-        if self.reason:
+        if self.reason or self._last_word:
             return
         self._outbox.append(data)
         self._outbox_bytes += len(data)
@@ -82,6 +86,13 @@ class Link:
             self.reason = reason
             self._filled.set()
 
+    def end(self, reason: str) -> None:
+        """End the link once what is queued is sent, so that the peer learns why from records."""
+        if not self.reason and not self._last_word:
+            self._last_word = reason
+            self._filled.set()
+            asyncio.get_running_loop().call_later(LAST_WORD_SECONDS_MAX, self.drop, reason)
+
     async def run(self, received: Callable[["Link", bytes], Awaitable[None]]) -> str:
         """Carry messages both ways until the link ends; gives one word why it did."""
         reader = asyncio.create_task(self._read(received), name=f"read {self.peer.short}")
@@ -93,9 +104,14 @@ class Link:
                 task.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
             reason = (self.reason or "closed")[:REASON_BYTES_MAX]
+            self.told = "" if self.reason else self._word_at_the_end()
             with contextlib.suppress(ConnectionClosed, OSError):
                 await self._socket.close(CLOSE_POLICY if self.reason else 1000, reason)
         return reason
+
+    def _word_at_the_end(self) -> str:
+        closed = self._socket.protocol.close_rcvd
+        return word_of(closed.reason) if closed is not None else ""
 
     async def _read(self, received: Callable[["Link", bytes], Awaitable[None]]) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -116,6 +132,8 @@ class Link:
                     await self._socket.send(data)
                     self.frames_out += 1
                     self.bytes_out += len(data)
+                if self._last_word and not self._outbox:
+                    self.drop(self._last_word)
                 self._filled.clear()
                 if not self._outbox and not self.reason:
                     await self._filled.wait()
@@ -149,7 +167,7 @@ async def reach(
                 socket, me, peer, certificate, now, ticket=ticket, name=name
             )
     except PeerFault as fault:
-        await socket.close()
+        await socket.close(CLOSE_POLICY, "wrong_key")
         raise HelloRefused("wrong_key") from fault
     except (ConnectionClosed, TimeoutError) as fault:
         await socket.close()

@@ -24,6 +24,7 @@ from node.driver import Driver, now
 from node.errors import Trouble
 from node.handshake import Gatekeeper, HelloRefused, Identity, listen
 from node.link import OPTIONS, Link
+from node.refusals import said, told, word_of
 
 log = logging.getLogger("gangline.listener")
 
@@ -97,9 +98,13 @@ class Listener:
         except HelloRefused as refusal:
             if refusal.reason in FAULTS:
                 self.door.fault_at(address[0], refusal.reason)
-            log.info("refused a caller from %s: %s", address[0], refusal.reason)
+            who = "hung up on us" if refusal.told else "was refused"
+            log.info("a caller from %s %s: %s", address[0], who, said(refusal.reason))
             return
-        except ConnectionClosed:
+        except ConnectionClosed as closed:
+            word = word_of(closed.rcvd.reason) if closed.rcvd is not None else ""
+            if word:
+                log.info("a caller from %s hung up on us: %s", address[0], said(word))
             return
         self.door.welcome(address)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
@@ -110,7 +115,8 @@ class Listener:
         reason = await self._driver.attach(link)
         if reason in FAULTS:
             self.door.fault_of(peer, reason)
-        log.info("link from %s ended: %s", peer.short, reason)
+        why = told(link.told) if link.told else said(reason)
+        log.info("link from %s ended: %s", peer.short, why)
 
 
 def _text(address: Address) -> str:

@@ -42,5 +42,11 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX history_of_story ON history (story, id) WHERE story IS NOT NULL;
     """,
+    # Who used a ticket stands in the roster alone.
+    """
+    ALTER TABLE tickets DROP COLUMN used_by;
+    ALTER TABLE tickets ADD COLUMN uses INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE tickets ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Numbered from 1: each brings the file one version on, in one transaction."""

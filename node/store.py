@@ -21,6 +21,7 @@ from node import history
 from node.database import Database, row_sum
 from node.errors import StoreDamaged, StoreFailure
 from node.history import BOUNDS, FIRST_VERSION, HISTORY_SHOWN, Bounds
+from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
 
 COPY_PAGES = 1024
@@ -273,24 +274,23 @@ class Store(Database):
         with self._speaking("write to"), self._transaction():
             self._set(name, value)
 
-    def add_ticket(self, secret_hash: bytes, role: str, expires_ms: int) -> None:
-        """Remember a ticket that was handed out; its secret is nowhere."""
+    def add_ticket(self, ticket: TicketRow, now_ms: int) -> None:
+        """Remember a ticket that was handed out; its secret is nowhere. Long dead ones go."""
         with self._speaking("write to"), self._transaction():
+            self._db.execute("DELETE FROM tickets WHERE expires < ?", (now_ms - TICKET_KEPT_MS,))
             self._db.execute(
-                "INSERT INTO tickets VALUES (?, ?, ?, NULL)", (secret_hash, role, expires_ms)
+                "INSERT INTO tickets (hash, role, expires, uses) VALUES (?, ?, ?, ?)", ticket[:4]
             )
 
-    def ticket(self, secret_hash: bytes) -> tuple[str, int, bytes | None] | None:
-        """A ticket's role, when it expires (Unix ms), and who used it."""
-        found = self._read("SELECT role, expires, used_by FROM tickets WHERE hash = ?", secret_hash)
-        return (found[0][0], found[0][1], found[0][2]) if found else None
+    def tickets(self) -> list[TicketRow]:
+        """Every ticket that was handed out from here, the first to expire first."""
+        query = "SELECT hash, role, expires, uses, withdrawn FROM tickets ORDER BY expires, hash"
+        return [TicketRow(*row) for row in self._read(query)]
 
-    def use_ticket(self, secret_hash: bytes, node: NodePubkey) -> None:
-        """A ticket works once."""
+    def withdraw_ticket(self, secret_hash: bytes) -> None:
+        """A ticket works no longer."""
         with self._speaking("write to"), self._transaction():
-            self._db.execute(
-                "UPDATE tickets SET used_by = ? WHERE hash = ?", (bytes(node), secret_hash)
-            )
+            self._db.execute("UPDATE tickets SET withdrawn = 1 WHERE hash = ?", (secret_hash,))
 
     # --- below ---------------------------------------------------------------------------------
 

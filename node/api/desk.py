@@ -34,7 +34,7 @@ from node.api import shown, types
 from node.config import Config
 from node.dialer import Dialer
 from node.driver import Driver
-from node.ticket import SECRET_BYTES, Ticket
+from node.ticket import SECRET_BYTES, Ticket, TicketRow
 
 POLL_SECONDS = 0.02
 
@@ -245,7 +245,8 @@ class Desk:
             raise ProposalRefused("this node does not listen, so nobody can join through it")
         secret = secrets.token_bytes(SECRET_BYTES)
         expires = clock.wall_ms() + asked.seconds * 1000
-        await self.driver.on_disk(lambda store: store.add_ticket(H(secret), asked.role, expires))
+        row = TicketRow(H(secret), asked.role, expires)
+        await self.driver.on_disk(lambda store: store.add_ticket(row, clock.wall_ms()))
         replica = self.driver.replica
         ticket = Ticket(address, bytes(replica.cluster), bytes(replica.own), secret, expires)
         return types.Ticket(ticket.text())

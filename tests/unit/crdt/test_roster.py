@@ -220,8 +220,9 @@ def test_the_latest_name_is_shown_and_the_tickets_that_were_used(court):
     used = court.founder.write(body)
     found = roster(court, later, used)
     assert found.name(court.bob.node) == "kennel"
-    assert found.used_tickets() == {ticket}
-    assert roster(court).used_tickets() == set()
+    assert found.ticket_users(ticket, court.founder.node) == {court.sam.node}
+    assert found.ticket_users(ticket, court.ada.node) == set()
+    assert roster(court).ticket_users(ticket, court.founder.node) == set()
     assert later.body.ticket is UNSET
     stamps = [admission.body.stamp for admission in found.admissions(court.bob.node)]
     assert stamps == sorted(stamps)

@@ -26,8 +26,8 @@ class Keeper:
     def __init__(self, *nodes):
         self.nodes = nodes
 
-    def belongs(self, node):
-        return node in self.nodes
+    def why_not(self, node):
+        return "" if node in self.nodes else "not_a_member"
 
     async def join(self, node, ticket, name):
         if ticket != b"good":
@@ -118,6 +118,7 @@ async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
                 pass
 
             assert await asyncio.wait_for(link.run(ignored), 20) == "closed"
+            assert link.told in ("malformed_frame", "malformed_update")
         rows = driver.store.quarantine()
         assert {row[6] for row in rows} == {"malformed_frame", "malformed_update"}
 

@@ -10,6 +10,7 @@ from crdt.identity import FeedId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from node.errors import StoreFailure
 from node.store import Store
+from node.ticket import TICKET_KEPT_MS, TicketRow
 from tests.support.cluster import Found, key
 
 FOUND = Found()
@@ -99,11 +100,13 @@ def test_quarantine_is_bounded_and_keeps_the_newest(path, monkeypatch):
 
 def test_tickets_are_kept_by_their_hash(path):
     with Store(path) as store:
-        store.add_ticket(b"h" * 32, "member", 5)
-        assert store.ticket(b"h" * 32) == ("member", 5, None)
-        store.use_ticket(b"h" * 32, key(2).pubkey)
-        assert store.ticket(b"h" * 32) == ("member", 5, bytes(key(2).pubkey))
-        assert store.ticket(b"x" * 32) is None
+        ticket = TicketRow(b"h" * 32, "member", 5, 3)
+        store.add_ticket(ticket, 0)
+        assert store.tickets() == [ticket]
+        store.withdraw_ticket(b"h" * 32)
+        assert store.tickets() == [ticket._replace(withdrawn=True)]
+        store.add_ticket(TicketRow(b"i" * 32, "member", TICKET_KEPT_MS + 9), TICKET_KEPT_MS + 6)
+        assert [row.secret_hash for row in store.tickets()] == [b"i" * 32]
 
 
 def test_nothing_acknowledged_is_lost_by_a_kill(path, tmp_path):

@@ -1,0 +1,84 @@
+"""Who may come in: the roster's nodes, and whoever shows a good ticket.
+
+Stands beside ``handshake.py``, which asks. How often a ticket was used is read off the roster,
+where each admission names its ticket: what counts a use is the record that is the use, so that no
+crash between the two can give one too many. Source: protocol §9.
+"""
+
+import asyncio
+
+from crdt.bodies import Role
+from crdt.errors import ProposalRefused
+from crdt.identity import H
+from crdt.intents import AdmitNode
+from crdt.replica import Replica
+from machines.errors import InvalidValue
+from machines.values import FreeText, NodePubkey
+from node import clock
+from node.driver import Driver
+from node.handshake import Accepted, HelloRefused
+
+NAME_MAX = 64
+
+
+class Keeper:
+    """The gatekeeper of one daemon.
+
+    Args:
+        founding: the founding record's value in hex, shown to whoever joins.
+    """
+
+    def __init__(self, driver: Driver, founding: str) -> None:
+        self._driver = driver
+        self._founding = founding
+        self._one_at_a_time = asyncio.Lock()
+
+    def why_not(self, node: NodePubkey) -> str:
+        """One word why a node may not link; empty where it may."""
+        roster = self._driver.replica.ledger.roster
+        if roster.belongs(node):
+            return ""
+        return "revoked" if roster.on_roster(node) else "not_a_member"
+
+    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> Accepted:
+        """Let a node in by ticket; who was let in by it and asks again gets the same answer.
+
+        Raises:
+            HelloRefused: the ticket is unknown, used, withdrawn or expired, the key was revoked,
+                or this node may not admit.
+        """
+        key = H(ticket)
+        async with self._one_at_a_time:
+            rows = await self._driver.on_disk(lambda store: store.tickets())
+            known = next((row for row in rows if row.secret_hash == key), None)
+            if known is None:
+                raise HelloRefused("bad_ticket")
+            users, why_not = await self._driver.query(lambda r: self._look(r, key, node))
+            if not why_not and node in users:
+                return self._accepted()
+            if why_not == "revoked":
+                raise HelloRefused(why_not)
+            if len(users) >= known.uses:
+                raise HelloRefused("used_ticket")
+            if known.withdrawn:
+                raise HelloRefused("withdrawn_ticket")
+            if clock.wall_ms() > known.expires_ms:
+                raise HelloRefused("expired_ticket")
+            if why_not:
+                await self._admit(node, Role(known.role), name, key)
+        return self._accepted()
+
+    def _look(
+        self, replica: Replica, ticket: bytes, node: NodePubkey
+    ) -> tuple[set[NodePubkey], str]:
+        return replica.ledger.roster.ticket_users(ticket, replica.own), self.why_not(node)
+
+    async def _admit(self, node: NodePubkey, role: Role, name: str, ticket: bytes) -> None:
+        try:
+            intent = AdmitNode(node, role, FreeText(name[:NAME_MAX]), ticket)
+            await self._driver.propose(intent)
+        except (ProposalRefused, InvalidValue) as refusal:
+            raise HelloRefused("not_an_admin") from refusal
+
+    def _accepted(self) -> Accepted:
+        return Accepted(self._driver.replica.founder.hex(), self._founding)

@@ -1,0 +1,88 @@
+"""Why two nodes have no session: one word on the wire, one sentence on each side.
+
+Stands beside ``handshake.py``. The word is the same in a frame, a log and a table; the sentence
+says it from where its reader stands. Source: protocol §9, §10.
+"""
+
+import re
+from typing import NamedTuple
+
+_WORD = re.compile(r"[a-z_]{1,40}")
+
+
+class Sentences(NamedTuple):
+    """What one word means: to the node that was refused, and to the one that refused."""
+
+    told: str
+    said: str
+
+
+SENTENCES = {
+    "bad_ticket": Sentences(
+        "the inviter does not know this ticket; ask for a new one with: gangline invite",
+        "it showed a ticket that this node never gave out",
+    ),
+    "expired_ticket": Sentences(
+        "this ticket has expired; ask for a new one with: gangline invite",
+        "it showed a ticket that has expired",
+    ),
+    "used_ticket": Sentences(
+        "this ticket was used already; ask for a new one with: gangline invite",
+        "it showed a ticket that was used already",
+    ),
+    "withdrawn_ticket": Sentences(
+        "this ticket was withdrawn; ask for a new one with: gangline invite",
+        "it showed a ticket that was withdrawn",
+    ),
+    "not_an_admin": Sentences(
+        "the inviter may not admit nodes now; ask an admin for a ticket",
+        "it showed a ticket, but this node may not admit it now",
+    ),
+    "revoked": Sentences(
+        "this node's admission was revoked; an admin may take it back with: gangline members admit",
+        "its admission was revoked",
+    ),
+    "not_a_member": Sentences(
+        "that node does not know this one; admit it there, or wait until the word gets round",
+        "its key is not on the roster",
+    ),
+    "wrong_cluster": Sentences(
+        "the node at this address belongs to another cluster",
+        "it belongs to another cluster",
+    ),
+    "wrong_key": Sentences(
+        "the node at this address has another key than the one that was meant",
+        "it meant a node with another key; its address for that node is out of date",
+    ),
+    "wrong_version": Sentences(
+        "that node speaks another version of the protocol; bring both to the same release",
+        "it speaks another version of the protocol",
+    ),
+    "bad_signature": Sentences(
+        "that node does not take this node's signature",
+        "it could not prove that the key it showed is its own",
+    ),
+    "malformed_frame": Sentences(
+        "that node could not read what this one sent",
+        "it sent what is no message of this protocol",
+    ),
+    "full": Sentences("that node has no room for another link", "there was no room for its link"),
+    "lagging": Sentences("that node waited for this one too long", "it read too slowly"),
+}
+
+
+def word_of(text: str) -> str:
+    """A word that a peer sent, if it is one; never more than a word."""
+    return text if _WORD.fullmatch(text) else ""
+
+
+def told(word: str) -> str:
+    """What to tell on the side that was refused: the word and its sentence."""
+    known = SENTENCES.get(word)
+    return f"{word}: {known.told}" if known is not None else word
+
+
+def said(word: str) -> str:
+    """What to tell on the side that refused: the word and its sentence."""
+    known = SENTENCES.get(word)
+    return f"{word}: {known.said}" if known is not None else word
