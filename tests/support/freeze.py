@@ -12,6 +12,7 @@ from crdt.errors import Reason
 from crdt.identity import FeedId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from node.store import Store
+from node.ticket import TicketRow
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key
 
@@ -42,7 +43,7 @@ def main():
         persist.rows[RowKey(*row[:4])] = row
     with Store(path) as store:
         store.commit(persist, [TURNED], START.ms)
-        store.add_ticket(TICKET, "member", START.ms)
+        store.add_ticket(TicketRow(TICKET, "member", START.ms), START.ms)
     for suffix in (".lock", ".witness"):
         Path(f"{path}{suffix}").unlink()
 

@@ -12,7 +12,7 @@ from node.errors import StoreFailure
 from node.schema import MIGRATIONS
 from node.store import Store
 from tests.support import freeze
-from tests.support.cluster import key
+from tests.support.cluster import START, key
 
 FROZEN = sorted((Path(__file__).parents[2] / "stores").glob("version-*.db"))
 
@@ -35,7 +35,6 @@ def check(store):
     assert store.proofs() == [freeze.PROOF]
     assert store.rendered() == freeze.RENDERED
     assert store.addresses() == freeze.ADDRESSES
-    assert store.ticket(freeze.TICKET)[0] == "member"
     assert [row[6] for row in store.quarantine()] == ["bad_signature"]
     assert store.settled() == []
     assert store.history() == []
@@ -45,6 +44,7 @@ def test_what_an_earlier_version_wrote_is_all_there_and_can_be_written_on(path):
     extra = Row(key(2).pubkey, 7, 0, b"r" * 32, b"value")
     with Store(path) as store:
         check(store)
+        assert [row[:4] for row in store.tickets()] == [(freeze.TICKET, "member", START.ms, 1)]
         assert store._db.pragma("user_version") == len(MIGRATIONS)
         assert store._db.pragma("auto_vacuum") == AUTO_VACUUM_INCREMENTAL
         persist = Persist()
