@@ -4,13 +4,16 @@ Each check raises ``Broken`` with the law's number and what was seen. ``who`` is
 node in a sentence. Numbers as in docs/testing.md.
 """
 
+import json
 from collections import Counter
+from functools import lru_cache
 
 from crdt import limits
-from crdt.bodies import Member, Revocation
+from crdt.bodies import Member, Revocation, Seal
 from crdt.feeds import Verdict
 from crdt.fold import said, stage_made_by
-from crdt.identity import FeedId
+from crdt.identity import FeedId, H
+from crdt.roster import Roster
 from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE
 
@@ -62,6 +65,55 @@ def cuts(who, ledger):
             stands = record.clock < feed.fork or entry.verdict is Verdict.BUILT_UPON
             if not stands and not isinstance(record.body, Member | Revocation):
                 raise Broken("L6", f"{who} counts {record!r}, behind the cut")
+
+
+def standing(who, ledger):
+    """L6: the roster is what all statements make of it, wherever they stand; and it holds."""
+    held = [entry.record for feed in ledger.feeds.values() for entry in feed.entries()]
+    waiting = [waiting.record for waiting in ledger.pending.rows()]
+    fresh = Roster(ledger.roster.founder, [*held, *waiting])
+    for node in {*fresh.nodes(), *ledger.roster.nodes()}:
+        if fresh.admissions(node) != ledger.roster.admissions(node):
+            raise Broken("L6", f"{who} has forgotten what was said of {node.short}")
+    for feed in ledger.feeds.values():
+        if feed.author == ledger.roster.founder:
+            continue
+        takes = [admission.takes for admission in fresh.admissions(feed.author)]
+        for record in feed.live():
+            slot = feed.id.incarnation, record.clock
+            if not any(all(_keeps(take, *slot) for take in several) for several in takes):
+                raise Broken("L6", f"{who} counts {record!r}, whose slot every revocation takes")
+
+
+def _keeps(take, incarnation, clock):
+    return incarnation in take and clock < take[incarnation]
+
+
+def one_for_each_key(who, ledger):
+    """L7: of what has a key in a feed the last alone is live, whether the kind is known or not."""
+    for feed in ledger.feeds.values():
+        for key, many in Counter(_kind_and_key(record.value) for record in feed.live()).items():
+            if key[1] is not None and many > 1:
+                raise Broken("L7", f"{who} counts {many} records of {feed.id} with the key {key}")
+
+
+@lru_cache(100_000)
+def _kind_and_key(value):
+    body = json.loads(value[limits.SIGNATURE_BYTES :])
+    return body["kind"], body.get("key")
+
+
+def seals(who, ledger):
+    """L11: whether a feed is held as sealed is what its last seal says, counted anew."""
+    for feed in ledger.feeds.values():
+        live = feed.live()
+        if not live or not isinstance(live[-1].body, Seal) or live[-1].clock != feed.head - 1:
+            continue
+        ids = [record.record_id for record in live if not isinstance(record.body, Seal)]
+        seal = live[-1].body
+        stands = (seal.count, seal.digest) == (len(ids), H(b"gangline/seal/1" + b"".join(ids)))
+        if feed.as_sealed() is not stands:
+            raise Broken("L11", f"{who} says of {feed.id} that it is held as sealed: {not stands}")
 
 
 def legal_paths(who, ledger):

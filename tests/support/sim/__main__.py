@@ -1,7 +1,6 @@
 """``make sim`` and ``make soak-sim``: plays schedules, and says how to look into what failed."""
 
 import argparse
-import itertools
 import multiprocessing
 import os
 import sys
@@ -10,11 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.sim import plan as plans
-from tests.support.sim.planted import PLANTED
+from tests.support.sim.planted import PLANTED, SEEDS_MAX, hunt
 from tests.support.sim.run import FIXED, KEPT, must_fire, play
 from tests.support.sim.shrink import Shrinker
 
-PLANTED_SEEDS_MAX = 40
 EXAMPLES = """
 examples:
   python -m tests.support.sim                              the fixed seeds, and what was kept
@@ -84,17 +82,6 @@ def trace(options):
     return 1 if outcome.broken else 0
 
 
-def hunt(name):
-    """How many schedules it takes to catch a planted bug; 0 where it was not caught."""
-    kept = (plans.load(path.read_bytes()) for path in KEPT)
-    fresh = (plans.make(seed) for seed in range(1, PLANTED_SEEDS_MAX))
-    with PLANTED[name]():
-        for number, plan in enumerate(itertools.chain(kept, fresh), start=1):
-            if play(plan).broken:
-                return name, number
-    return name, 0
-
-
 class Tally:
     """What all runs came to."""
 
@@ -140,14 +127,15 @@ class Tally:
         print("\nlaws, how often checked:")
         print(columns(self.looked))
         silent = sorted(must_fire() - set(self.counts)) if not self.options.plan else []
-        missed = sorted(name for name, seeds in caught.items() if not seeds)
+        missed = sorted(name for name, by in caught.items() if not by)
         if caught:
-            print("\nplanted bugs, caught at the n-th schedule:")
-            print(columns(caught))
+            print("\nplanted bugs, and what caught each (a seed, a kept schedule, a transcript):")
+            for name, by in sorted(caught.items()):
+                print(f"  {name}: {by or 'nothing'}")
         for name in silent:
             print(f"never fired: {name}")
         for name in missed:
-            print(f"not caught by what was kept and {PLANTED_SEEDS_MAX} seeds: {name}")
+            print(f"not caught, {SEEDS_MAX} seeds tried: {name}")
         print(
             f"\nsim: {self.runs} schedules ({self.runs / seconds * 60:.0f} a minute), "
             f"{self.virtual_ms / 60_000:.0f} virtual minutes, agreed after at most "

@@ -5,6 +5,7 @@ raises ``Broken`` with the law's number and what was seen. Numbers as in docs/te
 """
 
 from collections import Counter
+from math import inf
 
 from crdt import antientropy, limits
 from crdt.again import lost_records
@@ -19,6 +20,9 @@ from crdt.yupdate import decode_update
 from tests.support import laws
 from tests.support.cluster import check_document, shown
 from tests.support.laws import Broken
+
+BYTES_FOR_A_RUN = 32
+BYTES_FOR_A_FEED = 128
 
 
 def records_in(data, cluster, by_client):
@@ -87,11 +91,14 @@ class Laws:
         for node in world.honest():
             ledger = node.replica.ledger
             self._signatures(world, node)
-            self.looked.update(("L4", "L6", "L7"))
+            self.looked.update(("L4", "L6", "L7", "L11"))
             laws.bounds(node, ledger)
             laws.no_honest_cut(node, ledger, {n.pub for n in world.nodes if n.honest} - world.forks)
             laws.legal_paths(node, ledger)
             laws.cuts(node, ledger)
+            laws.standing(node, ledger)
+            laws.one_for_each_key(node, ledger)
+            laws.seals(node, ledger)
             self._roster(world, node)
 
     def _signatures(self, world, node):
@@ -147,7 +154,18 @@ class Laws:
         texts = {shown(node.replica) for node in honest}
         if len(texts) > 1:
             return f"{len(texts)} Yjs documents under one digest"
-        return self._unsealed(world) or self._unsettled(world)
+        return self._unsealed(world) or self._unsettled(world) or self._unnamed(world)
+
+    def _unnamed(self, world):
+        """L6: every proven fork is named, with its proof, in some feed that counts."""
+        self.looked["L6"] += 1
+        for node in world.honest() if any(not n.replica.writable() for n in world.honest()) else ():
+            ledger = node.replica.ledger
+            for feed, proof in ledger.proofs.items():
+                named = [r.body.clock for r in ledger.evidence.get(feed, ())]
+                if ledger.fork_of(feed) is not None and min(named, default=inf) > proof.clock:
+                    return f"nobody has written down the fork that {node} knows of {feed}"
+        return ""
 
     def _unsettled(self, world):
         """L2: what a fork took from an honest author was handed back, and dealt with there."""
@@ -175,10 +193,22 @@ class Laws:
         self.anytime(world)
         for node in world.honest():
             check_document(node.replica)
+            self._bytes(node)
             fresh = Document()
             fresh.rebuild(node.replica.ledger.feeds.values())
         self._acknowledged(world)
         self._on_disk(world)
+
+    def _bytes(self, node):
+        """L7: the document grows with what is live, not with what was ever written."""
+        self.looked["L7"] += 1
+        feeds = node.replica.ledger.feeds.values()
+        live = sum(len(record.value) for feed in feeds for record in feed.live())
+        runs = sum(len(feed.live()) + len(list(feed.gaps)) for feed in feeds)
+        size = len(node.replica.document.doc.get_update())
+        bound = live + BYTES_FOR_A_RUN * runs + BYTES_FOR_A_FEED * len(feeds)
+        if size > bound:
+            raise Broken("L7", f"the document of {node} has {size} bytes, over {bound}")
 
     def _acknowledged(self, world):
         """L2: what was acknowledged is on every honest node, or why not can be seen there."""

@@ -1,41 +1,64 @@
 """Realistic mistakes, planted from outside by patching: the harness must catch every one.
 
 Each is a context manager that makes the product wrong while it stands, as somebody in a hurry
-would have written it. The product has no switch for any of them.
+would have written it. The product has no switch for any of them. ``hunt`` says what caught
+one: what is known to, or else the first of so many seeds.
 """
 
 import contextlib
+from pathlib import Path
 from unittest import mock
 
 import msgspec
 
-from crdt import antientropy, fold, judge, ledger, replica
+from crdt import antientropy, bodies, fold, judge, ledger, limits, replica
 from crdt.bodies import Transition
+from crdt.duties import Duties
 from crdt.errors import Reason
-from crdt.feeds import Feed
+from crdt.feeds import Feed, Verdict
 from crdt.identity import H
+from crdt.intents import AccuseFork
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
+from crdt.pending import Pending
+from crdt.presence import Liveness
 from crdt.proposals import Author
 from crdt.ready import Persist, Ready
+from crdt.record import sign_record
 from crdt.replica import Replica
-from crdt.roster import Roster
+from crdt.roster import Admission, Roster
+from crdt.session import Session
 from crdt.stamp import Stamp
+from crdt.turned import TurnedAway
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
 from node.turn import Carrier, Turn
+from tests.support import scenario
+from tests.support.cluster import START
 from tests.support.sim import disk
+from tests.support.sim import plan as plans
+from tests.support.sim.run import SCHEDULES, play
 
+TRANSCRIPTS = Path(__file__).parents[2] / "scenarios"
+SEEDS_MAX = 40
+"""Where what is known to catch a bug no longer does, as many seeds are tried."""
 PLANTED = {}
+CAUGHT_BY = {}
+"""What is known to catch each: a seed, a kept schedule, or a transcript (``.txt``)."""
 
 
-def planted(function):
-    """List a mistake under its name."""
-    PLANTED[function.__name__] = contextlib.contextmanager(function)
-    return function
+def planted(by):
+    """List a mistake under its name, with what catches it."""
+
+    def keep(function):
+        PLANTED[function.__name__] = contextlib.contextmanager(function)
+        CAUGHT_BY[function.__name__] = by
+        return function
+
+    return keep
 
 
-@planted
+@planted(1)
 def signatures_are_not_checked():
     original = Replica.__init__
 
@@ -47,7 +70,7 @@ def signatures_are_not_checked():
         yield
 
 
-@planted
+@planted(1)
 def an_event_is_judged_from_where_the_story_stands_now():
     original = ledger.judge
 
@@ -63,7 +86,7 @@ def an_event_is_judged_from_where_the_story_stands_now():
         yield
 
 
-@planted
+@planted("renewed-claim-of-a-later-clock")
 def state_vectors_are_compared_instead_of_digests():
     def vector(self):
         return H(repr(sorted(self.state_vector().items())).encode())
@@ -72,13 +95,13 @@ def state_vectors_are_compared_instead_of_digests():
         yield
 
 
-@planted
+@planted(1)
 def frames_leave_before_the_disk_has_them():
     with mock.patch.object(Turn, "must_commit", property(lambda _turn: False)):
         yield
 
 
-@planted
+@planted(1)
 def what_rested_on_a_failed_commit_stays():
     original = Carrier.fail
 
@@ -90,13 +113,13 @@ def what_rested_on_a_failed_commit_stays():
         yield
 
 
-@planted
+@planted("a-clone-and-its-original-both-open-the-next-incarnation")
 def a_restored_store_is_trusted():
     with mock.patch.object(disk, "why_doubt", lambda _found, _said: ""):
         yield
 
 
-@planted
+@planted("belonging-a-peer-knows-more-of-ones-own-feed.txt")
 def a_peer_that_knows_more_is_passed_over():
     original = Replica._check_incarnation
 
@@ -109,13 +132,13 @@ def a_peer_that_knows_more_is_passed_over():
         yield
 
 
-@planted
+@planted("renewed-claim-of-a-later-clock")
 def a_stamp_is_the_local_clock_and_no_more():
     with mock.patch.object(Author, "stamp", lambda self, _state=None: Stamp(self.wall, 0)):
         yield
 
 
-@planted
+@planted("gate-verdicts-are-given-again.txt")
 def a_moved_roster_judges_nothing_again():
     original = Ledger._move_roster
 
@@ -127,7 +150,7 @@ def a_moved_roster_judges_nothing_again():
         yield
 
 
-@planted
+@planted("belonging-a-fork-is-cut-at-one-clock.txt")
 def a_feed_is_cut_at_the_fork_that_came_first():
     original = Ledger._prove
 
@@ -139,7 +162,7 @@ def a_feed_is_cut_at_the_fork_that_came_first():
         yield
 
 
-@planted
+@planted("readmitted-with-a-stamp-ahead")
 def a_slot_that_is_unknown_holds_up_the_next():
     original = ledger.judge
 
@@ -154,7 +177,7 @@ def a_slot_that_is_unknown_holds_up_the_next():
         yield
 
 
-@planted
+@planted("belonging-two-forkers-carry-the-evidence-against-each-other.txt")
 def evidence_goes_down_with_the_feed_that_carries_it():
     original = Ledger.accuse
 
@@ -165,7 +188,7 @@ def evidence_goes_down_with_the_feed_that_carries_it():
         yield
 
 
-@planted
+@planted(1)
 def heads_stand_in_the_digest():
     original = antientropy.digest_of_document
 
@@ -177,7 +200,7 @@ def heads_stand_in_the_digest():
         yield
 
 
-@planted
+@planted("a-clone-and-its-original-both-open-the-next-incarnation")
 def the_next_incarnation_is_counted():
     original = Replica._check_incarnation
 
@@ -193,13 +216,13 @@ def the_next_incarnation_is_counted():
         yield
 
 
-@planted
+@planted(1)
 def a_cut_keeps_keyed_records():
     with mock.patch.object(Feed, "keyed_dead", property(lambda _feed: False)):
         yield
 
 
-@planted
+@planted(5)
 def a_parent_of_a_stranger_waits_for_ever():
     original = judge._judge_transition
 
@@ -212,19 +235,19 @@ def a_parent_of_a_stranger_waits_for_ever():
         yield
 
 
-@planted
+@planted("renewed-claim-of-a-later-clock")
 def what_hangs_on_a_record_is_not_judged_again():
     with mock.patch.object(Ledger, "_queue_dependents", lambda _self, _record: None):
         yield
 
 
-@planted
+@planted("renewed-claim-of-a-later-clock")
 def holes_stay_unknown():
     with mock.patch.object(Ledger, "believe_holes", lambda _self: None):
         yield
 
 
-@planted
+@planted(3)
 def a_row_deleted_in_the_batch_that_wrote_it_stays():
     original = Persist.add
 
@@ -238,19 +261,19 @@ def a_row_deleted_in_the_batch_that_wrote_it_stays():
         yield
 
 
-@planted
+@planted(1)
 def of_two_events_the_one_that_came_first_wins():
     with mock.patch.object(fold, "order", lambda _record: 0):
         yield
 
 
-@planted
+@planted("superseded-while-ahead")
 def what_waited_for_the_clock_waits_for_ever():
     with mock.patch.object(Ledger, "ripen", lambda _self, _now: None):
         yield
 
 
-@planted
+@planted(1)
 def an_illegal_event_is_let_in():
     original = ledger.judge
 
@@ -266,13 +289,13 @@ def an_illegal_event_is_let_in():
         yield
 
 
-@planted
+@planted(1)
 def anybody_may_admit_anybody():
     with mock.patch.object(Roster, "_may_admit", lambda _self, _author, _body: True):
         yield
 
 
-@planted
+@planted("renewed-claim-of-a-later-clock")
 def a_claim_is_since_the_older_clock():
     original = replica.proposals._claim
 
@@ -284,3 +307,309 @@ def a_claim_is_since_the_older_clock():
 
     with mock.patch.object(replica.proposals, "_claim", careless):
         yield
+
+
+@planted("readmitted-with-a-stamp-ahead")
+def a_clock_is_used_twice():
+    """The next clock is the number of records that are held: what was superseded is forgotten."""
+    original = Replica._write
+
+    def recount(self, intent, now):
+        def sign(key, cluster, incarnation, _clock, body):
+            return sign_record(key, cluster, incarnation, len(self._own_feed().slots), body)
+
+        with mock.patch.object(replica, "sign_record", sign):
+            return original(self, intent, now)
+
+    with mock.patch.object(Replica, "_write", recount):
+        yield
+
+
+@planted("gate-a-gap-is-believed-as-far-as-a-record-follows.txt")
+def a_gap_is_believed_to_its_end():
+    def trusting(self, feed, start, end):
+        held = self.feeds.get(feed)
+        if held is not None:
+            held.empty(start, end)
+            self.touched.add(feed)
+
+    with mock.patch.object(Ledger, "believe_gap", trusting):
+        yield
+
+
+@planted("renewed-claim-of-a-later-clock")
+def a_deletion_is_taken_from_the_wire():
+    original = Ledger.believe_gap
+
+    def obedient(self, feed, start, end):
+        held = self.feeds.get(feed)
+        for clock in range(start, min(end, held.head)) if held is not None else ():
+            for entry in list(held.entries_at(clock)):
+                self._drop(entry, known_empty=True)
+                self._unindex(entry.record)
+        original(self, feed, start, end)
+
+    with mock.patch.object(Ledger, "believe_gap", obedient):
+        yield
+
+
+@planted("gate-a-gap-is-believed-as-far-as-a-record-follows.txt")
+def a_record_inside_a_gap_is_passed_over():
+    original = Ledger._is_known
+
+    def settled(self, record):
+        feed = self.feeds.get(record.feed)
+        return (feed is not None and record.clock in feed.gaps) or original(self, record)
+
+    with mock.patch.object(Ledger, "_is_known", settled):
+        yield
+
+
+@planted(1)
+def a_seal_is_taken_at_its_word():
+    def believe(self):
+        return None if self.last_seal() is None else True
+
+    with mock.patch.object(Feed, "as_sealed", believe):
+        yield
+
+
+@planted("readmitted-with-a-stamp-ahead")
+def a_seal_counts_the_seals_before_it():
+    def all_of_them(self, below):
+        return [record.record_id for record in self.live() if record.clock < below]
+
+    with mock.patch.object(Feed, "sealable", all_of_them):
+        yield
+
+
+@planted("gate-what-waits-is-bounded.txt")
+def what_waits_is_not_bounded():
+    original = Pending.add
+
+    def generous(self, record, reason, *, bounded):
+        return original(self, record, reason, bounded=False)
+
+    with mock.patch.object(Pending, "add", generous):
+        yield
+
+
+@planted(4)
+def admissions_go_down_with_the_feed_that_carries_them():
+    move, cut = Ledger._move_roster, Ledger._cut
+
+    def forgetful(self):
+        def stands(record):
+            fork = self.proofs.get(record.feed)
+            return fork is None or record.clock < fork.clock
+
+        kept = {key: record for key, record in self._statements.items() if stands(record)}
+        with mock.patch.object(self, "_statements", kept):
+            move(self)
+
+    def cutting(self, feed_id):
+        cut(self, feed_id)
+        forgetful(self)
+
+    with (
+        mock.patch.object(Ledger, "_move_roster", forgetful),
+        mock.patch.object(Ledger, "_cut", cutting),
+    ):
+        yield
+
+
+@planted("belonging-a-revoked-node-goes-on-in-another-incarnation.txt")
+def a_revocation_knows_no_incarnations():
+    def holds(self, _incarnation, clock):
+        return not any(clock >= max(take.values(), default=0) for take in self.takes)
+
+    with mock.patch.object(Admission, "holds", holds):
+        yield
+
+
+@planted(1)
+def a_carried_kind_supersedes_nothing():
+    original = bodies._parse_carried
+
+    def keyless(data, fault):
+        return msgspec.structs.replace(original(data, fault), key=None)
+
+    with mock.patch.object(bodies, "_parse_carried", keyless):
+        yield
+
+
+@planted(10)
+def a_twin_that_is_withdrawn_takes_the_slot_with_it():
+    original = Feed.withdraw
+
+    def careless(self, entry):
+        entry.twin = None
+        self.slots[entry.record.clock] = entry
+        original(self, entry)
+
+    with mock.patch.object(Feed, "withdraw", careless):
+        yield
+
+
+@planted("belonging-a-fork-is-cut-at-one-clock.txt")
+def twins_in_one_call_are_overlooked():
+    original = Ledger._watch_slot
+
+    def one_by_one(self, record, _beside):
+        original(self, record, ())
+
+    with mock.patch.object(Ledger, "_watch_slot", one_by_one):
+        yield
+
+
+@planted("gate-what-was-rejected-still-proves-a-fork.txt")
+def what_was_rejected_proves_no_fork():
+    with mock.patch.object(TurnedAway, "at", lambda _self, _feed, _clock: ()):
+        yield
+
+
+@planted("gate-what-is-void-supersedes-nothing.txt")
+def what_is_void_supersedes():
+    original = Ledger._key
+
+    def always(self, feed, record, *, live):
+        original(self, feed, record, live=True)
+
+    with mock.patch.object(Ledger, "_key", always):
+        yield
+
+
+@planted("belonging-two-forkers-carry-the-evidence-against-each-other.txt")
+def a_proof_is_written_down_by_nobody():
+    with mock.patch.object(Duties, "_accusations", lambda _self, _mono: []):
+        yield
+
+
+@planted("belonging-the-only-carrier-of-a-proof-forks-below-it.txt")
+def everybody_accuses_at_once_and_for_ever():
+    """Without remembering what is written already, every node writes it at every tick."""
+
+    def eager(self, _mono):
+        return [AccuseFork(feed, proof.clock) for feed, proof in self._ledger.proofs.items()]
+
+    with mock.patch.object(Duties, "_accusations", eager):
+        yield
+
+
+@planted("belonging-a-host-put-back-while-it-ran.txt")
+def what_a_fork_took_is_not_written_again():
+    with mock.patch.object(Replica, "_write_again", lambda _self, _now: None):
+        yield
+
+
+@planted("belonging-what-a-fork-took-is-handed-back.txt")
+def what_a_fork_took_is_not_handed_back():
+    with mock.patch.object(Replica, "_hand_back", lambda _self, _author, _ready: None):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def a_clock_that_went_back_keeps_what_it_let_in():
+    with mock.patch.object(Ledger, "_set_back", lambda _self, _bound: None):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def what_waits_on_disk_counts_at_once():
+    original = Feed.is_live
+
+    def early(self, entry):
+        return entry.verdict is Verdict.AHEAD or original(self, entry)
+
+    with mock.patch.object(Feed, "is_live", early):
+        yield
+
+
+@planted("belonging-a-member-forks-to-undo-what-others-built.txt")
+def what_is_behind_a_cut_is_rendered():
+    def all_of_it(self, clock):
+        entry = self.slots.get(clock)
+        return entry.record if entry is not None and self.is_live(entry) else None
+
+    with mock.patch.object(Feed, "rendered_record", all_of_it):
+        yield
+
+
+@planted("belonging-a-member-forks-to-undo-what-others-built.txt")
+def what_others_built_upon_goes_with_the_fork():
+    with mock.patch.object(Ledger, "is_built_upon", lambda _self, _record: False):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def each_feed_is_compared_once():
+    with mock.patch.object(Session, "may_compare", _once):
+        yield
+
+
+def _once(self, feed, _mine, _theirs, _now):
+    first = feed not in self.doubts
+    self.doubts[feed] = True
+    return first
+
+
+@planted("board-who-is-alive-by-ones-own-clock.txt")
+def who_is_alive_goes_by_the_wall_clock():
+    def word(self, node, mono):
+        heard = self.last(node)
+        silence_ms = START.ms + mono * 1000 - heard.state.at.ms if heard is not None else 10**6
+        return "alive" if 0 <= silence_ms < limits.ALIVE_SECONDS * 1000 else "offline"
+
+    with mock.patch.object(Liveness, "word", word):
+        yield
+
+
+@planted("links-presence-of-a-dead-node-replayed.txt")
+def an_old_presence_is_news():
+    with mock.patch.object(limits, "PRESENCE_AGE_MS_MAX", 10**12):
+        yield
+
+
+@planted("board-an-end-is-acknowledged.txt")
+def an_end_is_acknowledged_by_its_author_too():
+    original = Duties._acks
+
+    def anybody(self, mono):
+        with mock.patch.object(self, "_own", b""):
+            return original(self, mono)
+
+    with mock.patch.object(Duties, "_acks", anybody):
+        yield
+
+
+@planted("board-an-end-is-acknowledged.txt")
+def an_ack_is_written_at_once():
+    with mock.patch.object(limits, "ACK_AFTER_SECONDS", 0.0):
+        yield
+
+
+# --- the hunt ------------------------------------------------------------------------------
+
+
+def hunt(name):
+    """What catches a planted bug, ``""`` where nothing does."""
+    known = CAUGHT_BY[name]
+    with PLANTED[name]():
+        if _catches(known):
+            return name, f"seed {known}" if isinstance(known, int) else known
+        for seed in range(1, SEEDS_MAX):
+            if _catches(seed):
+                return name, f"seed {seed}"
+    return name, ""
+
+
+def _catches(what):
+    if isinstance(what, int):
+        return bool(play(plans.make(what)).broken)
+    if what.endswith(".txt"):
+        text = (TRANSCRIPTS / what).read_text()
+        try:
+            return scenario.play(text) != text
+        except AssertionError:
+            return True
+    return bool(play(plans.load((SCHEDULES / f"{what}.json").read_bytes())).broken)

@@ -12,7 +12,8 @@ from tests.support.sim.world import World
 CHECK_MS = 5000
 FIXED = range(1, 21)
 """The seeds that every change must pass."""
-KEPT = sorted((Path(__file__).parents[2] / "simulation" / "schedules").glob("*.json"))
+SCHEDULES = Path(__file__).parents[2] / "simulation" / "schedules"
+KEPT = sorted(SCHEDULES.glob("*.json"))
 """Schedules that once broke a law, cut down."""
 SETTLE_MS = 600_000
 """After the faults stop, a cluster must agree within this virtual time."""
