@@ -23,7 +23,13 @@ def place(names: Names, ref: Sequence[Any] | None) -> str:
 
 def fields_of(thing: Mapping[str, Any], without: Sequence[str]) -> str:
     """What an event or a state carries: ``reason=why``."""
-    return " ".join(f"{name}={value}" for name, value in thing.items() if name not in without)
+    return " ".join(
+        f"{name}={_flat(value)}" for name, value in thing.items() if name not in without
+    )
+
+
+def _flat(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def says(body: Mapping[str, Any], names: Names) -> str:

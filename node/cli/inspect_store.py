@@ -5,7 +5,6 @@ signature is checked and every verdict given anew before anything is shown.
 """
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,18 +43,8 @@ def examine(store: Path | None) -> Any:
     return held
 
 
-def _put_rows(rows: Iterable[Any]) -> None:
-    put_table(
-        "",
-        ("record", "id", "at", "verdict", "kind", "says"),
-        [
-            (
-                f"{row.name or short(row.author)}/{row.incarnation}#{row.clock}",
-                short(row.record), when(row.at), row.verdict, row.kind, row.says,
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
+def _place(row: Any) -> str:
+    return f"{row.name or short(row.author)}/{row.incarnation}#{row.clock}"
 
 
 def doc(store: StoreOption = None, as_json: Json = False) -> None:
@@ -70,7 +59,11 @@ def doc(store: StoreOption = None, as_json: Json = False) -> None:
     if as_json:
         put_json(as_plain(rows))
     else:
-        _put_rows(rows)
+        put_table(
+            "",
+            ("record", "at", "kind", "says"),
+            [(_place(row), when(row.at), row.kind, row.says) for row in rows],
+        )
 
 
 def feed(
@@ -100,7 +93,11 @@ def feed(
     if as_json:
         put_json(as_plain(rows))
     else:
-        _put_rows(rows)
+        put_table(
+            "",
+            ("record", "id", "verdict", "kind", "says"),
+            [(_place(row), short(row.record), row.verdict, row.kind, row.says) for row in rows],
+        )
 
 
 def record(
