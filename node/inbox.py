@@ -1,0 +1,105 @@
+"""What waits for the replica: local callers first, then each peer in turn by the time it cost.
+
+Stands between the links and ``driver.py``. One lane for each peer, bounded, so that whoever sends
+much makes himself wait and nobody else; and the lane that has had the least of the replica's time
+comes next, so that a few dear messages cost their sender as much as many cheap ones. Source:
+protocol §10; Goyal, Vin and Cheng, "Start-time Fair Queueing" (1996).
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from machines.values import NodePubkey
+from node.turn import Job
+
+LOCAL_MAX: Final = 1024
+LANE_MAX: Final = 16
+BATCH_MAX: Final = 256
+BATCH_BYTES_MAX: Final = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A peer's messages that wait, with their sizes, and the time it cost so far, in seconds."""
+
+    jobs: deque[tuple[Job, int]] = field(default_factory=deque)
+    spent: float = 0.0
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Inbox:
+    """Everything that waits."""
+
+    def __init__(self) -> None:
+        self._local: asyncio.Queue[Job] = asyncio.Queue(LOCAL_MAX)
+        self._lanes: dict[NodePubkey, _Lane] = {}
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return self._local.qsize() + sum(len(lane.jobs) for lane in self._lanes.values())
+
+    async def put(self, job: Job) -> None:
+        """Queue what a local caller, or the shell itself, asks for; waits while it is full."""
+        await self._local.put(job)
+        self._filled.set()
+
+    async def put_from(self, peer: NodePubkey, job: Job, size: int) -> None:
+        """Queue a peer's message; waits, and so lets the peer wait, while its lane is full."""
+        lane = self._lanes.get(peer)
+        if lane is None:
+            lane = self._lanes[peer] = _Lane(spent=self._least())
+        while len(lane.jobs) >= LANE_MAX:
+            lane.room.clear()
+            await lane.room.wait()
+        if not lane.jobs:
+            # Whoever was silent has saved nothing up: he starts where the others are.
+            lane.spent = max(lane.spent, self._least())
+        lane.jobs.append((job, size))
+        self._filled.set()
+
+    def spent(self, peer: NodePubkey, seconds: float) -> None:
+        """A message of this peer cost so much of the replica's time."""
+        lane = self._lanes.get(peer)
+        if lane is not None:
+            lane.spent += seconds
+
+    def forget(self, peer: NodePubkey) -> None:
+        """The link to a peer is gone, and with it what it had sent."""
+        lane = self._lanes.pop(peer, None)
+        if lane is not None:
+            lane.jobs.clear()
+            lane.room.set()
+
+    def _least(self) -> float:
+        return min((lane.spent for lane in self._lanes.values() if lane.jobs), default=0.0)
+
+    async def gather(self, seconds: float) -> list[Job]:
+        """Wait for something, for so long at most; then take a batch."""
+        if not len(self):
+            self._filled.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds, 0)):
+                    await self._filled.wait()
+        jobs: list[Job] = []
+        while len(jobs) < BATCH_MAX and not self._local.empty():
+            jobs.append(self._local.get_nowait())
+        room = BATCH_BYTES_MAX
+        while len(jobs) < BATCH_MAX and room > 0 and (taken := self._next()) is not None:
+            job, size = taken
+            jobs.append(job)
+            room -= size
+        return jobs
+
+    def _next(self) -> tuple[Job, int] | None:
+        waiting = [lane for lane in self._lanes.values() if lane.jobs]
+        if not waiting:
+            return None
+        lane = min(waiting, key=lambda lane: lane.spent)
+        # Until it is known what this one costs: less than a message, more than nothing, so that
+        # the lanes of one batch alternate.
+        lane.spent += 1e-6
+        lane.room.set()
+        return lane.jobs.popleft()

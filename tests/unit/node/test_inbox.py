@@ -1,0 +1,106 @@
+"""Work waits its turn: local callers first, peers by what they cost."""
+
+import asyncio
+
+import pytest
+
+from node import inbox as inboxes
+from node.inbox import Inbox
+from node.turn import Job
+from tests.support.cluster import key
+
+A, B, C = (key(number).pubkey for number in (1, 2, 3))
+
+
+def named(name):
+    return Job(lambda _at: name)
+
+
+def names(jobs):
+    return [job.work(None) for job in jobs]
+
+
+@pytest.fixture
+def inbox():
+    return Inbox()
+
+
+async def test_local_callers_come_first(inbox):
+    await inbox.put_from(A, named("a"), 1)
+    await inbox.put(named("local"))
+    assert len(inbox) == 2
+    assert names(await inbox.gather(0)) == ["local", "a"]
+    assert await inbox.gather(0) == []
+
+
+async def test_who_sends_much_waits_and_nobody_else(inbox):
+    for number in range(inboxes.LANE_MAX):
+        await inbox.put_from(A, named(f"a{number}"), 1)
+    more = asyncio.create_task(inbox.put_from(A, named("late"), 1))
+    await inbox.put_from(B, named("b"), 1)
+    await asyncio.sleep(0)
+    assert not more.done()
+    assert names(await inbox.gather(0))[:3] == ["a0", "b", "a1"]
+    await more
+    assert names(await inbox.gather(0)) == ["late"]
+
+
+async def test_a_dear_peer_comes_after_a_cheap_one(inbox, monkeypatch):
+    monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 1)
+    for number in range(3):
+        await inbox.put_from(A, named(f"a{number}"), 1)
+        await inbox.put_from(B, named(f"b{number}"), 1)
+    told = []
+    for _ in range(6):
+        [name] = names(await inbox.gather(0))
+        told.append(name)
+        inbox.spent(A if name[0] == "a" else B, 1.0 if name[0] == "a" else 0.4)
+    assert told == ["a0", "b0", "b1", "b2", "a1", "a2"]
+
+
+async def test_whoever_was_silent_has_saved_nothing_up(inbox, monkeypatch):
+    monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 1)
+    await inbox.put_from(C, named("c"), 1)
+    await inbox.gather(0)
+    for number in range(4):
+        await inbox.put_from(A, named(f"a{number}"), 1)
+    await inbox.gather(0)
+    inbox.spent(A, 100.0)
+    for number in range(3):
+        await inbox.put_from(C, named(f"c{number}"), 1)
+    told = []
+    for _ in range(4):
+        [name] = names(await inbox.gather(0))
+        told.append(name)
+        inbox.spent(A if name[0] == "a" else C, 1.0)
+    assert sorted(told[:2]) == ["a1", "c0"]
+
+
+async def test_a_batch_is_bounded_in_bytes_and_in_number(inbox, monkeypatch):
+    monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 100)
+    for number in range(4):
+        await inbox.put_from(A, named(number), 60)
+    assert names(await inbox.gather(0)) == [0, 1]
+    monkeypatch.setattr(inboxes, "BATCH_MAX", 1)
+    await inbox.put(named("local"))
+    assert names(await inbox.gather(0)) == ["local"]
+    assert names(await inbox.gather(0)) == [2]
+
+
+async def test_what_a_closed_link_had_sent_is_dropped_and_its_reader_let_go(inbox):
+    for number in range(inboxes.LANE_MAX):
+        await inbox.put_from(A, named(number), 1)
+    more = asyncio.create_task(inbox.put_from(A, named("late"), 1))
+    await asyncio.sleep(0)
+    inbox.forget(A)
+    inbox.forget(B)
+    inbox.spent(A, 1.0)
+    await more
+    assert await inbox.gather(0) == []
+
+
+async def test_waiting_ends_with_the_first_that_comes(inbox):
+    waiting = asyncio.create_task(inbox.gather(60))
+    await asyncio.sleep(0)
+    await inbox.put_from(A, named("a"), 1)
+    assert names(await waiting) == ["a"]
