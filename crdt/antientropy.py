@@ -68,19 +68,29 @@ def feed_digests(ledger: Ledger) -> list[FeedDigests]:
     return [FeedDigests(tuple(chunk), last=chunk is chunks[-1]) for chunk in chunks]
 
 
-def differing(ledger: Ledger, theirs: Iterable[FeedDigest]) -> Iterator[FeedId]:
-    """The feeds in which another node's digests differ from one's own."""
+def differing(ledger: Ledger, theirs: FeedDigests, listed: set[FeedId]) -> list[FeedId]:
+    """The feeds in which another node's digests differ from one's own.
+
+    Args:
+        theirs: one frame of its digests.
+        listed: those of one's own feeds that its frames named so far; added to, and emptied with
+            the last frame, when what it never named differs too.
+    """
     mine = {feed.id: feed for feed in compared_feeds(ledger)}
-    seen: set[FeedId] = set()
+    found: list[FeedId] = []
     empty = feed_digest([])
-    for row in theirs:
+    for row in theirs.feeds:
         feed_id = FeedId(row.author, row.incarnation)
-        seen.add(feed_id)
         feed = mine.get(feed_id)
+        if feed is not None:
+            listed.add(feed_id)
         digest, fork = (feed.digest(), feed.fork) if feed is not None else (empty, None)
         if digest != row.digest or fork != row.fork:
-            yield feed_id
-    yield from (feed_id for feed_id in mine if feed_id not in seen)
+            found.append(feed_id)
+    if theirs.last:
+        found += [feed_id for feed_id in mine if feed_id not in listed]
+        listed.clear()
+    return found
 
 
 def open_comparison(ledger: Ledger, feed_id: FeedId) -> list[Frame]:

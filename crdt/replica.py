@@ -177,6 +177,8 @@ class Replica:
             case QueryAwareness():
                 return [Awareness(self.beacon.liveness.entries())]
         session = self.sessions.get(peer)
+        if session is None:  # its link is gone, and so is whoever would read an answer
+            return []
         return self._sync.answer(frame, session, self.document_digest, now.mono)
 
     # --- local callers -------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class Session:
         offset_ms: how far the peer's clock was ahead of ours at the hello.
         next_offer: when to offer the document digest again (monotonic seconds).
         agrees: whether its last digest was ours; ``None`` before the first.
+        listed: the own feeds that the digests it is sending have named so far.
         holding: per feed, the clock below which the peer said it has everything on disk.
     """
 
@@ -44,6 +45,7 @@ class Session:
     agrees: bool | None = None
     holding: dict[FeedId, int] = field(default_factory=dict)
     doubts: dict[FeedId, Doubt] = field(default_factory=dict)
+    listed: set[FeedId] = field(default_factory=set)
 
     def holds(self, feed: FeedId, end: int) -> None:
         """The peer said what it has."""

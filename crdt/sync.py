@@ -6,7 +6,7 @@ and notes in the ``Session`` what the peer holds; changes no record's place, but
 that agree take the holes between their records as empty. Source: protocol §10.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from machines.values import NodePubkey
 
@@ -16,7 +16,6 @@ from crdt.document import updates_since
 from crdt.feeds import Feed
 from crdt.frame import (
     DigestOffer,
-    FeedDigest,
     FeedDigests,
     Frame,
     Holding,
@@ -45,12 +44,12 @@ class Sync:
         self._ledger = ledger
 
     def answer(
-        self, frame: Frame, session: Session | None, digest: Callable[[], bytes], mono: float
+        self, frame: Frame, session: Session, digest: Callable[[], bytes], mono: float
     ) -> list[Frame]:
         """What to say to a frame.
 
         Args:
-            session: with the peer that sent it, where there is one.
+            session: with the peer that sent it.
             digest: gives the own document digest.
             mono: monotonic seconds.
         """
@@ -62,15 +61,14 @@ class Sync:
                 return [SyncStep2(first), *map(Update, parts[1:])]
             case DigestOffer(document):
                 return self._compare_documents(session, agrees=document == digest())
-            case FeedDigests(theirs):
-                return self._compare_feeds(session, theirs, mono)
+            case FeedDigests():
+                return self._compare_feeds(session, frame, mono)
             case RangeDigests():
                 return antientropy.compare_ranges(self._ledger, frame)
             case RecordsWanted():
                 return antientropy.serve(self._ledger, frame)
             case Holding(author, incarnation, end):
-                if session is not None:
-                    session.holds(FeedId(author, incarnation), end)
+                session.holds(FeedId(author, incarnation), end)
         return []
 
     def state_vector(self) -> dict[int, int]:
@@ -87,34 +85,29 @@ class Sync:
 
         return sorted(self._ledger.feeds.values(), key=rank)
 
-    def _note_vector(self, session: Session | None, vector: dict[int, int]) -> None:
+    def _note_vector(self, session: Session, vector: dict[int, int]) -> None:
         """A peer's state vector says how much of our feeds it holds."""
-        if session is None:
-            return
         for client, end in vector.items():
             feed = self._ledger.by_client.get(client)
             if feed is not None and feed.author == self._own:
                 session.holds(feed, end)
 
-    def _compare_documents(self, session: Session | None, *, agrees: bool) -> list[Frame]:
+    def _compare_documents(self, session: Session, *, agrees: bool) -> list[Frame]:
         if agrees:
             self._ledger.believe_holes()
-        if session is not None:
-            session.agrees = agrees
-            for feed in self._ledger.feeds.values() if agrees else ():
-                session.holds(feed.id, feed.head)
+        session.agrees = agrees
+        for feed in self._ledger.feeds.values() if agrees else ():
+            session.holds(feed.id, feed.head)
         return [] if agrees else [*antientropy.feed_digests(self._ledger)]
 
-    def _compare_feeds(
-        self, session: Session | None, theirs: Sequence[FeedDigest], mono: float
-    ) -> list[Frame]:
+    def _compare_feeds(self, session: Session, theirs: FeedDigests, mono: float) -> list[Frame]:
         """Open the comparison of each feed that differs."""
         replies: list[Frame] = []
-        said = {FeedId(row.author, row.incarnation): row.digest for row in theirs}
-        for feed_id in antientropy.differing(self._ledger, theirs):
+        said = {FeedId(row.author, row.incarnation): row.digest for row in theirs.feeds}
+        for feed_id in antientropy.differing(self._ledger, theirs, session.listed):
             mine = self._ledger.feeds.get(feed_id)
             digest = mine.digest() if mine is not None else b""
             other = said.get(feed_id, b"")
-            if session is None or session.may_compare(feed_id, digest, other, mono):
+            if session.may_compare(feed_id, digest, other, mono):
                 replies += antientropy.open_comparison(self._ledger, feed_id)
         return replies
