@@ -7,7 +7,6 @@ links, and tries the disk again by itself. Source: protocol §11.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from machines.values import Instant, NodePubkey
 from node import clock
 from node.bus import Bus
 from node.errors import StoreFailure
+from node.inbox import Inbox
 from node.link import Link
 from node.store import Store
 from node.turn import PROBE_SECONDS, Carrier, Job, Turn
@@ -28,8 +28,6 @@ from node.turn import PROBE_SECONDS, Carrier, Job, Turn
 log = logging.getLogger("gangline.driver")
 
 T = TypeVar("T")
-INBOX_MAX = 1024
-BATCH_MAX = 256
 TICK_SECONDS = 0.25
 
 
@@ -53,10 +51,9 @@ class Driver:
         self.store = store
         self.links: dict[NodePubkey, Link] = {}
         self.bus = Bus()
-        self._inbox: asyncio.Queue[Job] = asyncio.Queue(INBOX_MAX)
+        self._inbox = Inbox()
         self._disk = ThreadPoolExecutor(1, "store")
         self._carrier = Carrier(lambda: build(store))
-        self._inbox.put_nowait(self._carrier.owed())
 
     @property
     def replica(self) -> Replica:
@@ -140,11 +137,18 @@ class Driver:
         return Ready()
 
     async def _received(self, link: Link, data: bytes) -> None:
-        """One message from a peer; waits while the inbox is full, so that the peer waits too."""
-        if self.links.get(link.peer) is link:
-            peer = link.peer
-            work = lambda at: (self.replica.receive(peer, data, at), None)  # noqa: E731
-            await self._inbox.put(Job(work, drop=link.drop))
+        """One message from a peer; waits while the peer's lane is full, so that it waits too."""
+        peer = link.peer
+        if self.links.get(peer) is not link:
+            return
+
+        def hear(at: Now) -> tuple[Ready, None]:
+            begin = clock.monotonic()
+            ready = self.replica.receive(peer, data, at)
+            self._inbox.spent(peer, clock.monotonic() - begin)
+            return ready, None
+
+        await self._inbox.put_from(peer, Job(hear, drop=link.drop), len(data))
 
     async def _tell(self, work: Callable[[Now], Ready]) -> None:
         await self._inbox.put(Job(lambda at: (work(at), None)))
@@ -158,25 +162,16 @@ class Driver:
             StoreFailure: a commit failed, and what is on disk cannot be read either. Nothing that
                 rested on it left the process.
         """
+        await self._do([self._carrier.owed()])
         next_tick = clock.monotonic()
         while True:
-            jobs = await self._gather(next_tick - clock.monotonic())
+            jobs = await self._inbox.gather(next_tick - clock.monotonic())
             if self.halted and clock.monotonic() >= self._carrier.try_at:
                 await self._try_disk()
             if clock.monotonic() >= next_tick:
                 next_tick = clock.monotonic() + TICK_SECONDS
                 jobs.append(Job(lambda at: (self.replica.tick(at), None)))
             await self._do(jobs)
-
-    async def _gather(self, seconds: float) -> list[Job]:
-        """Wait for a job, but not past the next tick; then take what else is there."""
-        jobs: list[Job] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(seconds, 0)):
-                jobs.append(await self._inbox.get())
-        while len(jobs) < BATCH_MAX and not self._inbox.empty():
-            jobs.append(self._inbox.get_nowait())
-        return jobs
 
     async def _do(self, jobs: list[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""
@@ -225,10 +220,10 @@ class Driver:
     async def stop(self) -> None:
         """Seal the own feed, let what is owed out, and close the store."""
         await self._do([Job(lambda at: (self.replica.seal(at), None))])
-        while not self._inbox.empty():
-            job = self._inbox.get_nowait()
-            if job.answer is not None:
-                job.answer(StoreFailure("the daemon is stopping"))
+        while len(self._inbox):
+            for job in await self._inbox.gather(0):
+                if job.answer is not None:
+                    job.answer(StoreFailure("the daemon is stopping"))
         self.bus.close()
         self._disk.shutdown(wait=True)
         self.store.close()

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from crdt import limits
 from machines.values import NodePubkey
 from node.turn import Job
 
@@ -19,6 +20,7 @@ LOCAL_MAX: Final = 1024
 LANE_MAX: Final = 16
 BATCH_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 1024 * 1024
+LANES_MAX: Final = 2 * limits.LINKS_MAX
 
 
 @dataclass(slots=True)
@@ -48,10 +50,7 @@ class Inbox:
 
     async def put_from(self, peer: NodePubkey, job: Job, size: int) -> None:
         """Queue a peer's message; waits, and so lets the peer wait, while its lane is full."""
-        lane = self._lanes.get(peer)
-        if lane is None:
-            lane = self._lanes[peer] = _Lane(spent=self._least())
-        while len(lane.jobs) >= LANE_MAX:
+        while len((lane := self._lane(peer)).jobs) >= LANE_MAX:
             lane.room.clear()
             await lane.room.wait()
         if not lane.jobs:
@@ -62,16 +61,15 @@ class Inbox:
 
     def spent(self, peer: NodePubkey, seconds: float) -> None:
         """A message of this peer cost so much of the replica's time."""
-        lane = self._lanes.get(peer)
-        if lane is not None:
-            lane.spent += seconds
+        self._lane(peer).spent += seconds
 
-    def forget(self, peer: NodePubkey) -> None:
-        """The link to a peer is gone, and with it what it had sent."""
-        lane = self._lanes.pop(peer, None)
-        if lane is not None:
-            lane.jobs.clear()
-            lane.room.set()
+    def _lane(self, peer: NodePubkey) -> _Lane:
+        lane = self._lanes.get(peer)
+        if lane is None:
+            if len(self._lanes) >= LANES_MAX:
+                self._lanes = {key: one for key, one in self._lanes.items() if one.jobs}
+            lane = self._lanes[peer] = _Lane()
+        return lane
 
     def _least(self) -> float:
         return min((lane.spent for lane in self._lanes.values() if lane.jobs), default=0.0)
