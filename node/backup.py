@@ -24,6 +24,7 @@ from crdt.verify import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
 from node import clock, config, inspector, keys
+from node.addresses import told
 from node.cli.exits import Exit
 from node.errors import StoreFailure, Trouble
 from node.files import whole
@@ -96,7 +97,7 @@ def backup(
     own = keys.pubkey_of(key)
     _refuse_to_overwrite(file, force=force)
     at = Instant.from_ms(clock.wall_ms())
-    addresses = tuple(settings.advertise or ([listening] if listening else []))
+    addresses = told(settings.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
     label = Label(own.hex(), at, text, addresses, key if with_key else "")
     with whole(file, force=force) as partial:

@@ -22,7 +22,7 @@ from crdt.ready import Observation, PeerFaulted, Ready, RecordRejected
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import NodePubkey, StoryId
-from node import config, keys
+from node import addresses, config, keys
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -101,7 +101,9 @@ async def run(home: Home) -> None:
     listening = None
     try:
         address = await listener.start(settings.listen) if settings.listen else ""
-        replica.beacon.addresses = tuple(settings.advertise or ([address] if address else []))
+        replica.beacon.addresses = addresses.told(settings.advertise, address)
+        if address and not replica.beacon.addresses:
+            log.warning("%s names no host that others could dial; set advertise", address)
         known = dict(store.addresses())
         known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
         dialer = Dialer(driver, me, known, settings.links)

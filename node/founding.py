@@ -5,6 +5,7 @@ Source: protocol §4, §9.
 """
 
 import secrets
+from collections.abc import Sequence
 
 from msgspec import UNSET
 
@@ -28,7 +29,9 @@ from node.store import Store
 from node.ticket import Ticket
 
 
-def found(home: Home, name: str, listen: str) -> tuple[NodePubkey, ClusterId]:
+def found(
+    home: Home, name: str, listen: str, advertise: Sequence[str] = ()
+) -> tuple[NodePubkey, ClusterId]:
     """Found a cluster: a key, a founding record, a store, a config.
 
     Raises:
@@ -49,12 +52,20 @@ def found(home: Home, name: str, listen: str) -> tuple[NodePubkey, ClusterId]:
     _store(home, record, at)
     config.write(
         home.config,
-        Config(cluster=cluster.hex(), founder=key.pubkey.hex(), name=name, listen=listen),
+        Config(
+            cluster=cluster.hex(),
+            founder=key.pubkey.hex(),
+            name=name,
+            listen=listen,
+            advertise=[*advertise],
+        ),
     )
     return key.pubkey, cluster
 
 
-async def join(home: Home, ticket: Ticket, name: str, listen: str) -> NodePubkey:
+async def join(
+    home: Home, ticket: Ticket, name: str, listen: str, advertise: Sequence[str] = ()
+) -> NodePubkey:
     """Join a cluster by ticket; gives the own key.
 
     Raises:
@@ -92,6 +103,7 @@ async def join(home: Home, ticket: Ticket, name: str, listen: str) -> NodePubkey
             founder=founder.hex(),
             name=name,
             listen=listen,
+            advertise=[*advertise],
             peers=[Peer(inviter.hex(), ticket.address)],
         ),
     )

@@ -28,7 +28,7 @@ from crdt.replica import Replica
 from machines.execution import Exited, Reset, Stopped
 from machines.pipeline import PIPELINE
 from machines.values import FreeText, Instant, NodePubkey, StoryId
-from node import clock, portable, report, timeline
+from node import addresses, clock, portable, report, timeline
 from node.api import asked as asked_for
 from node.api import shown, types
 from node.config import Config
@@ -37,6 +37,7 @@ from node.driver import Driver
 from node.ticket import SECRET_BYTES, Ticket, TicketRow
 
 POLL_SECONDS = 0.02
+ADVERTISE_EXAMPLE = 'advertise = ["den.example:7467"]'
 
 
 class Desk:
@@ -240,15 +241,20 @@ class Desk:
             raise ProposalRefused(
                 "a ticket makes a member or an observer; admins are admitted by key"
             )
-        address = (self._config.advertise or [self._listen])[0]
-        if not address:
+        if not self._listen:
             raise ProposalRefused("this node does not listen, so nobody can join through it")
+        places = addresses.told(self._config.advertise, self._listen)
+        if not places:
+            raise ProposalRefused(
+                f"a ticket says where to join, and {self._listen} names no host: set advertise in "
+                f"the config, such as {ADVERTISE_EXAMPLE}, and start the daemon again"
+            )
         secret = secrets.token_bytes(SECRET_BYTES)
         expires = clock.wall_ms() + asked.seconds * 1000
         row = TicketRow(H(secret), asked.role, expires)
         await self.driver.on_disk(lambda store: store.add_ticket(row, clock.wall_ms()))
         replica = self.driver.replica
-        ticket = Ticket(address, bytes(replica.cluster), bytes(replica.own), secret, expires)
+        ticket = Ticket(places[0], bytes(replica.cluster), bytes(replica.own), secret, expires)
         return types.Ticket(ticket.text())
 
     async def _write(self, intent: Intent) -> types.Written:

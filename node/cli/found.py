@@ -19,7 +19,13 @@ STOP_POLL_SECONDS = 0.05
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str | None, typer.Option("--name", help="What the node is called.")]
-Listen = Annotated[str, typer.Option("--listen", help="host:port; port 0: a free one.")]
+Listen = Annotated[
+    str, typer.Option("--listen", help="host:port; port 0: a free one at each start.")
+]
+Advertise = Annotated[
+    list[str] | None,
+    typer.Option(help="host:port that others dial, where that is another; may be repeated."),
+]
 
 
 def seconds(text: str) -> int:
@@ -34,16 +40,20 @@ def seconds(text: str) -> int:
     return int(found[1]) * UNITS[found[2] or "s"]
 
 
-def init(name: Name = None, listen: Listen = DEFAULT_LISTEN) -> None:
+def init(name: Name = None, listen: Listen = DEFAULT_LISTEN, advertise: Advertise = None) -> None:
     """Found a cluster: make this node's key, and the record that everything else rests on.
 
-    Example: gangline init --name den --listen 0.0.0.0:7467
+    By default it listens on this host alone. For others to join, listen on an address that they
+    reach, or on every address and say with --advertise which one that is.
+
+    Example: gangline init --name den --listen 0.0.0.0:7467 --advertise den.example:7467
     Exits: 1
     """
     from node import founding  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        node, cluster = founding.found(Chosen.home, name or socket.gethostname()[:64], listen)
+        called = name or socket.gethostname()[:64]
+        node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}\nthis node is {node.hex()}")
     say("next: gangline run; then, for each further host: gangline invite")
 
@@ -65,6 +75,7 @@ def invite(
 def join(
     name: Name = None,
     listen: Listen = DEFAULT_LISTEN,
+    advertise: Advertise = None,
     ticket_file: Annotated[
         Path | None, typer.Option("--ticket-file", help="Read the ticket from a file.")
     ] = None,
@@ -92,7 +103,8 @@ def join(
             text = sys.stdin.readline()
         ticket = read_ticket(text)
         called = name or socket.gethostname()[:64]
-        node = asyncio.run(founding.join(Chosen.home, ticket, called, listen))
+        joining = founding.join(Chosen.home, ticket, called, listen, advertise or ())
+        node = asyncio.run(joining)
     typer.echo(f"joined cluster {ticket.cluster.hex()}\nthis node is {node.hex()}")
     say("next: gangline run")
 

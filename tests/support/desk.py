@@ -17,16 +17,15 @@ from node.store import Store
 
 
 @contextlib.asynccontextmanager
-async def api(folder):
+async def api(folder, listen="127.0.0.1:7467"):
     """A client of a new node's local API, and the desk behind it."""
     home = Home(folder / "den")
     founding.found(home, "den", "127.0.0.1:0")
     settings = config.load(home.config)
     store = Store(home.store)
-    replica = open_replica(home, settings, store)
-    driver = Driver(replica, store)
-    me = Identity(keys.load(home.key), replica.cluster)
-    desk = Desk(driver, Dialer(driver, me, {}, 1), settings, "127.0.0.1:7467", lambda: None)
+    driver = Driver(store, lambda store: open_replica(home, settings, store))
+    me = Identity(keys.load(home.key), driver.replica.cluster)
+    desk = Desk(driver, Dialer(driver, me, {}, 1), settings, listen, lambda: None)
     serving = asyncio.create_task(driver.run())
     transport = httpx.ASGITransport(app=app.build(desk), raise_app_exceptions=False)
     try:
