@@ -86,7 +86,7 @@ def standing(who, ledger):
 
 
 def _keeps(take, incarnation, clock):
-    return incarnation in take and clock < take[incarnation]
+    return incarnation in take.keep and clock < take.keep[incarnation]
 
 
 def one_for_each_key(who, ledger):

@@ -421,7 +421,7 @@ def admissions_go_down_with_the_feed_that_carries_them():
 @planted("belonging-a-revoked-node-goes-on-in-another-incarnation.txt")
 def a_revocation_knows_no_incarnations():
     def holds(self, _incarnation, clock):
-        return not any(clock >= max(take.values(), default=0) for take in self.takes)
+        return not any(clock >= max(take.keep.values(), default=0) for take in self.takes)
 
     with mock.patch.object(Admission, "holds", holds):
         yield
