@@ -18,10 +18,17 @@ from crdt.verify import Verifier
 
 
 class News(NamedTuple):
-    """What a frame of presence told: entries to hand on, and where nodes listen now."""
+    """What a frame of presence told.
+
+    Attributes:
+        entries: to hand on.
+        addresses: where nodes listen now.
+        clock: what the clock of the peer that brought it said, where it spoke of itself.
+    """
 
     entries: tuple[AwarenessEntry, ...]
     addresses: dict[NodePubkey, tuple[str, ...]]
+    clock: Instant | None
 
 
 class Beacon:
@@ -60,11 +67,14 @@ class Beacon:
         """
         entries: list[AwarenessEntry] = []
         addresses: dict[NodePubkey, tuple[str, ...]] = {}
+        clock: Instant | None = None
         for brought in frame.entries:
             node, state, entry = open_presence(self._cluster, brought, self._verifier)
+            if node == peer:
+                clock = state.at
             known = roster.belongs(node) and node != self._key.pubkey
             if known and self.liveness.hear(node, entry, state, now.wall.ms, now.mono, peer):
                 entries.append(entry)
                 if state.addresses:
                     addresses[node] = state.addresses
-        return News(tuple(entries), addresses)
+        return News(tuple(entries), addresses, clock)

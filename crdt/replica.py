@@ -314,8 +314,7 @@ class Replica:
 
     def connected(self, peer: NodePubkey, peer_clock: Instant, now: Now) -> Ready:
         """A link to a peer is up: open the session."""
-        offset = peer_clock.ms - now.wall.ms
-        self.sessions.open(Session(peer, now.mono, offset, now.mono + 1.0))
+        self.sessions.open(Session(peer, now.mono, peer_clock.ms - now.wall.ms, now.mono + 1.0))
         ready = self._finish(None, now)
         ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
         ready.send((peer,), encode_frame(QueryAwareness()))
@@ -334,6 +333,7 @@ class Replica:
         """
         news = self.beacon.hear(peer, frame, self.ledger.roster, now)
         self.ledger.ready.persist.addresses |= news.addresses
+        self.sessions.clock_said(peer, news.clock, now.wall)
         if news.entries:
             others = self.sessions.peers(but=peer)
             self.ledger.ready.send(others, encode_frame(Awareness(news.entries)))

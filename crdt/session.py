@@ -8,7 +8,7 @@ so that a session fits anything that carries frames. Source: protocol §10.
 from dataclasses import dataclass, field
 from statistics import median
 
-from machines.values import NodePubkey
+from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.identity import FeedId, RecordRef
@@ -31,7 +31,8 @@ class Session:
     Attributes:
         peer: its key.
         since: when the session began (monotonic seconds).
-        offset_ms: how far the peer's clock was ahead of ours at the hello.
+        offset_ms: how far the peer's clock was ahead of ours when it last said so: at the hello,
+            and in each presence of its own since, for clocks are put right while links are up.
         next_offer: when to offer the document digest again (monotonic seconds).
         agrees: whether its last digest was ours; ``None`` before the first.
         listed: the own feeds that the digests it is sending have named so far.
@@ -105,6 +106,12 @@ class Sessions:
         """The clock below which some peer, linked or gone, has everything of a feed."""
         ends = [session.holding.get(feed, 0) for session in self._sessions.values()]
         return max([self._shared.get(feed, 0), *ends])
+
+    def clock_said(self, peer: NodePubkey, theirs: Instant | None, ours: Instant) -> None:
+        """A peer spoke, and said what its clock shows, if it spoke of itself."""
+        session = self._sessions.get(peer)
+        if session is not None and theirs is not None:
+            session.offset_ms = theirs.ms - ours.ms
 
     def skew_ms(self) -> int:
         """How far the median of the peers' clocks is ahead of ours; 0 without peers."""

@@ -2,10 +2,10 @@
 
 import pytest
 
-from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
+from crdt.errors import EventIgnored, NotWritable, ProposalRefused, UnknownStory
 from crdt.intents import AddStory
 from machines import pipeline as p
-from machines.values import BranchName, FreeText, GitSha, StoryId
+from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
 from tests.support.cluster import Cluster
 
 BRANCH = BranchName("feature/x")
@@ -102,4 +102,25 @@ def test_a_restart_gives_back_the_same_digest_and_view_from_the_rows(trio):
     trio.restart(1)
     assert trio.replicas[1].document_digest() == digest
     assert trio.replicas[1].state_vector() == vector
+    trio.assert_agreed()
+
+
+def test_a_clock_that_goes_wrong_or_is_put_right_while_links_are_up_is_noticed(trio):
+    off_ms = 0
+    right = trio.now_of
+
+    def now_of(number):
+        now = right(number)
+        return now._replace(wall=Instant.from_ms(now.wall.ms + off_ms)) if number == 2 else now
+
+    trio.now_of = now_of
+    off_ms = 600_000
+    trio.settle(16)
+    with pytest.raises(NotWritable, match=r"600 s ahead of its peers"):
+        trio.add(2, "s-1")
+    trio.add(0, "s-2")
+    off_ms = 0
+    trio.settle(16)
+    trio.add(2, "s-1")
+    trio.settle(2)
     trio.assert_agreed()
