@@ -81,6 +81,10 @@ bench: $(READY) ## measure beside what it is compared with; nothing is asserted
 soak-store: $(READY) ## kill daemons N=1000 times, cut the power, fail the disk, copy homes; SEED=1
 	$(BIN)/python -m tests.support.soak $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED))
 
+.PHONY: soak-net
+soak-net: $(READY) ## daemons on hosts of their own (root, Linux), a fault at a time for MINUTES=10
+	$(BIN)/python -m tests.support.soak.net --minutes $(or $(MINUTES),10) --seed $(or $(SEED),$(shell date +%s))
+
 .PHONY: check
 check: $(READY) ## format, lint, types and the arrows between the packages
 	$(BIN)/ruff format --check .

@@ -1,31 +1,70 @@
-"""Real daemons: own processes, real TLS on loopback, real SQLite, driven by the command."""
+"""Real daemons: own processes, real TLS, real SQLite; on loopback or on hosts of their own.
 
+A node is driven by the command, or, where a test asks often, over the socket that the command uses.
+"""
+
+import functools
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from node.client import Client
+from node.errors import Trouble
+from node.home import Home
+
 GANGLINE = str(Path(sys.executable).parent / "gangline")
 PATIENCE_SECONDS = 40
+PORT = 7467
 
 
 class Failed(AssertionError):
-    """A command ended otherwise than it should."""
+    """A command or a daemon did otherwise than it should."""
+
+
+@functools.cache
+def faketime():
+    """The library that gives a process another wall clock; ``None`` where it is not installed."""
+    places = ("lib/*/faketime", "lib/faketime", "lib64/faketime", "local/lib/faketime")
+    found = [path for place in places for path in Path("/usr").glob(f"{place}/libfaketimeMT.so.1")]
+    return str(found[0]) if found else None
 
 
 class Node:
-    """One node's home, and its daemon while it runs."""
+    """One node's home, and its daemon while it runs.
 
-    def __init__(self, home):
+    Args:
+        host: where in a network it runs (``netns.Host``); else on this machine's loopback.
+    """
+
+    def __init__(self, home, host=None):
         self.home = home
+        self.host = host
         self.process = None
+        self.client = Client(Home(home).socket)
+        self._clock = home.parent / f"{home.name}.clock"
+
+    def __repr__(self):
+        return self.home.name
+
+    @property
+    def listen(self):
+        return f"{self.host.address}:{PORT}" if self.host else "127.0.0.1:0"
+
+    @property
+    def log_path(self):
+        return self.home.parent / f"{self.home.name}.log"
+
+    def _command(self, *args):
+        return [*(self.host.enter if self.host else ()), GANGLINE, "--home", str(self.home), *args]
 
     def gangline(self, *args, stdin=None, code=0):
         """Run a command to its end; gives what it printed."""
         done = subprocess.run(
-            [GANGLINE, "--home", str(self.home), *args],
+            self._command(*args),
             input=stdin, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         if done.returncode != code:
@@ -36,26 +75,24 @@ class Node:
         return json.loads(self.gangline(*args, "--json"))
 
     def start(self):
-        log = (self.home.parent / f"{self.home.name}.log").open("ab")
-        self.process = subprocess.Popen(
-            [GANGLINE, "--home", str(self.home), "run"], stdout=log, stderr=log
-        )
-        log.close()
-        eventually(self.answers, "the daemon answers")
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command("run"), stdout=log, stderr=log, env=os.environ | self._surroundings()
+            )
+        eventually(self.answers, f"{self} answers")
 
     def answers(self):
         if self.process.poll() is not None:
-            raise Failed(f"the daemon ended: {self.log()}")
-        return (
-            subprocess.run(
-                [GANGLINE, "--home", str(self.home), "status"],
-                capture_output=True, check=False, timeout=30,
-            ).returncode
-            == 0
-        )  # fmt: skip
+            raise Failed(f"the daemon of {self} ended: {self.log()}")
+        try:
+            self.status()
+        except Trouble:
+            return False
+        return True
 
     def log(self):
-        return (self.home.parent / f"{self.home.name}.log").read_text()
+        with self.log_path.open(newline="") as log:  # as it is: a carriage return is no new line
+            return log.read()
 
     def kill(self):
         self.process.kill()
@@ -64,10 +101,51 @@ class Node:
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=PATIENCE_SECONDS)
+            eventually(lambda: self.process.poll() is not None, f"{self} ends")
+            if code := self.process.returncode:
+                raise Failed(f"the daemon of {self} ended with {code}: {self.log()}")
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def recover(self):
+        """Run, with the right time, whatever was done to it."""
+        if self._clock.exists():
+            self.shift_clock(0)
+        if self.process.poll() is None:
+            self.resume()
+        else:
+            self.start()
+
+    def status(self):
+        return self.client.ask("GET", "/status")
 
     def digest(self):
-        return self.json("status")["digest"]
+        return self.status()["digest"]
+
+    # --- its clock -----------------------------------------------------------------------------
+
+    def shift_clock(self, seconds):
+        """Put the daemon's wall clock off; a daemon whose clock never was must be started anew."""
+        fresh = self._clock.with_suffix(".new")
+        fresh.write_text(f"{seconds:+d}s\n")
+        fresh.replace(self._clock)
+
+    def _surroundings(self):
+        if not self._clock.exists():
+            return {}
+        return {
+            "LD_PRELOAD": faketime(),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+            "FAKETIME_CACHE_DURATION": "1",
+            # Nothing that a host's clock does moves its monotonic clock.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Without this its own waiting for threads takes seconds; the C library's needs no help.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+        }
 
 
 class Fleet:
@@ -90,32 +168,35 @@ class Fleet:
             if node.process is not None and node.process.poll() is None:
                 node.kill()
 
-    def found(self, name="den"):
+    def _node(self, name):
         node = self._make(self.folder / name)
-        node.gangline("init", "--name", name, "--listen", "127.0.0.1:0")
         self.nodes.append(node)
+        return node
+
+    def found(self, name="den"):
+        node = self._node(name)
+        node.gangline("init", "--name", name, "--listen", node.listen)
         node.start()
         return node
 
     def join(self, inviter, name, *, start=True):
-        node = self._make(self.folder / name)
+        node = self._node(name)
         ticket = inviter.gangline("invite")
-        node.gangline("join", "--name", name, "--listen", "127.0.0.1:0", stdin=ticket)
-        self.nodes.append(node)
+        node.gangline("join", "--name", name, "--listen", node.listen, stdin=ticket)
         if start:
             node.start()
         return node
 
 
-def eventually(check, what):
+def eventually(check, what, seconds=PATIENCE_SECONDS):
     """Wait until something holds, for as long as a slow machine may take."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + seconds
     while not check():
         if time.monotonic() > end:
             raise Failed(f"never came about: {what}")
         time.sleep(0.05)
 
 
-def agree(*nodes):
+def agree(*nodes, seconds=PATIENCE_SECONDS):
     """Wait until nodes show one digest."""
-    eventually(lambda: len({node.digest() for node in nodes}) == 1, "one digest")
+    eventually(lambda: len({node.digest() for node in nodes}) == 1, "one digest", seconds)

@@ -1,0 +1,96 @@
+"""The laws, held by real daemons: what they show, what their stores hold, what their logs say.
+
+The checks of one ledger are the simulator's own (``laws.py``). Numbers as in docs/testing.md.
+"""
+
+import re
+
+from node import inspector
+from tests.support import laws
+from tests.support.daemons import Failed, eventually
+from tests.support.laws import Broken
+
+AGREE_SECONDS = 180
+"""Two back-offs, a dead link noticed and two anti-entropy periods, on a busy machine."""
+HEARD = ("liveness", "shown")
+UNHANDLED = re.compile(r"Traceback|[Uu]nhandled|never retrieved|was destroyed|ERROR|CRITICAL")
+NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def hold(nodes, acked):
+    """Every law that can be seen from outside: wait until the nodes agree, then look."""
+    agreed(nodes)
+    stores = stored_alike(nodes)
+    for node, held in stores.items():
+        examined(node, held, {one.receipt.author for one in acked})
+        accounted(node, held.ledger, acked)
+    for node in nodes:
+        clean_log(node)
+
+
+def agreed(nodes):
+    """L1: one digest and one view everywhere."""
+    seen = {}
+
+    def same():
+        seen.update({node: _shown(node) for node in nodes})
+        return len(set(seen.values())) == 1
+
+    try:
+        eventually(same, "one digest and one view", AGREE_SECONDS)
+    except Failed:
+        digests = {node: digest for node, (digest, _) in seen.items()}
+        if len(set(digests.values())) == 1:
+            raise Broken("L1", "the nodes have one digest, and show different boards") from None
+        raise Broken("L1", f"after {AGREE_SECONDS} s without faults: {digests}") from None
+
+
+def _shown(node):
+    """A node's digest and board, without what rests on whom this node hears."""
+    board = node.client.ask("GET", "/stories")
+    for story in board:
+        for execution in story["executions"]:
+            for heard in HEARD:
+                del execution[heard]
+    return node.digest(), str(board)
+
+
+def stored_alike(nodes):
+    """L1, L8: the stores, read and judged anew, make one digest and one view too."""
+    stores = {}
+
+    def same():
+        stores.update({node: inspector.examine(node.home) for node in nodes})
+        return len({held.digest for held in stores.values()}) == 1
+
+    eventually(same, "one digest in every store", AGREE_SECONDS)
+    if len({held.ledger.board.canonical() for held in stores.values()}) != 1:
+        raise Broken("L1", "the stores make one digest and different views")
+    return stores
+
+
+def examined(node, held, authors):
+    """L3, L8: nothing in the store is otherwise than it must be; L4, L6, L7 by its ledger."""
+    if held.faults:
+        raise Broken("L8", f"the store of {node}: {'; '.join(held.faults)}")
+    laws.legal_paths(node, held.ledger)
+    laws.no_honest_cut(node, held.ledger, authors)
+    laws.cuts(node, held.ledger)
+    laws.bounds(node, held.ledger)
+
+
+def accounted(node, ledger, acked):
+    """L2: every acknowledged write is here, or why not can be seen here."""
+    for one in acked:
+        if not laws.accounts_for(ledger, one.receipt, one.key):
+            where = f"{one.receipt.incarnation}/{one.receipt.clock}"
+            raise Broken("L2", f"{node} lost {where} of {one.node}, which was acknowledged")
+
+
+def clean_log(node):
+    """L9, L10: no exception went unhandled, and the log is nothing but plain text."""
+    for line in node.log().split("\n"):
+        if UNHANDLED.search(line):
+            raise Broken("L9", f"the log of {node} says: {line}")
+        if NOT_TEXT.search(line):
+            raise Broken("L10", f"the log of {node} holds control characters: {line!r}")
