@@ -114,15 +114,13 @@ class Replica:
         Never raises for what a peer sends: ``Ready.fault`` says that its link must be dropped.
         """
         try:
-            frame = decode_frame(data)
-            ready = self._hear(peer, frame, now)
+            ready = self._hear(peer, decode_frame(data), now)
         except PeerFault as fault:
             ready = self._finish(peer, now)
             ready.fault = PeerFaulted(peer, fault.reason, fault.detail)
             ready.observe.append(ready.fault)
-            ready.quarantine.append(
-                Quarantined(peer, None, None, None, fault.reason, fault.detail, data)
-            )
+            turned = Quarantined(peer, None, None, None, fault.reason, fault.detail, data)
+            ready.quarantine.append(turned)
         return ready
 
     def _hear(self, peer: NodePubkey, frame: Frame, now: Now) -> Ready:
