@@ -229,10 +229,8 @@ class Replica:
     def writable(self) -> str:
         """Why this node may not write now; empty where it may."""
         role = self.ledger.roster.role(self.own)
-        if self.held:
-            return self.held
-        if role is None:
-            return "this node is not on the roster, or its admission was revoked"
+        if self.held or role is None:
+            return self.held or "this node is not on the roster, or its admission was revoked"
         if role is Role.OBSERVER:
             return "an observer writes nothing"
         skew = self.sessions.skew_ms()

@@ -22,14 +22,14 @@ from crdt.ready import Observation, PeerFaulted, Ready, RecordRejected
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import NodePubkey, StoryId
-from node import addresses, config, keys
+from node import addresses, config, keys, salvage
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
 from node.config import Config
 from node.dialer import Dialer
 from node.driver import Driver, now
-from node.errors import Trouble
+from node.errors import StoreDamaged, Trouble
 from node.handshake import Identity
 from node.history import Bounds
 from node.home import Home
@@ -50,11 +50,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
         Trouble: the key or the config is wrong.
     """
     key = keys.load(home.key)
-    try:
-        cluster = ClusterId(bytes.fromhex(settings.cluster))
-        founder = NodePubkey.from_hex(settings.founder)
-    except ValueError as fault:
-        raise Trouble(f"{home.config}: cluster and founder must be hex keys: {fault}") from fault
+    cluster, founder = _cluster(home, settings)
     written = store.meta("incarnation")
     replica = Replica(
         key,
@@ -69,10 +65,56 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
     ready = replica.replay(
         store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
     )
+    peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in settings.peers)}
+    replica.held = salvage.why_held(store, known=bool(peers - {key.pubkey}))
     return replica, ready
 
 
-async def run(home: Home) -> None:
+def _cluster(home: Home, settings: Config) -> tuple[ClusterId, NodePubkey]:
+    try:
+        cluster = ClusterId(bytes.fromhex(settings.cluster))
+        return cluster, NodePubkey.from_hex(settings.founder)
+    except ValueError as fault:
+        raise Trouble(f"{home.config}: cluster and founder must be hex keys: {fault}") from fault
+
+
+def open_driver(home: Home, settings: Config, *, accept_loss: bool = False) -> Driver:
+    """The driver over this node's store; over a new one, where it is damaged.
+
+    Args:
+        accept_loss: write on, even if what a damaged store lost can be had from nobody.
+
+    Raises:
+        Trouble: the key, the config or the disk.
+    """
+
+    def rebuild() -> None:
+        log.warning("%s", salvage.rebuild(home.store, *_cluster(home, settings)).sentence)
+
+    def opened() -> Driver:
+        store = Store(home.store, history=Bounds(settings.history_rows, settings.history_days))
+        try:
+            if accept_loss:
+                store.set_meta(salvage.HURT, b"")
+            driver = Driver(store, lambda store: open_replica(home, settings, store))
+        except BaseException:
+            store.close()
+            raise
+        if driver.replica.held:
+            log.error("%s", driver.replica.held)
+        return driver
+
+    if salvage.left_aside(home.store) is not None:
+        rebuild()
+    try:
+        return opened()
+    except StoreDamaged as damage:
+        log.error("%s; it is set aside, and made anew from what verifies", damage)  # noqa: TRY400 - a sentence is enough
+    rebuild()
+    return opened()
+
+
+async def run(home: Home, *, accept_loss: bool = False) -> None:
     """Be the node until told to stop.
 
     Raises:
@@ -80,12 +122,7 @@ async def run(home: Home) -> None:
     """
     settings = config.load(home.config)
     home.make()
-    store = Store(home.store, history=Bounds(settings.history_rows, settings.history_days))
-    try:
-        driver = Driver(store, lambda store: open_replica(home, settings, store))
-    except BaseException:
-        store.close()
-        raise
+    driver = open_driver(home, settings, accept_loss=accept_loss)
     replica = driver.replica
     driver.bus.tap(_note)
     stopping = asyncio.Event()
@@ -104,7 +141,7 @@ async def run(home: Home) -> None:
         replica.beacon.addresses = addresses.told(settings.advertise, address)
         if address and not replica.beacon.addresses:
             log.warning("%s names no host that others could dial; set advertise", address)
-        known = dict(store.addresses())
+        known = dict(driver.store.addresses())
         known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
         dialer = Dialer(driver, me, known, settings.links)
         listening = api_socket.bind(home.socket)
@@ -116,6 +153,7 @@ async def run(home: Home) -> None:
             driver.run(),
             dialer.run(),
             _reset_lost(driver, RESET_SECONDS),
+            salvage.fetch_rest(driver),
             server.serve(sockets=[listening]),
         )
     finally:
@@ -191,7 +229,7 @@ def _note(event: Observation) -> None:
             log.debug("%s", type(event).__name__)
 
 
-def main(home: Home) -> None:
+def main(home: Home, *, accept_loss: bool = False) -> None:
     """Run the daemon in this process.
 
     Raises:
@@ -204,4 +242,4 @@ def main(home: Home) -> None:
     )
     logging.getLogger("gangline.websocket").setLevel(logging.CRITICAL)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
-    asyncio.run(run(home))
+    asyncio.run(run(home, accept_loss=accept_loss))

@@ -74,6 +74,8 @@ class Driver:
             ProposalRefused: the rules do not allow it; nothing was written.
             StoreFailure: it could not be written.
         """
+        if self.replica.held:
+            raise StoreFailure(self.replica.held)
         receipt: Receipt = await self._ask(lambda at: self.replica.propose(intent, at))
         return receipt
 

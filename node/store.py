@@ -7,9 +7,9 @@ who). Only ever called from one thread at a time. Source: protocol §11.
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import apsw
 
@@ -116,22 +116,16 @@ class Store(Database):
 
     def proofs(self) -> list[ProofRow]:
         """Every proven fork."""
-        size = limits.SIGNATURE_BYTES
-        found = []
-        for author, incarnation, clock, sides in self._read(
-            "SELECT author, incarnation, clock, sides FROM proofs"
-        ):
-            half = len(sides) // 2
-            one, other = sides[:half], sides[half:]
-            found.append(
-                ProofRow(
-                    NodePubkey(author),
-                    incarnation,
-                    clock,
-                    ((one[:size], one[size:]), (other[:size], other[size:])),
-                )
-            )
-        return found
+        query = "SELECT author, incarnation, clock, sides FROM proofs"
+        return [self.proof_of_row(*row) for row in self._read(query)]
+
+    @staticmethod
+    def proof_of_row(author: bytes, incarnation: int, clock: int, sides: bytes) -> ProofRow:
+        """A proven fork from its row."""
+        size, half = limits.SIGNATURE_BYTES, len(sides) // 2
+        one, other = sides[:half], sides[half:]
+        both = ((one[:size], one[size:]), (other[:size], other[size:]))
+        return ProofRow(NodePubkey(author), incarnation, clock, both)
 
     def rendered(self) -> dict[FeedId, int]:
         """Per feed the clock below which every slot without a row is empty."""
@@ -268,6 +262,19 @@ class Store(Database):
     def _place(self, key: RowKey) -> tuple[int, int, bytes]:
         feed = self._feed(FeedId(key.author, key.incarnation))
         return feed, key.clock, bytes(key.record_id)
+
+    def columns(self, table: str) -> list[str]:
+        """The columns of a table."""
+        return [name for (name,) in self._read("SELECT name FROM pragma_table_info(?)", table)]
+
+    def fill(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Put rows of another store into a table of this one; those that do not fit are left."""
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - our own names
+        with self._speaking("write to"), self._transaction():
+            for row in rows:
+                with contextlib.suppress(apsw.ConstraintError):
+                    self._db.execute(insert, row)
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Write one value that belongs to the whole store."""

@@ -83,7 +83,7 @@ class Carrier:
     def __init__(self, build: Callable[[], tuple[Replica, Ready]]) -> None:
         self._build = build
         self.replica, self._owed = build()
-        self.halted = ""
+        self.halted = self._held = ""
         self.try_at = float("inf")
 
     def owed(self) -> Job:
@@ -122,12 +122,13 @@ class Carrier:
         self.replica, self._owed = self._build()
         # What no disk holds: where this node can be reached, and who was heard of.
         self.replica.beacon = before.beacon
+        self._held = self.replica.held
         self.replica.held = self.halted = f"read-only: {why}"
         self.try_at = at.mono + PROBE_SECONDS
         return self.work([job for job, _, _ in turn.results], at)
 
     def resume(self) -> Job:
         """The disk takes writes again. Gives the first job to do."""
-        self.replica.held = self.halted = ""
+        self.replica.held, self.halted = self._held, ""
         self.try_at = float("inf")
         return self.owed()

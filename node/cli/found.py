@@ -159,7 +159,11 @@ def revoke(
     typer.echo(f"revoked {short(node)}")
 
 
-def run() -> None:
+def run(
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Write on without what a damaged store lost.")
+    ] = False,
+) -> None:
     """Be the node: keep links, serve the local API; until Ctrl-C or gangline stop.
 
     Example: gangline --home ~/den run
@@ -168,7 +172,7 @@ def run() -> None:
     from node import daemon  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        daemon.main(Chosen.home)
+        daemon.main(Chosen.home, accept_loss=accept_loss)
 
 
 def demo(

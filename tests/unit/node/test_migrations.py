@@ -1,5 +1,6 @@
 """Every version of the tables that there ever was, brought to today's from its frozen file."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def path(request, tmp_path):
 def test_there_is_a_frozen_file_of_every_version():
     versions = []
     for file in FROZEN:
-        with apsw.Connection(f"file:{file}?immutable=1", flags=0x41) as database:
+        with contextlib.closing(
+            apsw.Connection(f"file:{file}?immutable=1", flags=0x41)
+        ) as database:
             versions.append(database.pragma("user_version"))
     assert versions == list(range(1, len(MIGRATIONS) + 1))
 
