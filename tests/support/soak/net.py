@@ -11,6 +11,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -196,11 +197,12 @@ def main():
                 soak.run(chosen.minutes * 60)
             except (Broken, Failed) as fault:
                 broken = str(fault)
+            except Exception as fault:  # noqa: BLE001 - the closing line must come
+                traceback.print_exc()
+                broken = f"{type(fault).__name__}: {fault}"
             silent, struck = soak.silent(), soak.struck()
     minutes = (time.monotonic() - begin) / 60
     print(f"seed {chosen.seed}; homes and logs in {folder}")
-    if broken:
-        print(f"broke a law: {broken}")
     for kind in silent:
         print(f"never fired: {kind}")
     print(
