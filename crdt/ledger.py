@@ -10,6 +10,7 @@ Source: protocol §5, §9.
 import heapq
 from collections import deque
 from collections.abc import Sequence
+from typing import assert_never
 
 from machines.values import Instant, NodePubkey
 
@@ -303,6 +304,8 @@ class Ledger:
                     return False
                 self._turn_away(record, reason, detail)
                 return True
+            case _:
+                assert_never(judgement)
 
     def _hold(self, record: VerifiedRecord, held: Entry | None, verdict: Verdict) -> bool:
         """Hold a record under a verdict, superseding what its key supersedes."""
@@ -351,8 +354,7 @@ class Ledger:
 
     def _pass_over(self, feed: Feed, record: VerifiedRecord) -> None:
         """A record came after the one that supersedes it: its slot is empty."""
-        if record.clock not in feed.slots:
-            feed.empty(record.clock, record.clock + 1)
+        feed.empty(record.clock, record.clock + 1)
         self._unindex(record)
         self.touched.add(feed.id)
 
@@ -364,23 +366,13 @@ class Ledger:
         top = feed.keys.get(key, -1)
         if live and record.clock >= top:
             feed.keys[key] = record.clock
-            if top >= 0 and top != record.clock:
-                for entry in list(feed.entries_at(top)):
-                    body = entry.record.body
-                    if (body.kind, body.key) == key and entry.verdict is Verdict.ADMITTED:
-                        self._drop(entry, known_empty=True)
-                        self._unindex(entry.record)
+            if 0 <= top < record.clock:
+                # It stands alone in its slot: a twin would have cut the feed there.
+                [entry] = feed.entries_at(top)
+                self._drop(entry, known_empty=True)
+                self._unindex(entry.record)
         elif not live and record.clock == top:
-            clocks = [
-                entry.record.clock
-                for entry in feed.entries()
-                if (entry.record.body.kind, entry.record.body.key) == key
-                and entry.verdict is Verdict.ADMITTED
-            ]
-            if clocks:
-                feed.keys[key] = max(clocks)
-            else:
-                del feed.keys[key]
+            del feed.keys[key]
 
     # --- places ------------------------------------------------------------------------------
 
@@ -405,6 +397,7 @@ class Ledger:
         self._count_void(record.feed.author, entry.verdict, -1)
         self._hide(feed, entry)
         feed.withdraw(entry)
+        self._key(feed, record, live=False)
         if not known_empty and record.clock not in feed.slots:
             feed.gaps.discard(record.clock)
             self.comeback = self.comeback or record.clock < feed.rendered
@@ -497,11 +490,9 @@ class Ledger:
             others += [entry.record for entry in feed.entries_at(record.clock)]
         others += self.pending.at(record.feed, record.clock)
         others += self.rejected.at(record.feed, record.clock)
-        for other in others:
-            if other.record_id != record.record_id:
-                one, two = proof_side(record.value), proof_side(other.value)
-                self._prove(proof_of(record.feed, record.clock, one, two))
-                return
+        if others:
+            one, two = proof_side(record.value), proof_side(others[0].value)
+            self._prove(proof_of(record.feed, record.clock, one, two))
 
     def _prove(self, row: ProofRow) -> None:
         feed = FeedId(row.author, row.incarnation)

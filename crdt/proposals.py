@@ -6,6 +6,7 @@ first: what would be rejected is never written. Reads the ledger, changes nothin
 """
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from machines.execution import EXECUTION, ExecutionState
 from machines.kernel import Ignored
@@ -94,6 +95,8 @@ def propose(intent: Intent, ledger: Ledger, author: Author) -> tuple[Known, tupl
             return _seal(author), ()
         case AccuseFork():
             return _accuse(intent, ledger, author), ()
+        case _:
+            assert_never(intent)
 
 
 def own_execution(ledger: Ledger, node: NodePubkey, story: str) -> ExecutionState:

@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support import own_coverage
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PACKAGES = ("machines", "crdt", "node")
@@ -166,6 +168,12 @@ def test_a_module_says_what_it_is_and_stays_small(path):
 @pytest.mark.parametrize("name", LINES_ALLOWED)
 def test_an_allowance_ends_when_it_is_not_needed(name):
     assert len((ROOT / name).read_text().splitlines()) > LINES_MAX
+
+
+@pytest.mark.parametrize("path", own_coverage.modules(), ids=named)
+def test_every_module_of_the_core_has_a_test_module_of_its_name(path):
+    # ``make coverage`` holds each to covering its module alone, line and branch.
+    assert own_coverage.tests_of(path).exists()
 
 
 def test_nothing_unfinished_is_left():

@@ -88,6 +88,8 @@ def test_an_ack_weighs_as_much_as_an_event_and_reaches_up_to_the_root(court):
     fold = folded(start, first, second, acks=[ack])
     assert fold.spine == [start, second]
     assert fold.weight(start.record_id) == 4
+    assert fold.behind(second.record_id) == tuple(sorted((court.cat.node, court.founder.node)))
+    assert fold.behind(ack.record_id) == ()
     assert lost(fold) == [(first, second.ref, WHY_WEIGHT)]
 
 

@@ -2,10 +2,19 @@
 
 import pytest
 
-from crdt.errors import EventIgnored, NotWritable, ProposalRefused, UnknownStory
-from crdt.intents import AddStory
+from crdt import limits
+from crdt.bodies import Role
+from crdt.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
+from crdt.forks import proof_of, proof_side
+from crdt.frame import Proof, Records, Update, decode_frame, encode_frame
+from crdt.identity import FeedId
+from crdt.intents import AddStory, AdmitNode, RevokeNode
+from crdt.judge import Waits
+from crdt.ready import IncarnationOpened, Noticed, Now, Row
+from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
-from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
+from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
+from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
 
 BRANCH = BranchName("feature/x")
@@ -124,3 +133,299 @@ def test_a_clock_that_goes_wrong_or_is_put_right_while_links_are_up_is_noticed(t
     trio.add(2, "s-1")
     trio.settle(2)
     trio.assert_agreed()
+
+
+# What a peer may send
+
+
+def shown(cluster, number, sender, data):
+    """A node is handed bytes, and what it says is carried out."""
+    ready = cluster.replicas[number].receive(cluster.keys[sender].pubkey, data, cluster.now)
+    cluster.carry(number, ready)
+    return ready
+
+
+def test_bytes_that_are_no_frame_are_the_peers_fault_and_change_nothing(trio):
+    before = trio.replicas[0].document_digest()
+    ready = shown(trio, 0, 1, b"\xff")
+    assert ready.fault.reason is Reason.MALFORMED_FRAME
+    assert ready.observe == [ready.fault]
+    [row] = ready.quarantine
+    assert (row.peer, row.value) == (trio.keys[1].pubkey, b"\xff")
+    assert trio.replicas[0].document_digest() == before
+
+
+def test_true_records_beside_a_forged_one_are_merged_and_the_bringer_is_dropped(trio):
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=50)
+    one, two = pen.story("a"), pen.story("b")
+    rows = ((50, one.value), (51, one.value[:64] + two.value[64:]))
+    ready = shown(trio, 0, 2, encode_frame(Records(pen.node, 0, rows)))
+    assert ready.fault.reason is Reason.BAD_SIGNATURE
+    assert "a" in trio.replicas[0].ledger.board
+    assert "b" not in trio.replicas[0].ledger.board
+
+
+def test_a_proof_of_a_fork_cuts_the_feed_and_hands_the_author_what_it_took(trio):
+    pen = Pen(trio.keys[2], trio.found.id, trio.ms, clock=9)
+    kept = pen.story("kept")
+    shown(trio, 0, 2, as_frame(kept))
+    trio.wire.clear()
+    one, two = (pen.story(title, clock=9) for title in "ab")
+    sides = proof_of(one.feed, 9, proof_side(one.value), proof_side(two.value)).sides
+    ready = shown(trio, 0, 1, encode_frame(Proof(pen.node, 0, 9, sides)))
+    assert "kept" not in trio.replicas[0].ledger.board
+    back = [out for out in ready.publish if out.peers == (pen.node,)]
+    assert as_frame(kept) in [out.data for out in back]
+
+
+def test_more_of_one_author_than_is_taken_is_told_and_comes_later(trio, monkeypatch):
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 2)
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
+    fresh = trio.make(trio.keys[0])
+    fresh.replay(trio.stores[0].values(), (), {}, trio.now)
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=20)
+    records = [pen.story(name) for name in "abc"]
+    ready = fresh.receive(pen.node, as_frame(*records), trio.now)
+    assert [n.what for n in ready.observe if isinstance(n, Noticed)] == ["flood"]
+    assert "c" not in fresh.ledger.board
+    later = Now(trio.now.wall, trio.now.mono + 5)
+    fresh.receive(pen.node, as_frame(*records), later)
+    assert "c" in fresh.ledger.board
+
+
+def test_a_gap_in_anothers_feed_is_believed_as_far_as_a_record_follows(trio):
+    pen = Pen(trio.keys[2], trio.found.id, trio.ms, clock=3)
+    record = pen.story("a")
+    client = record.feed.client_id(trio.found.id)
+    piece = FeedSlice(client, record.feed.root, 0, 6, [(3, record.value)], [(0, 3), (4, 2)])
+    shown(trio, 0, 1, encode_frame(Update(encode_update([piece]))))
+    assert list(trio.replicas[0].ledger.feeds[record.feed].gaps) == [(0, 3)]
+
+
+def test_a_gap_in_the_own_feed_is_believed_of_nobody(trio):
+    mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
+    before = list(mine.gaps)
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.head + 3)
+    record = pen.story("a")
+    records, gaps = [(record.clock, record.value)], [(mine.head, 3)]
+    piece = FeedSlice(mine.client_id, mine.id.root, mine.head, record.clock + 1, records, gaps)
+    shown(trio, 1, 0, encode_frame(Update(encode_update([piece]))))
+    assert list(mine.gaps) == before
+
+
+# Whether a node may write
+
+
+def why_not(cluster, number, intent=None):
+    with pytest.raises(NotWritable) as caught:
+        cluster.propose(number, intent or AddStory(StoryId("x")))
+    assert str(caught.value) == cluster.replicas[number].writable()
+    return str(caught.value)
+
+
+def test_a_node_nobody_admitted_writes_nothing_and_neither_does_an_observer():
+    cluster = Cluster(3)
+    assert "not on the roster" in why_not(cluster, 1)
+    cluster.admit_all(Role.OBSERVER)
+    cluster.link_all()
+    cluster.deliver()
+    assert why_not(cluster, 1) == "an observer writes nothing"
+    assert not cluster.replicas[1].seal(cluster.now).persist
+    cluster.tick()
+    assert FeedId(cluster.keys[1].pubkey, 0) not in cluster.replicas[0].ledger.feeds
+
+
+@pytest.mark.parametrize(("off", "way"), [(301_000, "behind"), (-301_000, "ahead of")])
+def test_a_node_whose_clock_is_far_off_its_peers_refuses_to_write(trio, off, way):
+    replica = trio.replicas[0]
+    for peer in (1, 2):
+        replica.connected(trio.keys[peer].pubkey, Instant.from_ms(trio.ms + off), trio.now)
+    assert f"301 s {way} its peers'" in why_not(trio, 0)
+
+
+def test_what_the_gate_would_not_admit_is_not_written(trio, monkeypatch):
+    """Own records pass the door that everybody's pass."""
+    monkeypatch.setattr("crdt.replica.judge", lambda *_: Waits(Reason.MISSING_PARENT))
+    with pytest.raises(NotWritable) as caught:
+        trio.add(0, "s-1")
+    assert "the gate would not admit" in str(caught.value)
+    assert "s-1" not in trio.replicas[0].ledger.board
+
+
+def test_a_body_that_breaks_a_bound_is_a_refusal(trio):
+    text = FreeText("x" * 4096)
+    labels = tuple(Label(f"l{number}" + "x" * 100) for number in range(200))
+    with pytest.raises(ProposalRefused) as caught:
+        trio.add(0, "s-1", title=FreeText("t"), description=text, labels=labels)
+    assert str(caught.value) == "too long"
+
+
+# Where a node goes on in a new feed
+
+
+def opened(cluster, number):
+    return [one for one in cluster.observed[number] if isinstance(one, IncarnationOpened)]
+
+
+def test_a_store_in_doubt_makes_the_first_write_open_a_new_feed(trio):
+    trio.settle(3)
+    trio.restart(1, doubt="the store was restored")
+    assert not trio.replicas[1].ledger.take_ready().persist
+    receipt = trio.add(1, "s-1")
+    [one] = opened(trio, 1)
+    assert (one.incarnation, one.why) == (receipt.incarnation, "the store was restored")
+    assert receipt.incarnation == trio.replicas[1].incarnation != 0
+    assert trio.add(1, "s-2").incarnation == receipt.incarnation
+
+
+def test_a_peer_that_knows_more_of_the_own_feed_makes_one_go_on_elsewhere(trio):
+    mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.head)
+    ready = shown(trio, 1, 0, as_frame(pen.story("forgotten")))
+    assert "knows more" in ready.persist.doubt
+    assert trio.add(1, "s-1").incarnation != 0
+    assert "forgotten" in trio.replicas[1].ledger.board
+
+
+def test_a_cut_feed_is_gone_on_in_another_and_what_it_lost_is_written_again(trio):
+    trio.add(1, "mine", title=FreeText("kept"))
+    mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
+    twin = Pen(trio.keys[1], trio.found.id, trio.ms, clock=0).story("twin")
+    first = next(iter(mine.entries())).record
+    pen = Pen(trio.keys[0], trio.found.id, trio.ms, clock=70)
+    shown(trio, 1, 0, as_frame(pen.evidence(first, twin)))
+    assert "mine" not in trio.replicas[1].ledger.board
+    for _ in range(8):
+        trio.tick()
+    assert trio.replicas[1].ledger.board.story("mine").title == "kept"
+    assert "fork of the own feed" in opened(trio, 1)[0].why
+    said = [n.detail for n in trio.observed[1] if isinstance(n, Noticed)]
+    assert any("was written again at" in one for one in said)
+
+
+def test_what_cannot_be_written_again_is_reported(trio):
+    trio.add(1, "mine")
+    trio.fire(1, "mine", p.Abandon())
+    mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
+    records = [entry.record for entry in mine.entries()]
+    event = next(record for record in records if record.body.kind == "transition")
+    named = Pen(trio.keys[0], trio.found.id, trio.ms + 10, clock=70)
+    done = named.transition("mine", p.Block(FreeText("why")))
+    twin = Pen(trio.keys[1], trio.found.id, trio.ms, clock=0).story("twin")
+    shown(trio, 1, 0, as_frame(named.evidence(records[0], twin)))
+    shown(trio, 1, 0, as_frame(done))
+    for _ in range(8):
+        trio.tick()
+    said = [n.detail for n in trio.observed[1] if isinstance(n, Noticed)]
+    assert any("was not written again: the story has moved on" in one for one in said)
+    assert trio.replicas[1].ledger.board.state("mine").fold.last.record_id == done.record_id
+    assert event.record_id != done.record_id
+
+
+def test_a_feed_that_a_revocation_takes_is_gone_on_in_another(trio):
+    trio.add(1, "before")
+    trio.deliver()
+    trio.propose(0, RevokeNode(trio.keys[1].pubkey))
+    trio.deliver()
+    assert "revoked" in why_not(trio, 1)
+    trio.propose(0, AdmitNode(trio.keys[1].pubkey, Role.OBSERVER, FreeText("node")))
+    trio.deliver()
+    assert why_not(trio, 1) == "an observer writes nothing"
+    trio.propose(0, AdmitNode(trio.keys[1].pubkey, Role.MEMBER, FreeText("node")))
+    trio.deliver()
+    assert trio.add(1, "after").incarnation == 0
+
+
+def test_own_records_stamped_further_ahead_than_others_take_are_left_behind(trio):
+    trio.ms += 3_600_000
+    trio.add(1, "early")
+    trio.ms -= 3_600_000
+    assert trio.add(1, "s-1").incarnation != 0
+    assert "further ahead" in opened(trio, 1)[0].why
+
+
+# At a start
+
+
+def test_a_damaged_row_is_noticed_and_costs_no_other(trio):
+    rows = [*trio.stores[0].values()]
+    damaged = rows[-1]._replace(value=b"x" * 90)
+    fresh = trio.make(trio.keys[0])
+    ready = fresh.replay([*rows[:-1], damaged], (), {}, trio.now)
+    [noticed] = ready.observe
+    assert (noticed.what, noticed.detail) == (
+        "damaged_row", "1 rows of the store hold no record",
+    )  # fmt: skip
+    assert sum(len(feed.slots) for feed in fresh.ledger.feeds.values()) == len(rows) - 1
+
+
+def test_a_proof_that_was_stored_cuts_again_after_a_start(trio):
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=0)
+    shown(trio, 0, 1, as_frame(pen.story("a", clock=0)))
+    shown(trio, 0, 1, as_frame(pen.story("b", clock=0)))
+    trio.restart(0)
+    assert trio.replicas[0].ledger.fork_of(FeedId(pen.node, 0)) == 0
+
+
+def test_what_was_known_to_be_empty_is_still_known_after_a_start(trio):
+    feed_id = FeedId(trio.keys[1].pubkey, 0)
+    fresh = trio.make(trio.keys[0])
+    rendered = {feed_id: 3, FeedId(trio.keys[2].pubkey, 8): 4}
+    record = Pen(trio.keys[1], trio.found.id, trio.ms, clock=3).story("a")
+    row = Row(*record.ref, record.value)
+    fresh.replay([*trio.stores[0].values(), row], (), rendered, trio.now)
+    assert fresh.ledger.feeds[feed_id].rendered == 4
+    assert FeedId(trio.keys[2].pubkey, 8) not in fresh.ledger.feeds
+
+
+def test_unshared_records_are_those_no_peer_said_it_holds(trio):
+    trio.settle()
+    assert trio.replicas[1].unshared() == 0
+    trio.add(1, "s-1")
+    assert trio.replicas[1].unshared() == 1
+    trio.deliver()
+    assert trio.replicas[1].unshared() == 0
+
+
+def test_a_seal_is_written_at_a_shutdown_and_only_once(trio):
+    trio.add(1, "s-1")
+    trio.carry(1, trio.replicas[1].seal(trio.now))
+    assert trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)].as_sealed() is True
+    assert not trio.replicas[1].seal(trio.now).persist.rows
+
+
+def test_a_document_is_built_anew_at_most_once_a_second(trio):
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=90)
+    shown(trio, 0, 1, as_frame(pen.story("x"), pen.story("y")))
+    before = trio.replicas[0].document.doc
+    shown(trio, 0, 1, as_frame(pen.story("twin", clock=91)))
+    first = trio.replicas[0].document.doc
+    assert first is not before
+    shown(trio, 0, 1, as_frame(pen.story("twin", clock=90)))
+    assert trio.replicas[0].document.doc is first
+    trio.tick(2.0)
+    assert trio.replicas[0].document.doc is not first
+
+
+def test_a_record_that_comes_back_where_it_was_shown_as_deleted_travels_by_position(trio):
+    trio.add(1, "s-1")
+    trio.deliver()
+    trio.propose(0, RevokeNode(trio.keys[1].pubkey, keep_known=False))
+    trio.deliver()
+    assert "s-1" not in trio.replicas[2].ledger.board
+    trio.propose(0, AdmitNode(trio.keys[1].pubkey, Role.MEMBER, FreeText("again")))
+    frames = [decode_frame(data) for _, _, data in trio.wire]
+    assert any(isinstance(one, Records) and one.author == trio.keys[1].pubkey for one in frames)
+    trio.settle(3)
+    trio.assert_agreed()
+
+
+def test_presence_and_digests_are_said_to_linked_peers_alone(trio):
+    trio.replicas[0].beacon.addresses = ("wss://a:1",)
+    for _ in range(16):
+        trio.tick()
+    assert trio.replicas[1].beacon.liveness.word(trio.keys[0].pubkey, trio.mono) == "alive"
+    for one, other in ((0, 1), (0, 2)):
+        trio.unlink(one, other)
+    trio.pass_time(40)
+    assert trio.replicas[0].tick(trio.now).publish == []

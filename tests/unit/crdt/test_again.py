@@ -1,0 +1,231 @@
+import pytest
+
+from crdt import again, limits
+from crdt.again import OutdatedError, Rewriting
+from crdt.bodies import Claim, Role, Story
+from crdt.errors import ProposalRefused
+from crdt.identity import FeedId
+from crdt.proposals import Author
+from crdt.stamp import Stamp
+from machines import execution as x
+from machines import pipeline as p
+from machines.values import Instant, StoryId
+from tests.support.court import Court, spawn
+
+SOON = limits.WRITE_AGAIN_SECONDS + 1
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def fork(court, pen):
+    """The author's feed is cut at its very start."""
+    court.take(pen.story("twin-a", clock=0), pen.story("twin-b", clock=0))
+    pen.clock = 1
+
+
+def restated(court, record, moved=None):
+    """What its author would say anew, in his next feed."""
+    feed = court.ledger.feed(FeedId(record.feed.author, 1))
+    author = Author(record.feed.author, feed, court.now)
+    return again.restate(record, court.ledger, author, moved or {})
+
+
+def refused(court, record, kind, moved=None):
+    with pytest.raises(kind) as caught:
+        restated(court, record, moved)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+def lost(court, pen):
+    return again.lost_records(court.ledger, pen.node)
+
+
+# What is lost
+
+
+def test_what_a_fork_voids_is_lost_to_its_author_in_order_of_stamps(court):
+    fork(court, court.bob)
+    later = court.bob.story("later", clock=1, ms=court.ms)
+    earlier = court.bob.story("earlier", clock=2, ms=court.ms - 5)
+    court.take(later, earlier)
+    assert lost(court, court.bob)[-2:] == [earlier, later]
+    assert lost(court, court.cat) == []
+
+
+def test_a_keyed_record_before_the_fork_is_lost_too(court):
+    court.bob.clock = 5
+    court.take(kept := court.bob.story("kept"), keyed := court.bob.release("s-1"))
+    fork(court, court.bob)
+    court.take(court.bob.story("x", clock=9))
+    assert kept.clock == 5
+    assert keyed in lost(court, court.bob)
+
+
+def test_what_a_revocation_takes_is_not_written_again(court):
+    fork(court, court.bob)
+    court.take(court.bob.story("a"))
+    admission = court.admissions[court.bob.node]
+    court.take(court.founder.revocation(court.bob.node, [admission]))
+    assert lost(court, court.bob) == []
+
+
+def test_what_waits_on_disk_for_its_time_is_lost_meanwhile(court):
+    ahead = court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1)
+    court.take(ahead, stored=True)
+    assert lost(court, court.bob) == [ahead]
+
+
+def test_an_author_is_handed_back_what_a_fork_took(court):
+    fork(court, court.bob)
+    court.take(taken := court.bob.story("a"))
+    [(feed, records)] = again.handed_back(court.ledger, court.bob.node)
+    assert feed == taken.feed
+    assert taken in records
+    assert list(again.handed_back(court.ledger, court.cat.node)) == []
+
+
+def test_a_cut_feed_of_which_nothing_was_taken_hands_nothing_back(court):
+    twins = [court.bob.story(title, clock=7) for title in "ab"]
+    court.take(court.bob.story("a", clock=0), court.cat.evidence(*twins))
+    assert list(again.handed_back(court.ledger, court.bob.node)) == []
+
+
+# When
+
+
+def test_it_waits_a_little_since_peers_may_know_more(court):
+    rewriting = Rewriting(court.bob.node, court.ledger)
+    assert rewriting.due(0.0) == []
+    fork(court, court.bob)
+    assert rewriting.due(1.0) == []
+    assert rewriting.due(SOON - 0.5) == []
+    assert len(rewriting.due(1.0 + SOON)) == 2
+
+
+def test_each_is_dealt_with_once_whatever_crashes(court):
+    rewriting = Rewriting(court.bob.node, court.ledger)
+    fork(court, court.bob)
+    rewriting.due(0.0)
+    first, second = rewriting.due(SOON)
+    rewriting.settle(first)
+    assert rewriting.due(SOON) == [second]
+    assert court.ledger.take_ready().persist.settled == [first.record_id]
+    started = Rewriting(court.bob.node, court.ledger)
+    started.restore([first.record_id, second.record_id])
+    assert started.due(0.0) == started.due(SOON) == []
+
+
+# What is said anew
+
+
+def test_a_story_says_again_what_nobody_said_since(court):
+    record = court.bob.write(
+        Story(at=court.bob.at(), n=0, story=StoryId("s-1"), title="mine", description="text")
+    )
+    court.take(court.cat.story("s-1", title="theirs", ms=court.ms))
+    said = restated(court, record)
+    assert (said.description, said.stamp) == ("text", Stamp(court.now, 0))
+    assert not isinstance(said.title, str)
+    earlier = court.bob.story("s-1", title="old", ms=court.ms - 9)
+    assert "since" in refused(court, earlier, OutdatedError)
+
+
+def test_an_older_value_gives_way_and_a_story_nobody_names_is_named_again(court):
+    newer = court.bob.story("s-1", title="new", ms=court.ms)
+    court.take(court.cat.story("s-1", title="old", ms=court.ms - 9))
+    assert restated(court, newer).title == "new"
+    assert restated(court, court.bob.story("s-2")).story == "s-2"
+
+
+def test_an_event_is_fired_again_where_the_story_still_stands_there(court):
+    first = court.cat.transition("s-1", p.DepsMet())
+    court.take(first)
+    record = court.bob.transition("s-1", p.GatesStarted(), first)
+    said = restated(court, record)
+    assert (said.event, said.parent) == (p.GatesStarted(), first.ref)
+    assert said.stamp > first.stamp
+
+
+def test_an_event_follows_its_parent_to_where_that_was_written_again(court):
+    old = court.bob.transition("s-1", p.DepsMet())
+    record = court.bob.transition("s-1", p.GatesStarted(), old)
+    new = court.bob.transition("s-1", p.DepsMet(), incarnation=1, clock=0)
+    court.take(new)
+    assert "moved on" in refused(court, record, ProposalRefused)
+    assert restated(court, record, {old.record_id: new.ref}).parent == new.ref
+    first = court.bob.transition("s-2", p.DepsMet())
+    court.take(court.cat.story("s-2"))
+    assert restated(court, first).parent is None
+
+
+def test_an_event_that_no_longer_applies_is_reported(court):
+    record = court.bob.transition("s-1", p.Accepted())
+    assert "nothing names" in refused(court, record, ProposalRefused)
+    court.take(court.cat.story("s-1"))
+    assert "backlog ignores it" in refused(court, record, ProposalRefused)
+
+
+def test_an_execution_is_said_again_unless_a_later_one_was(court):
+    record = spawn(court.bob)
+    said = restated(court, record)
+    assert said.state == x.Pending(record.body.state.agent, said.at)
+    court.take(spawn(court.cat))
+    assert restated(court, record).event == record.body.event
+    court.take(spawn(court.bob, incarnation=1, clock=0))
+    assert "later one" in refused(court, record, OutdatedError)
+
+
+def claim(pen, ms, until_ms, since_ms=None, **where):
+    body = Claim(
+        at=pen.at(ms), n=0, key=StoryId("s-1"),
+        since=Stamp(Instant.from_ms(since_ms or ms), 0), until=Instant.from_ms(until_ms),
+    )  # fmt: skip
+    return pen.write(body, **where)
+
+
+def test_a_claim_that_still_stands_is_taken_again_from_its_first_instant(court):
+    record = claim(court.bob, court.ms - 9, court.ms + 60_000, court.ms - 20)
+    said = restated(court, record)
+    assert (said.since, said.until) == (record.body.since, record.body.until)
+    ahead = claim(court.bob, court.ms + 50_000, court.ms + 50_000 + limits.CLAIM_MS_MAX)
+    said = restated(court, ahead)
+    assert said.since == said.stamp
+    assert said.until.ms == court.ms + limits.CLAIM_MS_MAX
+
+
+def test_a_claim_that_is_over_or_held_by_another_is_not(court):
+    over = claim(court.bob, court.ms - 9, court.ms)
+    for record in (over, court.bob.release("s-1")):
+        assert "run out" in refused(court, record, OutdatedError)
+    mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
+    court.take(claim(court.cat, court.ms - 90, court.ms + 60_000))
+    assert court.cat.node.short in refused(court, mine, ProposalRefused)
+    court.take(court.bob.release("s-1", incarnation=1, clock=0))
+    later = claim(court.bob, court.ms - 9, court.ms + 60_000)
+    court.take(claim(court.bob, court.ms, court.ms + 60_000, incarnation=1, clock=1))
+    assert "later one" in refused(court, later, OutdatedError)
+
+
+def test_an_own_claim_is_no_reason_against_itself(court):
+    mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
+    court.take(claim(court.bob, court.ms - 30, court.ms + 60_000, incarnation=1, clock=0))
+    assert restated(court, mine).until == mine.body.until
+
+
+def test_authority_is_said_again_as_it_was(court):
+    admission = court.ada.member(court.sam.node, Role.MEMBER)
+    take = court.ada.revocation(court.sam.node, [admission], [(0, 3)])
+    assert restated(court, admission).node == court.sam.node
+    assert restated(court, take).admissions == (admission.record_id,)
+    assert restated(court, take).stamp == Stamp(court.now, 0)
+
+
+def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
+    carried = court.bob.raw({"at": str(court.bob.at()), "kind": "weather", "n": 0})
+    assert "weather" in refused(court, carried, ProposalRefused)
+    end = court.cat.transition("s-1", p.Abandon())
+    assert "made anew" in refused(court, court.bob.ack("s-1", end), OutdatedError)

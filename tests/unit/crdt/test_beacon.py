@@ -1,0 +1,82 @@
+import pytest
+
+from crdt import limits
+from crdt.beacon import Beacon
+from crdt.errors import PeerFault
+from crdt.frame import Awareness
+from crdt.ready import Now
+from crdt.verify import verify_batch
+from machines.values import Instant
+from tests.support.court import Court
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def beacon(court, pen):
+    return Beacon(pen.signing, court.cluster, verify_batch)
+
+
+def at(court, seconds=0.0):
+    return Now(Instant.from_ms(court.ms + int(seconds * 1000)), seconds)
+
+
+def hear(court, to, frame, by, seconds=0.0):
+    return to.hear(by.node, frame, court.ledger.roster, at(court, seconds))
+
+
+def test_presence_is_said_at_once_and_then_every_fifteen_seconds(court):
+    mine = beacon(court, court.bob)
+    said = [second for second in range(60) if mine.say(at(court, second)) is not None]
+    assert said == [0, 15, 30, 45]
+
+
+def test_what_is_said_is_news_to_the_others_with_addresses_and_beats(court):
+    mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
+    mine.addresses = ("wss://bob:7747",)
+    mine.beats["s-1"] = court.now
+    news = hear(court, theirs, mine.say(at(court)), court.bob)
+    assert news.addresses == {court.bob.node: ("wss://bob:7747",)}
+    assert len(news.entries) == 1
+    heard = theirs.liveness.last(court.bob.node)
+    assert heard.state.beats == {"s-1": court.now}
+    assert theirs.liveness.word(court.bob.node, 0.0) == "alive"
+
+
+def test_what_was_heard_before_is_no_news(court):
+    mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
+    frame = mine.say(at(court))
+    assert hear(court, theirs, frame, court.bob).entries
+    again = hear(court, theirs, frame, court.ada, 1.0)
+    assert (again.entries, again.addresses) == ((), {})
+
+
+def test_a_node_behind_nat_tells_no_address(court):
+    mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
+    assert hear(court, theirs, mine.say(at(court)), court.bob).addresses == {}
+
+
+def test_who_does_not_belong_is_not_heard(court):
+    theirs = beacon(court, court.cat)
+    assert hear(court, theirs, beacon(court, court.sam).say(at(court)), court.bob).entries == ()
+    assert theirs.liveness.last(court.sam.node) is None
+
+
+def test_a_node_does_not_hear_itself(court):
+    mine = beacon(court, court.bob)
+    assert hear(court, mine, mine.say(at(court)), court.cat).entries == ()
+
+
+def test_presence_that_its_node_did_not_sign_is_the_peers_fault(court):
+    [entry] = beacon(court, court.bob).say(at(court)).entries
+    forged = Awareness((entry._replace(clock=entry.clock + 1),))
+    with pytest.raises(PeerFault):
+        hear(court, beacon(court, court.cat), forged, court.ada)
+
+
+def test_each_beat_has_a_clock_of_its_own(court):
+    mine = beacon(court, court.bob)
+    clocks = [mine.say(at(court, n * limits.PRESENCE_SECONDS)).entries[0].clock for n in range(3)]
+    assert clocks == [1, 2, 3]

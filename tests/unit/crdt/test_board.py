@@ -1,0 +1,176 @@
+import json
+
+import pytest
+
+from crdt import limits
+from crdt.board import Board, story_of
+from crdt.bodies import Claim, Role, Story
+from crdt.stamp import Stamp
+from machines import pipeline as p
+from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
+from tests.support.court import Court, spawn
+
+WHY = FreeText("why")
+BRANCH = BranchName("feature/x")
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def board(*records):
+    made = Board()
+    for record in records:
+        made.add(record)
+    return made
+
+
+def claim(pen, ms, since_ms, until_ms, story="s-1"):
+    since = Stamp(Instant.from_ms(since_ms), 0)
+    body = Claim(
+        at=pen.at(ms), n=0, key=StoryId(story), since=since, until=Instant.from_ms(until_ms)
+    )
+    return pen.write(body)
+
+
+def depends(pen, story, *on):
+    return pen.write(Story(at=pen.at(), n=0, story=StoryId(story), depends_on=tuple(on)))
+
+
+def ended(pen, story, *events):
+    """A story driven to done, and on."""
+    records = []
+    for event in (p.DepsMet(), p.QaSkipped(BRANCH, 1), p.MergeSucceeded(GitSha("abc123")), *events):
+        records.append(pen.transition(story, event, records[-1] if records else None))
+    return records
+
+
+def test_a_story_exists_once_a_record_names_it_and_no_longer_than_that(court):
+    record = court.bob.story("s-1", title="first")
+    made = board(record)
+    assert "s-1" in made
+    assert len(made) == 1
+    assert made.story("s-1").title == "first"
+    made.remove(record)
+    assert "s-1" not in made
+    assert made.story("s-1") is made.state("s-1") is made.explain("s-1") is None
+
+
+def test_kinds_that_are_about_no_story_are_passed_over(court):
+    member = court.ada.member(court.sam.node, Role.MEMBER)
+    made = board(member)
+    made.remove(member)
+    assert len(made) == 0
+    assert story_of(member) is None
+
+
+def test_which_story_a_record_is_about(court):
+    event = court.bob.transition("s-1", p.DepsMet())
+    about = [event, court.bob.ack("s-2", event), court.bob.story("s-3"), spawn(court.bob, "s-4")]
+    about.append(court.bob.release("s-5"))
+    assert [story_of(record) for record in about] == [f"s-{number}" for number in range(1, 6)]
+
+
+def test_stories_stand_in_order_of_id_and_the_view_is_canonical_json(court):
+    records = [court.bob.story(name, title=name) for name in ("b", "c", "a")]
+    records.append(spawn(court.bob, "a"))
+    made = board(*records)
+    assert [view.id for view in made.stories()] == ["a", "b", "c"]
+    said = made.canonical()
+    assert said == board(*reversed(records)).canonical()
+    parsed = json.loads(said)
+    assert list(parsed) == ["a", "b", "c"]
+    assert parsed["a"]["executions"][0]["node"] == court.bob.node.hex()
+    assert made.explain("a").id == "a"
+
+
+def test_what_changed_is_told_once(court):
+    first = court.bob.transition("s-1", p.DepsMet())
+    made = board(first, court.bob.story("s-2"))
+    [change] = made.take_changes()
+    assert (change.story, change.before, change.after) == ("s-1", p.Backlog(), p.Coding())
+    assert (change.last, change.late, change.lost) == (first, False, ())
+    assert made.take_changes() == []
+
+
+def test_an_event_that_is_taken_back_is_a_change_too(court):
+    first = court.bob.transition("s-1", p.DepsMet())
+    made = board(first)
+    made.take_changes()
+    made.remove(first)
+    [change] = made.take_changes()
+    assert (change.before, change.after, change.last) == (p.Coding(), p.Backlog(), None)
+
+
+def test_a_conflict_is_told_once_though_the_stage_stands(court):
+    first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
+    lost = court.cat.transition("s-1", p.DepsMet(), ms=court.ms + 1)
+    made = board(first)
+    made.take_changes()
+    made.add(lost)
+    [change] = made.take_changes()
+    assert change.before == change.after == p.Coding()
+    assert [one.record for one in change.lost] == [lost]
+    made.add(ack := court.ada.ack("s-1", first))
+    assert made.take_changes() == []
+    made.remove(ack)
+    assert made.take_changes() == []
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "late"), [(limits.LATE_MS, False), (limits.LATE_MS + 1, True)]
+)
+def test_a_back_dated_event_that_changes_the_stage_is_late(court, ahead_ms, late):
+    first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms + ahead_ms)
+    made = board(first)
+    made.take_changes()
+    made.add(court.cat.transition("s-1", p.Abandon(), ms=court.ms))
+    [change] = made.take_changes()
+    assert change.after.reason == p.Abandoned()
+    assert change.late is late
+
+
+def test_the_holder_is_the_earliest_claim_that_stands_then_the_lowest_key(court):
+    ms = court.ms
+    made = board(
+        claim(court.bob, ms, ms - 10, ms + 1_000),
+        claim(court.cat, ms, ms - 20, ms + 500),
+        claim(court.ada, ms, ms - 10, ms + 1_000),
+        court.founder.release("s-1"),
+    )
+    assert made.holder("s-1", Instant.from_ms(ms)).node == court.cat.node
+    after = made.holder("s-1", Instant.from_ms(ms + 501)).node
+    assert after == min(court.bob.node, court.ada.node)
+    assert made.holder("s-1", Instant.from_ms(ms + 1_001)) is None
+    assert made.holder("s-9", Instant.from_ms(ms)) is None
+
+
+def test_a_dependency_is_met_when_it_is_done_or_was_accepted(court):
+    made = board(
+        *ended(court.bob, "done"),
+        *ended(court.bob, "accepted", p.Accepted()),
+        *ended(court.bob, "given-up", p.Abandon()),
+        court.bob.transition("begun", p.DepsMet()),
+        depends(court.bob, "s-1", "done", "accepted", "given-up", "begun", "nowhere"),
+        depends(court.bob, "s-2", "done"),
+        court.bob.story("s-3"),
+    )
+    assert made.unmet("s-1") == ["given-up", "begun", "nowhere"]
+    assert made.unmet("s-2") == made.unmet("s-3") == made.unmet("nowhere") == []
+
+
+def test_an_archived_end_wants_an_ack_by_another_than_its_author(court):
+    records = ended(court.bob, "s-1", p.Accepted())
+    made = board(
+        *records,
+        court.bob.transition("blocked", p.Block(WHY)),
+        *ended(court.bob, "done"),
+    )
+    end = records[-1]
+    assert made.unacknowledged() == [("s-1", end.ref)]
+    made.add(court.bob.ack("s-1", end))
+    made.add(court.cat.ack("s-1", records[0]))
+    assert made.unacknowledged() == [("s-1", end.ref)]
+    made.add(court.cat.ack("s-1", end))
+    assert made.unacknowledged() == []

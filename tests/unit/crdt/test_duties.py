@@ -1,0 +1,107 @@
+import pytest
+
+from crdt import limits
+from crdt.draw import Draw
+from crdt.duties import Duties
+from crdt.intents import AccuseFork, AcknowledgeEnd, WriteSeal
+from machines import pipeline as p
+from machines.values import FreeText
+from tests.support.court import Court
+
+LONG = limits.ACK_AFTER_SECONDS + 1
+
+
+class Node:
+    """What cat owes."""
+
+    def __init__(self):
+        self.court = Court()
+        self.duties = Duties(self.court.cat.node, self.court.ledger, Draw(b"seed"))
+
+    def due(self, mono, quiet=0.0):
+        return self.duties.due(self.court.ledger.feed(self.court.cat.write_feed), quiet, mono)
+
+
+@pytest.fixture
+def node():
+    made = Node()
+    made.court.cat.write_feed = made.court.cat.story("mine").feed
+    made.court.cat.clock = 0
+    return made
+
+
+def test_an_end_that_another_wrote_is_acknowledged_after_a_minute(node):
+    node.court.take(node.court.bob.transition("s-1", p.Abandon()))
+    assert node.due(0.0) == []
+    assert node.due(limits.ACK_AFTER_SECONDS - 1) == []
+    assert node.due(LONG) == [AcknowledgeEnd("s-1")]
+
+
+def test_an_own_end_is_left_to_the_others(node):
+    node.court.take(node.court.cat.transition("s-1", p.Abandon()))
+    node.due(0.0)
+    assert node.due(LONG) == []
+
+
+def test_an_end_that_somebody_acknowledged_is_nobodys_duty(node):
+    end = node.court.bob.transition("s-1", p.Abandon())
+    node.court.take(end)
+    node.due(0.0)
+    node.court.take(node.court.ada.ack("s-1", end))
+    assert node.due(LONG) == []
+
+
+def test_another_end_waits_its_own_minute(node):
+    node.court.take(end := node.court.bob.transition("s-1", p.Block(FreeText("why"))))
+    assert node.due(0.0) == []
+    back = node.court.bob.transition("s-1", p.Unblock(), end)
+    node.court.take(back, node.court.bob.transition("s-1", p.Abandon(), back))
+    assert node.due(LONG) == []
+    assert node.due(2 * LONG + 1) == [AcknowledgeEnd("s-1")]
+
+
+def test_a_feed_is_sealed_once_it_has_been_quiet_and_holds_something(node):
+    assert node.due(0.0, quiet=limits.SEAL_QUIET_SECONDS) == []
+    node.court.take(node.court.cat.story("mine"))
+    assert node.due(0.0, quiet=limits.SEAL_QUIET_SECONDS / 2) == []
+    assert node.due(0.0, quiet=limits.SEAL_QUIET_SECONDS) == [WriteSeal()]
+
+
+def test_a_cut_feed_is_not_sealed(node):
+    node.court.take(*(node.court.cat.story(title, clock=0) for title in "ab"))
+    assert WriteSeal() not in node.due(0.0, quiet=9.0)
+
+
+def forked(node, pen, clock=0):
+    twins = [pen.story(title, clock=clock) for title in "ab"]
+    node.court.take(*twins)
+    return twins
+
+
+def test_a_proof_that_no_feed_shows_is_written_down_after_a_random_delay(node):
+    one, _ = forked(node, node.court.bob)
+    seen = [bool(node.due(mono / 10)) for mono in range(60)]
+    assert not seen[0]
+    assert seen == sorted(seen)
+    assert node.due(9.0) == [AccuseFork(one.feed, 0)]
+
+
+def test_one_that_somebody_wrote_down_is_done_with(node):
+    twins = forked(node, node.court.bob)
+    node.due(0.0)
+    node.court.take(node.court.ada.evidence(*twins))
+    assert node.due(9.0) == []
+
+
+def test_a_lower_one_is_written_down_all_the_same(node):
+    node.court.take(node.court.ada.evidence(*forked(node, node.court.bob, clock=4)))
+    assert node.due(9.0) == []
+    one, _ = forked(node, node.court.bob, clock=2)
+    node.due(9.0)
+    assert node.due(20.0) == [AccuseFork(one.feed, 2)]
+
+
+def test_a_strangers_fork_is_nobodys_duty_until_he_is_known(node):
+    forked(node, node.court.sam)
+    node.due(0.0)
+    assert node.due(9.0) == []

@@ -1,0 +1,607 @@
+import pytest
+
+from crdt import limits
+from crdt.bodies import Role
+from crdt.errors import Reason
+from crdt.forks import proof_of, proof_side
+from crdt.identity import FeedId, H, RecordId
+from crdt.intake import Unreadable
+from crdt.ready import ForkProven, RecordRejected, RosterMoved, Row
+from crdt.record import signed_bytes, signed_record
+from machines import pipeline as p
+from machines.values import BranchName, FreeText
+from tests.support.court import (
+    ADMITTED,
+    AHEAD,
+    BUILT_UPON,
+    VOID_FORK,
+    VOID_REVOKED,
+    Court,
+    spawn,
+)
+
+BRANCH = BranchName("feature/x")
+WHY = FreeText("why")
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def revoke(court, pen, keep=()):
+    return court.founder.revocation(pen.node, [court.admissions[pen.node]], keep)
+
+
+def twins(pen, clock=0):
+    return [pen.story(title, clock=clock) for title in ("left", "right")]
+
+
+def unreadable(pen, clock=0):
+    data = b'{"kind":"story"}'
+    feed = FeedId(pen.node, 0)
+    said = signed_bytes(pen.cluster, feed, clock, H(data))
+    return Unreadable(feed, clock, pen.signing.sign(said) + data, RecordId(H(said)), "no story")
+
+
+def rows(ready):
+    """What must be stored, and what must be gone."""
+    return {tuple(key)[3]: row is not None for key, row in ready.persist.rows.items()}
+
+
+# What is taken
+
+
+def test_an_admitted_record_is_stored_shown_and_found(court):
+    record = court.bob.story("s-1")
+    ready = court.take(record)
+    assert ready.persist.rows == {record.ref: Row(*record.ref, record.value)}
+    assert court.verdict(record) is ADMITTED
+    assert court.ledger.find(record.ref) is record
+    assert court.ledger.find(court.cat.story("s-1").ref) is None
+    assert "s-1" in court.board
+    assert record in court.ledger.admitted
+
+
+def test_one_that_comes_again_changes_nothing(court):
+    record = court.bob.story("s-1")
+    court.take(record, record)
+    assert not court.take(record).persist
+    assert len(court.live(court.bob)) == 1
+
+
+def test_the_very_bytes_of_a_slot_need_not_be_checked_again(court):
+    record = court.bob.story("s-1")
+    signed = signed_record(record.feed, record.clock, record.value)
+    assert not court.ledger.has(signed)
+    court.take(record)
+    assert court.ledger.has(signed)
+    assert not court.ledger.has(signed._replace(clock=1))
+    assert not court.ledger.has(signed._replace(value=record.value + b"x"))
+
+
+def test_what_comes_from_the_own_store_is_not_written_again(court):
+    record = court.bob.story("s-1")
+    assert not court.take(record, stored=True).persist.rows
+    assert court.verdict(record) is ADMITTED
+
+
+# What is turned away
+
+
+def test_a_rejected_record_leaves_an_empty_slot_and_goes_to_quarantine(court):
+    illegal = court.bob.transition("s-1", p.Accepted())
+    ready = court.take(illegal, peer=court.cat.node)
+    [row] = ready.quarantine
+    assert (row.peer, row.feed, row.clock, row.reason, row.value) == (
+        court.cat.node, illegal.feed, 0, Reason.ILLEGAL_TRANSITION, illegal.value,
+    )  # fmt: skip
+    assert [type(one) for one in ready.observe] == [RecordRejected]
+    assert not ready.persist.rows
+    assert court.verdict(illegal) == "rejected"
+    assert list(court.feed(court.bob).gaps) == [(0, 1)]
+    court.take(illegal)
+    assert not court.take(illegal).quarantine
+
+
+def test_a_body_that_is_no_body_is_rejected_in_its_authors_name(court):
+    broken = unreadable(court.bob)
+    ready = court.take(broken)
+    assert [row.reason for row in ready.quarantine] == [Reason.MALFORMED_RECORD]
+    assert court.verdict(broken) == "rejected"
+    assert not court.take(broken).quarantine
+
+
+def test_what_a_stranger_sends_makes_no_feed(court):
+    court.take(unreadable(court.sam))
+    assert FeedId(court.sam.node, 0) not in court.ledger.feeds
+
+
+def test_a_rejected_record_holds_nothing_up_and_its_twin_takes_its_slot(court):
+    illegal = court.bob.transition("s-1", p.Accepted())
+    later = court.bob.story("s-2")
+    court.take(illegal, later)
+    assert court.live(court.bob) == [later]
+
+
+def test_the_rejected_that_were_forgotten_are_not_found_by_their_children(court, monkeypatch):
+    monkeypatch.setattr(limits, "REJECTED_MAX", 1)
+    first, second = (court.bob.transition(f"s-{n}", p.Accepted()) for n in range(2))
+    court.take(unreadable(court.cat), first, second)
+    assert court.verdict(first) is None
+    child = court.cat.transition("s-0", p.Abandon(), first, ms=court.ms)
+    court.take(child)
+    assert court.verdict(child) == "pending"
+
+
+# What waits
+
+
+def test_an_event_waits_for_its_parent_and_a_chain_of_them_unwinds(court):
+    first = court.bob.transition("s-1", p.DepsMet())
+    second = court.bob.transition("s-1", p.GatesStarted(), first)
+    third = court.bob.transition("s-1", p.GatesPassed(BRANCH, 1), second)
+    assert not court.take(third, second).persist
+    assert [court.verdict(record) for record in (third, second)] == ["pending"] * 2
+    court.take(first)
+    assert court.board.state("s-1").stage == p.Merge(BRANCH, 1)
+    assert len(court.ledger.pending) == 0
+
+
+def test_a_strangers_records_wait_until_somebody_admits_him(court):
+    record = court.sam.story("s-1")
+    court.take(record)
+    assert court.verdict(record) == "pending"
+    ready = court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    assert court.verdict(record) is ADMITTED
+    assert RosterMoved((court.sam.node,)) in ready.observe
+    assert rows(ready)[record.record_id]
+
+
+def test_what_does_not_fit_is_not_taken_and_may_come_again(court, monkeypatch):
+    monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 0)
+    parent = court.bob.transition("s-1", p.DepsMet())
+    child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
+    court.take(child)
+    assert court.verdict(child) is None
+    court.take(parent, child)
+    assert court.verdict(child) is ADMITTED
+
+
+def test_a_stamp_ahead_waits_for_the_clock_alone(court):
+    record = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1_000)
+    court.take(record)
+    court.ledger.ripen(court.now)
+    assert court.verdict(record) == "pending"
+    court.ms += 1_000
+    court.ledger.ripen(court.now)
+    assert court.verdict(record) is ADMITTED
+
+
+def test_what_is_on_disk_and_ahead_is_held_and_counts_nowhere_before_its_time(court):
+    record = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1_000)
+    court.take(record, stored=True)
+    assert court.verdict(record) is AHEAD
+    assert court.ledger.any_ahead
+    assert "s-1" not in court.board
+    court.ms += 1_000
+    court.ledger.ripen(court.now)
+    assert court.verdict(record) is ADMITTED
+    assert not court.ledger.any_ahead
+
+
+def test_a_clock_that_goes_back_takes_back_what_it_let_in(court):
+    early = court.bob.story("s-1", ms=court.ms + 3_600_000)
+    other = court.bob.story("s-2", ms=court.ms)
+    court.ms += 3_600_000
+    court.take(early, other)
+    assert court.verdict(early) is ADMITTED
+    court.ms -= 3_600_000
+    court.ledger.ripen(court.now)
+    assert court.verdict(early) is AHEAD
+    assert court.verdict(other) is ADMITTED
+
+
+def test_a_held_record_whose_parent_is_gone_waits_again(court):
+    """A rejected parent that was forgotten, then a roster that moves: nothing is known of it."""
+    stranger = court.sam.transition("s-1", p.DepsMet())
+    child = court.cat.transition("s-1", p.GatesStarted(), stranger, ms=court.ms)
+    ready = court.take(child)
+    assert court.verdict(child) is ADMITTED  # whoever built on a stranger could not know
+    assert rows(ready) == {child.record_id: True}
+    ready = court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    assert court.verdict(child) == "pending"
+    assert rows(ready)[child.record_id] is False
+    court.take(stranger)
+    assert court.verdict(child) is ADMITTED
+    assert court.board.state("s-1").stage == p.Qa()
+
+
+def test_a_held_record_whose_parent_turns_out_illegal_is_withdrawn(court):
+    stranger = court.sam.transition("s-1", p.Accepted())
+    child = court.cat.transition("s-1", p.Abandon(), stranger, ms=court.ms)
+    court.take(child, stranger)
+    assert court.verdict(child) is ADMITTED
+    court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    assert court.verdict(stranger) == court.verdict(child) == "rejected"
+    assert court.live(court.cat) == []
+
+
+# Keys
+
+
+def test_a_keyed_record_supersedes_every_earlier_one_of_its_key(court):
+    first, second = court.bob.release("s-1"), court.bob.release("s-1")
+    other = court.bob.release("s-2")
+    court.take(first, other)
+    ready = court.take(second)
+    assert rows(ready) == {first.record_id: False, second.record_id: True}
+    assert court.live(court.bob) == sorted((other, second), key=lambda record: record.clock)
+
+
+def test_whichever_of_them_came_first(court):
+    first, second = court.bob.release("s-1"), court.bob.release("s-1")
+    court.take(second)
+    ready = court.take(first)
+    assert not ready.persist.rows
+    assert court.verdict(first) is None
+    assert court.live(court.bob) == [second]
+    assert list(court.feed(court.bob).gaps) == [(0, 1)]
+
+
+def test_another_kind_of_the_same_key_is_another_matter(court):
+    claim, execution = court.bob.release("s-1"), spawn(court.bob)
+    court.take(claim, execution)
+    assert court.live(court.bob) == [claim, execution]
+
+
+def test_a_superseded_twin_of_what_stands_in_the_slot_leaves_it_alone(court):
+    kept = court.bob.story("s-1", clock=0)
+    old = court.bob.release("s-1", clock=0)
+    court.bob.clock = 1
+    court.take(court.bob.release("s-1"))
+    court.take(kept)
+    court.take(old)
+    assert court.verdict(old) is VOID_FORK
+    assert court.verdict(kept) is VOID_FORK
+
+
+def test_where_the_latest_of_a_key_is_void_the_one_before_it_counts_again(court):
+    """A revocation that keeps an incarnation's clocks kills keys, so two feeds are looked at."""
+    first = court.bob.release("s-1")
+    later = court.bob.release("s-1")
+    court.take(revoke(court, court.bob, [(0, 1)]))
+    court.take(later)
+    assert court.verdict(later) is VOID_REVOKED
+    court.take(first)
+    assert court.verdict(first) is ADMITTED
+    court.take(court.founder.member(court.bob.node, Role.MEMBER))
+    assert court.verdict(later) is ADMITTED
+    assert court.verdict(first) is None
+
+
+def test_a_keyed_record_that_becomes_void_no_longer_stands_for_its_key(court):
+    held = court.bob.release("s-1", clock=4)
+    court.take(held)
+    court.take(revoke(court, court.bob))
+    assert court.feed(court.bob).keys == {}
+    court.take(court.founder.member(court.bob.node, Role.MEMBER))
+    assert court.feed(court.bob).keys == {("claim", "s-1"): 4}
+
+
+def test_one_that_ripens_after_what_supersedes_it_is_gone(court):
+    ahead = court.ms + limits.STAMP_AHEAD_MS_MAX
+    court.bob.ms = ahead + 9_000
+    first = court.bob.release("s-1")
+    court.bob.ms = ahead + 4_000
+    second = court.bob.release("s-1")
+    court.take(first, second, stored=True)
+    assert [court.verdict(record) for record in (first, second)] == [AHEAD, AHEAD]
+    for _ in range(2):
+        court.ms += 5_001
+        court.ledger.ripen(court.now)
+    assert court.verdict(first) is None
+    assert court.live(court.bob) == [second]
+    assert rows(court.ledger.take_ready()) == {first.record_id: False}
+
+
+def test_what_is_gone_supersedes_nothing(court, monkeypatch):
+    """Lost to a bound while its author was off the roster, it must not hide an earlier one."""
+    monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 0)
+    first, second = court.sam.release("s-1"), court.sam.release("s-1")
+    court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    court.take(second)
+    court.take(revoke(court, court.ada))
+    assert court.verdict(second) is None
+    court.take(court.founder.member(court.sam.node, Role.MEMBER))
+    court.take(first)
+    assert court.live(court.sam) == [first]
+    court.take(second)
+    assert court.live(court.sam) == [second]
+
+
+def test_twins_with_a_key_stand_for_it_until_both_are_void(court):
+    one, two = (court.bob.release("s-1", clock=3) for _ in range(2))
+    court.take(one)
+    court.take(two)
+    assert court.feed(court.bob).fork == 3
+    assert court.feed(court.bob).keys == {}
+    assert [court.verdict(record) for record in (one, two)] == [VOID_FORK] * 2
+
+
+# Forks
+
+
+def test_two_records_in_one_slot_cut_the_feed_whichever_came_first(court):
+    one, two = twins(court.bob, clock=1)
+    before, after = court.bob.story("before", clock=0), court.bob.story("after", clock=2)
+    court.take(before, one, after)
+    ready = court.take(two)
+    assert [court.verdict(record) for record in (before, one, two, after)] == [
+        ADMITTED, VOID_FORK, VOID_FORK, VOID_FORK,
+    ]  # fmt: skip
+    assert court.ledger.fork_of(one.feed) == court.feed(court.bob).fork == 1
+    assert ForkProven(court.bob.node, 0, 1) in ready.observe
+    proof = proof_of(one.feed, 1, proof_side(one.value), proof_side(two.value))
+    assert ready.persist.proofs == [proof]
+    assert court.ledger.comeback
+
+
+def test_a_fork_is_found_against_what_waits_and_what_was_turned_away(court):
+    parent = court.cat.transition("s-1", p.DepsMet())
+    waiting = court.bob.transition("s-1", p.GatesStarted(), parent, clock=0)
+    court.take(waiting)
+    court.take(court.bob.story("twin", clock=0))
+    assert court.ledger.fork_of(waiting.feed) == 0
+    illegal = court.ada.transition("s-1", p.Accepted(), clock=5)
+    court.take(illegal)
+    court.take(court.ada.story("twin", clock=5))
+    assert court.ledger.fork_of(illegal.feed) == 5
+    court.take(unreadable(court.cat, 7), court.cat.story("twin", clock=7))
+    assert court.ledger.fork_of(FeedId(court.cat.node, 0)) == 7
+
+
+def test_only_the_lowest_fork_counts(court):
+    court.take(*twins(court.bob, clock=4))
+    court.take(*twins(court.bob, clock=6))
+    assert court.ledger.fork_of(FeedId(court.bob.node, 0)) == 4
+    court.take(*twins(court.bob, clock=2))
+    assert court.ledger.fork_of(FeedId(court.bob.node, 0)) == 2
+
+
+def test_a_strangers_fork_counts_once_he_is_on_the_roster(court):
+    one, two = twins(court.sam)
+    court.take(one, two)
+    assert court.ledger.fork_of(one.feed) is None
+    assert one.feed in court.ledger.proofs
+    court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    assert court.ledger.fork_of(one.feed) == 0
+    assert court.verdict(one) is VOID_FORK
+
+
+def test_evidence_proves_a_fork_to_whoever_has_neither_record(court):
+    one, two = twins(court.bob)
+    court.take(evidence := court.cat.evidence(one, two))
+    assert court.ledger.fork_of(one.feed) == 0
+    assert court.ledger.evidence == {one.feed: [evidence]}
+
+
+def test_evidence_counts_from_a_stranger_too_and_proves_nothing_where_it_is_none(court):
+    court.take(court.sam.evidence(*twins(court.bob)))
+    assert court.ledger.fork_of(FeedId(court.bob.node, 0)) == 0
+    one, _ = twins(court.cat)
+    court.take(court.ada.evidence(one, court.bob.story("other", clock=0)))
+    assert court.ledger.fork_of(one.feed) is None
+
+
+def test_evidence_that_no_longer_counts_is_not_shown(court):
+    one, two = twins(court.bob)
+    court.take(court.cat.evidence(one, two))
+    court.take(revoke(court, court.cat))
+    assert court.ledger.evidence == {one.feed: []}
+    assert court.ledger.fork_of(one.feed) == 0  # none is ever forgotten
+
+
+def test_a_proof_is_taken_where_it_is_one_and_lower_than_what_is_known(court):
+    def claimed(clock, pen=court.bob):
+        one, two = twins(pen, clock)
+        return proof_of(one.feed, clock, proof_side(one.value), proof_side(two.value))
+
+    false = claimed(3)._replace(clock=2)
+    assert not court.ledger.accuse(false)
+    assert court.ledger.accuse(claimed(3))
+    assert not court.ledger.accuse(claimed(3))
+    assert not court.ledger.accuse(claimed(4))
+    assert court.ledger.accuse(claimed(1))
+
+
+def test_proofs_are_bounded_and_a_lower_one_still_replaces_a_known_one(court, monkeypatch):
+    def claimed(clock, pen):
+        one, two = twins(pen, clock)
+        return proof_of(one.feed, clock, proof_side(one.value), proof_side(two.value))
+
+    monkeypatch.setattr(limits, "PENDING_MAX", 1)
+    assert court.ledger.accuse(claimed(3, court.bob))
+    assert not court.ledger.accuse(claimed(3, court.cat))
+    assert court.ledger.accuse(claimed(2, court.bob))
+
+
+def test_a_stored_proof_counts_again_and_the_lowest_of_them(court):
+    one, two = twins(court.bob, clock=4)
+    row = proof_of(one.feed, 4, proof_side(one.value), proof_side(two.value))
+    for clock, cut in ((4, 4), (2, 2), (3, 2)):
+        court.ledger.restore_proof(row._replace(clock=clock))
+        assert court.ledger.fork_of(one.feed) == cut
+    assert not court.ledger.take_ready().persist.proofs
+
+
+def test_a_transition_that_others_built_upon_stays_when_its_author_forks(court):
+    began = court.bob.transition("s-1", p.DepsMet())
+    alone = court.bob.transition("s-2", p.DepsMet())
+    court.take(began, alone)
+    court.take(court.cat.transition("s-1", p.GatesStarted(), began, ms=court.ms))
+    court.take(court.bob.story("twin", clock=0))
+    assert court.verdict(began) is BUILT_UPON
+    assert court.verdict(alone) is VOID_FORK
+    assert court.board.state("s-1").stage == p.Qa()
+
+
+def test_what_the_author_alone_built_on_it_counts_for_nothing(court):
+    began = court.bob.transition("s-1", p.DepsMet())
+    own = court.bob.transition("s-1", p.GatesStarted(), began)
+    court.take(began, own, court.bob.story("twin", clock=0))
+    assert court.verdict(began) is court.verdict(own) is VOID_FORK
+
+
+def test_a_chain_is_built_upon_as_far_back_as_it_goes(court):
+    first = court.bob.transition("s-1", p.DepsMet())
+    second = court.bob.transition("s-1", p.GatesStarted(), first)
+    court.take(first, second, court.bob.story("twin", clock=0))
+    court.take(court.cat.ack("s-1", second))
+    assert court.verdict(second) is court.verdict(first) is BUILT_UPON
+
+
+def test_only_a_transition_can_be_built_upon_and_only_by_what_is_held(court):
+    story = court.bob.story("s-1")
+    event = court.bob.transition("s-1", p.DepsMet())
+    court.take(court.cat.ack("s-1", story), court.sam.ack("s-1", event))
+    court.take(story, event, court.bob.story("twin", clock=0))
+    assert court.verdict(story) is court.verdict(event) is VOID_FORK
+
+
+def test_who_builds_on_what_is_not_here_keeps_it_for_when_it_comes(court):
+    began = court.bob.transition("s-1", p.DepsMet(), clock=4)
+    court.take(court.ada.evidence(*twins(court.bob, clock=2)))
+    court.take(court.cat.ack("s-1", began))
+    court.take(began)
+    assert court.verdict(began) is BUILT_UPON
+
+
+def test_who_no_longer_builds_on_it_leaves_it_void(court):
+    began = court.bob.transition("s-1", p.DepsMet())
+    court.take(began, court.cat.ack("s-1", began), court.bob.story("twin", clock=0))
+    assert court.verdict(began) is BUILT_UPON
+    court.take(revoke(court, court.cat))
+    assert court.verdict(began) is VOID_FORK
+    court.take(court.founder.member(court.cat.node, Role.MEMBER))
+    assert court.verdict(began) is BUILT_UPON
+
+
+# The roster
+
+
+def test_a_revocation_voids_what_it_takes_and_an_admission_gives_it_back(court):
+    kept, taken = court.bob.story("kept"), court.bob.story("taken")
+    court.take(kept, taken)
+    court.take(revoke(court, court.bob, [(0, 1)]))
+    assert (court.verdict(kept), court.verdict(taken)) == (ADMITTED, VOID_REVOKED)
+    assert "taken" not in court.board
+    court.take(court.founder.member(court.bob.node, Role.MEMBER))
+    assert court.verdict(taken) is ADMITTED
+    assert "taken" in court.board
+
+
+def test_what_was_turned_away_is_judged_again_when_the_roster_moves(court):
+    admission = court.bob.member(court.sam.node, Role.MEMBER)
+    story = court.obs.story("s-1")
+    court.take(admission, story, unreadable(court.obs, 9))
+    assert court.verdict(admission) == court.verdict(story) == "rejected"
+    court.take(
+        court.founder.member(court.bob.node, Role.ADMIN),
+        court.founder.member(court.obs.node, Role.MEMBER),
+    )
+    assert court.verdict(admission) is court.verdict(story) is ADMITTED
+    assert court.ledger.roster.role(court.sam.node) is Role.MEMBER
+
+
+def test_a_statement_that_moves_nobody_is_only_a_record(court):
+    ready = court.take(court.ada.revocation(court.sam.node, []))
+    assert not any(isinstance(one, RosterMoved) for one in ready.observe)
+
+
+def test_what_is_void_is_bounded_for_each_author_and_in_all(court, monkeypatch):
+    court.take(revoke(court, court.bob), revoke(court, court.cat))
+    monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
+    first, second, other = court.bob.story("a"), court.bob.story("b"), court.cat.story("c")
+    court.take(first, second, other)
+    assert [court.verdict(record) for record in (first, second, other)] == [
+        VOID_REVOKED, None, VOID_REVOKED,
+    ]  # fmt: skip
+    monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 9)
+    monkeypatch.setattr(limits, "VOID_MAX", 2)
+    court.take(second)
+    assert court.verdict(second) is None
+    court.take(second, stored=True)
+    assert court.verdict(second) is VOID_REVOKED
+
+
+# Gaps
+
+
+def test_a_gap_is_believed_as_far_as_a_record_follows_it(court):
+    court.take(court.bob.story("a", clock=3))
+    feed = court.feed(court.bob)
+    court.ledger.believe_gap(feed.id, 0, 9)
+    assert list(feed.gaps) == [(0, 3)]
+    court.ledger.believe_gap(feed.id, 5, 9)
+    assert list(feed.gaps) == [(0, 3)]
+    court.ledger.believe_gap(FeedId(court.sam.node, 0), 0, 9)
+    assert FeedId(court.sam.node, 0) not in court.ledger.feeds
+
+
+def test_a_record_that_turns_up_inside_a_gap_is_judged_like_any_other(court):
+    inside = court.bob.story("inside", clock=1)
+    court.take(court.bob.story("a", clock=3))
+    court.ledger.believe_gap(inside.feed, 0, 3)
+    court.take(inside)
+    assert court.verdict(inside) is ADMITTED
+    assert list(court.feed(court.bob).gaps) == [(0, 1), (2, 3)]
+
+
+def test_a_peer_that_holds_the_same_makes_the_holes_empty(court):
+    court.take(court.bob.story("a", clock=3), court.cat.story("b", clock=0))
+    court.ledger.believe_holes()
+    assert court.feed(court.bob).known_end() == 4
+    assert list(court.feed(court.cat).gaps) == []
+
+
+# The rendering
+
+
+def test_something_that_comes_back_below_what_was_rendered_asks_for_a_new_document(court):
+    court.take(late := court.bob.story("late", clock=1), court.bob.story("a", clock=2))
+    court.ledger.believe_gap(late.feed, 0, 2)
+    court.feed(court.bob).rendered = 3
+    court.ledger.comeback = False
+    court.take(court.bob.story("first", clock=0))
+    assert court.ledger.comeback
+
+
+def test_something_withdrawn_below_what_was_rendered_must_be_deleted_there(court):
+    first, second = court.bob.release("s-1"), court.bob.release("s-1")
+    court.take(first)
+    court.feed(court.bob).rendered = 1
+    court.take(second)
+    assert court.feed(court.bob).dead == [0]
+
+
+def test_something_that_waits_again_below_what_was_rendered_asks_for_a_new_document(court):
+    stranger = court.sam.transition("s-1", p.DepsMet())
+    child = court.cat.transition("s-1", p.GatesStarted(), stranger, ms=court.ms)
+    court.take(child)
+    court.feed(court.cat).rendered = 1
+    court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    assert court.ledger.comeback
+    assert court.feed(court.cat).known_end() == 1
+
+
+def test_of_two_feeds_with_one_client_id_the_first_by_key_is_rendered(court, monkeypatch):
+    monkeypatch.setattr(FeedId, "client_id", lambda feed, cluster: 7)
+    first, second = sorted((court.bob, court.cat), key=lambda pen: pen.node)
+    court.ledger.by_client.clear()
+    court.take(second.story("b"))
+    assert court.ledger.by_client[7] == FeedId(second.node, 0)
+    court.ledger.comeback = False
+    court.take(first.story("a"))
+    assert court.ledger.by_client[7] == FeedId(first.node, 0)
+    assert court.ledger.comeback

@@ -1,0 +1,276 @@
+import pytest
+
+from crdt import limits
+from crdt.bodies import Role
+from crdt.digest import seal_digest
+from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
+from crdt.forks import claimed_proof
+from crdt.identity import FeedId
+from crdt.intents import (
+    AccuseFork,
+    AcknowledgeEnd,
+    AddStory,
+    AdmitNode,
+    ClaimStory,
+    EditStory,
+    FireEvent,
+    FireExecution,
+    ReleaseClaim,
+    RevokeNode,
+    WriteSeal,
+)
+from crdt.proposals import Author, own_execution, propose
+from crdt.stamp import Stamp
+from machines import execution as x
+from machines import pipeline as p
+from machines.values import FreeText, Label, StoryId
+from tests.support.court import CODER, Court, spawn
+
+S1 = StoryId("s-1")
+
+
+@pytest.fixture
+def court():
+    made = Court()
+    made.take(made.ada.story("s-1"))
+    return made
+
+
+def say(court, pen, intent):
+    """The body and the warnings, as this author would write them now."""
+    feed = court.ledger.feed(FeedId(pen.node, pen.incarnation))
+    return propose(intent, court.ledger, Author(pen.node, feed, court.now))
+
+
+def body(court, pen, intent):
+    return say(court, pen, intent)[0]
+
+
+def write(court, pen, intent):
+    """Propose, sign and take."""
+    record = pen.write(body(court, pen, intent))
+    court.take(record)
+    return record
+
+
+def refused(court, pen, intent, kind=ProposalRefused):
+    with pytest.raises(kind) as caught:
+        say(court, pen, intent)
+    return str(caught.value)
+
+
+# Stamps
+
+
+def test_a_stamp_is_the_own_clock_or_one_tick_past_what_it_must_follow(court):
+    assert body(court, court.bob, EditStory(S1, title=FreeText("a"))).stamp == Stamp(court.now, 0)
+    own = court.bob.story("s-1", ms=court.ms + 5_000)
+    court.take(own)
+    assert body(court, court.bob, EditStory(S1, title=FreeText("a"))).stamp == own.stamp._replace(
+        n=1
+    )
+    event = court.cat.transition("s-1", p.DepsMet(), ms=court.ms + 9_000)
+    court.take(event)
+    assert body(court, court.bob, FireEvent(S1, p.Abandon())).stamp == event.stamp._replace(n=1)
+    assert body(court, court.ada, EditStory(S1, title=FreeText("a"))).stamp == Stamp(court.now, 0)
+
+
+# Stories
+
+
+def test_a_story_is_named_once_and_changed_after_that(court):
+    added = body(
+        court,
+        court.bob,
+        AddStory(StoryId("s-2"), FreeText("t"), FreeText("d"), (S1,), (Label("l"),)),
+    )
+    assert (added.title, added.description, added.depends_on, added.labels) == (
+        "t", "d", ("s-1",), ("l",),
+    )  # fmt: skip
+    bare = body(court, court.bob, AddStory(StoryId("s-2")))
+    assert not any(isinstance(v, str) for v in (bare.title, bare.description))
+    assert "exists already" in refused(court, court.bob, AddStory(S1))
+    assert body(court, court.bob, EditStory(S1, labels=())).labels == ()
+    assert "name a field" in refused(court, court.bob, EditStory(S1))
+    refused(court, court.bob, EditStory(StoryId("s-9"), FreeText("t")), UnknownStory)
+
+
+# Events
+
+
+def test_an_event_names_the_one_it_follows(court):
+    first = write(court, court.bob, FireEvent(S1, p.DepsMet()))
+    assert first.body.parent is None
+    assert body(court, court.cat, FireEvent(S1, p.GatesStarted())).parent == first.ref
+
+
+def test_an_event_that_the_stage_ignores_is_refused_with_what_is_legal(court):
+    with pytest.raises(EventIgnored) as caught:
+        say(court, court.bob, FireEvent(S1, p.Accepted()))
+    assert (caught.value.state, caught.value.event) == ("backlog", "accepted")
+    assert caught.value.legal == p.PIPELINE.legal_events(p.Backlog())
+    refused(court, court.bob, FireEvent(StoryId("s-9"), p.DepsMet()), UnknownStory)
+
+
+def test_dependencies_that_are_not_done_want_force_and_leave_a_warning(court):
+    write(court, court.bob, AddStory(StoryId("s-2"), depends_on=(S1,)))
+    fire = FireEvent(StoryId("s-2"), p.DepsMet())
+    assert "--force" in refused(court, court.bob, fire)
+    _, warnings = say(court, court.bob, FireEvent(StoryId("s-2"), p.DepsMet(), force=True))
+    assert warnings == ("s-2 depends on what is not done: s-1",)
+    assert say(court, court.bob, FireEvent(StoryId("s-2"), p.Abandon()))[1] == ()
+
+
+# Executions
+
+
+def test_an_execution_goes_on_from_the_own_one(court):
+    court.take(spawn(court.cat))
+    started = write(court, court.bob, FireExecution(S1, x.SpawnRequested(CODER)))
+    assert started.body.previous == x.Idle()
+    assert started.body.state == x.Pending(CODER, started.body.at)
+    assert own_execution(court.ledger, court.bob.node, "s-1") == started.body.state
+    again = body(court, court.bob, FireExecution(S1, x.SpawnedSuccessfully()))
+    assert again.previous == started.body.state
+    assert own_execution(court.ledger, court.bob.node, "s-9") == x.Idle()
+    assert own_execution(court.ledger, court.ada.node, "s-1") == x.Idle()
+
+
+def test_an_execution_event_that_is_ignored_is_refused(court):
+    with pytest.raises(EventIgnored) as caught:
+        say(court, court.bob, FireExecution(S1, x.Heartbeat()))
+    assert (caught.value.state, caught.value.event) == ("idle", "heartbeat")
+    refused(court, court.bob, FireExecution(StoryId("s-9"), x.Stopped()), UnknownStory)
+
+
+# Claims
+
+
+def test_a_claim_lasts_up_to_an_hour_and_keeps_its_first_instant(court):
+    first = write(court, court.bob, ClaimStory(S1, 60))
+    assert (first.body.since, first.body.until.ms) == (first.stamp, first.stamp.at.ms + 60_000)
+    court.ms += 5_000
+    renewed = body(court, court.bob, ClaimStory(S1, 3_600))
+    assert (renewed.since, renewed.until.ms) == (first.stamp, court.ms + limits.CLAIM_MS_MAX)
+    for seconds in (0, -1, 3_601):
+        assert "a second to an hour" in refused(court, court.cat, ClaimStory(S1, seconds))
+
+
+def test_a_story_that_another_holds_is_not_claimed_until_it_runs_out(court):
+    write(court, court.bob, ClaimStory(S1, 60))
+    assert court.bob.node.short in refused(court, court.cat, ClaimStory(S1, 60))
+    court.ms += 61_000
+    claimed = write(court, court.cat, ClaimStory(S1, 60))
+    assert claimed.body.since == claimed.stamp
+
+
+def test_a_claim_that_ran_out_is_taken_anew(court):
+    first = write(court, court.bob, ClaimStory(S1, 60))
+    court.ms += 61_000
+    assert body(court, court.bob, ClaimStory(S1, 60)).since > first.stamp
+
+
+def test_a_claim_of_an_older_feed_stamped_later_is_renewed_all_the_same(court):
+    court.ms += 50_000
+    write(court, court.bob, ClaimStory(S1, 600))
+    court.ms -= 50_000
+    court.bob.incarnation = 5
+    renewed = body(court, court.bob, ClaimStory(S1, 600))
+    assert renewed.since == renewed.stamp
+
+
+def test_only_a_claim_that_stands_is_given_back(court):
+    assert "holds no claim" in refused(court, court.bob, ReleaseClaim(S1))
+    write(court, court.bob, ClaimStory(S1, 60))
+    assert body(court, court.bob, ReleaseClaim(S1)).released is True
+    assert "holds no claim" in refused(court, court.cat, ReleaseClaim(S1))
+    court.ms += 61_000
+    assert "holds no claim" in refused(court, court.bob, ReleaseClaim(S1))
+    refused(court, court.bob, ReleaseClaim(StoryId("s-9")), UnknownStory)
+
+
+# Who belongs
+
+
+def admit(node, role=Role.MEMBER, **options):
+    return AdmitNode(node, role, FreeText("name"), **options)
+
+
+def test_admins_admit_and_only_the_founder_names_admins(court):
+    said = body(court, court.ada, admit(court.sam.node, ticket=b"t" * 32))
+    assert (said.node, said.role, said.name, said.ticket) == (
+        court.sam.node, Role.MEMBER, "name", b"t" * 32,
+    )  # fmt: skip
+    assert not isinstance(body(court, court.ada, admit(court.sam.node)).ticket, bytes)
+    assert "only an admin" in refused(court, court.bob, admit(court.sam.node))
+    assert "only the founder" in refused(court, court.ada, admit(court.sam.node, Role.ADMIN))
+    assert body(court, court.founder, admit(court.sam.node, Role.ADMIN)).role is Role.ADMIN
+
+
+def test_nobody_admits_himself_or_the_founder_but_the_founder(court):
+    for node in (court.ada.node, court.founder.node):
+        assert "does not admit itself" in refused(court, court.ada, admit(node))
+    assert "stays an admin" in refused(court, court.founder, admit(court.founder.node))
+    renamed = body(court, court.founder, admit(court.founder.node, Role.ADMIN))
+    assert renamed.name == "name"
+
+
+def test_a_revocation_names_what_its_author_may_withdraw_and_keeps_what_is_known(court):
+    write(court, court.ada, admit(court.sam.node))
+    court.take(court.sam.story("a", clock=4), court.sam.story("b", clock=0, incarnation=9))
+    by_ada = body(court, court.ada, RevokeNode(court.sam.node))
+    assert len(by_ada.admissions) == 1
+    assert by_ada.keep == ((0, 5), (9, 1))
+    assert body(court, court.ada, RevokeNode(court.sam.node, keep_known=False)).keep == ()
+    founders = write(court, court.founder, admit(court.sam.node))
+    assert body(court, court.ada, RevokeNode(court.sam.node)).admissions == by_ada.admissions
+    both = body(court, court.founder, RevokeNode(court.sam.node)).admissions
+    assert set(both) == {*by_ada.admissions, founders.record_id}
+
+
+def test_what_is_withdrawn_already_is_not_named_again(court):
+    write(court, court.founder, RevokeNode(court.bob.node))
+    assert "no admission" in refused(court, court.founder, RevokeNode(court.bob.node))
+
+
+def test_who_may_not_revoke_is_told_why(court):
+    for pen, node, why in (
+        (court.bob, court.cat.node, "only an admin"),
+        (court.founder, court.founder.node, "nobody revokes the founder"),
+        (court.ada, court.founder.node, "nobody revokes the founder"),
+        (court.ada, court.ada.node, "only the founder revokes an admin"),
+        (court.ada, court.bob.node, "the node that admitted it may"),
+    ):
+        assert why in refused(court, pen, RevokeNode(node))
+
+
+# What tick asks for
+
+
+def test_an_ack_names_the_end(court):
+    end = write(court, court.bob, FireEvent(S1, p.Abandon()))
+    assert body(court, court.cat, AcknowledgeEnd(S1)).end == end.ref
+    write(court, court.bob, AddStory(StoryId("s-2")))
+    assert "nothing has happened" in refused(court, court.cat, AcknowledgeEnd(StoryId("s-2")))
+    refused(court, court.cat, AcknowledgeEnd(StoryId("s-9")), UnknownStory)
+
+
+def test_a_seal_counts_the_live_records_and_stands_last_once(court):
+    assert "nothing to seal" in refused(court, court.bob, WriteSeal())
+    records = [court.bob.story("a"), court.bob.story("b")]
+    court.take(*records)
+    seal = write(court, court.bob, WriteSeal())
+    assert seal.body.count == 2
+    assert seal.body.digest == seal_digest([record.record_id for record in records])
+    assert court.feed(court.bob).as_sealed() is True
+    assert "nothing to seal" in refused(court, court.bob, WriteSeal())
+
+
+def test_an_accusation_carries_the_proof_that_is_known(court):
+    one, two = (court.bob.story(title, clock=3) for title in "ab")
+    accuse = AccuseFork(one.feed, 3)
+    assert "no proof" in refused(court, court.cat, accuse)
+    court.take(one, two)
+    said = body(court, court.cat, accuse)
+    assert (said.feed, said.clock) == (one.feed, 3)
+    assert claimed_proof(said) == court.ledger.proofs[one.feed]

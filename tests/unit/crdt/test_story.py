@@ -1,0 +1,178 @@
+import pytest
+from msgspec import UNSET
+
+from crdt.bodies import Claim, Story
+from crdt.stamp import Stamp
+from crdt.story import StoryState
+from machines import execution as x
+from machines import pipeline as p
+from machines.values import FreeText, Instant, StoryId
+from tests.support.court import Court, spawn
+
+WHY = FreeText("why")
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def story(*records):
+    state = StoryState("s-1")
+    for record in records:
+        state.add(record)
+    return state
+
+
+def claim(pen, *, ms, since_ms=None, until_ms=None, **where):
+    since = Stamp(Instant.from_ms(since_ms or ms), 0)
+    until = Instant.from_ms(until_ms or ms + 60_000)
+    body = Claim(at=pen.at(ms), n=0, key=StoryId("s-1"), since=since, until=until)
+    return pen.write(body, **where)
+
+
+def fields(pen, *, ms, **said):
+    return pen.write(Story(at=pen.at(ms), n=0, story=StoryId("s-1"), **said))
+
+
+def test_a_story_is_there_while_any_record_names_it(court):
+    assert not story()
+    first = court.bob.transition("s-1", p.DepsMet())
+    for record in (
+        first,
+        court.bob.ack("s-1", first),
+        court.bob.story("s-1"),
+        spawn(court.bob),
+        court.bob.release("s-1"),
+    ):
+        state = story(record)
+        assert state
+        state.remove(record)
+        assert not state
+
+
+def test_its_stage_follows_its_events_in_any_order(court):
+    first = court.bob.transition("s-1", p.DepsMet())
+    second = court.cat.transition("s-1", p.GatesStarted(), first, ms=court.ms)
+    state = story(second, first)
+    assert state.stage == p.Qa()
+    state.remove(second)
+    assert state.stage == p.Coding()
+    state.remove(first)
+    assert state.stage == p.Backlog()
+
+
+def test_an_event_at_its_end_and_one_beside_it_change_what_was_folded(court):
+    first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
+    state = story(first)
+    assert state.stage == p.Coding()
+    state.add(second := court.cat.transition("s-1", p.GatesStarted(), first, ms=court.ms + 5))
+    assert state.stage == p.Qa()
+    state.add(rival := court.ada.transition("s-1", p.Abandon(), first, ms=court.ms + 4))
+    assert [lost.record for lost in state.fold.lost] == [second]
+    state.add(ack := court.founder.ack("s-1", second))
+    assert state.stage == p.Qa()
+    state.remove(ack)
+    assert state.stage == p.Archived(rival.stamp.at, p.Abandoned())
+
+
+def test_what_moves_no_stage_leaves_the_fold_as_it_is(court):
+    state = story(court.bob.transition("s-1", p.DepsMet()))
+    before = state.fold
+    for record in (title := court.bob.story("s-1"), spawn(court.bob), court.bob.release("s-1")):
+        state.add(record)
+    state.remove(title)
+    assert state.fold is before
+
+
+def test_its_floor_is_the_latest_stamp_of_its_events(court):
+    late = court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 9)
+    early = court.cat.transition("s-1", p.Abandon(), ms=court.ms)
+    assert story(late, early, court.ada.story("s-1", ms=court.ms + 99)).floor() == late.stamp
+    assert story().floor() is None
+
+
+def test_each_field_stands_by_itself_under_the_latest_stamp(court):
+    both = fields(court.bob, ms=court.ms, title="one", description="text")
+    later = fields(court.cat, ms=court.ms + 1, title="two", depends_on=(StoryId("s-0"),))
+    state = story(later, both)
+    assert (state.field("title"), state.field("description")) == ("two", "text")
+    assert state.field_record("title") is later
+    assert state.field("labels") is None
+    view = state.view()
+    assert (view.title, view.description) == ("two", "text")
+    assert (view.depends_on, view.labels) == (("s-0",), ())
+
+
+def test_of_two_fields_with_one_stamp_the_greater_key_counts(court):
+    one = fields(court.bob, ms=court.ms, title="one")
+    other = fields(court.cat, ms=court.ms, title="other")
+    winner = max((one, other), key=lambda record: record.feed)
+    assert story(one, other).field_record("title") is winner
+    assert story(other, one).field_record("title") is winner
+
+
+def test_each_node_has_one_execution_the_latest_over_all_its_incarnations(court):
+    old, new = spawn(court.bob), spawn(court.bob, incarnation=1, clock=0)
+    other = spawn(court.cat)
+    views = story(new, old, other).execution_views()
+    assert {view.node: view.record for view in views} == {
+        court.bob.node: new.ref, court.cat.node: other.ref,
+    }  # fmt: skip
+    assert [view.node for view in views] == sorted(view.node for view in views)
+    assert isinstance(views[0].state, x.Pending)
+
+
+def test_with_one_stamp_the_higher_incarnation_counts_then_the_higher_clock(court):
+    ms = court.ms
+    first, second = claim(court.bob, ms=ms), claim(court.bob, ms=ms, until_ms=ms + 5)
+    higher = claim(court.bob, ms=ms, until_ms=ms + 9, incarnation=1, clock=0)
+    assert story(second, first).claim_views()[0].until == second.body.until
+    assert story(higher, second, first).claim_views()[0].until == higher.body.until
+
+
+def test_a_claim_is_shown_with_its_stamp_as_the_fencing_number(court):
+    held = claim(court.bob, ms=court.ms, since_ms=court.ms - 5)
+    [view] = story(held).claim_views()
+    assert (view.since, view.until, view.fencing) == (
+        held.body.since, held.body.until, held.stamp,
+    )  # fmt: skip
+    assert not view.released
+    [view] = story(court.bob.release("s-1")).claim_views()
+    assert (view.released, view.since, view.until) == (True, None, None)
+
+
+def test_a_conflict_is_listed_with_what_beat_it(court):
+    first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
+    lost = court.cat.transition("s-1", p.DepsMet(), ms=court.ms + 1)
+    view = story(lost, first).view()
+    assert [(one.record, one.event, one.beaten_by) for one in view.conflicts] == [
+        (lost.ref, p.DepsMet(), first.ref)
+    ]
+    assert view.conflicts[0].why
+    assert view.last == first.ref
+    assert story().view().last is None
+
+
+def test_it_explains_every_event_its_place_and_its_weight(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    spine = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 2)
+    lost = court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms + 3)
+    applied = court.cat.transition("s-1", p.Block(WHY), lost, ms=court.ms + 4)
+    ack = court.founder.ack("s-1", spine)
+    other = court.obs.ack("s-1", spine)
+    explained = story(start, spine, lost, applied, ack, other).explain()
+    rows = {row.record: row for row in explained.events}
+    assert [row.place for row in explained.events] == ["spine", "spine", "lost", "applied"]
+    assert rows[spine.ref].weight == 3
+    assert rows[spine.ref].acks == tuple(sorted((court.founder.node, court.obs.node)))
+    assert rows[spine.ref].parent == start.ref
+    assert rows[lost.ref].beaten_by == spine.ref
+    assert rows[lost.ref].why
+    assert (rows[applied.ref].beaten_by, rows[applied.ref].why) == (None, "")
+    assert explained.stage == p.Archived(applied.stamp.at, p.Blocked(WHY))
+
+
+def test_a_story_without_fields_has_none(court):
+    assert story(court.bob.story("s-1")).field("title") is None
+    assert court.bob.story("s-1").body.title is UNSET

@@ -1,0 +1,160 @@
+import pytest
+
+from crdt.digest import feed_digest
+from crdt.document import Document
+from crdt.frame import (
+    DigestOffer,
+    FeedDigest,
+    FeedDigests,
+    Holding,
+    QueryAwareness,
+    RangeDigest,
+    RangeDigests,
+    Records,
+    RecordsWanted,
+    SyncStep1,
+    SyncStep2,
+    Update,
+)
+from crdt.identity import FeedId
+from crdt.session import Session
+from crdt.sync import Sync
+from crdt.yupdate import decode_update
+from tests.support.court import Court
+
+DIGEST = b"d" * 32
+
+
+class Node:
+    """Bob's side of a session with cat."""
+
+    def __init__(self):
+        self.court = Court()
+        self.sync = Sync(self.court.bob.node, self.court.ledger)
+        self.session = Session(self.court.cat.node, 0.0, 0, 1.0)
+
+    def answer(self, frame, *, session=True, mono=0.0):
+        used = self.session if session else None
+        return self.sync.answer(frame, used, lambda: DIGEST, mono)
+
+    def take(self, *records):
+        self.court.take(*records)
+        Document().rebuild(self.court.ledger.feeds.values())
+
+
+@pytest.fixture
+def node():
+    return Node()
+
+
+def test_a_state_vector_is_answered_with_what_it_lacks(node):
+    record = node.court.bob.story("a")
+    node.take(record)
+    [step] = node.answer(SyncStep1({}))
+    assert isinstance(step, SyncStep2)
+    held = {piece.client: piece.records for piece in decode_update(step.update)}
+    assert held[record.feed.client_id(node.court.cluster)] == [(0, record.value)]
+    [step] = node.answer(SyncStep1(node.sync.state_vector()))
+    assert decode_update(step.update) == []
+
+
+def test_the_founders_and_the_admins_feeds_come_first(node):
+    court = node.court
+    node.take(*(pen.story("a") for pen in (court.bob, court.cat, court.ada)))
+    authors = [feed.author for feed in node.sync.feeds_in_order()]
+    assert authors == [
+        court.founder.node,
+        court.ada.node,
+        *sorted((court.bob.node, court.cat.node)),
+    ]
+
+
+def test_what_does_not_fit_one_answer_follows_as_updates(node, monkeypatch):
+    monkeypatch.setattr("crdt.limits.UPDATE_BYTES_MAX", 1_000)
+    node.take(*(node.court.bob.story("a", title="x" * 80) for _ in range(9)))
+    steps = node.answer(SyncStep1({}))
+    assert [type(step) for step in steps[:2]] == [SyncStep2, Update]
+
+
+def test_a_state_vector_says_how_much_of_the_own_feed_the_peer_holds(node):
+    court = node.court
+    node.take(court.bob.story("a"), court.cat.story("b"))
+    mine, theirs = FeedId(court.bob.node, 0), FeedId(court.cat.node, 0)
+    vector = {mine.client_id(court.cluster): 1, theirs.client_id(court.cluster): 1, 99: 5}
+    node.answer(SyncStep1(vector))
+    assert node.session.holding == {mine: 1}
+    assert isinstance(node.answer(SyncStep1(vector), session=False)[0], SyncStep2)
+
+
+def test_where_digests_agree_the_peer_holds_all_and_holes_are_empty(node):
+    court = node.court
+    node.take(court.bob.story("a", clock=3))
+    assert node.answer(DigestOffer(DIGEST)) == []
+    assert node.session.agrees is True
+    assert node.session.holding[FeedId(court.bob.node, 0)] == 4
+    assert court.feed(court.bob).known_end() == 4
+    assert node.answer(DigestOffer(DIGEST), session=False) == []
+
+
+def test_where_they_differ_feed_digests_are_said(node):
+    [frame] = node.answer(DigestOffer(b"x" * 32))
+    assert isinstance(frame, FeedDigests)
+    assert node.session.agrees is False
+    assert node.session.holding == {}
+
+
+def differing(node):
+    court = node.court
+    return FeedDigests((FeedDigest(court.founder.node, 0, feed_digest([]), None),), last=True)
+
+
+def test_a_feed_that_differs_is_compared_and_one_that_stays_so_backs_off(node):
+    [opened] = node.answer(differing(node))
+    assert isinstance(opened, RangeDigests)
+    node.answer(differing(node))
+    assert node.answer(differing(node), mono=1.0) == []
+    assert len(node.answer(differing(node), mono=40.0)) == 1
+    assert len(node.answer(differing(node), session=False)) == 1
+
+
+def test_a_feed_that_only_one_side_has_differs_too(node):
+    court = node.court
+    row = FeedDigest(court.sam.node, 0, feed_digest([b"x" * 32]), None)
+    answers = node.answer(FeedDigests((row,), last=True))
+    assert {frame.author for frame in answers} == {court.sam.node, court.founder.node}
+
+
+def test_ranges_and_records_are_answered_from_what_is_held(node):
+    court = node.court
+    record = court.bob.story("a")
+    node.take(record)
+    row = RangeDigest(0, 9, 0, feed_digest([]))
+    assert node.answer(RangeDigests(*record.feed, (row,))) == [
+        Records(*record.feed, ((0, record.value),))
+    ]
+    assert node.answer(RecordsWanted(*record.feed, ((0, 9),))) == [
+        Records(*record.feed, ((0, record.value),))
+    ]
+
+
+def test_what_a_peer_says_it_holds_is_noted(node):
+    feed = FeedId(node.court.bob.node, 0)
+    assert node.answer(Holding(*feed, 7)) == []
+    assert node.session.holding == {feed: 7}
+    assert node.answer(Holding(*feed, 9), session=False) == []
+    assert node.session.holding == {feed: 7}
+
+
+def test_other_frames_are_not_its_business(node):
+    assert node.answer(QueryAwareness()) == []
+
+
+def test_the_state_vector_is_that_of_the_rendering(node):
+    court = node.court
+    court.take(court.bob.story("a"), court.cat.story("b", clock=5))
+    assert node.sync.state_vector() == {}
+    Document().rebuild(court.ledger.feeds.values())
+    founder, bob = (FeedId(pen.node, 0) for pen in (court.founder, court.bob))
+    assert node.sync.state_vector() == {
+        founder.client_id(court.cluster): 5, bob.client_id(court.cluster): 1,
+    }  # fmt: skip
