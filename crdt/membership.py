@@ -6,6 +6,7 @@ Reads the ledger, changes nothing. Source: protocol §9.
 """
 
 from collections.abc import Callable
+from typing import assert_never
 
 import msgspec
 from machines.values import FreeText, NodePubkey
@@ -91,6 +92,8 @@ def steps(wish: Wish, roster: Roster, own: NodePubkey) -> list[Step]:
             _must_have_admitted(node, roster, own, "replace")
             name = FreeText(roster.name(node))
             return [AdmitNode(successor, role, name), RevokeNode(node)]
+        case _:
+            assert_never(wish)
 
 
 def carry_out(

@@ -94,6 +94,46 @@ def test_a_cut_feed_of_which_nothing_was_taken_hands_nothing_back(court):
     assert list(again.handed_back(court.ledger, court.bob.node)) == []
 
 
+def test_what_a_revocation_took_of_the_key_before_moves_over_to_the_next(court):
+    court.take(taken := court.bob.story("a"), court.cat.story("b"))
+    admission = court.admissions[court.bob.node]
+    court.take(court.founder.revocation(court.bob.node, [admission]))
+    assert again.lost_records(court.ledger, court.cat.node, court.bob.node) == [taken]
+    assert again.lost_records(court.ledger, court.cat.node) == []
+
+
+# Whether to go on
+
+
+def test_a_feed_in_which_all_is_well_is_gone_on_in(court):
+    court.take(court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX))
+    assert why_not(court) == ""
+    assert again.why_not_go_on(court.ledger.feed(FeedId(court.bob.node, 7)), court.ledger.roster,
+                               court.now) == ""  # fmt: skip
+
+
+def why_not(court):
+    return again.why_not_go_on(court.feed(court.bob), court.ledger.roster, court.now)
+
+
+def test_it_is_not_where_its_own_stamps_are_too_far_ahead(court):
+    court.take(court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1), stored=True)
+    assert "further ahead" in why_not(court)
+
+
+def test_nor_where_it_was_cut_or_taken(court):
+    court.take(court.bob.story("a"))
+    admission = court.admissions[court.bob.node]
+    court.take(court.founder.revocation(court.bob.node, [admission], [(0, 1)]))
+    assert "takes the own feed" in why_not(court)
+    court.take(court.founder.member(court.bob.node, Role.OBSERVER))
+    assert "takes the own feed" in why_not(court)
+    court.take(court.founder.member(court.bob.node, Role.MEMBER))
+    assert "kept a part" in why_not(court)
+    court.take(court.bob.story("twin", clock=0))
+    assert "proven at clock 0" in why_not(court)
+
+
 # When
 
 

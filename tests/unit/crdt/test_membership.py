@@ -13,6 +13,7 @@ from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
+from tests.support.court import Court
 
 STORY = StoryId("s-1")
 
@@ -248,3 +249,15 @@ def test_an_observer_shows_everything_and_owes_nothing(team):
         not replica.ledger.feeds[FeedId(pub(team, 4), 0)].head
     )
     team.assert_agreed()
+
+
+def test_a_node_is_replaced_by_its_next_key_in_role_and_name():
+    court = Court()
+    before = court.ledger.roster
+    admit, revoke = m.steps(m.Replace(court.bob.node, court.sam.node), before, court.founder.node)
+    assert (admit.node, admit.role, admit.name) == (
+        court.sam.node, Role.MEMBER, before.name(court.bob.node),
+    )  # fmt: skip
+    assert revoke == RevokeNode(court.bob.node)
+    with pytest.raises(ProposalRefused, match="who may replace it"):
+        m.steps(m.Replace(court.bob.node, court.sam.node), before, court.ada.node)

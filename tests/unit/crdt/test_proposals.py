@@ -221,7 +221,7 @@ def test_a_revocation_names_what_its_author_may_withdraw_and_keeps_what_is_known
     by_ada = body(court, court.ada, RevokeNode(court.sam.node))
     assert len(by_ada.admissions) == 1
     assert by_ada.keep == ((0, 5), (9, 1))
-    assert body(court, court.ada, RevokeNode(court.sam.node, keep_known=False)).keep == ()
+    assert body(court, court.ada, RevokeNode(court.sam.node, ())).keep == ()
     founders = write(court, court.founder, admit(court.sam.node))
     assert body(court, court.ada, RevokeNode(court.sam.node)).admissions == by_ada.admissions
     both = body(court, court.founder, RevokeNode(court.sam.node)).admissions
@@ -230,7 +230,23 @@ def test_a_revocation_names_what_its_author_may_withdraw_and_keeps_what_is_known
 
 def test_what_is_withdrawn_already_is_not_named_again(court):
     write(court, court.founder, RevokeNode(court.bob.node))
-    assert "no admission" in refused(court, court.founder, RevokeNode(court.bob.node))
+    assert "revoked already" in refused(court, court.founder, RevokeNode(court.bob.node))
+    assert "no admission" in refused(court, court.founder, RevokeNode(court.sam.node))
+
+
+def test_one_that_says_itself_what_to_keep_takes_more_of_what_was_taken(court):
+    write(court, court.founder, RevokeNode(court.bob.node, ((0, 9),)))
+    again = body(court, court.founder, RevokeNode(court.bob.node, ((0, 2),)))
+    assert again.admissions == (court.admissions[court.bob.node].record_id,)
+    assert again.keep == ((0, 2),)
+
+
+def test_a_revocation_may_name_some_admissions_only(court):
+    first = court.admissions[court.bob.node]
+    second = write(court, court.founder, admit(court.bob.node, Role.OBSERVER))
+    revoke = RevokeNode(court.bob.node, None, (second.record_id,))
+    assert body(court, court.founder, revoke).admissions == (second.record_id,)
+    assert first.record_id != second.record_id
 
 
 def test_who_may_not_revoke_is_told_why(court):

@@ -10,6 +10,7 @@ from crdt.frame import Proof, Records, Update, decode_frame, encode_frame
 from crdt.identity import FeedId
 from crdt.intents import AddStory, AdmitNode, RevokeNode
 from crdt.judge import Waits
+from crdt.membership import Demote
 from crdt.ready import IncarnationOpened, Noticed, Now, Row
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
@@ -243,6 +244,21 @@ def test_a_node_whose_clock_is_far_off_its_peers_refuses_to_write(trio, off, way
     assert f"301 s {way} its peers'" in why_not(trio, 0)
 
 
+def test_what_the_shell_holds_up_is_not_written(trio):
+    trio.replicas[0].held = "the disk is full"
+    assert why_not(trio, 0) == "the disk is full"
+    trio.replicas[0].held = ""
+    trio.add(0, "s-1")
+
+
+def test_a_wish_for_the_roster_is_written_in_one_go(trio):
+    wish = Demote(trio.keys[1].pubkey)
+    ready, receipt = trio.replicas[0].change_roster(wish, trio.now)
+    assert len(ready.persist.rows) == 2
+    assert trio.replicas[0].ledger.roster.role(trio.keys[1].pubkey) is Role.OBSERVER
+    assert receipt.author == trio.keys[0].pubkey
+
+
 def test_what_the_gate_would_not_admit_is_not_written(trio, monkeypatch):
     """Own records pass the door that everybody's pass."""
     monkeypatch.setattr("crdt.replica.judge", lambda *_: Waits(Reason.MISSING_PARENT))
@@ -322,7 +338,7 @@ def test_what_cannot_be_written_again_is_reported(trio):
     assert event.record_id != done.record_id
 
 
-def test_a_feed_that_a_revocation_takes_is_gone_on_in_another(trio):
+def test_a_feed_of_which_a_revocation_kept_a_part_is_gone_on_in_another(trio):
     trio.add(1, "before")
     trio.deliver()
     trio.propose(0, RevokeNode(trio.keys[1].pubkey))
@@ -333,7 +349,8 @@ def test_a_feed_that_a_revocation_takes_is_gone_on_in_another(trio):
     assert why_not(trio, 1) == "an observer writes nothing"
     trio.propose(0, AdmitNode(trio.keys[1].pubkey, Role.MEMBER, FreeText("node")))
     trio.deliver()
-    assert trio.add(1, "after").incarnation == 0
+    assert trio.add(1, "after").incarnation != 0
+    assert "kept a part" in opened(trio, 1)[0].why
 
 
 def test_own_records_stamped_further_ahead_than_others_take_are_left_behind(trio):
@@ -410,7 +427,7 @@ def test_a_document_is_built_anew_at_most_once_a_second(trio):
 def test_a_record_that_comes_back_where_it_was_shown_as_deleted_travels_by_position(trio):
     trio.add(1, "s-1")
     trio.deliver()
-    trio.propose(0, RevokeNode(trio.keys[1].pubkey, keep_known=False))
+    trio.propose(0, RevokeNode(trio.keys[1].pubkey, ()))
     trio.deliver()
     assert "s-1" not in trio.replicas[2].ledger.board
     trio.propose(0, AdmitNode(trio.keys[1].pubkey, Role.MEMBER, FreeText("again")))
