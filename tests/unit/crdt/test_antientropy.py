@@ -2,7 +2,15 @@ import pytest
 
 from crdt import antientropy, limits
 from crdt.digest import document_digest, feed_digest
-from crdt.frame import FeedDigest, FeedDigests, Proof, RangeDigest, RangeDigests, Records, RecordsWanted
+from crdt.frame import (
+    FeedDigest,
+    FeedDigests,
+    Proof,
+    RangeDigest,
+    RangeDigests,
+    Records,
+    RecordsWanted,
+)
 from crdt.identity import FeedId
 from machines import pipeline as p
 from tests.support.cluster import Cluster
@@ -205,7 +213,11 @@ def test_the_feeds_that_differ_are_found_however_the_digests_are_cut(monkeypatch
     for size in (100, 3, 1):
         monkeypatch.setattr(limits, "FEEDS_PER_FRAME_MAX", size)
         listed = set()
-        found = [f for frame in antientropy.feed_digests(other) for f in antientropy.differing(one, frame, listed)]
+        found = [
+            f
+            for frame in antientropy.feed_digests(other)
+            for f in antientropy.differing(one, frame, listed)
+        ]
         assert sorted(found) == sorted(expected)
         assert listed == set()
 

@@ -33,9 +33,8 @@ class Node:
         self.sync = Sync(self.court.bob.node, self.court.ledger)
         self.session = Session(self.court.cat.node, 0.0, 0, 1.0)
 
-    def answer(self, frame, *, session=True, mono=0.0):
-        used = self.session if session else None
-        return self.sync.answer(frame, used, lambda: DIGEST, mono)
+    def answer(self, frame, *, mono=0.0):
+        return self.sync.answer(frame, self.session, lambda: DIGEST, mono)
 
     def take(self, *records):
         self.court.take(*records)
@@ -83,7 +82,6 @@ def test_a_state_vector_says_how_much_of_the_own_feed_the_peer_holds(node):
     vector = {mine.client_id(court.cluster): 1, theirs.client_id(court.cluster): 1, 99: 5}
     node.answer(SyncStep1(vector))
     assert node.session.holding == {mine: 1}
-    assert isinstance(node.answer(SyncStep1(vector), session=False)[0], SyncStep2)
 
 
 def test_where_digests_agree_the_peer_holds_all_and_holes_are_empty(node):
@@ -93,7 +91,6 @@ def test_where_digests_agree_the_peer_holds_all_and_holes_are_empty(node):
     assert node.session.agrees is True
     assert node.session.holding[FeedId(court.bob.node, 0)] == 4
     assert court.feed(court.bob).known_end() == 4
-    assert node.answer(DigestOffer(DIGEST), session=False) == []
 
 
 def test_where_they_differ_feed_digests_are_said(node):
@@ -114,7 +111,6 @@ def test_a_feed_that_differs_is_compared_and_one_that_stays_so_backs_off(node):
     node.answer(differing(node))
     assert node.answer(differing(node), mono=1.0) == []
     assert len(node.answer(differing(node), mono=40.0)) == 1
-    assert len(node.answer(differing(node), session=False)) == 1
 
 
 def test_a_feed_that_only_one_side_has_differs_too(node):
@@ -140,8 +136,6 @@ def test_ranges_and_records_are_answered_from_what_is_held(node):
 def test_what_a_peer_says_it_holds_is_noted(node):
     feed = FeedId(node.court.bob.node, 0)
     assert node.answer(Holding(*feed, 7)) == []
-    assert node.session.holding == {feed: 7}
-    assert node.answer(Holding(*feed, 9), session=False) == []
     assert node.session.holding == {feed: 7}
 
 
