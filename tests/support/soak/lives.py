@@ -7,6 +7,7 @@ order, or when its disk fails it; the next one starts from what the disk kept.
 import asyncio
 import contextlib
 import os
+from unittest import mock
 
 from crdt import limits
 from crdt.bodies import Role, parse_body
@@ -20,6 +21,7 @@ from machines.values import FreeText, StoryId
 from node import config, founding
 from node.daemon import open_replica
 from node.driver import Driver, now
+from node.errors import StoreFailure
 from node.home import Home
 from node.store import Store
 from node.witness import SUFFIX, Witness
@@ -29,6 +31,7 @@ from tests.support.laws import Broken
 
 PEER_SEED = b"p" * 32
 WRITERS = 3
+RETRY_SECONDS = 0.002
 
 
 class House:
@@ -64,26 +67,27 @@ class House:
         """
         store = Store.__new__(Store)  # held even where opening it fails half-way
         try:
-            with self._watching_the_witness():
-                store.__init__(self.home.store, vfs=self.disk.name)
-                self._judge_doubt(store.doubt)
+            with self._watching_the_witness(), _no_pause():
+                self._open(store)
                 driver = Driver(store, lambda st: open_replica(self.home, self.settings, st))
                 await self._serve(driver, writes)
         finally:
             _let_go(store)
 
-    def _judge_doubt(self, doubt):
+    def _open(self, store):
         """A store that nobody put back is trusted, unless its witness was lost in a cut."""
-        if doubt and not self.may_doubt:
-            raise Broken("L5", f"the store is doubted for nothing: {doubt}")
-        self.may_doubt = bool(doubt)
+        try:
+            store.__init__(self.home.store, vfs=self.disk.name)
+        except StoreFailure:
+            # It may have changed its token and never told the witness: a doubt too many is right.
+            self.may_doubt = True
+            raise
+        if store.doubt and not self.may_doubt:
+            raise Broken("L5", f"the store is doubted for nothing: {store.doubt}")
+        self.may_doubt = bool(store.doubt)
 
     async def _serve(self, driver, writes):
-        link = PeerLink(self, driver)
-        running = [
-            asyncio.create_task(driver.run()),
-            asyncio.create_task(driver.attach(link)),
-        ]
+        running = [asyncio.create_task(driver.run()), asyncio.create_task(self._link(driver))]
         script = asyncio.create_task(self._write_all(driver, writes))
         try:
             await asyncio.wait((script, *running), return_when=asyncio.FIRST_COMPLETED)
@@ -98,6 +102,12 @@ class House:
                 await driver.stop()
             finally:
                 driver._disk.shutdown(wait=True)
+
+    async def _link(self, driver):
+        """Keep the link up; a daemon that cannot write drops it until it can."""
+        while True:
+            await driver.attach(PeerLink(self, driver))
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _write_all(self, driver, writes):
         if not driver.replica.ledger.roster.belongs(self.peer.node):
@@ -118,7 +128,14 @@ class House:
                 await self._propose(driver, EditStory(story, FreeText("again")))
 
     async def _propose(self, driver, intent, key=None):
-        receipt = await driver.propose(intent)
+        while True:
+            try:
+                receipt = await driver.propose(intent)
+                break
+            except StoreFailure:
+                if self.disk.fault is None or self.disk.fault.lasting:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)  # the disk failed once: it goes on
         slot = (bytes(receipt.author), receipt.incarnation, receipt.clock)
         self.account.acknowledge(slot, bytes(receipt.record_id), key)
 
@@ -153,11 +170,8 @@ class House:
             real(witness, writes)
             self.witnessed.append(witness.path.read_bytes())
 
-        Witness.note = note
-        try:
+        with mock.patch.object(Witness, "note", note):
             yield
-        finally:
-            Witness.note = real
 
 
 class Peer:
@@ -242,6 +256,13 @@ class PeerLink:
         finally:
             replica.disconnected(self.house.node)
         return self.reason or "closed"
+
+
+@contextlib.contextmanager
+def _no_pause():
+    """A disk that failed is tried again at once."""
+    with mock.patch("node.turn.PROBE_SECONDS", 0.0), mock.patch("node.driver.PROBE_SECONDS", 0.0):
+        yield
 
 
 def _token(witness):
