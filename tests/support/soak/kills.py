@@ -217,14 +217,17 @@ class Lane:
 def make_older(store, version):
     """Turn a store into what an earlier version would have left, in the same file."""
     old = apsw.Connection(":memory:")
+    old.create_scalar_function("row_sum", lambda *_: 0)  # nothing is in the tables yet
     for script in MIGRATIONS[:version]:
         old.execute(script)
     old.pragma("application_id", APPLICATION_ID)
     old.pragma("user_version", version)
     old.execute("ATTACH ? AS new", (str(store),))
     for (table,) in list(old.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")):
-        columns = ", ".join(row[1] for row in old.execute(f"PRAGMA main.table_info({table})"))
-        old.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+        now = _columns(old, "new", table)
+        shared = ", ".join(name for name in _columns(old, "main", table) if name in now)
+        if shared:
+            old.execute(f"INSERT INTO main.{table} ({shared}) SELECT {shared} FROM new.{table}")
     old.execute("DETACH new")
     data = bytearray(old.serialize("main"))
     old.close()
@@ -234,6 +237,10 @@ def make_older(store, version):
         file.truncate()
     for suffix in ("-wal", "-shm"):
         store.with_name(store.name + suffix).unlink(missing_ok=True)
+
+
+def _columns(database, schema, table):
+    return [row[1] for row in database.execute(f"PRAGMA {schema}.table_info({table})")]
 
 
 def kinds(kills, each):
