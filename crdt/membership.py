@@ -74,6 +74,8 @@ def steps(wish: Wish, roster: Roster, own: NodePubkey) -> list[Step]:
     Raises:
         ProposalRefused: this node may not, or there is nothing to do; says who may, or what to ask.
     """
+    if roster.role(own) is not Role.ADMIN:
+        raise ProposalRefused("this node is no admin, and only an admin changes the roster")
     match wish:
         case Admit(node, role, name):
             return _admit(node, role, name, roster)

@@ -25,7 +25,7 @@ from litestar.typing import FieldDefinition
 from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
-from node.api import types
+from node.api import membership, tickets, types
 from node.api.asked import Malformed, plain
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
@@ -62,7 +62,13 @@ class _Values(OpenAPISchemaPlugin):
 def build(desk: Desk) -> Litestar:
     """The application around one daemon."""
     return Litestar(
-        [*_looking(desk), *_acting(desk), *_membership(desk), *_running(desk)],
+        [
+            *_looking(desk),
+            *_acting(desk),
+            *membership.routes(desk.membership),
+            *tickets.routes(desk.tickets),
+            *_running(desk),
+        ],
         exception_handlers={Exception: _refuse},
         guards=[_json_alone],
         type_encoders={bytes: bytes.hex, str: str},
@@ -155,25 +161,6 @@ def _acting(desk: Desk) -> list[HTTPRouteHandler]:
         await desk.beat(story)
 
     return [add, edit, fire, claim, release, execution, fire_execution, beat]
-
-
-def _membership(desk: Desk) -> list[HTTPRouteHandler]:
-    @post("/invite")
-    async def invite(data: JSONBody[types.Invite]) -> types.Ticket:
-        """Write a ticket."""
-        return await desk.invite(data)
-
-    @post("/members")
-    async def admit(data: JSONBody[types.Admit]) -> types.Written:
-        """Admit a node by its key."""
-        return await desk.admit(data)
-
-    @post("/members/revoke")
-    async def revoke(data: JSONBody[types.Revoke]) -> types.Written:
-        """Withdraw a node's admissions."""
-        return await desk.revoke(data)
-
-    return [invite, admit, revoke]
 
 
 def _running(desk: Desk) -> list[HTTPRouteHandler]:

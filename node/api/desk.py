@@ -4,16 +4,13 @@ Stands between ``app.py`` and ``driver.py``; knows nothing of HTTP.
 """
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import Callable
 
-from crdt.bodies import Role
-from crdt.errors import ProposalRefused, UnknownStory
-from crdt.identity import H, RecordRef
+from crdt.errors import UnknownStory
+from crdt.identity import RecordRef
 from crdt.intents import (
     AddStory,
-    AdmitNode,
     ClaimStory,
     EditStory,
     FireEvent,
@@ -21,23 +18,22 @@ from crdt.intents import (
     Intent,
     Receipt,
     ReleaseClaim,
-    RevokeNode,
 )
 from crdt.proposals import own_execution
 from crdt.replica import Replica
 from machines.execution import Exited, Reset, Stopped
 from machines.pipeline import PIPELINE
-from machines.values import FreeText, Instant, NodePubkey, StoryId
-from node import addresses, clock, portable, report, timeline
+from machines.values import Instant, StoryId
+from node import clock, portable, report, timeline
 from node.api import asked as asked_for
 from node.api import shown, types
+from node.api.membership import Membership
+from node.api.tickets import Tickets
 from node.config import Config
 from node.dialer import Dialer
 from node.driver import Driver
-from node.ticket import SECRET_BYTES, Ticket, TicketRow
 
 POLL_SECONDS = 0.02
-ADVERTISE_EXAMPLE = 'advertise = ["den.example:7467"]'
 
 
 class Desk:
@@ -55,6 +51,8 @@ class Desk:
         self._dialer = dialer
         self._config = config
         self._listen = listen
+        self.membership = Membership(driver)
+        self.tickets = Tickets(driver, config, listen)
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -216,46 +214,6 @@ class Desk:
     async def release(self, story: str) -> types.Written:
         """Give this node's claim back."""
         return await self._write(ReleaseClaim(StoryId(story)))
-
-    async def admit(self, asked: types.Admit) -> types.Written:
-        """Admit a node by its key."""
-        node = NodePubkey.from_hex(asked.node)
-        return await self._write(AdmitNode(node, asked_for.role(asked.role), FreeText(asked.name)))
-
-    async def revoke(self, asked: types.Revoke) -> types.Written:
-        """Withdraw a node's admissions, keeping what it wrote up to now or nothing."""
-        nodes = await self.driver.query(lambda replica: replica.ledger.roster.nodes())
-        found = [node for node in nodes if node.hex().startswith(asked.node)]
-        if len(found) != 1 or len(asked.node) < 4:
-            raise ProposalRefused(
-                f"{len(found)} nodes start with {asked.node}; say more of the key"
-            )
-        return await self._write(RevokeNode(found[0], None if asked.keep else ()))
-
-    async def invite(self, asked: types.Invite) -> types.Ticket:
-        """Write a ticket that lets one node in, once."""
-        role = await self.driver.query(lambda r: r.ledger.roster.role(r.own))
-        if role is not Role.ADMIN:
-            raise ProposalRefused("only an admin invites")
-        if asked_for.role(asked.role) is Role.ADMIN:
-            raise ProposalRefused(
-                "a ticket makes a member or an observer; admins are admitted by key"
-            )
-        if not self._listen:
-            raise ProposalRefused("this node does not listen, so nobody can join through it")
-        places = addresses.told(self._config.advertise, self._listen)
-        if not places:
-            raise ProposalRefused(
-                f"a ticket says where to join, and {self._listen} names no host: set advertise in "
-                f"the config, such as {ADVERTISE_EXAMPLE}, and start the daemon again"
-            )
-        secret = secrets.token_bytes(SECRET_BYTES)
-        expires = clock.wall_ms() + asked.seconds * 1000
-        row = TicketRow(H(secret), asked.role, expires)
-        await self.driver.on_disk(lambda store: store.add_ticket(row, clock.wall_ms()))
-        replica = self.driver.replica
-        ticket = Ticket(places[0], bytes(replica.cluster), bytes(replica.own), secret, expires)
-        return types.Ticket(ticket.text())
 
     async def _write(self, intent: Intent) -> types.Written:
         return _written(await self.driver.propose(intent), 0)

@@ -162,34 +162,6 @@ class ClaimFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: int
 
 
-class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ask for a ticket."""
-
-    role: str = "member"
-    seconds: int = 3600
-
-
-class Ticket(msgspec.Struct, frozen=True):
-    """A ticket's one line."""
-
-    ticket: str
-
-
-class Admit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Admit a node by its key."""
-
-    node: str
-    role: str = "member"
-    name: str = ""
-
-
-class Revoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Withdraw a node's admissions."""
-
-    node: str
-    keep: bool = True
-
-
 class Written(msgspec.Struct, frozen=True):
     """What a write wrote; ``holders`` other nodes have it on disk."""
 

@@ -1,16 +1,14 @@
-"""``init``, ``invite``, ``join``, ``members``, ``run``, ``stop``: found, join, be a node."""
+"""``init``, ``run``, ``stop``, ``demo``: found a cluster, be a node."""
 
 import re
 import socket
-import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from node import clock
-from node.cli.common import Chosen, Json, ask, put_json, put_table, say, short, speaking
+from node.cli.common import Chosen, ask, say, speaking
 from node.cli.exits import Exit
 
 DEFAULT_LISTEN = "127.0.0.1:7467"
@@ -56,107 +54,6 @@ def init(name: Name = None, listen: Listen = DEFAULT_LISTEN, advertise: Advertis
         node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}\nthis node is {node.hex()}")
     say("next: gangline run; then, for each further host: gangline invite")
-
-
-def invite(
-    role: Annotated[str, typer.Option(help="member or observer.")] = "member",
-    expires: Annotated[str, typer.Option(help="How long the ticket works.")] = "1h",
-) -> None:
-    """Print a ticket that lets one node in, once.
-
-    Example: gangline invite --expires 30m | ssh other-host gangline join
-    Exits: 1 3 4
-    """
-    answer = ask("POST", "/invite", {"role": role, "seconds": seconds(expires)})
-    typer.echo(answer["ticket"])
-    say("on the other host: gangline join, and paste this line")
-
-
-def join(
-    name: Name = None,
-    listen: Listen = DEFAULT_LISTEN,
-    advertise: Advertise = None,
-    ticket_file: Annotated[
-        Path | None, typer.Option("--ticket-file", help="Read the ticket from a file.")
-    ] = None,
-) -> None:
-    """Join a cluster by ticket, read from a prompt, a pipe or a file; never an argument.
-
-    Example: gangline join --name kennel-2
-    Exits: 1 4 65
-    """
-    import asyncio  # noqa: PLC0415 - heavy, and only here
-
-    from node import founding  # noqa: PLC0415
-    from node.ticket import read_ticket  # noqa: PLC0415
-
-    with speaking():
-        if ticket_file is not None:
-            try:
-                text = ticket_file.read_text()
-            except OSError as fault:
-                say(f"cannot read {ticket_file}: {fault.strerror}")
-                raise typer.Exit(Exit.ENVIRONMENT) from fault
-        elif sys.stdin.isatty():
-            text = typer.prompt("ticket", hide_input=True)
-        else:
-            text = sys.stdin.readline()
-        ticket = read_ticket(text)
-        called = name or socket.gethostname()[:64]
-        joining = founding.join(Chosen.home, ticket, called, listen, advertise or ())
-        node = asyncio.run(joining)
-    typer.echo(f"joined cluster {ticket.cluster.hex()}\nthis node is {node.hex()}")
-    say("next: gangline run")
-
-
-members = typer.Typer(invoke_without_command=True, help="Who belongs; admit and revoke.")
-
-
-@members.callback()
-def list_members(context: typer.Context, as_json: Json = False) -> None:
-    """List who belongs.
-
-    Example: gangline members
-    Exits: 1 3
-    """
-    if context.invoked_subcommand is not None:
-        return
-    rows = ask("GET", "/nodes")
-    if as_json:
-        put_json(rows)
-        return
-    put_table("", ("node", "name", "role"), [(r["node"], r["name"], r["role"]) for r in rows])
-
-
-@members.command()
-def admit(
-    node: Annotated[str, typer.Argument(help="The node's public key, 64 hex digits.")],
-    role: Annotated[str, typer.Option(help="admin, member or observer.")] = "member",
-    name: Annotated[str, typer.Option(help="What the node is called.")] = "",
-) -> None:
-    """Admit a node by its key, or give it another role or name.
-
-    Example: gangline members admit 1feb11c0… --role admin --name den-2
-    Exits: 1 3 4 65
-    """
-    ask("POST", "/members", {"node": node, "role": role, "name": name})
-    typer.echo(f"admitted {short(node)} as {role}")
-
-
-@members.command()
-def revoke(
-    node: Annotated[str, typer.Argument(help="The node's key, or the start of it.")],
-    keep: Annotated[
-        bool, typer.Option(help="Keep what it wrote up to now, or count nothing of it.")
-    ] = True,
-) -> None:
-    """Withdraw a node's admission.
-
-    Example: gangline members revoke 1feb11c0 --no-keep
-    Exits: 1 3 4
-    """
-    ask("POST", "/members/revoke", {"node": node, "keep": keep})
-    typer.echo(f"revoked {short(node)}")
 
 
 def run(

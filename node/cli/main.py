@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli import act, found, inspect, keep, look, machine
+from node.cli import act, found, inspect, keep, look, machine, members
 from node.cli.common import Chosen
 from node.cli.exits import Exit
 from node.cli.usage import teach
@@ -35,7 +35,7 @@ def gangline(
 
 
 for command in (
-    found.init, found.invite, found.join, found.run, found.stop, found.demo,
+    found.init, members.join, members.invite, found.run, found.stop, found.demo,
     look.status, look.nodes, look.peers, look.stories, look.story, look.watch,
     act.add, act.edit, act.fire, act.claim, act.release,
     keep.backup, keep.restore, keep.export,
@@ -45,7 +45,7 @@ app.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_
     act.execute
 )
 app.command("import")(keep.import_)
-app.add_typer(found.members, name="members")
+app.add_typer(members.members, name="members")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(machine.app, name="machine")
 teach(app)

@@ -83,7 +83,7 @@ def test_who_may_not_is_told_who_may(team):
     ):
         with pytest.raises(ProposalRefused, match=told):
             wish(team, 2, what)
-    with pytest.raises(ProposalRefused, match="only an admin admits"):
+    with pytest.raises(ProposalRefused, match="only an admin changes"):
         wish(team, 3, m.Admit(key(9).pubkey, Role.MEMBER, FreeText("x")))
     with pytest.raises(ProposalRefused, match="founder stays an admin"):
         wish(team, 0, m.Demote(pub(team, 0)))

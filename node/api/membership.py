@@ -1,0 +1,243 @@
+"""Who belongs: what the local API can ask and tell about the roster.
+
+Stands beside ``desk.py``: its own types, questions and routes. What an operator wishes becomes
+records in ``crdt/membership.py``. Source: protocol §9.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import UNSET
+
+from crdt import limits, membership
+from crdt.errors import ProposalRefused
+from crdt.intents import Receipt
+from crdt.roster import Admission, Roster
+from machines.codec import lenient_hook
+from machines.values import FreeText, NodePubkey
+from node.api import asked as asked_for
+from node.api import types
+from node.api.asked import Malformed
+from node.api.tickets import HASH_SHOWN
+from node.driver import Driver
+
+PREFIX_MIN: Final = 4
+KEY_DIGITS: Final = 64
+KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")
+
+
+class Admit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Admit a node by its key."""
+
+    node: str
+    role: str = "member"
+    name: str = ""
+
+
+class ChangeRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Give a node a higher or a lower role; without one, the next."""
+
+    node: str
+    up: bool
+    role: str | None = None
+
+
+class Rename(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Call a node something else."""
+
+    node: str
+    name: str
+
+
+class Revoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Take a node off; ``keep`` is ``written``, ``nothing``, or a list of incarnation:clock."""
+
+    node: str
+    keep: str = "written"
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """A revocation of an admission."""
+
+    by: str
+    by_name: str
+    at: str
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """One admission of a node that counts."""
+
+    role: str
+    name: str
+    by: str
+    by_name: str
+    at: str
+    ticket: str
+    revoked: tuple[Revoked, ...]
+
+
+class MemberRow(msgspec.Struct, frozen=True):
+    """One key on the roster; ``role`` is empty where every admission is revoked."""
+
+    node: str
+    name: str
+    role: str
+    belongs: bool
+    founder: bool
+    admissions: tuple[Admitted, ...]
+
+
+class Membership:
+    """The roster, as local callers see it."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def members(self) -> list[MemberRow]:
+        """Every key on the roster."""
+        return await self._driver.query(lambda replica: member_rows(replica.ledger.roster))
+
+    async def admit(self, asked: Admit) -> types.Written:
+        """Admit a node by its key."""
+        if len(asked.node) != KEY_DIGITS:
+            raise Malformed(f"to admit a node, give its whole key: {KEY_DIGITS} hex digits")
+        node = NodePubkey.from_hex(asked.node)
+        return await self._change(
+            membership.Admit(node, asked_for.role(asked.role), _name(asked.name))
+        )
+
+    async def change_role(self, asked: ChangeRole) -> types.Written:
+        """Promote or demote a node."""
+        node = await self._find(asked.node)
+        role = None if asked.role is None else asked_for.role(asked.role)
+        kind = membership.Promote if asked.up else membership.Demote
+        return await self._change(kind(node, role))
+
+    async def rename(self, asked: Rename) -> types.Written:
+        """Call a node something else."""
+        return await self._change(
+            membership.Rename(await self._find(asked.node), _name(asked.name))
+        )
+
+    async def revoke(self, asked: Revoke) -> types.Written:
+        """Take a node off."""
+        node = await self._find(asked.node)
+        return await self._change(membership.Revoke(node, kept(asked.keep)))
+
+    async def _change(self, wish: membership.Wish) -> types.Written:
+        return _written(await self._driver.change_roster(wish))
+
+    async def _find(self, text: str) -> NodePubkey:
+        return await self._driver.query(lambda replica: find(replica.ledger.roster, text))
+
+
+def find(roster: Roster, text: str) -> NodePubkey:
+    """A node on the roster by its key, the start of it, or its name.
+
+    Raises:
+        ProposalRefused: none, or several.
+    """
+    nodes = roster.nodes()
+    found = [node for node in nodes if len(text) >= PREFIX_MIN and node.hex().startswith(text)]
+    found = found or [node for node in nodes if text and roster.name(node) == text]
+    if len(found) == 1:
+        return found[0]
+    what = "is no node" if not found else f"is {len(found)} nodes"
+    raise ProposalRefused(f"{text} {what} of the roster; take a key from: gangline members")
+
+
+def kept(text: str) -> tuple[tuple[int, int], ...] | None:
+    """What a revocation keeps, as an operator writes it.
+
+    Raises:
+        Malformed: it is none of the three forms.
+    """
+    if text == "written":
+        return None
+    if text == "nothing":
+        return ()
+    if KEEP.fullmatch(text):
+        pairs = [tuple(map(int, pair.split(":"))) for pair in text.split(",")]
+        found = tuple(sorted((incarnation, clock_) for incarnation, clock_ in pairs))
+        fits = all(i <= limits.INCARNATION_MAX and c <= limits.CLOCK_MAX for i, c in found)
+        if fits and len({incarnation for incarnation, _ in found}) == len(found):
+            return found
+    raise Malformed(
+        f"keep is written, nothing, or incarnation:clock pairs such as 0:120,8153:7, not {text}"
+    )
+
+
+def member_rows(roster: Roster) -> list[MemberRow]:
+    """The roster as rows."""
+    return [
+        MemberRow(
+            node=node.hex(),
+            name=roster.name(node),
+            role=str(roster.role(node) or ""),
+            belongs=roster.belongs(node),
+            founder=node == roster.founder,
+            admissions=tuple(_admitted(one, roster) for one in roster.admissions(node)),
+        )
+        for node in roster.nodes()
+    ]
+
+
+def _admitted(admission: Admission, roster: Roster) -> Admitted:
+    body, by = admission.body, admission.ref.author
+    return Admitted(
+        role=str(body.role),
+        name=body.name,
+        by=by.hex(),
+        by_name=roster.name(by),
+        at=body.at,
+        ticket="" if body.ticket is UNSET else body.ticket.hex()[:HASH_SHOWN],
+        revoked=tuple(
+            Revoked(take.ref.author.hex(), roster.name(take.ref.author), take.at)
+            for take in admission.takes
+        ),
+    )
+
+
+def _name(text: str) -> FreeText:
+    name = lenient_hook(FreeText, text)
+    assert isinstance(name, FreeText)
+    return name
+
+
+def _written(receipt: Receipt) -> types.Written:
+    where = receipt.author.hex(), receipt.incarnation, receipt.clock, receipt.record_id.hex()
+    return types.Written(*where, receipt.warnings, 0)
+
+
+def routes(desk: Membership) -> list[HTTPRouteHandler]:
+    """What answers over HTTP."""
+
+    @get("/members")
+    async def members() -> list[MemberRow]:
+        """Every key on the roster."""
+        return await desk.members()
+
+    @post("/members")
+    async def admit(data: Admit) -> types.Written:
+        """Admit a node by its key."""
+        return await desk.admit(data)
+
+    @post("/members/role")
+    async def change_role(data: ChangeRole) -> types.Written:
+        """Promote or demote a node."""
+        return await desk.change_role(data)
+
+    @post("/members/name")
+    async def rename(data: Rename) -> types.Written:
+        """Call a node something else."""
+        return await desk.rename(data)
+
+    @post("/members/revoke")
+    async def revoke(data: Revoke) -> types.Written:
+        """Take a node off."""
+        return await desk.revoke(data)
+
+    return [members, admit, change_role, rename, revoke]

@@ -1,0 +1,161 @@
+"""Tickets: what the local API can ask and tell about those that were given out here.
+
+Stands beside ``desk.py``: its own types, questions and routes. Which nodes came in by a ticket is
+read off the roster. Source: protocol §9.
+"""
+
+import secrets
+from typing import Final
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+
+from crdt.bodies import Role
+from crdt.errors import ProposalRefused
+from crdt.identity import H
+from crdt.replica import Replica
+from machines.values import Instant
+from node import addresses, clock
+from node.api import asked as asked_for
+from node.api.asked import Malformed
+from node.config import Config
+from node.driver import Driver
+from node.ticket import SECRET_BYTES, Ticket, TicketRow
+
+USES_MAX: Final = 1000
+SECONDS_MAX: Final = 30 * 86_400
+HASH_SHOWN: Final = 16
+ADVERTISE_EXAMPLE: Final = 'advertise = ["den.example:7467"]'
+
+
+class Invite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ask for a ticket."""
+
+    role: str = "member"
+    seconds: int = 3600
+    uses: int = 1
+
+
+class Invited(msgspec.Struct, frozen=True):
+    """A ticket's one line."""
+
+    ticket: str
+
+
+class TicketShown(msgspec.Struct, frozen=True):
+    """A ticket as its inviter knows it; nothing in it lets anybody in."""
+
+    ticket: str
+    role: str
+    expires: str
+    uses: int
+    used_by: tuple[str, ...]
+    state: str
+
+
+class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which ticket: the start of its hash."""
+
+    ticket: str
+
+
+class Tickets:
+    """The tickets of this node, as local callers see them.
+
+    Args:
+        listen: where this node listens; empty where it does not.
+    """
+
+    def __init__(self, driver: Driver, config: Config, listen: str) -> None:
+        self._driver = driver
+        self._advertise = config.advertise
+        self._listen = listen
+
+    async def invite(self, asked: Invite) -> Invited:
+        """Write a ticket that lets so many nodes in."""
+        role = await self._driver.query(lambda r: r.ledger.roster.role(r.own))
+        if role is not Role.ADMIN:
+            raise ProposalRefused("only an admin invites")
+        if asked_for.role(asked.role) is Role.ADMIN:
+            raise ProposalRefused(
+                "a ticket makes a member or an observer; an admin is made of one by the founder, "
+                "with: gangline members promote"
+            )
+        if not self._listen:
+            raise ProposalRefused("this node does not listen, so nobody can join through it")
+        places = addresses.told(self._advertise, self._listen)
+        if not places:
+            raise ProposalRefused(
+                f"a ticket says where to join, and {self._listen} names no host: set advertise in "
+                f"the config, such as {ADVERTISE_EXAMPLE}, and start the daemon again"
+            )
+        if not (0 < asked.seconds <= SECONDS_MAX and 0 < asked.uses <= USES_MAX):
+            raise Malformed(f"a ticket works for a second to 30 days, and 1 to {USES_MAX} times")
+        secret = secrets.token_bytes(SECRET_BYTES)
+        at = clock.wall_ms()
+        row = TicketRow(H(secret), asked.role, at + asked.seconds * 1000, asked.uses)
+        await self._driver.on_disk(lambda store: store.add_ticket(row, at))
+        replica = self._driver.replica
+        ticket = Ticket(
+            places[0], bytes(replica.cluster), bytes(replica.own), secret, row.expires_ms
+        )
+        return Invited(ticket.text())
+
+    async def tickets(self) -> list[TicketShown]:
+        """The tickets that were given out here, and who came in by them."""
+        rows = await self._driver.on_disk(lambda store: store.tickets())
+        at = clock.wall_ms()
+
+        def look(replica: Replica) -> list[TicketShown]:
+            roster = replica.ledger.roster
+            shown = []
+            for row in rows:
+                users = sorted(roster.ticket_users(row.secret_hash, replica.own))
+                state = _state(row, len(users), at)
+                expires = Instant.from_ms(row.expires_ms)
+                used_by = tuple(node.hex() for node in users)
+                hashed = row.secret_hash.hex()[:HASH_SHOWN]
+                shown.append(TicketShown(hashed, row.role, expires, row.uses, used_by, state))
+            return shown
+
+        return await self._driver.query(look)
+
+    async def withdraw(self, asked: Which) -> None:
+        """A ticket lets nobody in any longer."""
+        rows = await self._driver.on_disk(lambda store: store.tickets())
+        found = [row for row in rows if row.secret_hash.hex().startswith(asked.ticket)]
+        if len(found) != 1 or not asked.ticket:
+            raise ProposalRefused(
+                f"{len(found)} tickets start with {asked.ticket}; see: gangline invite --list"
+            )
+        await self._driver.on_disk(lambda store: store.withdraw_ticket(found[0].secret_hash))
+
+
+def _state(row: TicketRow, used: int, at_ms: int) -> str:
+    if used >= row.uses:
+        return "used"
+    if row.withdrawn:
+        return "withdrawn"
+    return "expired" if at_ms > row.expires_ms else "open"
+
+
+def routes(desk: Tickets) -> list[HTTPRouteHandler]:
+    """What answers over HTTP."""
+
+    @post("/invite")
+    async def invite(data: Invite) -> Invited:
+        """Write a ticket."""
+        return await desk.invite(data)
+
+    @get("/tickets")
+    async def tickets() -> list[TicketShown]:
+        """The tickets given out here."""
+        return await desk.tickets()
+
+    @post("/tickets/withdraw", status_code=204)
+    async def withdraw(data: Which) -> None:
+        """A ticket lets nobody in any longer."""
+        await desk.withdraw(data)
+
+    return [invite, tickets, withdraw]

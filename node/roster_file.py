@@ -1,0 +1,127 @@
+"""The hosts of a cluster as somebody keeps them in a file: what an admin would have to write.
+
+Stands beside ``node/cli/members.py``. The file is never itself the roster: it is compared with the
+roster, and what is missing there is asked for, record by record. TOML or JSON, one shape::
+
+    [[member]]
+    node = "1feb11c0…"    # the key, 64 hex digits
+    role = "member"       # admin, member or observer; member where it is left out
+    name = "kennel-2"     # may be left out
+
+Source: protocol §9.
+"""
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from node.cli.exits import Exit
+from node.errors import Trouble
+
+RANK = {"observer": 0, "member": 1, "admin": 2}
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One host."""
+
+    node: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    role: Literal["admin", "member", "observer"] = "member"
+    name: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole file."""
+
+    member: list[Entry]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing to ask the daemon for, and how to say it."""
+
+    said: str
+    path: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What follows from a file.
+
+    Attributes:
+        steps: what is missing in the roster.
+        left: what differs and is left as it is, since only a person can want it.
+        extra: who belongs and is not in the file.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+
+
+def read(path: Path) -> list[Entry]:
+    """The hosts in a file.
+
+    Raises:
+        Trouble: it cannot be read, or is not of this shape.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        hosts = msgspec.convert(raw, type=Hosts).member
+    except OSError as fault:
+        raise Trouble(f"cannot read {path}: {fault.strerror}") from fault
+    except (ValueError, msgspec.ValidationError) as fault:
+        raise Trouble(f"{path} is no list of members: {fault}", Exit.MALFORMED) from fault
+    twice = {one.node for one in hosts if sum(other.node == one.node for other in hosts) > 1}
+    if twice:
+        raise Trouble(f"{path} names {', '.join(sorted(twice))} more than once", Exit.MALFORMED)
+    return hosts
+
+
+def plan(hosts: list[Entry], roster: list[dict[str, Any]]) -> Plan:
+    """Compare a file with the roster, as ``GET /members`` gives it."""
+    found = Plan()
+    known = {row["node"]: row for row in roster}
+    for host in hosts:
+        row = known.get(host.node)
+        if row is None:
+            body = {"node": host.node, "role": host.role, "name": host.name}
+            found.steps.append(Step(f"admit {_called(host)} as {host.role}", "/members", body))
+        elif not row["belongs"]:
+            way = f"take it back with: gangline members admit {host.node}"
+            found.left.append(f"{_called(host)} was revoked; {way}")
+        else:
+            _compare(host, row, found)
+    named = {host.node for host in hosts}
+    found.extra.extend(
+        f"{row['node'][:8]} {row['name']} ({row['role']}) belongs and is not in the file"
+        for row in roster
+        if row["belongs"] and row["node"] not in named
+    )
+    return found
+
+
+def _compare(host: Entry, row: dict[str, Any], found: Plan) -> None:
+    has = row["role"]
+    if RANK[host.role] > RANK[has]:
+        body = {"node": host.node, "up": True, "role": host.role}
+        said = f"promote {_called(host)} from {has} to {host.role}"
+        found.steps.append(Step(said, "/members/role", body))
+    elif RANK[host.role] < RANK[has]:
+        way = f"gangline members demote {host.node[:8]} --role {host.role}"
+        found.left.append(
+            f"{_called(host)} is {has}, in the file {host.role}; lower it with: {way}"
+        )
+    if host.name and host.name != row["name"]:
+        body = {"node": host.node, "name": host.name}
+        said = f"rename {host.node[:8]} from {row['name'] or 'no name'} to {host.name}"
+        found.steps.append(Step(said, "/members/name", body))
+
+
+def _called(host: Entry) -> str:
+    return f"{host.node[:8]} {host.name}".rstrip()

@@ -1,0 +1,119 @@
+"""Who comes in, who goes, and what each side is told: real daemons, driven by the command."""
+
+import json
+
+import pytest
+
+from tests.support.daemons import Fleet, Node, agree, eventually
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    with Fleet(tmp_path) as fleet:
+        yield fleet
+
+
+def key_of(node):
+    return node.json("status")["node"]
+
+
+def row_of(node, key):
+    (row,) = [row for row in node.json("members") if row["node"] == key]
+    return row
+
+
+def test_a_roster_is_changed_by_hand(fleet):
+    den = fleet.found()
+    b, c = fleet.join(den, "b"), fleet.join(den, "c")
+    kb, kc = key_of(b), key_of(c)
+    agree(den, b, c)
+    assert "only an admin changes" in b.gangline("members", "demote", "c", code=4)
+    den.gangline("members", "promote", "b", "--role", "admin")
+    eventually(lambda: row_of(c, kb)["role"] == "admin", "all know the new admin")
+    told = b.gangline("members", "revoke", "c", code=4)
+    assert "the founder" in told
+    den.gangline("members", "demote", "c")
+    eventually(lambda: row_of(c, kc)["role"] == "observer", "it knows of its demotion")
+    assert "an observer writes nothing" in c.gangline("add", "s-1", code=4)
+    assert "an observer writes nothing" in c.gangline("claim", "s-1", code=4)
+    den.gangline("add", "s-1", "--title", "seen")
+    told = c.gangline("exec", "s-1", "--agent", "a", "--", "true", code=4)
+    assert "an observer writes nothing" in told
+    agree(den, b, c)
+    assert c.json("story", "s-1")["title"] == "seen"
+    den.gangline("members", "rename", kc[:8], "screen")
+    eventually(lambda: row_of(b, kc)["name"] == "screen", "the name gets round")
+    assert "screen" in b.gangline("members")
+    den.gangline("members", "revoke", "screen", "--keep", "nothing")
+    eventually(lambda: not row_of(b, kc)["belongs"], "the revocation gets round")
+    eventually(lambda: not c.json("status")["peers"], "its links end")
+    eventually(lambda: "revoked" in c.gangline("peers"), "it is told why")
+    assert "revoked" in den.log()
+    assert "malformed" not in den.log()
+    assert "revoked" in c.json("status")["writable"]
+    assert row_of(den, kc)["admissions"][-1]["revoked"][0]["by"] == key_of(den)
+    den.gangline("members", "admit", kc, "--name", "back")
+    eventually(lambda: row_of(b, kc)["belongs"], "it is taken back in")
+    told = den.gangline("members", "revoke", "nobody", code=4)
+    assert "gangline members" in told
+    assert "keep is" in den.gangline("members", "revoke", "back", "--keep", "some", code=65)
+
+
+def test_tickets_let_in_so_many_and_each_refusal_is_told_on_both_sides(fleet):
+    den = fleet.found()
+    ticket = den.gangline("invite", "--uses", "2", "--role", "observer")
+    for name in ("one", "two"):
+        Node(fleet.folder / name).gangline(
+            "join", "--name", name, "--listen", "127.0.0.1:0", stdin=ticket
+        )
+    three = Node(fleet.folder / "three")
+    assert "used already" in three.gangline("join", stdin=ticket, code=4)
+    (row,) = den.json("invite", "--list")
+    assert (row["state"], len(row["used_by"]), row["role"]) == ("used", 2, "observer")
+    assert "used_ticket: it showed a ticket that was used already" in den.log()
+    taken = den.gangline("invite")
+    (spare,) = [row for row in den.json("invite", "--list") if row["state"] == "open"]
+    den.gangline("invite", "--revoke", spare["ticket"])
+    assert "withdrawn" in three.gangline("join", stdin=taken, code=4)
+    assert "withdrawn_ticket: " in den.log()
+    assert ticket.strip() not in den.log()
+    short_lived = den.gangline("invite", "--expires", "1s")
+    eventually(
+        lambda: [r for r in den.json("invite", "--list") if r["state"] == "expired"], "it expires"
+    )
+    assert "expired" in three.gangline("join", stdin=short_lived, code=4)
+    assert not three.home.joinpath("node.key").exists()
+    other = fleet.found("other")
+    foreign = other.gangline("invite")
+    other.stop()
+    assert "cannot join" in three.gangline("join", stdin=foreign, code=1)
+
+
+def test_hosts_that_are_kept_in_a_file(fleet, tmp_path):
+    den = fleet.found()
+    b = fleet.join(den, "b")
+    known, fresh = key_of(b), "ab" * 32
+    file = tmp_path / "hosts.toml"
+    file.write_text(
+        f'[[member]]\nnode = "{known}"\nname = "bee"\n'
+        f'[[member]]\nnode = "{fresh}"\nrole = "admin"\nname = "cee"\n'
+    )
+    would = den.gangline("members", "apply", str(file), "--dry-run")
+    assert would.count("would ") == 2
+    assert len(den.json("members")) == 2
+    den.gangline("members", "apply", str(file))
+    assert row_of(den, known)["name"] == "bee"
+    assert row_of(den, fresh)["role"] == "admin"
+    assert "has all" in den.gangline("members", "apply", str(file))
+    den.gangline("members", "revoke", "cee")
+    told = den.gangline("members", "apply", str(file), code=5)
+    assert "was revoked" in told
+    assert "is not in the file" in told  # the founder itself
+    assert not row_of(den, fresh)["belongs"]
+    as_json = tmp_path / "hosts.json"
+    as_json.write_text(json.dumps({"member": [{"node": known, "role": "observer"}]}))
+    assert "members demote" in den.gangline("members", "apply", str(as_json), code=5)
+    as_json.write_text('{"member": [{"node": "short"}]}')
+    assert "node" in den.gangline("members", "apply", str(as_json), code=65)
