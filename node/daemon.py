@@ -242,4 +242,6 @@ def main(home: Home, *, accept_loss: bool = False) -> None:
     )
     logging.getLogger("gangline.websocket").setLevel(logging.CRITICAL)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    # What it says in passing it says as "uvicorn.error", which frightens people.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     asyncio.run(run(home, accept_loss=accept_loss))

@@ -130,6 +130,7 @@ def test_no_daemon_and_a_second_daemon_are_sentences(fleet):
     told = den.gangline("run", code=1)
     assert str(den.process.pid) in told
     den.stop()
+    assert "error" not in den.log()
     assert "gangline run" in den.gangline("status", code=3)
     den.home.joinpath("node.key").chmod(0o644)
     assert "chmod 600" in den.gangline("run", code=1)
