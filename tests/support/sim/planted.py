@@ -101,7 +101,7 @@ def frames_leave_before_the_disk_has_them():
         yield
 
 
-@planted(1)
+@planted(2)
 def what_rested_on_a_failed_commit_stays():
     original = Carrier.fail
 
@@ -222,7 +222,7 @@ def a_cut_keeps_keyed_records():
         yield
 
 
-@planted(5)
+@planted("belonging-an-honest-node-built-on-a-void-admission.txt")
 def a_parent_of_a_stranger_waits_for_ever():
     original = judge._judge_transition
 
@@ -261,7 +261,7 @@ def a_row_deleted_in_the_batch_that_wrote_it_stays():
         yield
 
 
-@planted(1)
+@planted("board-of-two-branches-the-earlier-counts.txt")
 def of_two_events_the_one_that_came_first_wins():
     with mock.patch.object(fold, "order", lambda _record: 0):
         yield
@@ -289,7 +289,7 @@ def an_illegal_event_is_let_in():
         yield
 
 
-@planted(1)
+@planted("belonging-the-founder-names-admins.txt")
 def anybody_may_admit_anybody():
     with mock.patch.object(Roster, "_may_admit", lambda _self, _author, _body: True):
         yield
@@ -394,7 +394,7 @@ def what_waits_is_not_bounded():
         yield
 
 
-@planted(4)
+@planted("belonging-an-admin-forks-after-it-admitted-half-the-fleet.txt")
 def admissions_go_down_with_the_feed_that_carries_them():
     move, cut = Ledger._move_roster, Ledger._cut
 
@@ -427,7 +427,7 @@ def a_revocation_knows_no_incarnations():
         yield
 
 
-@planted(1)
+@planted("gate-a-new-kind-met-by-an-old-build.txt")
 def a_carried_kind_supersedes_nothing():
     original = bodies._parse_carried
 
@@ -438,7 +438,7 @@ def a_carried_kind_supersedes_nothing():
         yield
 
 
-@planted(10)
+@planted(8)
 def a_twin_that_is_withdrawn_takes_the_slot_with_it():
     original = Feed.withdraw
 
