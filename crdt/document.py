@@ -23,11 +23,11 @@ class Document:
         self.doc: Doc[Array[bytes]] = Doc()
         self._owners: dict[int, FeedId] = {}
 
-    def advance(self, feeds: Iterable[Feed]) -> tuple[list[FeedSlice], dict[int, list[int]]]:
+    def advance(self, feeds: Iterable[Feed]) -> dict[int, list[int]]:
         """Render what is newly known of some feeds, and delete what is no longer live.
 
         Returns:
-            The slices that were added and the clocks that were deleted, by client id.
+            The clocks that were deleted, by client id.
         """
         slices: list[FeedSlice] = []
         deletes: dict[int, list[int]] = {}
@@ -43,30 +43,23 @@ class Document:
                 feed.rendered = end
         if slices or deletes:
             self.doc.apply_update(encode_update(slices, as_runs(deletes)))
-        return slices, deletes
+        return deletes
 
-    def rebuild(self, feeds: Iterable[Feed]) -> list[FeedSlice]:
-        """Build the document anew. Of two feeds with one client id the first by key is shown.
-
-        Returns:
-            What it shows beyond what was shown before, for those who follow.
-        """
+    def rebuild(self, feeds: Iterable[Feed]) -> None:
+        """Build the document anew. Of two feeds with one client id the first by key is shown."""
         self.doc = Doc()
         self._owners.clear()
-        slices, fresh = [], []
+        slices = []
         for feed in sorted(feeds, key=lambda feed: feed.id):
-            before, feed.rendered = feed.rendered, 0
+            feed.rendered = 0
             feed.dead.clear()
             if self._owners.setdefault(feed.client_id, feed.id) != feed.id:
                 continue
             feed.rendered = feed.known_end()
             if feed.rendered:
                 slices.append(render_slice(feed, 0, feed.rendered))
-            if feed.rendered > before:
-                fresh.append(render_slice(feed, before, feed.rendered))
         if slices:
             self.doc.apply_update(encode_update(slices))
-        return fresh
 
 
 def render_slice(feed: Feed, start: int, end: int) -> FeedSlice:

@@ -15,7 +15,7 @@ from crdt import again, antientropy, limits, membership, proposals
 from crdt.beacon import Beacon
 from crdt.bodies import Member, Role
 from crdt.chronicle import Chronicle
-from crdt.document import Document, as_runs
+from crdt.document import Document, as_runs, updates_since
 from crdt.draw import Draw
 from crdt.duties import Duties
 from crdt.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
@@ -57,7 +57,7 @@ from crdt.record import VerifiedRecord, sign_record, signed_record, stored_recor
 from crdt.session import Session, Sessions
 from crdt.sync import Sync
 from crdt.verify import Verifier, verify_batch
-from crdt.yupdate import FeedSlice, decode_update, encode_update
+from crdt.yupdate import decode_update, encode_update
 
 
 class Replica:
@@ -126,7 +126,9 @@ class Replica:
     def _hear(self, peer: NodePubkey, frame: Frame, now: Now) -> Ready:
         match frame:
             case SyncStep2(update) | Update(update):
-                slices = decode_update(update, bytes_max=limits.CATCHUP_BYTES_MAX)
+                whole = isinstance(frame, SyncStep2)
+                most = limits.CATCHUP_BYTES_MAX if whole else limits.UPDATE_BYTES_MAX
+                slices = decode_update(update, bytes_max=most)
                 self._take(peer, place_slices(slices, self.cluster, self.ledger.by_client), now)
                 return self._finish(peer, now)
             case Records(author, incarnation, records):
@@ -348,20 +350,24 @@ class Replica:
         ledger.touched.clear()
         # A Yjs document cannot show again what it showed as deleted: such records go by position.
         back = [r for r in ledger.admitted if r.clock < ledger.feeds[r.feed].rendered]
-        slices: list[FeedSlice] = []
-        if ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN:
+        again_whole = ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
+        if again_whole:
+            touched = list(ledger.feeds.values())
+        shown = {feed.client_id: feed.rendered for feed in touched}
+        if again_whole:
             self._rebuild_at = now.mono
             ledger.comeback = False
-            slices = self.document.rebuild(ledger.feeds.values())
-            touched = list(ledger.feeds.values())
-        added, deletes = self.document.advance(touched)
-        slices += added
+            self.document.rebuild(touched)
+        deletes = self.document.advance(touched)
+        updates = updates_since(touched, shown)
+        if deletes:
+            updates.append(encode_update((), as_runs(deletes)))
         ready = ledger.take_ready()
         for feed in touched:
             ready.persist.rendered[feed.id] = feed.rendered
         others = self.sessions.peers(but=peer)
-        if slices or deletes:
-            ready.send(others, encode_frame(Update(encode_update(slices, as_runs(deletes)))))
+        for update in updates:
+            ready.send(others, encode_frame(Update(update)))
         for feed_id, records in groupby(sorted(back, key=lambda r: r.ref), key=lambda r: r.feed):
             for frame in antientropy.as_records(feed_id, records):
                 ready.send(others, encode_frame(frame))

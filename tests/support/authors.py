@@ -63,8 +63,11 @@ class Pen:
     def ack(self, story, end, **where):
         return self.write(Ack(at=self.at(), n=0, story=StoryId(story), end=end.ref), **where)
 
-    def story(self, story, *, ms=None, title=UNSET, **where):
-        return self.write(Story(at=self.at(ms), n=0, story=StoryId(story), title=title), **where)
+    def story(self, story, *, ms=None, title=UNSET, description=UNSET, **where):
+        body = Story(
+            at=self.at(ms), n=0, story=StoryId(story), title=title, description=description
+        )
+        return self.write(body, **where)
 
     def execution(self, story, previous, event, state, *, ms=None, **where):
         body = Execution(

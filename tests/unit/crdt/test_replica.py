@@ -16,7 +16,7 @@ from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
 from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, key
 
 BRANCH = BranchName("feature/x")
 
@@ -446,3 +446,25 @@ def test_presence_and_digests_are_said_to_linked_peers_alone(trio):
         trio.unlink(one, other)
     trio.pass_time(40)
     assert trio.replicas[0].tick(trio.now).publish == []
+
+
+def test_what_is_forwarded_fits_what_a_node_takes_however_much_came_at_once():
+    cluster = Cluster(2)
+    cluster.admit_all()
+    cluster.link_all()
+    cluster.settle(3)
+    den, author = cluster.replicas[0], cluster.keys[1].pubkey
+    head = den.ledger.feed(FeedId(author, 0)).head
+    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms, clock=head)
+    first = pen.story("s-first")
+    behind = [pen.story(f"s-{n}", title="t" * 250, description="d" * 4000) for n in range(1100)]
+    for start in range(0, len(behind), 100):
+        den.receive(author, as_frame(*behind[start : start + 100]), cluster.now)
+    watcher = key(9).pubkey
+    den.connected(watcher, cluster.now.wall, cluster.now)
+    # The one slot that held the rendering up: all that stands behind it can be shown now.
+    ready = den.receive(author, as_frame(first), cluster.now)
+    updates = [decode_frame(out.data) for out in ready.publish if watcher in out.peers]
+    sizes = [len(frame.update) for frame in updates if isinstance(frame, Update)]
+    assert sum(sizes) > limits.CATCHUP_BYTES_MAX
+    assert max(sizes) <= limits.UPDATE_BYTES_MAX
