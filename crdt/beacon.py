@@ -59,6 +59,11 @@ class Beacon:
         state = PresenceState(now.wall, self.addresses, dict(self.beats))
         return Awareness((sign_presence(self._key, self._cluster, self._count, state),))
 
+    def everybody(self) -> list[Awareness]:
+        """Everybody's last presence, in frames that a peer takes."""
+        entries, size = self.liveness.entries(), limits.AWARENESS_ENTRIES_MAX
+        return [Awareness(entries[start : start + size]) for start in range(0, len(entries), size)]
+
     def hear(self, peer: NodePubkey, frame: Awareness, roster: Roster, now: Now) -> News:
         """Check what a peer brought, and keep what is news.
 

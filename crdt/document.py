@@ -6,7 +6,7 @@ where truth is kept: it can be built anew from the feeds at any time, and is, wh
 come back or be withdrawn, since Yjs cannot take a record back. Source: protocol §3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pycrdt import Array, Doc
 
@@ -22,6 +22,21 @@ class Document:
     def __init__(self) -> None:
         self.doc: Doc[Array[bytes]] = Doc()
         self._owners: dict[int, FeedId] = {}
+
+    def show(self, feeds: Sequence[Feed], *, anew: bool) -> list[bytes]:
+        """Bring the document in line with some feeds; gives the updates that tell it to others.
+
+        Args:
+            anew: build all of it anew; then these are all feeds.
+        """
+        shown = {feed.client_id: feed.rendered for feed in feeds}
+        if anew:
+            self.rebuild(feeds)
+        deletes = self.advance(feeds)
+        updates = updates_since(feeds, shown)
+        if deletes:
+            updates.append(encode_update((), as_runs(deletes)))
+        return updates
 
     def advance(self, feeds: Iterable[Feed]) -> dict[int, list[int]]:
         """Render what is newly known of some feeds, and delete what is no longer live.

@@ -15,7 +15,7 @@ from crdt import again, antientropy, limits, membership, proposals
 from crdt.beacon import Beacon
 from crdt.bodies import Member, Role
 from crdt.chronicle import Chronicle
-from crdt.document import Document, as_runs, updates_since
+from crdt.document import Document
 from crdt.draw import Draw
 from crdt.duties import Duties
 from crdt.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
@@ -57,7 +57,7 @@ from crdt.record import VerifiedRecord, sign_record, signed_record, stored_recor
 from crdt.session import Session, Sessions
 from crdt.sync import Sync
 from crdt.verify import Verifier, verify_batch
-from crdt.yupdate import decode_update, encode_update
+from crdt.yupdate import decode_update
 
 
 class Replica:
@@ -175,7 +175,7 @@ class Replica:
                 self._hear_presence(peer, frame, now)
                 return []
             case QueryAwareness():
-                return [Awareness(self.beacon.liveness.entries())]
+                return [*self.beacon.everybody()]
         session = self.sessions.get(peer)
         if session is None:  # its link is gone, and so is whoever would read an answer
             return []
@@ -350,18 +350,12 @@ class Replica:
         ledger.touched.clear()
         # A Yjs document cannot show again what it showed as deleted: such records go by position.
         back = [r for r in ledger.admitted if r.clock < ledger.feeds[r.feed].rendered]
-        again_whole = ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
-        if again_whole:
-            touched = list(ledger.feeds.values())
-        shown = {feed.client_id: feed.rendered for feed in touched}
-        if again_whole:
+        anew = ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
+        if anew:
             self._rebuild_at = now.mono
             ledger.comeback = False
-            self.document.rebuild(touched)
-        deletes = self.document.advance(touched)
-        updates = updates_since(touched, shown)
-        if deletes:
-            updates.append(encode_update((), as_runs(deletes)))
+            touched = list(ledger.feeds.values())
+        updates = self.document.show(touched, anew=anew)
         ready = ledger.take_ready()
         for feed in touched:
             ready.persist.rendered[feed.id] = feed.rendered

@@ -80,3 +80,13 @@ def test_each_beat_has_a_clock_of_its_own(court):
     mine = beacon(court, court.bob)
     clocks = [mine.say(at(court, n * limits.PRESENCE_SECONDS)).entries[0].clock for n in range(3)]
     assert clocks == [1, 2, 3]
+
+
+def test_everybody_is_told_of_in_frames_that_a_peer_takes(court, monkeypatch):
+    ears = beacon(court, court.ada)
+    assert ears.everybody() == []
+    for pen in (court.bob, court.cat):
+        hear(court, ears, beacon(court, pen).say(at(court)), pen)
+    [whole] = ears.everybody()
+    monkeypatch.setattr(limits, "AWARENESS_ENTRIES_MAX", 1)
+    assert [frame.entries for frame in ears.everybody()] == [(entry,) for entry in whole.entries]

@@ -142,3 +142,18 @@ def test_what_is_lacking_comes_in_parts_that_each_fit(court, monkeypatch, room):
         told.doc.apply_update(part)
     for feed in feeds:
         assert read(told, feed) == live(feed)
+
+
+def test_what_is_shown_is_told_to_those_who_follow(court, feed):
+    document = Document()
+    [update] = document.show([feed], anew=False)
+    assert decode_update(update) == [render_slice(feed, 0, 5)]
+    assert document.show([feed], anew=False) == []
+    feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
+    [update] = document.show([feed], anew=True)
+    assert decode_update(update) == [render_slice(feed, 5, 6)]
+    feed.withdraw(next(feed.entries_at(1)))
+    feed.dead.append(1)
+    [update] = document.show([feed], anew=False)
+    assert decode_update(update) == []
+    assert read(document, feed) == live(feed)
