@@ -8,6 +8,7 @@ import pytest
 from crdt.errors import Reason
 from crdt.identity import FeedId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
+from node.database import WAL_BYTES_MAX
 from node.errors import StoreFailure
 from node.store import Store
 from node.ticket import TICKET_KEPT_MS, TicketRow
@@ -137,3 +138,43 @@ def test_nothing_acknowledged_is_lost_by_a_kill(path, tmp_path):
         clocks = [found.clock for found in store.rows()]
     assert clocks == list(range(len(clocks)))
     assert len(clocks) > acknowledged
+
+
+def big(clock):
+    return Row(*FEED, clock, bytes([clock]) * 32, bytes(256 * 1024))
+
+
+def test_the_wal_stays_small_and_is_gone_after_an_end_in_order(path):
+    wal = path.with_name(path.name + "-wal")
+    with Store(path) as store:
+        for clock in range(50):
+            put(store, big(clock))
+            assert wal.stat().st_size < 2 * WAL_BYTES_MAX
+    assert not wal.exists()
+
+
+def test_what_a_kill_left_in_the_wal_is_carried_into_the_file_at_the_next_start(path, tmp_path):
+    left = tmp_path / "left" / "store.db"
+    left.parent.mkdir()
+    with Store(path) as store:
+        put(store, big(1))
+        for suffix in ("", "-wal"):
+            left.with_name(left.name + suffix).write_bytes(Path(f"{path}{suffix}").read_bytes())
+    assert Path(f"{left}-wal").stat().st_size > len(big(1).value)
+    with Store(left) as again:
+        assert Path(f"{left}-wal").stat().st_size < len(big(1).value)
+        assert left.stat().st_size > len(big(1).value)
+        assert list(again.rows()) == [big(1)]
+
+
+def test_room_that_is_free_is_given_back(path, monkeypatch):
+    monkeypatch.setattr("node.database.TIDY_EVERY", 2)
+    with Store(path) as store:
+        rows = [big(clock) for clock in range(20)]
+        put(store, *rows)
+        store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        full = path.stat().st_size
+        put(store, gone=rows)
+        for clock in range(20, 60):
+            put(store, row(clock))
+    assert path.stat().st_size < full / 2
