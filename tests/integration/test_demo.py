@@ -1,5 +1,6 @@
 """The demo, as ``make demo`` runs it."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -19,3 +20,20 @@ def test_the_demo_ends_with_one_digest_and_leaves_nothing_behind(tmp_path):
     assert "bad_signature" in done.stdout
     assert "illegal_transition" in done.stdout
     assert not list(Path(tmp_path).iterdir())
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_in_the_middle_leaves_nothing_behind(tmp_path):
+    with subprocess.Popen(
+        [GANGLINE, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+    ) as demo:  # fmt: skip
+        assert any(line.startswith("c joined") for line in demo.stdout)
+        [folder] = tmp_path.iterdir()
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=120)
+    assert demo.returncode == 130
+    assert not list(tmp_path.iterdir())
+    assert str(folder) not in subprocess.run(
+        ["ps", "-eo", "args"], capture_output=True, text=True, check=True
+    ).stdout  # fmt: skip
