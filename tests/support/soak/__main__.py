@@ -56,7 +56,7 @@ class Soak:
         self._kill()
         times = self.sizes.clusters
         done, acknowledged = clusters.run(self._sub("clusters") / "trio", self.seed, times)
-        self._note("trio", done, dict.fromkeys(clusters.WHAT, times))
+        self._note("hurt homes", done, {**dict.fromkeys(clusters.WHAT, times), "set_aside": 1})
         self.acknowledged += acknowledged
         return self.summary()
 

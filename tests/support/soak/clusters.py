@@ -1,4 +1,4 @@
-"""What a careless admin does to one of three running nodes: an older store, a clone, a wipe.
+"""What befalls the home of one of three running nodes: restored, cloned, wiped, damaged.
 
 After each all three must show one digest and hold all that was acknowledged anywhere, and nobody
 may have been shown two records in one slot.
@@ -15,6 +15,7 @@ from collections import Counter
 
 from tests.support.account import Account, read_store
 from tests.support.daemons import Fleet, agree, eventually
+from tests.support.laws import Broken
 from tests.support.soak.kills import Quick, Writers
 from tests.support.soak.zygote import Zygote
 
@@ -38,6 +39,7 @@ class Trio:
     def _settle_down(self):
         """Give each node an address that outlives it, so that a wiped one can be found."""
         moved = {}
+        other = self.nodes[1].client.ask("GET", "/status")["node"]
         for node in self.nodes:
             listen = node.client.ask("GET", "/status")["listen"]
             moved[listen] = f"127.0.0.1:{_free_port(self.rng)}"
@@ -47,6 +49,9 @@ class Trio:
             text = path.read_text().replace("127.0.0.1:0", address)
             for old, new in moved.items():
                 text = text.replace(old, new)
+            if node is self.nodes[0]:
+                # A founder joined nobody, so its config names no peer to ask after a loss.
+                text += f'\n[[peers]]\nnode = "{other}"\naddress = "{list(moved.values())[1]}"\n'
             path.write_text(text)
             node.start()
 
@@ -110,13 +115,7 @@ class Trio:
         self.write(*self.nodes)
 
     def wiped(self, victim):
-        """The store is gone; key and config are still there. Not the founder's.
-
-        A founder's config names no peer, and a founder that has forgotten everybody lets nobody in:
-        its operator has to name one.
-        """
-        if victim is self.nodes[0]:
-            victim = self.nodes[1]
+        """The store is gone; key and config are still there."""
         self.write(*self.nodes)
         agree(*self.nodes)
         victim.kill()
@@ -126,12 +125,56 @@ class Trio:
         eventually(lambda: self._belongs(victim), "the wiped node is told who belongs")
         self.write(*self.nodes)
 
+    def flipped(self, victim):
+        """Bits of the file at rest are not what they were."""
+
+        def flip(data):
+            for _ in range(self.rng.choice((1, 8, 64))):
+                data[self.rng.randrange(len(data))] ^= 1 << self.rng.randrange(8)
+
+        self._hurt(victim, flip)
+
+    def truncated(self, victim):
+        """The end of the file is gone."""
+
+        def cut(data):
+            del data[self.rng.randrange(len(data)) :]
+
+        self._hurt(victim, cut)
+
+    def lost_wal(self, victim):
+        """What the last run left beside the file is gone."""
+        self.write(*self.nodes)
+        agree(*self.nodes)
+        victim.kill()
+        (victim.home / "store.db-wal").unlink(missing_ok=True)
+        self._start_hurt(victim)
+
+    def _hurt(self, victim, how):
+        self.write(*self.nodes)
+        agree(*self.nodes)
+        victim.stop()
+        data = bytearray(victim.store.read_bytes())
+        how(data)
+        victim.store.write_bytes(data)
+        self._start_hurt(victim)
+
+    def _start_hurt(self, victim):
+        before = set(victim.home.glob("*.damaged-*"))
+        victim.start()
+        if set(victim.home.glob("*.damaged-*")) - before:
+            if "is damaged" not in victim.log():
+                raise Broken("L8", "a damaged store was set aside and nothing was said")
+            self.done["set_aside"] += 1
+        agree(*self.nodes)
+        self.write(*self.nodes)
+
     @staticmethod
     def _belongs(node):
         return not node.client.ask("GET", "/status")["writable"]
 
 
-WHAT = ("restored", "cloned", "wiped")
+WHAT = ("restored", "cloned", "wiped", "flipped", "truncated", "lost_wal")
 
 
 def run(folder, seed, times):
