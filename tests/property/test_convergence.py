@@ -4,15 +4,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycrdt import Array
 
-from crdt import antientropy
-from crdt.bodies import Role, Transition
+from crdt import antientropy, limits
+from crdt.bodies import SEAL_KEY, Role, Seal, Transition
+from crdt.digest import seal_digest
 from crdt.document import Document
+from crdt.feeds import Entry, Feed, Verdict
+from crdt.identity import FeedId, Hash
 from crdt.ledger import Ledger
+from crdt.ready import Now
+from crdt.record import sign_record
+from crdt.replica import Replica
 from crdt.verify import verify_batch
 from machines import execution as x
 from machines.values import AgentName, Instant
 from tests.support import strategies
-from tests.support.authors import Pen
+from tests.support.authors import Pen, as_frame
 from tests.support.cluster import START, Found, key
 
 FOUND = Found()
@@ -188,3 +194,98 @@ def test_the_document_rendered_step_by_step_is_the_one_rendered_at_once(records,
     fresh = Document()
     fresh.rebuild(ledger.feeds.values())
     assert texts(ledger, kept) == texts(ledger, fresh)
+
+
+# Through the whole line, and at any time
+
+
+def replica(number):
+    return Replica(KEYS[number], FOUND.id, FOUND.founder.pubkey, seed=bytes([number]) * 32)
+
+
+def hear(node, records, batches, mono=0.0):
+    """Bring records by ``receive``, in frames of so many; a frame holds one feed's alone."""
+    peer, at = KEYS[5].pubkey, Now(NOW, mono)
+    for start in range(0, len(records), batches):
+        by_feed = {}
+        for record in records[start : start + batches]:
+            by_feed.setdefault(record.feed, []).append(record)
+        for together in by_feed.values():
+            assert node.receive(peer, as_frame(*together), at).fault is None
+
+
+def agreed(nodes):
+    """Tell each the proofs that the others hold, as anti-entropy does; then all are one."""
+    proofs = [proof for node in nodes for proof in node.ledger.proofs.values()]
+    for node in nodes:
+        told(node.ledger, proofs)
+    return len({state(node.ledger) for node in nodes}) == 1
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(histories(), st.data())
+def test_merge_is_commutative_associative_and_idempotent(records, data):
+    """Records split in any way over calls and over nodes, which then hear each other's share."""
+    share = [data.draw(st.integers(0, 2)) for _ in records]
+    parts = [[r for r, mine in zip(records, share, strict=True) if mine == n] for n in range(3)]
+    nodes = [replica(number) for number in range(4)]
+    batches = data.draw(st.integers(1, 5))
+    for node, order in zip(nodes, ((0, 1, 2), (2, 1, 0), (1, 0, 2)), strict=False):
+        for part in order:
+            hear(node, parts[part], batches)
+    # (a + b) + c, c + (b + a), (b + a) + c; and all at once, in order, each of them twice.
+    hear(nodes[3], records, 25)
+    for node in nodes:
+        hear(node, records, batches)  # what a bound or a rejection dropped comes back
+    assert agreed(nodes)
+    before = [state(node.ledger) for node in nodes]
+    hear(nodes[0], records, 3)
+    assert [state(node.ledger) for node in nodes] == before
+
+
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@given(histories(), st.randoms(use_true_random=False))
+def test_a_local_clock_may_delay_a_verdict_and_never_changes_one(records, chance):
+    """Whatever clock each record met, once it stands right all is as with a clock that did."""
+    right = taken(records, 3)
+    shuffled = [*records]
+    chance.shuffle(shuffled)
+    wrong = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
+    for record in shuffled:
+        off = chance.choice((0, -limits.STAMP_AHEAD_MS_MAX, -60_000 - limits.STAMP_AHEAD_MS_MAX))
+        wall = Instant.from_ms(START.ms + off + chance.randrange(20))
+        wrong.take([record], wall)
+        wrong.ripen(wall)
+    wrong.ripen(NOW)
+    proofs = [*right.proofs.values(), *wrong.proofs.values()]
+    for ledger in (right, wrong):
+        told(ledger, proofs)
+        ledger.take(records, NOW)
+    assert state(right) == state(wrong)
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(histories(forks=False), st.randoms(use_true_random=False))
+def test_a_true_seal_holds_for_the_whole_feed_and_for_nothing_less(records, chance):
+    """Whoever withholds a record, or makes up a gap for it, is seen."""
+    ledger = taken(records, 4)
+    for number, signing in enumerate(KEYS):
+        feed = ledger.feeds.get(FeedId(signing.pubkey, 0))
+        if feed is None or feed.keyed_dead or not feed.live():
+            continue
+        ids = feed.sealable(feed.head)
+        body = Seal(at=NOW, n=number, key=SEAL_KEY, count=len(ids), digest=Hash(seal_digest(ids)))
+        seal = sign_record(signing, FOUND.id, 0, feed.head, body)
+        if feed.id.author != FOUND.founder.pubkey and not ledger.roster.belongs(feed.author):
+            continue
+        ledger.take([seal], NOW)
+        if ledger.entry(seal.ref) is None:
+            continue  # an observer seals nothing
+        assert feed.as_sealed() is True
+        less = Feed(feed.id, FOUND.id)
+        gone = chance.choice(ids)
+        for record in feed.live():
+            if record.record_id != gone:
+                less.place(Entry(record, Verdict.ADMITTED))
+        less.empty(0, less.head)
+        assert less.as_sealed() is False
