@@ -10,10 +10,8 @@ from typing import NamedTuple
 from crdt.intents import AddStory, ClaimStory
 from machines.values import FreeText, StoryId
 from node import config, founding
-from node.daemon import open_replica
-from node.driver import Driver
+from node.daemon import open_driver
 from node.home import Home
-from node.store import Store
 
 RECORDS_A_SECOND = 2_000
 STEP_SECONDS = 0.01
@@ -51,8 +49,7 @@ def measure(folder, seconds):
     bare, _ = asyncio.run(_watched(asyncio.sleep(seconds)))
     home = Home(folder / "lag")
     founding.found(home, "lag", "")
-    with Store(home.store) as store:
-        written, driver = asyncio.run(_write(home, store, seconds))
+    written, driver = asyncio.run(_write(home, seconds))
     return Report(written / seconds, driver, bare)
 
 
@@ -69,8 +66,8 @@ async def _watched(work):
     return lag, task.result()
 
 
-async def _write(home, store, seconds):
-    driver = Driver(open_replica(home, config.load(home.config), store), store)
+async def _write(home, seconds):
+    driver = open_driver(home, config.load(home.config))
     running = asyncio.create_task(driver.run())
     stories = [StoryId(f"s-{number}") for number in range(STORIES)]
     await asyncio.gather(*(driver.propose(AddStory(one, FreeText("x"))) for one in stories))
