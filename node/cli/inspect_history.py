@@ -17,7 +17,7 @@ LIMIT = 100
 
 
 def history(
-    story: Annotated[str, typer.Argument(metavar="[STORY]", help="Of this story alone.")] = "",
+    story: Annotated[str, typer.Argument(metavar="STORY", help="Of this story alone.")] = "",
     store: Annotated[
         Path | None, typer.Option("--store", help="A store file or a home, instead of the daemon.")
     ] = None,
