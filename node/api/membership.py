@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
 from msgspec import UNSET
 
 from crdt import limits, membership
@@ -221,22 +222,22 @@ def routes(desk: Membership) -> list[HTTPRouteHandler]:
         return await desk.members()
 
     @post("/members")
-    async def admit(data: Admit) -> types.Written:
+    async def admit(data: JSONBody[Admit]) -> types.Written:
         """Admit a node by its key."""
         return await desk.admit(data)
 
     @post("/members/role")
-    async def change_role(data: ChangeRole) -> types.Written:
+    async def change_role(data: JSONBody[ChangeRole]) -> types.Written:
         """Promote or demote a node."""
         return await desk.change_role(data)
 
     @post("/members/name")
-    async def rename(data: Rename) -> types.Written:
+    async def rename(data: JSONBody[Rename]) -> types.Written:
         """Call a node something else."""
         return await desk.rename(data)
 
     @post("/members/revoke")
-    async def revoke(data: Revoke) -> types.Written:
+    async def revoke(data: JSONBody[Revoke]) -> types.Written:
         """Take a node off."""
         return await desk.revoke(data)
 

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
 
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
@@ -144,7 +145,7 @@ def routes(desk: Tickets) -> list[HTTPRouteHandler]:
     """What answers over HTTP."""
 
     @post("/invite")
-    async def invite(data: Invite) -> Invited:
+    async def invite(data: JSONBody[Invite]) -> Invited:
         """Write a ticket."""
         return await desk.invite(data)
 
@@ -154,7 +155,7 @@ def routes(desk: Tickets) -> list[HTTPRouteHandler]:
         return await desk.tickets()
 
     @post("/tickets/withdraw", status_code=204)
-    async def withdraw(data: Which) -> None:
+    async def withdraw(data: JSONBody[Which]) -> None:
         """A ticket lets nobody in any longer."""
         await desk.withdraw(data)
 
