@@ -6,7 +6,7 @@ writes again what still applies, and reports the rest. Reads the ledger, changes
 protocol §9.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from machines.execution import EXECUTION
@@ -32,8 +32,10 @@ from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.fold import order
 from crdt.identity import RecordId, RecordRef
+from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.proposals import Author
+from crdt.ready import Noticed
 from crdt.record import VerifiedRecord
 from crdt.roster import Roster
 from crdt.story import FIELDS
@@ -74,6 +76,24 @@ class Rewriting:
             return []
         self._at = min(self._at, mono + limits.WRITE_AGAIN_SECONDS)
         return lost if mono >= self._at else []
+
+    def carry_out(self, mono: float, write: Callable[[VerifiedRecord], Receipt]) -> None:
+        """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
+        for record in self.due(mono):
+            what = f"{record.body.kind} {_slot(record.ref)}"
+            said = ""
+            try:
+                receipt = write(record)
+            except OutdatedError:
+                pass
+            except ProposalRefused as refusal:
+                said = f"{what} counts nowhere and was not written again: {refusal}"
+            else:
+                self.moved[record.record_id] = receipt.ref
+                said = f"{what} counted nowhere and was written again at {_slot(receipt.ref)}"
+            if said:
+                self._ledger.ready.observe.append(Noticed("written_again", said, self._own))
+            self.settle(record)
 
     def settle(self, record: VerifiedRecord) -> None:
         """A record was written again, or reported: never again, whatever crashes."""
@@ -214,3 +234,8 @@ def _claim(record: VerifiedRecord, body: Claim, ledger: Ledger, author: Author) 
     latest = Instant.from_ms(stamp.at.ms + limits.CLAIM_MS_MAX)
     since, until = min(body.since, stamp), min(body.until, latest)
     return replace(body, at=stamp.at, n=stamp.n, since=since, until=until)
+
+
+def _slot(ref: RecordRef) -> str:
+    """A record's place, as a person reads it."""
+    return f"{ref.author.short}/{ref.incarnation} #{ref.clock}"

@@ -13,6 +13,7 @@ from machines.values import NodePubkey
 
 from crdt import limits
 from crdt.errors import PeerFault, Reason
+from crdt.petition import Answer, Petition, encode_petition, read_answer, read_petition
 from crdt.varint import Reader, block, uint
 from crdt.yupdate import CLIENT_MAX, CLOCK_END, decode_state_vector, encode_state_vector
 
@@ -140,13 +141,15 @@ Frame = (
     | Records
     | Proof
     | Holding
+    | Petition
+    | Answer
 )
 
 SYNC: Final = 0
 AWARENESS: Final = 1
 QUERY_AWARENESS: Final = 3
 STEP1, STEP2, UPDATE = 0, 1, 2
-DIGEST, FEEDS, RANGES, WANTED, RECORDS, PROOF, HOLDING = range(100, 107)
+DIGEST, FEEDS, RANGES, WANTED, RECORDS, PROOF, HOLDING, PETITION, ANSWER = range(100, 109)
 FEED_BYTES: Final = limits.KEY_BYTES + 1
 STATE_BYTES_MAX: Final = 2 * limits.PRESENCE_BYTES_MAX
 
@@ -172,7 +175,15 @@ def encode_frame(frame: Frame) -> bytes:
 
 
 def _encode_own(
-    frame: DigestOffer | FeedDigests | RangeDigests | RecordsWanted | Records | Proof | Holding,
+    frame: DigestOffer
+    | FeedDigests
+    | RangeDigests
+    | RecordsWanted
+    | Records
+    | Proof
+    | Holding
+    | Petition
+    | Answer,
 ) -> bytes:
     match frame:
         case DigestOffer(document):
@@ -200,6 +211,10 @@ def _encode_own(
                 out += [signature, body_hash]
         case Holding(author, incarnation, end):
             out = [bytes([HOLDING]), author, uint(incarnation), uint(end)]
+        case Petition():
+            out = [bytes([PETITION]), encode_petition(frame)]
+        case Answer(nonce, word):
+            out = [bytes([ANSWER]), nonce, block(word.encode())]
         case _:
             assert_never(frame)
     return b"".join(out)
@@ -264,6 +279,10 @@ def _read_frame(reader: Reader) -> Frame:
         case 106:
             author, incarnation = _read_feed(reader)
             return Holding(author, incarnation, reader.uint(CLOCK_END))
+        case 107:
+            return read_petition(reader)
+        case 108:
+            return read_answer(reader)
     raise InvalidValue("message", "of a kind that this protocol knows")
 
 

@@ -206,6 +206,14 @@ class IncarnationOpened(msgspec.Struct, frozen=True, tag_field="type", tag="inca
     why: str
 
 
+class PetitionAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="petition_answered"):
+    """A peer said what became of a petition of this node."""
+
+    peer: NodePubkey
+    nonce: bytes
+    word: str
+
+
 class Noticed(msgspec.Struct, frozen=True, tag_field="type", tag="noticed"):
     """Something worth telling the operator that changes no verdict."""
 
@@ -227,6 +235,7 @@ Observation = (
     | PeerFaulted
     | IncarnationOpened
     | Noticed
+    | PetitionAnswered
 )
 
 

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from machines.values import Instant, NodePubkey
 
-from crdt import again, antientropy, limits, membership, proposals
+from crdt import again, antientropy, limits, membership, parting, proposals
 from crdt.beacon import Beacon
 from crdt.bodies import Member, Role
 from crdt.chronicle import Chronicle
@@ -34,12 +34,13 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.identity import ClusterId, FeedId, RecordId, RecordRef, SigningKey
+from crdt.identity import ClusterId, FeedId, RecordId, SigningKey
 from crdt.intake import Arrivals, open_records, place_slices
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted, judge
 from crdt.ledger import Ledger
 from crdt.membership import Wish
+from crdt.petition import Answer, Petition
 from crdt.quota import Quota
 from crdt.ready import (
     ForkProven,
@@ -48,6 +49,7 @@ from crdt.ready import (
     Now,
     Outgoing,
     PeerFaulted,
+    PetitionAnswered,
     ProofRow,
     Quarantined,
     Ready,
@@ -71,6 +73,7 @@ class Replica:
         incarnation: the own feed to go on in, as the store has it.
         doubt: why the store cannot be shown to be the one last written; then the first write
             opens a new incarnation. Empty where it can.
+        former: the key this node had before this one, where it had one.
         verifier: checks signatures, a batch at a time.
     """
 
@@ -83,6 +86,7 @@ class Replica:
         seed: bytes,
         incarnation: int = 0,
         doubt: str = "",
+        former: NodePubkey | None = None,
         verifier: Verifier = verify_batch,
     ) -> None:
         self.own = key.pubkey
@@ -101,7 +105,7 @@ class Replica:
         self._sync = Sync(self.own, self.ledger)
         self._quota = Quota(self.own)
         self._duties = Duties(self.own, self.ledger, self._draw)
-        self._rewriting = again.Rewriting(self.own, self.ledger)
+        self._rewriting = again.Rewriting(self.own, self.ledger, former)
         self._chronicle = Chronicle(self.own, self.ledger.board)
         self._wrote_at = float("-inf")
         self._rebuild_at = float("-inf")
@@ -174,6 +178,12 @@ class Replica:
             case Awareness():
                 self._hear_presence(peer, frame, now)
                 return []
+            case Petition():
+                write = lambda step: self._write(step, now)  # noqa: E731
+                return [parting.answer(frame, peer, self.ledger, self.own, now.wall, write)]
+            case Answer(nonce, word):
+                self.ledger.ready.observe.append(PetitionAnswered(peer, nonce, word))
+                return []
             case QueryAwareness():
                 return [*self.beacon.everybody()]
         session = self.sessions.get(peer)
@@ -201,6 +211,15 @@ class Replica:
         write = lambda step: self._write(step, now)  # noqa: E731
         receipt = membership.carry_out(wish, self.ledger, self.own, write)
         return self._finish(None, now), receipt
+
+    def ask_to_part(
+        self, peer: NodePubkey, successor: SigningKey | None, nonce: bytes, now: Now
+    ) -> Ready:
+        """Ask a peer to take this node off the roster, or to put its next key in its place."""
+        asked = parting.petition(self._key, self.ledger, peer, successor, nonce, now.wall)
+        ready = self._finish(None, now)
+        ready.send((peer,), encode_frame(asked))
+        return ready
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
         why = self.writable()
@@ -264,7 +283,7 @@ class Replica:
             quiet = float("inf") if self._doubt else now.mono - self._wrote_at
             for intent in self._duties.due(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
-            self._write_again(now)
+            self._rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
         ready = self._finish(None, now)
         self._say_presence(ready, now)
         for session in self.sessions.all():
@@ -283,24 +302,6 @@ class Replica:
         """Write what is due, where the rules allow it."""
         with contextlib.suppress(ProposalRefused):
             self._write(intent, now)
-
-    def _write_again(self, now: Now) -> None:
-        """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
-        for record in self._rewriting.due(now.mono):
-            what = f"{record.body.kind} {_slot(record.ref)}"
-            said = ""
-            try:
-                receipt = self._write(WriteAgain(record), now)
-            except again.OutdatedError:
-                pass
-            except ProposalRefused as refusal:
-                said = f"{what} counts nowhere and was not written again: {refusal}"
-            else:
-                self._rewriting.moved[record.record_id] = receipt.ref
-                said = f"{what} counted nowhere and was written again at {_slot(receipt.ref)}"
-            if said:
-                self.ledger.ready.observe.append(Noticed("written_again", said, self.own))
-            self._rewriting.settle(record)
 
     def _hand_back(self, author: NodePubkey, ready: Ready) -> None:
         """Give an author what a fork took from it: it may have lost it."""
@@ -431,8 +432,3 @@ class Replica:
 
     def _own_feed(self) -> Feed:
         return self.ledger.feed(FeedId(self.own, self.incarnation))
-
-
-def _slot(ref: RecordRef) -> str:
-    """A record's place, as a person reads it."""
-    return f"{ref.author.short}/{ref.incarnation} #{ref.clock}"

@@ -22,7 +22,7 @@ from crdt.ready import Observation, PeerFaulted, Ready, RecordRejected
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import NodePubkey, StoryId
-from node import addresses, config, keys, salvage
+from node import addresses, config, keys, parting, salvage
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -59,6 +59,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
         seed=secrets.token_bytes(SEED_BYTES),
         incarnation=int.from_bytes(written, "big") if written is not None else 0,
         doubt=store.doubt,
+        former=parting.former(store),
     )
     if store.doubt:
         log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
@@ -96,6 +97,8 @@ def open_driver(home: Home, settings: Config, *, accept_loss: bool = False) -> D
         try:
             if accept_loss:
                 store.set_meta(salvage.HURT, b"")
+            if home.next_key.exists():
+                parting.settle(home, store, open_replica(home, settings, store)[0])
             driver = Driver(store, lambda store: open_replica(home, settings, store))
         except BaseException:
             store.close()
@@ -115,11 +118,17 @@ def open_driver(home: Home, settings: Config, *, accept_loss: bool = False) -> D
 
 
 async def run(home: Home, *, accept_loss: bool = False) -> None:
-    """Be the node until told to stop.
+    """Be the node until told to stop; through a change of its key.
 
     Raises:
         Trouble: something an operator can mend.
     """
+    while await _live(home, accept_loss=accept_loss):
+        accept_loss = False
+
+
+async def _live(home: Home, *, accept_loss: bool) -> bool:
+    """Be the node under its present key; says whether to go on under the next."""
     settings = config.load(home.config)
     home.make()
     driver = open_driver(home, settings, accept_loss=accept_loss)
@@ -144,14 +153,17 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
         known = dict(driver.store.addresses())
         known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
         dialer = Dialer(driver, me, known, settings.links)
+        dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
+        leaving = parting.Parting(driver, home, stopping.set)
         listening = api_socket.bind(home.socket)
-        desk = Desk(driver, dialer, settings, address, stopping.set)
+        desk = Desk(driver, dialer, settings, address, leaving, stopping.set)
         server = _server(desk)
         log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
         await _until(
             stopping,
             driver.run(),
             dialer.run(),
+            leaving.watch(),
             _reset_lost(driver, RESET_SECONDS),
             salvage.fetch_rest(driver),
             server.serve(sockets=[listening]),
@@ -162,6 +174,7 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
         if listening is not None:
             listening.close()
             home.socket.unlink(missing_ok=True)
+    return leaving.switching
 
 
 async def _reset_lost(driver: Driver, seconds: float) -> None:

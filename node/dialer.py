@@ -7,14 +7,16 @@ that worked is at once. Source: protocol §10.
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from crdt.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
-from node.link import reach
+from node.link import Link, reach
 from node.refusals import said, told
 
 log = logging.getLogger("gangline.dialer")
@@ -46,6 +48,10 @@ class Attempt:
 class Dialer:
     """Dials wanted nodes until there are enough links.
 
+    Attributes:
+        spare: gives the key that is to come after the present one. Where that was revoked, the
+            records that say so, and take in the next one, may have come everywhere but here.
+
     Args:
         known: addresses by node, from the config and from what was heard before.
         links: how many links to keep up.
@@ -56,6 +62,7 @@ class Dialer:
     ) -> None:
         self.attempts: dict[NodePubkey, Attempt] = {}
         self.known = known
+        self.spare: Callable[[], SigningKey | None] = lambda: None
         self._driver = driver
         self._me = me
         self._links = links
@@ -79,7 +86,7 @@ class Dialer:
         """Take the addresses that nodes told of themselves; part from whom the roster parted."""
         heard, self._revoked = await self._driver.query(_look)
         self.known.update(heard)
-        own = self._me.key.pubkey in self._revoked
+        own = self._me.key.pubkey in self._revoked and self.spare() is None
         for node, link in self._driver.links.items():
             if own or node in self._revoked:
                 link.end("revoked")
@@ -96,12 +103,22 @@ class Dialer:
         ]
         return due[: max(room, 0)]
 
+    async def _reach(self, address: str, node: NodePubkey) -> Link:
+        try:
+            link, _ = await reach(address, node, self._me, now().wall)
+        except HelloRefused as refusal:
+            spare = self.spare() if refusal.reason == "revoked" else None
+            if spare is None:
+                raise
+            link, _ = await reach(address, node, Identity(spare, self._me.cluster), now().wall)
+        return link
+
     async def _dial(self, node: NodePubkey) -> None:
         attempt = self.attempts[node]
         try:
             for address in self.known[node]:
                 try:
-                    link, _ = await reach(address, node, self._me, now().wall)
+                    link = await self._reach(address, node)
                 except HelloRefused as refusal:
                     attempt.failed(told(refusal.reason))
                     log.info("no link to %s at %s: %s", node.short, address, attempt.last_error)

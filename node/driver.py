@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from crdt.identity import SigningKey
 from crdt.intents import Intent, Receipt
 from crdt.membership import Wish
 from crdt.ready import Now, Ready
@@ -88,6 +89,12 @@ class Driver:
         """
         receipt: Receipt = await self._ask(lambda at: self.replica.change_roster(wish, at))
         return receipt
+
+    async def ask_to_part(
+        self, peer: NodePubkey, successor: SigningKey | None, nonce: bytes
+    ) -> None:
+        """Ask a peer to take this node off the roster, or to put its next key in its place."""
+        await self._ask(lambda at: (self.replica.ask_to_part(peer, successor, nonce, at), None))
 
     async def query(self, look: Callable[[Replica], T]) -> T:
         """Look at the replica; what is seen is on disk."""

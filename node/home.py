@@ -36,6 +36,11 @@ class Home:
         return self.path / "node.key"
 
     @property
+    def next_key(self) -> Path:
+        """The key that is to come after it, while ``rotate`` is under way; 0600."""
+        return self.path / "node.key.next"
+
+    @property
     def config(self) -> Path:
         """The config file."""
         return self.path / "config.toml"

@@ -67,6 +67,7 @@ def build(desk: Desk) -> Litestar:
             *_acting(desk),
             *membership.routes(desk.membership),
             *tickets.routes(desk.tickets),
+            *_parting(desk),
             *_running(desk),
         ],
         exception_handlers={Exception: _refuse},
@@ -161,6 +162,20 @@ def _acting(desk: Desk) -> list[HTTPRouteHandler]:
         await desk.beat(story)
 
     return [add, edit, fire, claim, release, execution, fire_execution, beat]
+
+
+def _parting(desk: Desk) -> list[HTTPRouteHandler]:
+    @post("/leave", status_code=204)
+    async def leave() -> None:
+        """Have this node taken off the roster."""
+        await desk.parting.leave()
+
+    @post("/rotate")
+    async def rotate() -> types.NewKey:
+        """Go on under a new key; the daemon starts again under it."""
+        return types.NewKey((await desk.parting.rotate()).hex())
+
+    return [leave, rotate]
 
 
 def _running(desk: Desk) -> list[HTTPRouteHandler]:

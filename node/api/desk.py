@@ -32,6 +32,7 @@ from node.api.tickets import Tickets
 from node.config import Config
 from node.dialer import Dialer
 from node.driver import Driver
+from node.parting import Parting
 
 POLL_SECONDS = 0.02
 
@@ -44,7 +45,13 @@ class Desk:
     """
 
     def __init__(
-        self, driver: Driver, dialer: Dialer, config: Config, listen: str, stop: Callable[[], None]
+        self,
+        driver: Driver,
+        dialer: Dialer,
+        config: Config,
+        listen: str,
+        parting: Parting,
+        stop: Callable[[], None],
     ) -> None:
         self.driver = driver
         self.stop = stop
@@ -53,6 +60,7 @@ class Desk:
         self._listen = listen
         self.membership = Membership(driver)
         self.tickets = Tickets(driver, config, listen)
+        self.parting = parting
 
     # --- looking -------------------------------------------------------------------------------
 

@@ -104,7 +104,9 @@ class Membership:
     async def admit(self, asked: Admit) -> types.Written:
         """Admit a node by its key."""
         if len(asked.node) != KEY_DIGITS:
-            raise Malformed(f"to admit a node, give its whole key: {KEY_DIGITS} hex digits")
+            raise Malformed(
+                f"to admit a node, give its whole key: {KEY_DIGITS} lower-case hex digits"
+            )
         node = NodePubkey.from_hex(asked.node)
         return await self._change(
             membership.Admit(node, asked_for.role(asked.role), _name(asked.name))

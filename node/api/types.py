@@ -162,6 +162,12 @@ class ClaimFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: int
 
 
+class NewKey(msgspec.Struct, frozen=True):
+    """The key that this node goes on under, in hex."""
+
+    node: str
+
+
 class Written(msgspec.Struct, frozen=True):
     """What a write wrote; ``holders`` other nodes have it on disk."""
 

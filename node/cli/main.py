@@ -35,7 +35,8 @@ def gangline(
 
 
 for command in (
-    found.init, members.join, members.invite, found.run, found.stop, found.demo,
+    found.init, members.join, members.invite, members.leave, members.rotate,
+    found.run, found.stop, found.demo,
     look.status, look.nodes, look.peers, look.stories, look.story, look.watch,
     act.add, act.edit, act.fire, act.claim, act.release,
     keep.backup, keep.restore, keep.export,

@@ -114,6 +114,35 @@ def join(
     say("next: gangline run")
 
 
+def leave() -> None:
+    """Leave the cluster: have this node taken off the roster. What it wrote stands.
+
+    Asked of the node that admitted this one, or of the founder, whichever is linked now. The copy
+    that is here stays here, to be read; it gets nothing new.
+
+    Example: gangline leave && gangline stop
+    Exits: 1 3 4
+    """
+    ask("POST", "/leave")
+    typer.echo("left the cluster; what this node wrote stands")
+    say("this copy can still be read; end it with: gangline stop")
+
+
+def rotate() -> None:
+    """Go on under a new key; the old one is revoked and destroyed.
+
+    Asked of the node that admitted this one, or of the founder, whichever is linked now. The role,
+    the name, the stories and moves stay; executions and claims are written anew under the new key.
+    The daemon starts again by itself. Nodes that an admin took in under its old key can from then
+    on be revoked by the founder alone.
+
+    Example: gangline rotate
+    Exits: 1 3 4
+    """
+    answer = ask("POST", "/rotate")
+    typer.echo(f"this node is {answer['node']} from now on")
+
+
 members = typer.Typer(invoke_without_command=True, help="Who belongs, and in which role.")
 
 

@@ -117,3 +117,65 @@ def test_hosts_that_are_kept_in_a_file(fleet, tmp_path):
     assert "members demote" in den.gangline("members", "apply", str(as_json), code=5)
     as_json.write_text('{"member": [{"node": "short"}]}')
     assert "node" in den.gangline("members", "apply", str(as_json), code=65)
+
+
+def test_a_node_leaves_over_its_link(fleet):
+    den = fleet.found()
+    b, c = fleet.join(den, "b"), fleet.join(den, "c")
+    eventually(lambda: b.json("status")["peers"], "b is linked")
+    b.gangline("add", "s-1")
+    assert "founder cannot leave" in den.gangline("leave", code=4)
+    b.gangline("leave")
+    eventually(lambda: not row_of(c, key_of(b))["belongs"], "the word gets round")
+    assert "s-1" in {story["id"] for story in c.json("stories")}
+    assert "revoked" in b.gangline("add", "s-2", code=4)
+    den.stop()
+    told = c.gangline("rotate", code=4)
+    assert "den" in told
+    assert "not linked" in told
+
+
+def test_a_node_goes_on_under_a_new_key(fleet):
+    den = fleet.found()
+    b, c = fleet.join(den, "b"), fleet.join(den, "c")
+    den.gangline("add", "s-1")
+    agree(den, b, c)
+    old = key_of(b)
+    b.gangline("claim", "s-1")
+    eventually(lambda: den.json("status")["peers"] >= 2, "all are linked")
+    said = b.gangline("rotate")
+    eventually(lambda: b.answers() and key_of(b) != old, "it goes on under the new key")
+    new = key_of(b)
+    assert new in said
+    assert not b.home.joinpath("node.key.next").exists()
+    agree(den, b, c)
+    assert row_of(c, new)["name"] == "b"
+    assert not row_of(c, old)["belongs"]
+    eventually(lambda: c.json("story", "s-1")["holder"] == new, "the claim moves over")
+    b.gangline("fire", "s-1", "deps_met", "--wait-for", "1", "--timeout", "30s")
+    b.kill()
+    b.start()
+    assert key_of(b) == new
+    agree(den, b, c)
+
+
+def test_a_key_that_was_replaced_while_its_host_lay_still_comes_back_by_itself(fleet):
+    """The records that say so came everywhere but there: it was killed with its new key ready."""
+    den = fleet.found()
+    b, c = fleet.join(den, "b"), fleet.join(den, "c")
+    agree(den, b, c)
+    old = key_of(b)
+    b.kill()
+    ready = Node(fleet.folder / "other")
+    ready.gangline("init", "--name", "other", "--listen", "127.0.0.1:0")
+    b.home.joinpath("node.key.next").write_bytes(ready.home.joinpath("node.key").read_bytes())
+    b.home.joinpath("node.key.next").chmod(0o600)
+    fleet.nodes.append(ready)
+    ready.start()
+    new = key_of(ready)
+    ready.stop()
+    den.gangline("members", "admit", new, "--name", "b")
+    den.gangline("members", "revoke", old)
+    b.start()
+    eventually(lambda: b.answers() and key_of(b) == new, "it finds out, and goes on")
+    agree(den, b, c)

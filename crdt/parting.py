@@ -1,0 +1,103 @@
+"""A node asks to be taken off the roster, or to have its next key put in its place.
+
+Stands beside ``replica.py``. Asked over the link to one who may do it, and of nobody else: the
+asking key signs the receiver, the instant and a nonce with the rest, so that nobody can make,
+relay, replay or redirect a petition. What follows from one are ordinary records of the receiver.
+Source: protocol §9; docs/decisions/0003.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from machines.values import Instant, NodePubkey
+
+from crdt import limits, membership
+from crdt.errors import PeerFault, ProposalRefused, Reason
+from crdt.identity import ClusterId, SigningKey
+from crdt.intents import Receipt
+from crdt.ledger import Ledger
+from crdt.petition import Answer, Petition, petition_bytes
+from crdt.verify import Verifier
+
+DONE: Final = "done"
+BEHIND: Final = "behind"
+
+
+def petition(
+    key: SigningKey,
+    ledger: Ledger,
+    receiver: NodePubkey,
+    successor: SigningKey | None,
+    nonce: bytes,
+    wall: Instant,
+) -> Petition:
+    """Ask, saying how far the own feeds go; later than the word by which this node belongs."""
+    standing = membership.standing(key.pubkey, ledger.roster)
+    at_ms = max([wall.ms, *(admission.body.at.ms + 1 for admission in standing)])
+    ends = tuple(
+        (feed.id.incarnation, feed.head)
+        for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id)
+        if feed.author == key.pubkey and feed.head
+    )
+    keys = [key] if successor is None else [key, successor]
+    named = None if successor is None else successor.pubkey
+    asked = Petition(key.pubkey, named, at_ms, nonce, ends, ())
+    said = petition_bytes(ledger.cluster, receiver, asked)
+    return asked._replace(signatures=tuple(bytes(one.sign(said)) for one in keys))
+
+
+def answer(
+    asked: Petition,
+    peer: NodePubkey,
+    ledger: Ledger,
+    own: NodePubkey,
+    wall: Instant,
+    write: Callable[[membership.Step], Receipt],
+) -> Answer:
+    """Do what a petition asks, or say in one word why not.
+
+    Raises:
+        PeerFault: a signature does not hold.
+    """
+    word = _why_not(asked, peer, ledger, own, wall)
+    if not word:
+        word = DONE
+        wish: membership.Wish = membership.Revoke(asked.node)
+        if asked.successor is not None:
+            wish = membership.Replace(asked.node, asked.successor)
+        try:
+            membership.carry_out(wish, ledger, own, write)
+        except ProposalRefused:
+            word = "cannot_write"
+    return Answer(asked.nonce, word)
+
+
+def _why_not(
+    asked: Petition, peer: NodePubkey, ledger: Ledger, own: NodePubkey, wall: Instant
+) -> str:
+    roster = ledger.roster
+    if asked.node != peer:
+        return "not_direct"
+    if not _is_signed(asked, own, ledger.cluster, ledger.verifier):
+        raise PeerFault(Reason.BAD_SIGNATURE, "a petition that its node did not sign")
+    standing = membership.standing(peer, roster)
+    if not standing:
+        return "revoked"
+    if peer == roster.founder:
+        return "founder_stays"
+    if own != roster.founder and all(one.ref.author != own for one in standing):
+        return "not_yours"
+    oldest = max(one.body.at.ms for one in standing)
+    if asked.at_ms <= oldest or abs(asked.at_ms - wall.ms) > limits.STAMP_AHEAD_MS_MAX:
+        return "stale"
+    if asked.successor is not None:
+        return "known_key" if roster.on_roster(asked.successor) else ""
+    held = {feed.id.incarnation: feed.head for feed in ledger.feeds.values() if feed.author == peer}
+    return BEHIND if any(held.get(number, 0) < end for number, end in asked.ends) else ""
+
+
+def _is_signed(asked: Petition, own: NodePubkey, cluster: ClusterId, verifier: Verifier) -> bool:
+    said = petition_bytes(cluster, own, asked)
+    keys = [asked.node] if asked.successor is None else [asked.node, asked.successor]
+    jobs = [(key, said, signature) for key, signature in zip(keys, asked.signatures, strict=True)]
+    return all(verifier(jobs))

@@ -1,0 +1,199 @@
+"""``leave`` and ``rotate``: asks those who may, waits for the roster, and changes keys.
+
+Stands beside ``daemon.py``. The next key lies beside the present one until its admission is on
+disk here; only then, at a start, does it take its place. So whatever crashes when, the node has a
+key that its store knows. Source: protocol §9; docs/decisions/0003.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from crdt import membership
+from crdt.errors import ProposalRefused
+from crdt.identity import SigningKey
+from crdt.parting import BEHIND, DONE
+from crdt.petition import NONCE_BYTES
+from crdt.ready import PetitionAnswered
+from crdt.replica import Replica
+from machines.values import NodePubkey
+from node import clock, keys
+from node.bus import Subscription
+from node.driver import Driver
+from node.home import Home
+from node.store import Store
+
+PATIENCE_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.1
+FORMER: Final = "former"
+INCARNATION: Final = "incarnation"
+
+WORDS: Final = {
+    "not_direct": "it takes this only from the node itself",
+    "not_yours": "it did not admit this node",
+    "founder_stays": "the founder cannot leave, and its key cannot be replaced",
+    "stale": "its clock and this host's are more than five minutes apart; set them right",
+    "known_key": "the next key is on the roster already",
+    "cannot_write": "it cannot write now; its status says why",
+    "revoked": "this node's admission was revoked",
+    BEHIND: "it does not have everything that this node wrote; wait until status says 0 unshared",
+}
+
+
+class Parting:
+    """One daemon's way out of the roster.
+
+    Args:
+        switch: ends the daemon, which then starts again under the next key.
+
+    Attributes:
+        switching: that is what it was ended for.
+    """
+
+    def __init__(self, driver: Driver, home: Home, switch: Callable[[], None]) -> None:
+        self.switching = False
+        self._driver = driver
+        self._home = home
+        self._switch = switch
+
+    async def leave(self) -> None:
+        """Be taken off the roster; what this node wrote stands.
+
+        Raises:
+            ProposalRefused: nobody who may do it is linked, or does it; says who may.
+        """
+        await self._ask(None)
+        await self._until(lambda r: not r.ledger.roster.belongs(r.own), "left")
+
+    async def rotate(self) -> NodePubkey:
+        """Go on under a new key; gives it. The daemon starts again under it in a moment.
+
+        Raises:
+            ProposalRefused: nobody who may do it is linked, or does it; says who may.
+        """
+        path = self._home.next_key
+        key = keys.load(path) if path.exists() else keys.generate(path)
+        await self._ask(key)
+        await self._until(lambda r: r.ledger.roster.belongs(key.pubkey), "changed its key")
+        return key.pubkey
+
+    async def watch(self) -> None:
+        """Change keys as soon as the roster has the next one, whoever asked for it and when."""
+        while True:
+            path = self._home.next_key
+            if path.exists():
+                node = keys.load(path).pubkey
+                if await self._driver.query(lambda r, node=node: r.ledger.roster.belongs(node)):  # type: ignore[misc]
+                    # A moment, so that who asked for it still gets an answer.
+                    await asyncio.sleep(2 * LOOK_SECONDS)
+                    self.switching = True
+                    self._switch()
+                    return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _ask(self, successor: SigningKey | None) -> None:
+        linked = set(self._driver.links)
+        for peer in await self._driver.query(lambda r: _who_may(r, linked)):
+            await self._ask_one(peer, successor)
+
+    async def _ask_one(self, peer: NodePubkey, successor: SigningKey | None) -> None:
+        end = clock.monotonic() + PATIENCE_SECONDS
+        word = ""
+        while word != DONE:
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            wanted = _answering(peer, nonce)
+            with self._driver.bus.subscribe(wanted) as answers:
+                await self._driver.ask_to_part(peer, successor, nonce)
+                word = await _first(answers)
+            if word not in (BEHIND, DONE, "") or clock.monotonic() > end:
+                why = WORDS.get(word, "it gave no answer that this version knows")
+                raise ProposalRefused(f"{peer.short} did not do it: {why}")
+            if word == "" and peer not in self._driver.links:
+                return  # done or not: the roster says which
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _until(self, holds: Callable[[Replica], bool], what: str) -> None:
+        end = clock.monotonic() + PATIENCE_SECONDS
+        while not await self._driver.query(holds):
+            if clock.monotonic() > end:
+                raise ProposalRefused(
+                    f"no word yet that this node has {what}; it may still come: look at "
+                    "gangline members, or ask again"
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _answering(peer: NodePubkey, nonce: bytes) -> Callable[[object], bool]:
+    def wanted(event: object) -> bool:
+        return isinstance(event, PetitionAnswered) and (event.peer, event.nonce) == (peer, nonce)
+
+    return wanted
+
+
+async def _first(answers: Subscription) -> str:
+    """The word of the first answer; empty where none comes."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            async for event in answers:
+                if isinstance(event, PetitionAnswered):
+                    return event.word
+    except TimeoutError:
+        pass
+    return ""
+
+
+def _who_may(replica: Replica, linked: set[NodePubkey]) -> list[NodePubkey]:
+    """Who can do it all, and is linked.
+
+    Raises:
+        ProposalRefused: nobody; says who would be.
+    """
+    roster = replica.ledger.roster
+    if replica.own == roster.founder:
+        raise ProposalRefused(WORDS["founder_stays"])
+    standing = membership.standing(replica.own, roster)
+    if not standing:
+        raise ProposalRefused("this node does not belong to the cluster any longer")
+    if roster.founder in linked:
+        return [roster.founder]
+    authors = sorted({admission.ref.author for admission in standing})
+    missing = [node for node in authors if node not in linked]
+    if missing:
+        who = ", ".join(f"{roster.name(node)} ({node.short})" for node in missing)
+        raise ProposalRefused(
+            f"the node that admitted this one must do it, or the founder, over a link of its own; "
+            f"{who} is not linked now: see gangline peers"
+        )
+    return authors
+
+
+def former(store: Store) -> NodePubkey | None:
+    """The key that this node had before its present one."""
+    raw = store.meta(FORMER)
+    return NodePubkey(raw) if raw else None
+
+
+def settle(home: Home, store: Store, replica: Replica) -> bool:
+    """At a start: put the next key in its place, where the roster on disk has it.
+
+    Says whether it did; then the replica must be made anew.
+    """
+    if not home.next_key.exists():
+        return False
+    key = keys.load(home.next_key)
+    if not replica.ledger.roster.belongs(key.pubkey):
+        return False
+    # The key changes last and in one step. Before it the present key can write nothing any more,
+    # so that it does not matter what these two say of it.
+    store.set_meta(FORMER, bytes(replica.own))
+    store.set_meta(INCARNATION, bytes(4))
+    os.replace(home.next_key, home.key)  # noqa: PTH105 - its name says that it replaces
+    folder = os.open(home.path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return True
