@@ -7,28 +7,28 @@ liveness. Source: protocol §7, §10.
 from typing import NamedTuple
 
 from machines.values import Instant, NodePubkey
+from msgspec import UNSET
 
 from crdt import limits
 from crdt.frame import Awareness, AwarenessEntry
 from crdt.identity import ClusterId, SigningKey
 from crdt.presence import Liveness, PresenceState, open_presence, sign_presence
-from crdt.ready import Now
+from crdt.ready import Noticed, Now
 from crdt.roster import Roster
+from crdt.twins import Twins, own_sentence, peer_sentence, where
 from crdt.verify import Verifier
 
 
 class News(NamedTuple):
-    """What a frame of presence told.
+    """What a frame of presence told: entries to hand on, where nodes listen now, and what to say.
 
-    Attributes:
-        entries: to hand on.
-        addresses: where nodes listen now.
-        clock: what the clock of the peer that brought it said, where it spoke of itself.
+    ``at`` is what the peer's own clock showed, where it spoke for itself.
     """
 
     entries: tuple[AwarenessEntry, ...]
     addresses: dict[NodePubkey, tuple[str, ...]]
-    clock: Instant | None
+    noticed: tuple[Noticed, ...]
+    at: Instant | None
 
 
 class Beacon:
@@ -38,31 +38,49 @@ class Beacon:
         liveness: who was heard from, and when.
         addresses: where this node listens, as it tells others; empty behind NAT.
         beats: for each story this node works on, the agent's last heartbeat.
+        host: what this host is called, as it tells others; empty: it does not tell.
+        twins: others with the own key.
     """
 
-    def __init__(self, key: SigningKey, cluster: ClusterId, verifier: Verifier) -> None:
+    def __init__(self, key: SigningKey, cluster: ClusterId, verifier: Verifier, run: bytes) -> None:
         self.liveness = Liveness()
+        self.host = ""
+        self.twins = Twins(run.hex())
         self.addresses: tuple[str, ...] = ()
         self.beats: dict[str, Instant] = {}
         self._key = key
         self._cluster = cluster
         self._verifier = verifier
-        self._said_at = float("-inf")
+        self._said_at = self._next = float("-inf")
         self._count = 0
 
     def say(self, now: Now) -> Awareness | None:
         """The own presence, where it is time for it."""
-        if now.mono - self._said_at < limits.PRESENCE_SECONDS:
+        if now.mono < self._next:
             return None
         self._said_at = now.mono
+        self._next = now.mono + limits.PRESENCE_SECONDS
         self._count += 1
-        state = PresenceState(now.wall, self.addresses, dict(self.beats))
+        twin = self.twins.standing(now.mono)
+        state = PresenceState(
+            now.wall,
+            self.addresses,
+            dict(self.beats),
+            run=self.twins.run,
+            host=self.host or UNSET,
+            heard=self.twins.heard(now.mono) or UNSET,
+            twin=where(twin) if twin is not None else UNSET,
+        )
         return Awareness((sign_presence(self._key, self._cluster, self._count, state),))
 
     def everybody(self) -> list[Awareness]:
         """Everybody's last presence, in frames that a peer takes."""
         entries, size = self.liveness.entries(), limits.AWARENESS_ENTRIES_MAX
         return [Awareness(entries[start : start + size]) for start in range(0, len(entries), size)]
+
+    def hurry(self) -> None:
+        """Somebody is there who should hear it sooner, but not more often than others take it."""
+        self._next = min(self._next, self._said_at + 1.0)
 
     def hear(self, peer: NodePubkey, frame: Awareness, roster: Roster, now: Now) -> News:
         """Check what a peer brought, and keep what is news.
@@ -72,14 +90,30 @@ class Beacon:
         """
         entries: list[AwarenessEntry] = []
         addresses: dict[NodePubkey, tuple[str, ...]] = {}
-        clock: Instant | None = None
+        noticed: list[Noticed] = []
+        at: Instant | None = None
         for brought in frame.entries:
             node, state, entry = open_presence(self._cluster, brought, self._verifier)
+            if node == self._key.pubkey:
+                noticed += self._hear_own(state, now)
+                continue
             if node == peer:
-                clock = state.at
-            known = roster.belongs(node) and node != self._key.pubkey
-            if known and self.liveness.hear(node, entry, state, now.wall.ms, now.mono, peer):
+                at = state.at
+            if not roster.belongs(node):
+                continue
+            before = self.liveness.last(node)
+            if self.liveness.hear(node, entry, state, now.wall.ms, now.mono, peer):
                 entries.append(entry)
                 if state.addresses:
                     addresses[node] = state.addresses
-        return News(tuple(entries), addresses, clock)
+                if state.twin is not UNSET and (before is None or before.state.twin is UNSET):
+                    noticed.append(Noticed("twin", peer_sentence(node, state), node))
+        return News(tuple(entries), addresses, tuple(noticed), at)
+
+    def _hear_own(self, state: PresenceState, now: Now) -> list[Noticed]:
+        """Presence that the own key signed: this process's, an earlier one's, or a twin's."""
+        known = self.twins.heard(now.mono)
+        fresh = self.twins.hear(state, now.mono)
+        if fresh or self.twins.heard(now.mono) != known:
+            self.hurry()  # the twin learns from it
+        return [Noticed("twin", own_sentence(state), self._key.pubkey)] if fresh else []

@@ -12,7 +12,7 @@ import msgspec
 from machines.codec import dec_hook, enc_hook
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey, StoryId
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from crdt import canonical, limits
 from crdt.errors import MalformedRecord, PeerFault, Reason
@@ -23,8 +23,13 @@ from crdt.verify import Verifier
 PRESENCE_DOMAIN: Final = b"gangline/presence/1"
 BEATS_MAX: Final = 64
 ADDRESSES_MAX: Final = 8
+HEARD_MAX: Final = 4
 # Printable ASCII without what JSON would escape or a page would take for markup.
 Address = Annotated[str, Meta(max_length=256, pattern=r"^[!#-;=?-\[\]-~]*\Z")]
+
+Run = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+Host = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9._-]*\Z")]
+Place = Annotated[str, Meta(max_length=1024, pattern=r"^[ !#-;=?-\[\]-~]*\Z")]
 
 
 class PresenceState(msgspec.Struct, frozen=True):
@@ -34,11 +39,19 @@ class PresenceState(msgspec.Struct, frozen=True):
         at: when, by its own clock.
         addresses: where it listens; empty behind NAT.
         beats: for each story it works on, the agent's last heartbeat.
+        run: drawn anew at each start; tells two daemons with one key apart.
+        host: what its host is called.
+        heard: the runs of others with its key that it has heard of (``twins.py``).
+        twin: where another daemon with its key runs, once that is certain.
     """
 
     at: Instant
     addresses: Annotated[tuple[Address, ...], Meta(max_length=ADDRESSES_MAX)] = ()
     beats: Annotated[dict[str, Instant], Meta(max_length=BEATS_MAX)] = {}
+    run: Run | UnsetType = UNSET
+    host: Host | UnsetType = UNSET
+    heard: Annotated[tuple[Run, ...], Meta(max_length=HEARD_MAX)] | UnsetType = UNSET
+    twin: Place | UnsetType = UNSET
 
 
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -56,16 +56,32 @@ from crdt.story import StoryState
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who writes: the own key, the feed being written, and the own clock."""
+    """Who writes: the own key, the feed being written, and the own clock.
+
+    ``before`` is the latest stamp of the own earlier feeds, as far as others take it.
+    """
 
     node: NodePubkey
     feed: Feed
     wall: Instant
+    before: Stamp | None = None
 
     def stamp(self, state: StoryState | None = None) -> Stamp:
         """The own clock, or one tick past the own records and the story's events (§7)."""
-        floors = [self.feed.latest, state.floor() if state is not None else None]
+        floors = [self.before, self.feed.latest, state.floor() if state is not None else None]
         return next_stamp(self.wall, max((f for f in floors if f is not None), default=None))
+
+
+def author(feed: Feed, ledger: Ledger, wall: Instant) -> Author:
+    """The author of a feed, whose stamps go back in none of his feeds, whatever his clock does.
+
+    Only what is further ahead than others take is left behind, with the feed it stands in.
+    """
+    own = feed.author
+    latest = (one.latest for one in ledger.feeds.values() if one.author == own)
+    bound = wall.ms + limits.STAMP_AHEAD_MS_MAX
+    before = max((s for s in latest if s is not None and s.at.ms <= bound), default=None)
+    return Author(own, feed, wall, before)
 
 
 def propose(intent: Intent, ledger: Ledger, author: Author) -> tuple[Known, tuple[str, ...]]:

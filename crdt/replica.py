@@ -34,7 +34,7 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.identity import ClusterId, FeedId, RecordId, SigningKey
+from crdt.identity import ClusterId, FeedId, H, RecordId, SigningKey
 from crdt.intake import Arrivals, open_records, place_slices
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted, judge
@@ -56,7 +56,7 @@ from crdt.ready import (
     Row,
 )
 from crdt.record import VerifiedRecord, sign_record, signed_record, stored_record
-from crdt.session import Session, Sessions
+from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from crdt.sync import Sync
 from crdt.verify import Verifier, verify_batch
 from crdt.yupdate import decode_update
@@ -97,10 +97,11 @@ class Replica:
         self.ledger = Ledger(cluster, founder, verifier)
         self.document = Document()
         self.sessions = Sessions()
-        self.beacon = Beacon(key, cluster, verifier)
+        self.clock_watch = ClockWatch(self.sessions)
+        self.beacon = Beacon(key, cluster, verifier, H(b"run" + seed)[:8])
         self._key = key
         self._draw = Draw(seed)
-        self._doubt = doubt
+        self.doubt = doubt
         self._verifier = verifier
         self._sync = Sync(self.own, self.ledger)
         self._quota = Quota(self.own)
@@ -159,8 +160,8 @@ class Replica:
         opened = open_records(fresh, self.cluster, self.founder, self._verifier)
         own = self._own_feed()
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
-            self._doubt = "a peer knows more of the own feed than this node does"
-            self.ledger.ready.persist.doubt = self._doubt
+            self.doubt = "a peer knows more of the own feed than this node does"
+            self.ledger.ready.persist.doubt = self.doubt
         taken, over = self._quota.take(opened.records, now.mono)
         for author in over:
             said = f"{author.short} writes more than is taken of one author; the rest comes later"
@@ -222,11 +223,11 @@ class Replica:
         return ready
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
-        why = self.writable()
+        why = self.writable(now)
         if why:
             raise NotWritable(why)
         self._check_incarnation(now)
-        author = proposals.Author(self.own, self._own_feed(), now.wall)
+        author = proposals.author(self._own_feed(), self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
         if isinstance(intent, WriteAgain):
             body = again.restate(intent.record, self.ledger, author, self._rewriting.moved)
@@ -247,29 +248,25 @@ class Replica:
         self._wrote_at = now.mono
         return Receipt(*record.ref, warnings)
 
-    def writable(self) -> str:
+    def writable(self, now: Now) -> str:
         """Why this node may not write now; empty where it may."""
         role = self.ledger.roster.role(self.own)
         if self.held or role is None:
             return self.held or "this node is not on the roster, or its admission was revoked"
         if role is Role.OBSERVER:
             return "an observer writes nothing"
-        skew = self.sessions.skew_ms()
-        if abs(skew) > limits.CLOCK_SKEW_MS_MAX:
-            way = "behind" if skew > 0 else "ahead of"
-            return f"this host's clock is {abs(skew) / 1000:.0f} s {way} its peers'; set it right"
-        return ""
+        return self.clock_watch.why_not(now)
 
     def _check_incarnation(self, now: Now) -> None:
         """Go on in a new feed where the present one cannot be gone on in (protocol §9)."""
-        why = again.why_not_go_on(self._own_feed(), self.ledger.roster, now.wall) or self._doubt
+        why = again.why_not_go_on(self._own_feed(), self.ledger.roster, now.wall) or self.doubt
         if not why:
             return
         taken = {feed.incarnation for feed in self.ledger.feeds if feed.author == self.own}
         self.incarnation = next(
             drawn for drawn in iter(self._draw.u32, None) if drawn and drawn not in taken
         )
-        self._doubt = ""
+        self.doubt = ""
         self.ledger.ready.persist.incarnation = self.incarnation
         self.ledger.ready.persist.doubt = ""
         self.ledger.ready.observe.append(IncarnationOpened(self.incarnation, why))
@@ -279,11 +276,12 @@ class Replica:
     def tick(self, now: Now) -> Ready:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
         self.ledger.ripen(now.wall)
-        if not self.writable():
-            quiet = float("inf") if self._doubt else now.mono - self._wrote_at
+        if not self.writable(now):
+            quiet = float("inf") if self.doubt else now.mono - self._wrote_at
             for intent in self._duties.due(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
             self._rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
+        self.ledger.ready.observe += self.clock_watch.news(now)
         ready = self._finish(None, now)
         self._say_presence(ready, now)
         for session in self.sessions.all():
@@ -294,7 +292,7 @@ class Replica:
 
     def seal(self, now: Now) -> Ready:
         """Seal the own feed now, as at a shutdown; nothing where it is sealed already."""
-        if not self.writable():
+        if not self.writable(now):
             self._try(WriteSeal(), now)
         return self._finish(None, now)
 
@@ -313,7 +311,8 @@ class Replica:
 
     def connected(self, peer: NodePubkey, peer_clock: Instant, now: Now) -> Ready:
         """A link to a peer is up: open the session."""
-        self.sessions.open(Session(peer, now.mono, peer_clock.ms - now.wall.ms, now.mono + 1.0))
+        self.sessions.open(Session(peer, now.mono, ahead_ms(peer_clock, now), now.mono + 1.0))
+        self.beacon.hurry()
         ready = self._finish(None, now)
         ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
         ready.send((peer,), encode_frame(QueryAwareness()))
@@ -332,7 +331,8 @@ class Replica:
         """
         news = self.beacon.hear(peer, frame, self.ledger.roster, now)
         self.ledger.ready.persist.addresses |= news.addresses
-        self.sessions.clock_said(peer, news.clock, now.wall)
+        self.ledger.ready.observe += news.noticed
+        self.sessions.hear_clock(peer, news.at, now)
         if news.entries:
             others = self.sessions.peers(but=peer)
             self.ledger.ready.send(others, encode_frame(Awareness(news.entries)))

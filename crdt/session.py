@@ -6,12 +6,13 @@ so that a session fits anything that carries frames. Source: protocol §10.
 """
 
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median_high, median_low
 
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.identity import FeedId, RecordRef
+from crdt.ready import Noticed, Now
 
 
 @dataclass(slots=True)
@@ -31,8 +32,8 @@ class Session:
     Attributes:
         peer: its key.
         since: when the session began (monotonic seconds).
-        offset_ms: how far the peer's clock was ahead of ours when it last said so: at the hello,
-            and in each presence of its own since, for clocks are put right while links are up.
+        ahead_ms: how far the peer's wall clock was ahead of our monotonic one, when it was last
+            heard: that one does not jump, so that a jump of either wall clock shows.
         next_offer: when to offer the document digest again (monotonic seconds).
         agrees: whether its last digest was ours; ``None`` before the first.
         listed: the own feeds that the digests it is sending have named so far.
@@ -41,7 +42,7 @@ class Session:
 
     peer: NodePubkey
     since: float
-    offset_ms: int
+    ahead_ms: float
     next_offer: float
     agrees: bool | None = None
     holding: dict[FeedId, int] = field(default_factory=dict)
@@ -107,13 +108,52 @@ class Sessions:
         ends = [session.holding.get(feed, 0) for session in self._sessions.values()]
         return max([self._shared.get(feed, 0), *ends])
 
-    def clock_said(self, peer: NodePubkey, theirs: Instant | None, ours: Instant) -> None:
-        """A peer spoke, and said what its clock shows, if it spoke of itself."""
+    def hear_clock(self, peer: NodePubkey, at: Instant | None, now: Now) -> None:
+        """What a peer's clock shows, where it said so for itself."""
         session = self._sessions.get(peer)
-        if session is not None and theirs is not None:
-            session.offset_ms = theirs.ms - ours.ms
+        if session is not None and at is not None:
+            session.ahead_ms = ahead_ms(at, now)
 
-    def skew_ms(self) -> int:
-        """How far the median of the peers' clocks is ahead of ours; 0 without peers."""
-        offsets = [session.offset_ms for session in self._sessions.values()]
-        return int(median(offsets)) if offsets else 0
+    def skew_ms(self, now: Now) -> int:
+        """How far the median of the peers' clocks is ahead of ours; 0 without peers.
+
+        Of the two in the middle of an even number the nearer counts: of two peers one alone, be its
+        clock wrong or the peer a liar, keeps nobody from writing.
+        """
+        own = ahead_ms(now.wall, now)
+        off = [session.ahead_ms - own for session in self._sessions.values()]
+        return int(min(median_low(off), median_high(off), key=abs)) if off else 0
+
+
+def ahead_ms(wall: Instant, now: Now) -> float:
+    """How far a wall clock is ahead of the own monotonic one."""
+    return wall.ms - 1000 * now.mono
+
+
+class ClockWatch:
+    """Whether the own clock can be written by, and when to say that it cannot.
+
+    Args:
+        sessions: the peers whose clocks it is compared with.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._told = False
+
+    def why_not(self, now: Now) -> str:
+        """Why nothing should be stamped by the own clock; empty where it may."""
+        skew = self._sessions.skew_ms(now)
+        if abs(skew) <= limits.CLOCK_SKEW_MS_MAX:
+            return ""
+        way = "behind" if skew > 0 else "ahead of"
+        return f"this host's clock is {abs(skew) / 1000:.0f} s {way} its peers'; set it right"
+
+    def news(self, now: Now) -> list[Noticed]:
+        """What to tell the operator: once when it is off, and once when it is right again."""
+        why = self.why_not(now)
+        # Without peers nothing says that it is right again.
+        if bool(why) == self._told or not (why or self._sessions.all()):
+            return []
+        self._told = bool(why)
+        return [Noticed("clock", why or "this host's clock agrees with its peers' again")]

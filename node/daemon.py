@@ -18,7 +18,7 @@ import uvicorn
 from crdt.errors import ProposalRefused
 from crdt.identity import ClusterId
 from crdt.intents import FireExecution
-from crdt.ready import Observation, PeerFaulted, Ready, RecordRejected
+from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import NodePubkey, StoryId
@@ -35,7 +35,9 @@ from node.history import Bounds
 from node.home import Home
 from node.keeper import Keeper
 from node.listener import Listener
+from node.notices import Notices
 from node.store import Store
+from node.witness import host_name
 
 log = logging.getLogger("gangline")
 
@@ -61,6 +63,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
         doubt=store.doubt,
         former=parting.former(store),
     )
+    replica.beacon.host = host_name()
     if store.doubt:
         log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
     ready = replica.replay(
@@ -133,7 +136,8 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
     home.make()
     driver = open_driver(home, settings, accept_loss=accept_loss)
     replica = driver.replica
-    driver.bus.tap(_note)
+    notices = Notices()
+    driver.bus.tap(notices.take)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -156,7 +160,7 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
         dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
         leaving = parting.Parting(driver, home, stopping.set)
         listening = api_socket.bind(home.socket)
-        desk = Desk(driver, dialer, settings, address, leaving, stopping.set)
+        desk = Desk(driver, dialer, settings, address, leaving, stopping.set, notices)
         server = _server(desk)
         log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
         await _until(
@@ -229,17 +233,6 @@ async def _until(stopping: asyncio.Event, *work: Coroutine[Any, Any, Any]) -> No
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, told, return_exceptions=True)
-
-
-def _note(event: Observation) -> None:
-    """What an operator should find in the log."""
-    match event:
-        case RecordRejected():
-            log.warning("rejected %s: %s", event.record.author.short, event.reason)
-        case PeerFaulted():
-            log.warning("dropped %s: %s", event.peer.short, event.reason)
-        case _:
-            log.debug("%s", type(event).__name__)
 
 
 def main(home: Home, *, accept_loss: bool = False) -> None:

@@ -125,10 +125,16 @@ class Dialer:
                 except OSError as fault:
                     attempt.failed(f"unreachable: {fault}")
                 else:
+                    pause = attempt.pause
                     attempt.worked()
                     reason = await self._driver.attach(link)
                     why = told(link.told) if reason == "closed" else said(reason)
-                    if link.told != "duplicate" and reason != "duplicate" and why:
+                    if "duplicate" in (link.told, reason):
+                        if node not in self._driver.links:
+                            # Another daemon with our key has the link: leave it some time there.
+                            attempt.pause = pause
+                            attempt.failed("another daemon with this node's key took the link")
+                    elif why:
                         attempt.failed(why)
                         log.info("link to %s ended: %s", node.short, why)
                     return

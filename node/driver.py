@@ -30,6 +30,7 @@ log = logging.getLogger("gangline.driver")
 
 T = TypeVar("T")
 TICK_SECONDS = 0.25
+AT_ONCE_SECONDS = 5.0
 
 
 def now() -> Now:
@@ -119,6 +120,9 @@ class Driver:
             # What a peer sends could not be kept, and it would not send it twice.
             link.drop("read_only")
             return await link.run(self._received)
+        if link.peer == self.replica.own:
+            link.drop("own_key")
+            return await link.run(self._received)
         other = self.links.get(link.peer)
         if other is not None:
             if not self._prefers(link, other):
@@ -136,8 +140,11 @@ class Driver:
                 await self._tell(lambda _at: self._disconnect(peer))
 
     def _prefers(self, link: Link, other: Link) -> bool:
-        """Of two links with one peer keep the one that the lower key dialled, or the newer."""
-        if link.dialled == other.dialled:
+        """Of two links with one peer keep the newer: the old one may be dead, and nobody told us.
+
+        Of two dialled at once, one from each side, both keep the one that the lower key dialled.
+        """
+        if link.dialled == other.dialled or link.since - other.since > AT_ONCE_SECONDS:
             return True
         return link.dialled == (self.replica.own < link.peer)
 

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from crdt import limits
 from crdt.errors import PeerFault
 from machines.values import Instant, NodePubkey
-from node import tls
+from node import clock, tls
 from node.handshake import Accepted, HelloRefused, Identity, dial
 from node.refusals import word_of
 
@@ -46,6 +46,7 @@ class Link:
         dialled: this side dialled.
         reason: why it was closed from here; empty while it is open, or when the peer ended it.
         told: why the peer closed it, in its word; empty where it said none.
+        since: when it came about (monotonic seconds).
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Link:
         self.dialled = dialled
         self.address = address
         self.reason = self.told = ""
+        self.since = clock.monotonic()
         self._last_word = ""
         self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
         self._socket = socket
@@ -163,7 +165,7 @@ async def reach(
         async with asyncio.timeout(limits.HELLO_SECONDS_MAX):
             secure = socket.transport.get_extra_info("ssl_object")
             certificate = tls.check_server(secure.getpeercert(binary_form=True), peer)
-            clock, accepted = await dial(
+            peer_clock, accepted = await dial(
                 socket, me, peer, certificate, now, ticket=ticket, name=name
             )
     except PeerFault as fault:
@@ -175,4 +177,4 @@ async def reach(
     except HelloRefused:
         await socket.close()
         raise
-    return Link(socket, peer, clock, dialled=True, address=address), accepted
+    return Link(socket, peer, peer_clock, dialled=True, address=address), accepted

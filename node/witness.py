@@ -10,6 +10,8 @@ it, store and witness alike. Source: protocol §9.
 import contextlib
 import hashlib
 import os
+import re
+import socket
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -58,6 +60,11 @@ def host_id() -> str:
         # machine-id(5) asks that its text be shown to nobody.
         return hashlib.sha256(MACHINE_ID.read_bytes().strip()).hexdigest()[:16]
     return ""
+
+
+def host_name() -> str:
+    """What this host is called, in the letters that presence carries."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64]
 
 
 class Witness:

@@ -31,7 +31,8 @@ from node.api.membership import Membership
 from node.api.tickets import Tickets
 from node.config import Config
 from node.dialer import Dialer
-from node.driver import Driver
+from node.driver import Driver, now
+from node.notices import Notices
 from node.parting import Parting
 
 POLL_SECONDS = 0.02
@@ -42,6 +43,7 @@ class Desk:
 
     Args:
         stop: ends the daemon.
+        notices: what an operator should know.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Desk:
         listen: str,
         parting: Parting,
         stop: Callable[[], None],
+        notices: Notices,
     ) -> None:
         self.driver = driver
         self.stop = stop
@@ -61,6 +64,7 @@ class Desk:
         self.membership = Membership(driver)
         self.tickets = Tickets(driver, config, listen)
         self.parting = parting
+        self._notices = notices
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -85,7 +89,8 @@ class Desk:
             unshared=replica.unshared(),
             peers=len(self.driver.links),
             forks=sum(ledger.fork_of(feed) is not None for feed in ledger.proofs),
-            writable=replica.writable(),
+            writable=replica.writable(now()),
+            notices=self._notices.all(replica, now()),
         )
 
     async def nodes(self) -> list[types.NodeRow]:

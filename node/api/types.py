@@ -38,6 +38,7 @@ class Status(msgspec.Struct, frozen=True):
     peers: int
     forks: int
     writable: str
+    notices: tuple[str, ...]
 
 
 class Digest(msgspec.Struct, frozen=True):

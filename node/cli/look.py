@@ -61,6 +61,7 @@ def status(as_json: Json = False) -> None:
             ("unshared", f"{answer['unshared']} records that no other node has yet"),
             ("forks", f"{answer['forks']} proven"),
             ("digest", answer["digest"]),
+            *(("notice", sentence) for sentence in answer["notices"]),
         )
     )
 

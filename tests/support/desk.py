@@ -13,6 +13,7 @@ from node.dialer import Dialer
 from node.driver import Driver
 from node.handshake import Identity
 from node.home import Home
+from node.notices import Notices
 from node.parting import Parting
 from node.store import Store
 
@@ -25,9 +26,11 @@ async def api(folder, listen="127.0.0.1:7467"):
     settings = config.load(home.config)
     store = Store(home.store)
     driver = Driver(store, lambda store: open_replica(home, settings, store))
+    notices = Notices()
+    driver.bus.tap(notices.take)
     me = Identity(keys.load(home.key), driver.replica.cluster)
-    leaving = Parting(driver, home, lambda: None)
-    desk = Desk(driver, Dialer(driver, me, {}, 1), settings, listen, leaving, lambda: None)
+    leaving = Parting(driver, home, lambda: None, notices)
+    desk = Desk(driver, Dialer(driver, me, {}, 1), settings, listen, leaving, lambda: None, notices)
     serving = asyncio.create_task(driver.run())
     transport = httpx.ASGITransport(app=app.build(desk), raise_app_exceptions=False)
     try:

@@ -124,8 +124,8 @@ def a_peer_that_knows_more_is_passed_over():
     original = Replica._check_incarnation
 
     def bold(self, now):
-        if self._doubt.startswith("a peer"):
-            self._doubt = ""
+        if self.doubt.startswith("a peer"):
+            self.doubt = ""
         original(self, now)
 
     with mock.patch.object(Replica, "_check_incarnation", bold):

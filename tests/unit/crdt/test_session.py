@@ -4,15 +4,26 @@ import pytest
 
 from crdt import limits
 from crdt.identity import FeedId, RecordId, RecordRef
-from crdt.session import Session, Sessions
+from crdt.ready import Now
+from crdt.session import ClockWatch, Session, Sessions, ahead_ms
+from machines.values import Instant
 from tests.support.cluster import key
 
 ANN, BOB, CAT = sorted(key(number).pubkey for number in (1, 2, 3))
 FEED = FeedId(ANN, 0)
 
 
+NOW = Now(Instant("2026-11-24T02:00:00.000Z"), 500.0)
+
+
 def session(peer, offset_ms=0):
-    return Session(peer, since=0.0, offset_ms=offset_ms, next_offer=1.0)
+    return Session(peer, since=0.0, ahead_ms=ahead_ms(NOW.wall, NOW) + offset_ms, next_offer=1.0)
+
+
+def later(seconds, *, wall=None):
+    """The monotonic clock goes on; the wall clock does as it likes, or goes with it."""
+    moved = seconds if wall is None else wall
+    return Now(Instant.from_ms(NOW.wall.ms + int(1000 * moved)), NOW.mono + seconds)
 
 
 def opened(*sessions):
@@ -85,9 +96,49 @@ def test_only_linked_peers_count_as_holders_of_a_record():
 
 
 @pytest.mark.parametrize(
-    ("offsets", "skew"), [([], 0), ([700], 700), ([-90, 5, 10**9], 5), ([10, 20], 15)]
+    ("offsets", "skew"),
+    [([], 0), ([700], 700), ([-90, 5, 10**9], 5), ([10, 20], 10), ([9**9, 4], 4)],
 )
 def test_the_skew_is_the_median_so_that_one_liar_moves_nothing(offsets, skew):
     peers = (ANN, BOB, CAT)
     table = opened(*(session(*both) for both in zip(peers, offsets, strict=False)))
-    assert table.skew_ms() == skew
+    assert table.skew_ms(NOW) == skew
+    assert table.skew_ms(later(60)) == skew
+
+
+def test_a_clock_that_jumps_stands_still_or_goes_back_shows_at_once():
+    table = opened(session(ANN), session(BOB))
+    assert table.skew_ms(later(1, wall=601)) == -600_000
+    assert table.skew_ms(later(400, wall=0)) == 400_000
+    assert table.skew_ms(later(1, wall=-599)) == 600_000
+
+
+def test_a_peer_whose_clock_is_set_right_is_believed_when_it_says_so():
+    table = opened(session(ANN, 900_000))
+    at = later(30)
+    table.hear_clock(BOB, at.wall, at)
+    table.hear_clock(ANN, None, at)
+    assert table.skew_ms(at) == 900_000
+    table.hear_clock(ANN, at.wall, at)
+    assert table.skew_ms(at) == 0
+
+
+def test_a_clock_that_is_off_is_told_once_and_once_more_when_it_is_right():
+    table = opened(session(ANN), session(BOB))
+    watch = ClockWatch(table)
+    assert watch.news(later(1)) == []
+    [told] = watch.news(later(2, wall=602))
+    assert "600 s ahead of its peers'" in told.detail
+    assert watch.why_not(later(2, wall=602)) == told.detail
+    assert watch.news(later(3, wall=603)) == []
+    [right] = watch.news(later(4))
+    assert "agrees" in right.detail
+    assert watch.news(later(5)) == []
+
+
+def test_a_node_that_lost_its_peers_is_not_told_that_its_clock_is_right():
+    table = opened(session(ANN))
+    watch = ClockWatch(table)
+    assert watch.news(later(1, wall=601))
+    table.close(ANN)
+    assert watch.news(later(2, wall=602)) == []

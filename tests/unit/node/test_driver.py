@@ -6,11 +6,10 @@ import contextlib
 import pytest
 
 from crdt.intents import AddStory
-from crdt.replica import Replica
 from machines.values import FreeText, StoryId
 from node import config, founding
 from node.daemon import open_replica
-from node.driver import Driver
+from node.driver import Driver, now
 from node.errors import StoreFailure
 from node.home import Home
 from node.store import Store
@@ -82,7 +81,7 @@ async def test_a_full_disk_refuses_writes_and_serves_what_is_on_it(tmp_path):
         assert "disk is full" in sentence
         before = one.driver.replica
         assert await one.stories() == sorted(kept)
-        assert "disk is full" in await one.driver.query(Replica.writable)
+        assert "disk is full" in await one.driver.query(lambda r: r.writable(now()))
         with pytest.raises(StoreFailure, match="disk is full"):
             await one.add("another")
         assert one.driver.replica is before, "one failure rebuilds once"
@@ -97,7 +96,7 @@ async def test_it_writes_again_by_itself_once_there_is_room(tmp_path, caplog):
             await one.stories()
         await one.add("after")
         assert await one.stories() == sorted([*kept, "after"])
-        assert await one.driver.query(Replica.writable) == ""
+        assert await one.driver.query(lambda r: r.writable(now())) == ""
     with Store(one.home.store) as store:
         clocks = [row.clock for row in store.rows()]
     assert clocks == sorted(set(clocks)), "no slot twice, none lost"

@@ -110,7 +110,10 @@ async def test_garbage_before_the_hello_is_refused(tmp_path, first):
 async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
     member = key(2)
     async with listening(tmp_path, member.pubkey) as (address, me, driver):
-        for data in (b"\x63\x63", b"\x00\x02\x03\xff\xff\xff"):
+        for data, reason in (
+            (b"\x63\x63", "malformed_frame"),
+            (b"\x00\x02\x03\xff\xff\xff", "malformed_update"),
+        ):
             link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
             link.send(data)
 
@@ -118,7 +121,7 @@ async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
                 pass
 
             assert await asyncio.wait_for(link.run(ignored), 20) == "closed"
-            assert link.told in ("malformed_frame", "malformed_update")
+            assert link.told == reason
         rows = driver.store.quarantine()
         assert {row[6] for row in rows} == {"malformed_frame", "malformed_update"}
 

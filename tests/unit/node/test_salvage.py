@@ -14,6 +14,7 @@ from machines.values import FreeText, StoryId
 from node import config, founding, salvage
 from node.config import Peer
 from node.daemon import open_driver
+from node.driver import now
 from node.errors import StoreDamaged, StoreFailure
 from node.home import Home
 from node.store import Store
@@ -214,7 +215,7 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     with pytest.raises(StoreFailure, match="accept-loss"):
         asyncio.run(lone.with_driver(driver, "s-2"))
     driver = open_driver(lone.home, lone.settings)
-    assert "read-only" in driver.replica.writable(), "a restart settles nothing"
+    assert "read-only" in driver.replica.writable(now()), "a restart settles nothing"
     asyncio.run(driver.stop())
 
 

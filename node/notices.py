@@ -1,0 +1,85 @@
+"""What an operator should know: logged as it happens, and shown by ``status`` while it stands.
+
+Stands at the end of the line, beside ``bus.py``. What stands is asked of the replica each time;
+what happened once is kept, the last few of it, since the start. Source: protocol §9.
+"""
+
+import logging
+from collections import deque
+from typing import Final
+
+from msgspec import UNSET
+
+from crdt.ready import (
+    ForkProven,
+    IncarnationOpened,
+    Noticed,
+    Now,
+    Observation,
+    PeerFaulted,
+    RecordRejected,
+)
+from crdt.replica import Replica
+from crdt.twins import own_sentence, peer_sentence
+from node.cli.text import clean
+
+log = logging.getLogger("gangline")
+
+KEPT: Final = 20
+STANDING: Final = frozenset({"twin", "clock"})
+"""Shown for as long as they hold, so that nothing is shown that has passed."""
+
+
+class Notices:
+    """A tap of the bus: the log, and the last sentences."""
+
+    def __init__(self) -> None:
+        self._last: deque[str] = deque(maxlen=KEPT)
+
+    def take(self, event: Observation) -> None:
+        """Note what an operator should find in the log."""
+        match event:
+            case RecordRejected():
+                log.warning("rejected %s: %s", event.record.author.short, event.reason)
+            case PeerFaulted():
+                log.warning("dropped %s: %s", event.peer.short, event.reason)
+            case ForkProven():
+                self._say(
+                    f"{event.author.short} signed two records for clock {event.clock} of its feed "
+                    f"{event.incarnation}: nothing of it counts from there on"
+                )
+            case IncarnationOpened():
+                self._say(f"this node goes on in a new feed, {event.incarnation}: {event.why}")
+            case Noticed() if event.what in STANDING:
+                log.warning("%s", clean(event.detail))
+            case Noticed():
+                self._say(event.detail)
+            case _:
+                log.debug("%s", type(event).__name__)
+
+    def _say(self, sentence: str) -> None:
+        log.warning("%s", clean(sentence))
+        self._last.append(sentence)
+
+    def all(self, replica: Replica, now: Now) -> tuple[str, ...]:
+        """What stands now, then what happened since the start, the oldest first."""
+        return (*standing(replica, now), *self._last)
+
+
+def standing(replica: Replica, now: Now) -> list[str]:
+    """What is not as it should be at this moment."""
+    found = []
+    if replica.doubt:
+        found.append(f"{replica.doubt}; the next write opens a new feed")
+    clock = replica.clock_watch.why_not(now)
+    if clock:
+        found.append(clock)
+    twin = replica.beacon.twins.standing(now.mono)
+    if twin is not None:
+        found.append(own_sentence(twin))
+    for node in replica.ledger.roster.nodes():
+        heard = replica.beacon.liveness.last(node)
+        there = replica.beacon.liveness.word(node, now.mono) != "offline"
+        if heard is not None and there and heard.state.twin is not UNSET:
+            found.append(peer_sentence(node, heard.state))
+    return found

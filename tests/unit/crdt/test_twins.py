@@ -1,0 +1,74 @@
+"""Two daemons with one key find out, and a restarted one never takes itself for another."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from crdt.presence import PresenceState
+from crdt.twins import Twins, own_sentence, peer_sentence
+from machines.values import Instant
+from tests.support.cluster import key
+
+AT = Instant("2026-11-24T02:00:00.000Z")
+RUNS = [f"{number:016x}" for number in range(4)]
+
+
+def says(run, *heard, host="kennel-2", twin=UNSET):
+    return PresenceState(AT, ("10.0.0.2:7467",), run=run, host=host, heard=heard, twin=twin)
+
+
+def test_presence_of_an_earlier_start_proves_nothing():
+    twins = Twins(RUNS[0])
+    assert not twins.hear(says(RUNS[1]), 0.0)
+    assert not twins.hear(says(RUNS[1], RUNS[2]), 1.0)
+    assert twins.standing(1.0) is None
+    assert twins.heard(1.0) == (RUNS[1],)
+
+
+def test_who_is_named_by_another_run_has_met_it_alive():
+    twins = Twins(RUNS[0])
+    assert twins.hear(says(RUNS[1], RUNS[0]), 5.0)
+    assert not twins.hear(says(RUNS[1], RUNS[0]), 6.0), "told once"
+    assert "kennel-2 (10.0.0.2:7467)" in own_sentence(twins.standing(6.0))
+    assert twins.standing(6.0 + 150) is None, "it is gone, and so is the sentence"
+    assert twins.heard(6.0 + 150) == ()
+
+
+def test_what_is_ones_own_or_of_an_older_build_is_no_twin():
+    twins = Twins(RUNS[0])
+    assert not twins.hear(says(RUNS[0], RUNS[0]), 0.0)
+    assert not twins.hear(PresenceState(AT), 0.0)
+    assert twins.heard(0.0) == ()
+
+
+def test_the_others_are_told_in_its_own_words():
+    node = key(3).pubkey
+    assert peer_sentence(node, says(RUNS[1])) == ""
+    told = peer_sentence(node, says(RUNS[1], twin="den (10.0.0.1:7467)"))
+    assert node.short in told
+    assert "den (10.0.0.1:7467)" in told
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), max_size=40))
+def test_a_node_restarted_at_any_time_hears_only_what_it_said_before_and_is_never_alarmed(steps):
+    """Presence of every earlier start, in any order and as often as a relay likes."""
+    said, twins = [], Twins(f"{0:016x}")
+    for number, (kind, pick) in enumerate(steps):
+        if kind:
+            twins = Twins(f"{number + 1:016x}")
+        said.append(says(twins.run, *twins.heard(float(number))))
+        assert not twins.hear(said[pick % len(said)], float(number))
+        assert twins.standing(float(number)) is None
+
+
+@pytest.mark.parametrize("gap", range(4))
+def test_two_that_live_find_out_whatever_is_lost_before(gap):
+    one, other = Twins(RUNS[0]), Twins(RUNS[1])
+    found = [False, False]
+    for turn in range(gap + 3):
+        mono = float(turn)
+        if turn >= gap:
+            found[1] |= other.hear(says(one.run, *one.heard(mono)), mono)
+        found[0] |= one.hear(says(other.run, *other.heard(mono)), mono)
+    assert found == [True, True]
