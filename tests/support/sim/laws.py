@@ -173,7 +173,7 @@ class Laws:
     def _unsettled(self, world):
         """L2: what a fork took from an honest author was handed back, and dealt with there."""
         for author in world.honest():
-            if author.replica.writable():
+            if author.replica.writable(world.now(author)):
                 continue  # who was revoked keeps what it lost until it is admitted again
             for node in world.honest():
                 for record in lost_records(node.replica.ledger, author.pub):

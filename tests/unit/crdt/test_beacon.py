@@ -16,7 +16,7 @@ def court():
 
 
 def beacon(court, pen):
-    return Beacon(pen.signing, court.cluster, verify_batch)
+    return Beacon(pen.signing, court.cluster, verify_batch, bytes(pen.node[:8]))
 
 
 def at(court, seconds=0.0):
