@@ -29,7 +29,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     notices = Notices()
     driver.bus.tap(notices.take)
     me = Identity(keys.load(home.key), driver.replica.cluster)
-    leaving = Parting(driver, home, lambda: None, notices)
+    leaving = Parting(driver, home, lambda: None)
     desk = Desk(driver, Dialer(driver, me, {}, 1), settings, listen, leaving, lambda: None, notices)
     serving = asyncio.create_task(driver.run())
     transport = httpx.ASGITransport(app=app.build(desk), raise_app_exceptions=False)
