@@ -56,7 +56,9 @@ class Soak:
         self._kill()
         times = self.sizes.clusters
         done, acknowledged = clusters.run(self._sub("clusters") / "trio", self.seed, times)
-        self._note("hurt homes", done, {**dict.fromkeys(clusters.WHAT, times), "set_aside": 1})
+        aside = Counter(noticed=done.pop("set_aside", 0))
+        self._note("hurt homes", done, dict.fromkeys(clusters.WHAT, times))
+        self._note("damaged stores set aside", aside, {"noticed": 1})
         self.acknowledged += acknowledged
         return self.summary()
 
@@ -120,7 +122,7 @@ def main():
     parser.add_argument("--kills", type=int, default=KILLS)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     asked = parser.parse_args()
-    logging.disable(logging.WARNING)  # each doubt after a cut is as it should be
+    logging.disable(logging.ERROR)  # what fails in this process was made to
     folder = Path(tempfile.mkdtemp(prefix="gangline-soak-"))
     soak = Soak(folder, asked.seed, Sizes(asked.kills))
     soak.say(f"seed {asked.seed}, {asked.kills} kills, in {folder}")
