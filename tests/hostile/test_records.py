@@ -1,0 +1,415 @@
+"""Records that break a rule, signed with a good key or not, as bytes, to a real replica."""
+
+import json
+
+import pytest
+
+from crdt import limits
+from crdt.bodies import SEAL_KEY, Role, Seal
+from crdt.errors import Reason
+from crdt.feeds import Verdict
+from crdt.frame import Awareness, Proof, Records, encode_frame
+from crdt.hello import DIALLED, hello_bytes
+from crdt.identity import ClusterId, FeedId, H, Hash
+from crdt.presence import PresenceState, presence_bytes, sign_presence
+from crdt.ready import ForkProven, Noticed
+from crdt.record import sign_record, signed_bytes
+from machines import execution as x
+from machines import pipeline as p
+from machines.values import AgentName
+from tests.support.authors import Pen
+from tests.support.cluster import Found, key
+
+CODER = AgentName("coder")
+STRANGER = key(9)
+
+
+def by_position(feed, clock, value):
+    return encode_frame(Records(feed.author, feed.incarnation, ((clock, value),)))
+
+
+# --- two in one slot -----------------------------------------------------------------------
+
+
+def test_two_records_in_one_slot_are_proof_for_ever_and_cut_that_feed_alone(siege):
+    kept = siege.pen.story("kept", clock=0)
+    one, two = siege.pen.story("one", clock=1), siege.pen.story("two", clock=1)
+    siege.show(kept, one)
+    siege.show(two, to=1)
+    siege.agree()
+    feed = FeedId(siege.bringer, 0)
+    for number, replica in enumerate(siege.honest):
+        assert replica.ledger.feeds[feed].fork == 1
+        assert "kept" in replica.ledger.board
+        assert not {"one", "two"} & {view.id for view in replica.ledger.board.stories()}
+        assert any(isinstance(event, ForkProven) for event in siege.observed[number])
+    siege.restart(2)
+    assert siege.replicas[2].ledger.fork_of(feed) == 1
+    siege.link(1, 2)
+    siege.unharmed()
+
+
+def test_a_proof_that_proves_nothing_is_ignored_and_blames_nobody(siege):
+    victim = siege.feed_of(1)
+    value = victim.live()[0].value
+    side = (value[:64], H(value[64:]))
+    made_up = (bytes(64), H(b"never said"))
+    for sides in ((side, side), (side, made_up), (made_up, side)):
+        ready = siege.bring(encode_frame(Proof(victim.author, 0, 0, sides)))
+        assert not ready.persist.proofs
+    assert not siege.replicas[0].ledger.proofs
+    siege.unharmed()
+
+
+# --- a signature of something else ---------------------------------------------------------
+
+
+def elsewhere(siege):
+    """A true record of node 1, and every place where it does not stand."""
+    victim = siege.feed_of(1)
+    true = victim.live()[0]
+    return true, [
+        (victim.id, true.clock + 1),
+        (FeedId(victim.author, 7), true.clock),
+        (FeedId(siege.keys[2].pubkey, 0), true.clock),
+        (FeedId(siege.bringer, 0), true.clock),
+        (FeedId(STRANGER.pubkey, 0), true.clock),
+    ]
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_record_replayed_in_another_place_is_not_its_authors(siege, place):
+    true, places = elsewhere(siege)
+    feed, clock = places[place]
+    siege.refused(by_position(feed, clock, true.value), Reason.BAD_SIGNATURE)
+
+
+def test_a_record_of_another_cluster_is_not_its_authors(siege):
+    body = siege.pen.story("x", clock=0).body
+    value = sign_record(siege.keys[3], ClusterId(b"o" * 32), 0, 0, body).value
+    siege.refused(by_position(FeedId(siege.bringer, 0), 0, value), Reason.BAD_SIGNATURE)
+
+
+def test_a_signature_under_a_hello_or_a_presence_is_none_under_a_record(siege):
+    """Each of them is signed in a domain of its own."""
+    body = siege.pen.story("x", clock=0).value[64:]
+    signing, cluster = siege.keys[3], siege.found.id
+    feed = FeedId(siege.bringer, 0)
+    under_record = signed_bytes(cluster, feed, 0, H(body))
+    others = [
+        hello_bytes(1, cluster, DIALLED, siege.bringer, siege.keys[0].pubkey, *[b"n" * 32] * 3),
+        presence_bytes(cluster, siege.bringer, 0, body.decode()),
+        under_record.removeprefix(b"gangline/record/1"),
+        body,
+        H(body),
+    ]
+    for said in others:
+        value = signing.sign(said) + body
+        siege.refused(by_position(feed, 0, value), Reason.BAD_SIGNATURE)
+    value = signing.sign(under_record) + body
+    assert siege.bring(by_position(feed, 0, value)).fault is None
+
+
+def test_a_presence_that_its_node_did_not_sign_is_refused(siege):
+    state = PresenceState(siege.now.wall, ("192.0.2.1:1",))
+    mine = sign_presence(siege.keys[3], siege.found.id, 5, state)
+    wire = json.loads(mine.state)
+    wire["node"] = siege.keys[1].pubkey.hex()
+    stolen = mine._replace(state=json.dumps(wire))
+    later = mine._replace(clock=6)
+    for entry in (stolen, later):
+        siege.refused(encode_frame(Awareness((entry,))), Reason.BAD_SIGNATURE)
+    heard = siege.replicas[0].beacon.liveness.last(siege.keys[1].pubkey)
+    assert heard.state.addresses == ()
+    assert siege.replicas[0].beacon.liveness.last(siege.bringer) is None
+
+
+def test_a_flood_of_presence_is_news_twice_a_second(siege):
+    told = 0
+    siege.link(0, 3)
+    for number in range(200):
+        siege.ms += 1
+        entry = sign_presence(siege.keys[3], siege.found.id, number, PresenceState(siege.now.wall))
+        ready = siege.replicas[0].receive(
+            siege.bringer, encode_frame(Awareness((entry,))), siege.now
+        )
+        assert ready.fault is None
+        told += len(ready.publish)
+    assert told <= limits.PRESENCE_PER_SECOND_MAX
+    siege.unharmed()
+
+
+def spoilt_signatures(value):
+    order = 2**252 + 27742317777372353535851937790883648493
+    s = int.from_bytes(value[32:64], "little")
+    yield "s past the order", value[:32] + (s + order).to_bytes(32, "little") + value[64:]
+    yield "a point of small order", bytes(32) + value[32:]
+    yield "identity and zero", b"\x01" + bytes(63) + value[64:]
+    yield "not canonical", b"\xff" * 31 + b"\x7f" + value[32:]
+    yield "all zero", bytes(64) + value[64:]
+    yield "one bit", bytes([value[0] ^ 1]) + value[1:]
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_a_signature_of_another_form_is_refused(siege, kind):
+    value = siege.pen.story("x", clock=0).value
+    _, spoilt = list(spoilt_signatures(value))[kind]
+    siege.refused(by_position(FeedId(siege.bringer, 0), 0, spoilt), Reason.BAD_SIGNATURE)
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64])
+def test_a_value_too_short_for_a_signature_and_a_body_is_refused(siege, size):
+    value = siege.pen.story("x", clock=0).value[:size]
+    ready = siege.bring(by_position(FeedId(siege.bringer, 0), 0, value))
+    # A count of values that cannot all be records does not fit the bytes that are left.
+    expected = Reason.MALFORMED_FRAME if size < 62 else Reason.BAD_SIGNATURE
+    assert ready.fault.reason is expected
+    assert siege.quarantined[0][-1].peer == siege.bringer
+    siege.unharmed()
+
+
+def test_a_key_of_small_order_signs_nothing(siege):
+    weak = FeedId(type(siege.bringer)(b"\x01" + bytes(31)), 0)
+    value = b"\x01" + bytes(63) + siege.pen.story("x", clock=0).value[64:]
+    siege.refused(by_position(weak, 0, value), Reason.BAD_SIGNATURE)
+
+
+def test_true_records_beside_a_forged_one_are_taken(siege):
+    true = siege.pen.story("true", clock=0)
+    forged = true.value[:64] + true.value[64:].replace(b"true", b"fals")
+    data = encode_frame(Records(siege.bringer, 0, ((0, true.value), (1, forged))))
+    assert siege.bring(data).fault.reason is Reason.BAD_SIGNATURE
+    assert all("true" in replica.ledger.board for replica in siege.honest)
+
+
+# --- bodies --------------------------------------------------------------------------------
+
+AT = "2026-11-24T10:00:00.000Z"
+HEAD = f'{{"at":"{AT}","kind":"story","n":0,"story":"x"'
+BODIES = {
+    "a key twice": HEAD + ',"title":"a","title":"b"}',
+    "a key twice, escaped": HEAD + ',"title":"a","t\\u0069tle":"b"}',
+    "a field nobody knows": f'{{"admin":true,{HEAD[1:]}}}',
+    "null": HEAD + ',"title":null}',
+    "NaN": HEAD.replace('"n":0', '"n":NaN') + "}",
+    "infinity": HEAD.replace('"n":0', '"n":1e400') + "}",
+    "a float": HEAD.replace('"n":0', '"n":0.0') + "}",
+    "past 2^53": HEAD.replace('"n":0', '"n":9007199254740993') + "}",
+    "5,000 digits": HEAD.replace('"n":0', '"n":' + "9" * 5000) + "}",
+    "true for a number": HEAD.replace('"n":0', '"n":true') + "}",
+    "a counter past its end": HEAD.replace('"n":0', '"n":65536') + "}",
+    "a lone surrogate": HEAD + ',"title":"\\ud800"}',
+    "a lone surrogate, raw": (HEAD + ',"title":"').encode() + b'\xed\xa0\x80"}',
+    "not UTF-8": (HEAD + ',"title":"').encode() + b'\xff"}',
+    "spaces": HEAD.replace(":", ": ", 1) + "}",
+    "unsorted": f'{{"kind":"story","at":"{AT}","n":0,"story":"x"}}',
+    "16,000 brackets": "[" * 16_000,
+    "deep": HEAD + ',"title":' + "[" * 40 + "]" * 40 + "}",
+    "cut short": HEAD,
+    "a list": "[]",
+    "two of them": "{}{}",
+    "year 1": HEAD.replace(AT, "0001-01-01T00:00:00.000Z") + "}",
+    "year 9999": HEAD.replace(AT, "9999-12-31T23:59:59.999Z") + "}",
+    "a leap second": HEAD.replace(AT, "2026-12-31T23:59:60.000Z") + "}",
+    "another zone": HEAD.replace(AT, "2026-11-24T10:00:00.000+00:00") + "}",
+    "escape sequences": HEAD + ',"title":"\\u001b[31mred"}',
+    "C1, raw": HEAD + ',"title":"\u009b31m"}',
+    "a title of 257 characters": HEAD + ',"title":"' + "x" * 257 + '"}',
+    "300 labels": f'{{"at":"{AT}","kind":"story","labels":'
+    + json.dumps(["l"] * 300 + [""], separators=(",", ":")) + ',"n":0,"story":"x"}',
+}  # fmt: skip
+
+
+def signed(siege, body):
+    """A record of any body at all under a good signature."""
+    feed = FeedId(siege.bringer, 0)
+    said = signed_bytes(siege.found.id, feed, 0, H(body))
+    return feed, siege.keys[3].sign(said) + body
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_is_no_body_is_its_authors_and_costs_nobody_else(siege, name):
+    body = BODIES[name] if isinstance(BODIES[name], bytes) else BODIES[name].encode()
+    feed, value = signed(siege, body)
+    ready = siege.bring(by_position(feed, 0, value))
+    [row] = siege.quarantined[0]
+    assert not ready.persist.rows
+    assert ready.fault is None
+    assert (row.reason, row.feed, row.clock) == (Reason.MALFORMED_RECORD, feed, 0)
+    assert "\x1b" not in row.detail
+    assert "\x9b" not in row.detail
+    siege.unharmed()
+
+
+IDS = {
+    "look-alike": "аdmin",  # the first letter is Cyrillic
+    "bidi": "s\u202e1",
+    "dots": "..",
+    "a path": "a/../../etc",
+    "NUL": "a\\u0000",
+    "a percent sign": "%2e%2e",
+    "300 characters": "a" * 300,
+    "empty": "",
+    "a space": "a b",
+    "a dash first": "-rf",
+    "a full-width letter": "\uff41",
+    "a newline": "a\\n",
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("field", ["story", "key", "depends_on"])
+def test_an_id_outside_its_alphabet_is_refused_wherever_it_stands(siege, name, field):
+    bad = IDS[name]
+    bodies = {
+        "story": f'{{"at":"{AT}","kind":"story","n":0,"story":"{bad}"}}',
+        "key": f'{{"at":"{AT}","key":"{bad}","kind":"claim","n":0,"released":true}}',
+        "depends_on": f'{{"at":"{AT}","depends_on":["{bad}"],"kind":"story","n":0,"story":"x"}}',
+    }
+    feed, value = signed(siege, bodies[field].encode())
+    assert siege.bring(by_position(feed, 0, value)).fault is None
+    assert [row.reason for row in siege.quarantined[0]] == [Reason.MALFORMED_RECORD]
+    siege.unharmed()
+
+
+# --- stamps --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("years", [1, 73])
+def test_a_stamp_ahead_waits_and_drags_nobodys_clock(siege, years):
+    ahead = siege.pen.story("ahead", ms=siege.ms + years * 365 * 86_400_000)
+    assert siege.show(ahead).fault is None
+    assert [row.reason for row in siege.replicas[0].ledger.pending.rows()] == [Reason.STAMP_AHEAD]
+    assert "ahead" not in siege.replicas[0].ledger.board
+    receipt = siege.add(0, "mine")
+    mine = siege.replicas[0].ledger.entry(receipt.ref).record
+    assert abs(mine.stamp.at.ms - siege.ms) < 1000
+    siege.unharmed()
+
+
+def test_a_stamp_just_within_the_bound_drags_the_clock_no_further(siege):
+    last = siege.ms + limits.STAMP_AHEAD_MS_MAX - 1000
+    for number in range(20):
+        siege.show(siege.pen.story(f"late-{number}", ms=last + number))
+    receipt = siege.add(0, "mine")
+    mine = siege.replicas[0].ledger.entry(receipt.ref).record
+    assert abs(mine.stamp.at.ms - siege.ms) < 1000
+    siege.unharmed()
+
+
+def test_a_stamp_before_its_parents_is_rejected(siege):
+    siege.rejected(
+        siege.pen.transition("s-1", p.GatesStarted(), siege.event, ms=siege.event.stamp.at.ms),
+        reason=Reason.STAMP_BACKWARDS,
+    )
+
+
+# --- rules ---------------------------------------------------------------------------------
+
+
+def test_an_event_that_its_stage_ignores_is_rejected_and_its_children_too(siege):
+    illegal = siege.pen.transition("s-1", p.Accepted(), siege.event)
+    siege.rejected(illegal, reason=Reason.ILLEGAL_TRANSITION)
+    siege.rejected(siege.pen.transition("s-1", p.DepsMet(), illegal), reason=Reason.REJECTED_PARENT)
+    siege.agree()
+
+
+def test_an_execution_of_ones_own_must_follow_from_itself(siege):
+    siege.rejected(
+        siege.pen.execution("s-1", x.Idle(), x.Heartbeat(), x.Idle()),
+        siege.pen.execution("s-1", x.Idle(), x.SpawnRequested(CODER), x.Idle()),
+        reason=Reason.ILLEGAL_EXECUTION,
+    )
+
+
+def test_an_execution_in_anothers_feed_is_not_its_authors(siege):
+    at = siege.pen.at()
+    mine = siege.pen.execution(
+        "s-1", x.Idle(), x.SpawnRequested(CODER), x.Pending(CODER, at), ms=at.ms, clock=0
+    )
+    victim = siege.feed_of(1)
+    siege.refused(by_position(victim.id, victim.head, mine.value), Reason.BAD_SIGNATURE)
+
+
+def test_who_is_no_admin_changes_no_roster(siege):
+    pen = siege.pen
+    admission = siege.feed_of(0).live()[0]
+    siege.rejected(
+        pen.member(STRANGER.pubkey, Role.MEMBER),
+        pen.member(siege.bringer, Role.ADMIN),
+        pen.revocation(siege.keys[0].pubkey, [admission]),
+        pen.revocation(siege.keys[1].pubkey, []),
+        reason=Reason.NOT_ALLOWED,
+    )
+    for replica in siege.honest:
+        assert all(replica.ledger.roster.belongs(k.pubkey) for k in siege.keys)
+
+
+def test_a_made_up_founding_record_makes_no_founder(siege):
+    """Only the record that the cluster's id is made of carries a nonce."""
+    body = Found().body
+    ready = siege.show(siege.pen.write(body))
+    assert ready.fault is None
+    assert [row.reason for row in siege.quarantined[0]] == [Reason.MALFORMED_RECORD]
+    siege.unharmed()
+
+
+def test_a_strangers_records_wait_and_are_bounded(siege):
+    pen = Pen(STRANGER, siege.found.id, siege.ms)
+    for start in range(0, 1500, 250):
+        siege.show(*[pen.story(f"s-{start + number}") for number in range(250)])
+    ledger = siege.replicas[0].ledger
+    assert len(ledger.pending) == limits.PENDING_PER_AUTHOR_MAX
+    assert {row.reason for row in ledger.pending.rows()} == {Reason.UNKNOWN_AUTHOR}
+    assert FeedId(STRANGER.pubkey, 0) not in ledger.feeds
+    siege.unharmed()
+
+
+# --- seals and what is withheld ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 2**31 - 1])
+def test_a_false_seal_blames_its_own_feed_alone(siege, count):
+    story = siege.pen.story("sealed")
+    seal = siege.pen.write(
+        Seal(at=siege.pen.at(), n=0, key=SEAL_KEY, count=count, digest=Hash(b"x" * 32))
+    )
+    assert siege.show(story, seal).fault is None
+    feed = siege.feed_of(3)
+    assert feed.as_sealed() is False
+    assert siege.replicas[0].ledger.entry(story.ref).verdict is Verdict.ADMITTED
+    siege.agree()
+    assert all(siege.feed_of(1, at).as_sealed() is not False for at in range(3))
+    siege.unharmed()
+
+
+def test_a_record_withheld_by_a_relay_is_noticed_and_fetched_elsewhere(siege):
+    one, two = siege.pen.story("one"), siege.pen.story("two")
+    siege.unlink(0, 2)
+    siege.unlink(1, 2)
+    siege.show(one, two)
+    ready = siege.replicas[2].receive(
+        siege.bringer, by_position(two.feed, two.clock, two.value), siege.now
+    )
+    siege.carry(2, ready)
+    assert siege.feed_of(3, at=2).as_sealed() is not True
+    siege.link(1, 2)
+    siege.agree()
+    assert "one" in siege.replicas[2].ledger.board
+
+
+# --- floods --------------------------------------------------------------------------------
+
+
+def test_a_flood_of_valid_records_is_taken_in_its_share_and_told(siege, monkeypatch):
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 50)
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
+    flood = [siege.pen.story(f"f-{number}") for number in range(300)]
+    before = len(siege.replicas[0].ledger.board.stories())
+    ready = siege.show(*flood)
+    assert ready.fault is None
+    assert len(siege.replicas[0].ledger.board.stories()) - before == 50
+    assert [e.what for e in siege.observed[0] if isinstance(e, Noticed)] == ["flood"]
+    # Another author's records in the same message's wake are taken at once.
+    siege.unharmed()
+    assert siege.replicas[0].ledger.entry(flood[0].ref).verdict is Verdict.ADMITTED
