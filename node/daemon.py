@@ -9,6 +9,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -170,7 +171,7 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
             leaving.watch(),
             _reset_lost(driver, RESET_SECONDS),
             salvage.fetch_rest(driver),
-            server.serve(sockets=[listening]),
+            _serve(server, listening),
         )
     finally:
         await listener.stop()
@@ -218,6 +219,18 @@ def _server(desk: Desk) -> uvicorn.Server:
     server = uvicorn.Server(settings)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     return server
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve the local API until cancelled, and then let the loop forget its socket.
+
+    The next one may well get the same number, and a loop that still watches it would never tell.
+    """
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        for one in server.servers:
+            one.close()
 
 
 async def _until(stopping: asyncio.Event, *work: Coroutine[Any, Any, Any]) -> None:
