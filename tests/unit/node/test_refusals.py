@@ -1,0 +1,27 @@
+"""Every word of a refusal has its two sentences, and nothing but a word gets through."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.refusals import SENTENCES, said, told, word_of
+
+
+@pytest.mark.parametrize("word", SENTENCES)
+def test_a_word_is_told_on_both_sides(word):
+    assert told(word).startswith(f"{word}: ")
+    assert said(word).startswith(f"{word}: ")
+    assert told(word) != said(word)
+    assert word_of(word) == word
+
+
+@given(st.text())
+def test_what_a_peer_sends_is_a_word_or_nothing(text):
+    word = word_of(text)
+    assert word in ("", text)
+    assert len(word) <= 40
+    assert not set(word) - set("abcdefghijklmnopqrstuvwxyz_")
+
+
+def test_a_word_that_nobody_knows_stands_by_itself():
+    assert told("novel") == said("novel") == "novel"
