@@ -12,6 +12,7 @@ from unittest import mock
 import msgspec
 
 from crdt import antientropy, bodies, fold, judge, ledger, limits, replica
+from crdt.again import Rewriting
 from crdt.bodies import Transition
 from crdt.duties import Duties
 from crdt.errors import Reason
@@ -86,15 +87,6 @@ def an_event_is_judged_from_where_the_story_stands_now():
         yield
 
 
-@planted("renewed-claim-of-a-later-clock")
-def state_vectors_are_compared_instead_of_digests():
-    def vector(self):
-        return H(repr(sorted(self.state_vector().items())).encode())
-
-    with mock.patch.object(Replica, "document_digest", vector):
-        yield
-
-
 @planted(1)
 def frames_leave_before_the_disk_has_them():
     with mock.patch.object(Turn, "must_commit", property(lambda _turn: False)):
@@ -132,7 +124,7 @@ def a_peer_that_knows_more_is_passed_over():
         yield
 
 
-@planted("renewed-claim-of-a-later-clock")
+@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
 def a_stamp_is_the_local_clock_and_no_more():
     with mock.patch.object(Author, "stamp", lambda self, _state=None: Stamp(self.wall, 0)):
         yield
@@ -235,13 +227,13 @@ def a_parent_of_a_stranger_waits_for_ever():
         yield
 
 
-@planted("renewed-claim-of-a-later-clock")
+@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
 def what_hangs_on_a_record_is_not_judged_again():
     with mock.patch.object(Ledger, "_queue_dependents", lambda _self, _record: None):
         yield
 
 
-@planted("renewed-claim-of-a-later-clock")
+@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
 def holes_stay_unknown():
     with mock.patch.object(Ledger, "believe_holes", lambda _self: None):
         yield
@@ -295,7 +287,7 @@ def anybody_may_admit_anybody():
         yield
 
 
-@planted("renewed-claim-of-a-later-clock")
+@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
 def a_claim_is_since_the_older_clock():
     original = replica.proposals._claim
 
@@ -337,7 +329,7 @@ def a_gap_is_believed_to_its_end():
         yield
 
 
-@planted("renewed-claim-of-a-later-clock")
+@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
 def a_deletion_is_taken_from_the_wire():
     original = Ledger.believe_gap
 
@@ -498,7 +490,7 @@ def everybody_accuses_at_once_and_for_ever():
 
 @planted("belonging-a-host-put-back-while-it-ran.txt")
 def what_a_fork_took_is_not_written_again():
-    with mock.patch.object(Replica, "_write_again", lambda _self, _now: None):
+    with mock.patch.object(Rewriting, "carry_out", lambda _self, _mono, _write: None):
         yield
 
 
