@@ -57,6 +57,7 @@ def measure(module: Path) -> Measured:
         done = subprocess.run(
             [
                 sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+                f"--basetemp={folder}/tests",
                 f"--cov={module.parent.name}.{module.stem}", "--cov-branch",
                 f"--cov-report=json:{report}", str(tests),
             ],

@@ -256,3 +256,10 @@ def test_the_order_of_the_records_does_not_show(court):
     one, other = bare(court, *records), bare(court, *reversed(records))
     assert one.moved(other) == set()
     assert one.nodes() == other.nodes()
+
+
+def test_one_whose_admissions_are_all_revoked_keeps_its_last_name(court):
+    again = court.founder.member(court.bob.node, Role.MEMBER, "kennel")
+    admissions = [court.admissions[court.bob.node], again]
+    found = roster(court, again, court.founder.revocation(court.bob.node, admissions))
+    assert found.name(court.bob.node) == "kennel"

@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from machines import execution as x
+from machines.codec import dec_hook, enc_hook
 from machines.errors import InvalidValue
 from machines.execution import EXECUTION
 from machines.kernel import Transition, Updated
@@ -77,7 +78,37 @@ def test_no_field_takes_an_unchecked_value_by_any_road(kind, good):
     whole = kind(**good)
     for field in good:
         for bad in ("plain", None, 2**31, -(2**31) - 1, True, 1.5):
-            with pytest.raises(InvalidValue):
+            with pytest.raises(InvalidValue) as caught:
                 kind(**{**good, field: bad})
+            assert caught.value.what == field
             with pytest.raises(InvalidValue):
                 msgspec.structs.replace(whole, **{field: bad})
+
+
+@pytest.mark.parametrize("kind", [x.Exited, x.Completed])
+def test_an_exit_code_is_an_i32(kind):
+    rest = {} if kind is x.Exited else {"agent": "coder-1", "completed_at": str(AT)}
+    rest[kind.__struct_config__.tag_field] = kind.__struct_config__.tag
+    for code in (-(2**31), 2**31 - 1):
+        said = msgspec.convert({**rest, "exit_code": code}, kind, dec_hook=dec_hook)
+        assert msgspec.structs.replace(said, exit_code=code) == said
+    for code in (-(2**31) - 1, 2**31):
+        with pytest.raises(msgspec.ValidationError, match="Expected `int`"):
+            msgspec.convert({**rest, "exit_code": code}, kind, dec_hook=dec_hook)
+        with pytest.raises(InvalidValue, match=f"exit_code: {-(2**31)} to {2**31 - 1}"):
+            msgspec.structs.replace(said, exit_code=code)
+
+
+def everything():
+    """Each state and event as JSON."""
+    whole = [one for state, event, _, _ in ROWS for one in (state, event)]
+    return {type(one): msgspec.to_builtins(one, enc_hook=enc_hook) for one in whole}.items()
+
+
+@pytest.mark.parametrize(("kind", "said"), everything())
+def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
+    assert type(msgspec.convert(said, kind, dec_hook=dec_hook)) is kind
+    tag = kind.__struct_config__.tag_field
+    for other in ({**said, "more": 1}, {**said, tag: "other"}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(other, kind, dec_hook=dec_hook)

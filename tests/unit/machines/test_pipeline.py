@@ -5,9 +5,9 @@ import msgspec
 import pytest
 
 from machines import pipeline as p
-from machines.codec import dec_hook
+from machines.codec import dec_hook, enc_hook
 from machines.errors import InvalidValue
-from machines.kernel import Ignored, Transition
+from machines.kernel import Ignored, Transition, tag_of
 from machines.pipeline import PIPELINE, stage_after
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
 from tests.support import flat_machines, tables
@@ -101,8 +101,9 @@ def test_no_field_takes_an_unchecked_value_by_any_road(kind, good):
     assert hash(whole) == hash(kind(**good))
     for field in good:
         for bad in ("plain", "", None, 0, True):
-            with pytest.raises(InvalidValue):
+            with pytest.raises(InvalidValue) as caught:
                 kind(**{**good, field: bad})
+            assert caught.value.what == field
             with pytest.raises(InvalidValue):
                 msgspec.structs.replace(whole, **{field: bad})
         with pytest.raises(AttributeError):
@@ -165,3 +166,54 @@ def test_what_a_transition_asks_for_comes_back_as_data_exit_before_entry():
         ("transition", "report_gates"),
         ("entry", "start_agent"),
     ]
+
+
+def test_each_stage_asks_for_its_own_when_it_is_entered_and_left():
+    asked = {
+        tag_of(type(event)): [(a.on, a.name) for a in PIPELINE.step(state, event, AT).actions]
+        for state, event in (
+            (p.Backlog(), p.DepsMet()),
+            (p.Coding(), p.GatesStarted()),
+            (p.Qa(), p.GatesPassed(BRANCH, 1)),
+            (p.Merge(BRANCH, 1), p.MergeSucceeded(GitSha("abc"))),
+            (p.Done(AT, GitSha("abc")), p.Accepted()),
+        )
+    }
+    assert asked == {
+        "deps_met": [("entry", "start_agent")],
+        "gates_started": [("exit", "stop_agent"), ("entry", "run_gates")],
+        "gates_passed": [("entry", "merge_branch")],
+        "merge_succeeded": [("exit", "release_claim")],
+        "accepted": [("entry", "clean_up")],
+    }
+
+
+def everything():
+    """Each stage, reason and event as JSON."""
+    whole = [*ACTIVE, p.Done(AT, GitSha("abc")), BLOCKED]
+    whole += [p.Completed(), p.Abandoned(), p.Superseded(StoryId("s")), p.ReviewHeld(WHY)]
+    whole += [event for _, event, _, _ in ROWS]
+    return {type(one): msgspec.to_builtins(one, enc_hook=enc_hook) for one in whole}.items()
+
+
+@pytest.mark.parametrize(("kind", "said"), everything())
+def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
+    assert type(msgspec.convert(said, kind, dec_hook=dec_hook)) is kind
+    tag = kind.__struct_config__.tag_field
+    for other in ({**said, "more": 1}, {**said, tag: "other"}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(other, kind, dec_hook=dec_hook)
+
+
+@pytest.mark.parametrize("kind", [p.Merge, p.GatesPassed, p.QaSkipped])
+def test_how_many_commits_a_merge_may_be_ahead(kind):
+    tag = {kind.__struct_config__.tag_field: kind.__struct_config__.tag}
+    for count in (1, 2**32 - 1):
+        said = {**tag, "feature_branch": "f", "commits_ahead": count}
+        assert msgspec.convert(said, kind, dec_hook=dec_hook) == kind(BranchName("f"), count)
+    for count in (0, 2**32):
+        said = {**tag, "feature_branch": "f", "commits_ahead": count}
+        with pytest.raises(msgspec.ValidationError, match="Expected `int`"):
+            msgspec.convert(said, kind, dec_hook=dec_hook)
+        with pytest.raises(InvalidValue, match=f"commits_ahead: 1 to {2**32 - 1}"):
+            kind(BRANCH, count)
