@@ -23,12 +23,13 @@ from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import NodePubkey, StoryId
-from node import addresses, config, keys, parting, salvage
+from node import addresses, clock, config, keys, parting, salvage
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
 from node.config import Config
 from node.dialer import Dialer
+from node.door import Door
 from node.driver import Driver, now
 from node.errors import StoreDamaged, Trouble
 from node.handshake import Identity
@@ -148,7 +149,8 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
         (r.value.hex() for f in replica.ledger.feeds.values() if f.author == replica.founder
          for r in f.live() if r.clock == 0 and f.id.incarnation == 0), "",
     )  # fmt: skip
-    listener = Listener(driver, me, Keeper(driver, founding), home.run)
+    door = Door(clock.monotonic)
+    listener = Listener(driver, me, Keeper(driver, founding), home.run, door)
     listening = None
     try:
         address = await listener.start(settings.listen) if settings.listen else ""
@@ -157,7 +159,7 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
             log.warning("%s names no host that others could dial; set advertise", address)
         known = dict(driver.store.addresses())
         known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
-        dialer = Dialer(driver, me, known, settings.links)
+        dialer = Dialer(driver, me, known, settings.links, door)
         dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
         leaving = parting.Parting(driver, home, stopping.set)
         listening = api_socket.bind(home.socket)

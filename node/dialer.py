@@ -14,6 +14,7 @@ from crdt.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock
+from node.door import FAULTS, Door
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
 from node.link import Link, reach
@@ -55,13 +56,20 @@ class Dialer:
     Args:
         known: addresses by node, from the config and from what was heard before.
         links: how many links to keep up.
+        door: says who must stay away, whoever dials whom.
     """
 
     def __init__(
-        self, driver: Driver, me: Identity, known: dict[NodePubkey, tuple[str, ...]], links: int
+        self,
+        driver: Driver,
+        me: Identity,
+        known: dict[NodePubkey, tuple[str, ...]],
+        links: int,
+        door: Door,
     ) -> None:
         self.attempts: dict[NodePubkey, Attempt] = {}
         self.known = known
+        self.door = door
         self.spare: Callable[[], SigningKey | None] = lambda: None
         self._driver = driver
         self._me = me
@@ -93,7 +101,7 @@ class Dialer:
 
     def _due(self) -> list[NodePubkey]:
         busy = self._driver.links.keys() | self._dialling.keys() | self._revoked
-        wanted = [node for node in self.known if node not in busy]
+        wanted = [n for n in self.known if n not in busy and not self.door.refuse(n)]
         room = self._links - len(self._driver.links) - len(self._dialling)
         at = clock.monotonic()
         due = [
@@ -128,6 +136,8 @@ class Dialer:
                     pause = attempt.pause
                     attempt.worked()
                     reason = await self._driver.attach(link)
+                    if reason in FAULTS:
+                        self.door.fault_of(node, reason)
                     why = told(link.told) if reason == "closed" else said(reason)
                     if "duplicate" in (link.told, reason):
                         if node not in self._driver.links:

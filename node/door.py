@@ -10,6 +10,7 @@ Source: protocol §10, §14.
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import socket
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -18,8 +19,15 @@ from typing import Any, Final, NamedTuple, Self
 
 from crdt import limits
 from crdt.bucket import Bucket
+from crdt.errors import Reason
 from machines.values import NodePubkey
 
+log = logging.getLogger("gangline.door")
+
+FAULTS: Final = frozenset(
+    {Reason.MALFORMED_FRAME, Reason.MALFORMED_UPDATE, Reason.TOO_LARGE, Reason.BAD_SIGNATURE}
+)
+"""What no honest node does; who does it stays out for a while."""
 PLACE_STRANGERS_MAX: Final = limits.LINKS_BEFORE_HELLO_MAX // 2
 KNOCKS_BURST: Final = 64
 KNOCKS_PER_SECOND: Final = 4.0
@@ -46,6 +54,11 @@ class Shut(NamedTuple):
     reason: str
     times: int
     seconds: float
+
+    @property
+    def of_place(self) -> bool:
+        """Whether it is a place; no address is written as a key is."""
+        return len(self.who) != 2 * limits.KEY_BYTES
 
 
 @dataclass(slots=True)
@@ -153,11 +166,16 @@ class Door:
 
     def fault_at(self, host: str, reason: str) -> float:
         """A stranger did what no honest node does."""
-        return self.bans.fault(place_of(host), reason, self._mono())
+        return self._shut_out(place_of(host), place_of(host), reason)
 
     def fault_of(self, node: NodePubkey, reason: str) -> float:
         """A member did what no honest node does."""
-        return self.bans.fault(node.hex(), reason, self._mono())
+        return self._shut_out(node.hex(), node.short, reason)
+
+    def _shut_out(self, who: str, shown: str, reason: str) -> float:
+        pause = self.bans.fault(who, reason, self._mono())
+        log.warning("%s stays out for %.0f s: %s", shown, pause, reason)
+        return pause
 
     def welcome(self, address: Address) -> None:
         """A caller has said hello."""

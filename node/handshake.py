@@ -4,11 +4,14 @@ Stands between ``link.py`` and ``crdt/hello.py``. Four small JSON messages, each
 listener refuses what is cheap to refuse before it checks a signature. Source: protocol §9, §10.
 """
 
+import contextlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
+from websockets.exceptions import ConnectionClosed
 
 from crdt import hello, limits
 from crdt.identity import ClusterId, SigningKey
@@ -19,6 +22,8 @@ from node.refusals import word_of
 
 M = TypeVar("M")
 NONCE_BYTES = 32
+UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What reading somebody's JSON may raise: nested deeply enough, it is a ``RecursionError``."""
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hello"):
@@ -141,7 +146,7 @@ async def receive(socket: Socket, kind: type[M]) -> M:
         raise HelloRefused("malformed_frame")
     try:
         message = _DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeError) as fault:
+    except UNREADABLE as fault:
         raise HelloRefused(_why_unreadable(data)) from fault
     if isinstance(message, Refused):
         raise HelloRefused(word_of(message.reason) or "refused", told=True)
@@ -154,7 +159,7 @@ def _why_unreadable(data: bytes) -> str:
     """A hello of another version may well have other fields: its number alone is looked at."""
     try:
         version = _VERSION.decode(data).version
-    except (msgspec.MsgspecError, UnicodeError):
+    except UNREADABLE:
         return "malformed_frame"
     return "malformed_frame" if version == hello.PROTOCOL_VERSION else "wrong_version"
 
@@ -224,9 +229,17 @@ async def dial(
 
 
 async def listen(
-    socket: Socket, me: Identity, keeper: Gatekeeper, certificate: bytes, now: Instant
+    socket: Socket,
+    me: Identity,
+    keeper: Gatekeeper,
+    certificate: bytes,
+    now: Instant,
+    banned: Callable[[NodePubkey], bool],
 ) -> tuple[NodePubkey, Instant, bool]:
     """The listener's side; gives the peer, its clock, and whether it only came to join.
+
+    Args:
+        banned: whether a key must stay away for now.
 
     Raises:
         HelloRefused: no session; the other side has been told the same word.
@@ -237,6 +250,8 @@ async def listen(
             raise HelloRefused("wrong_version")
         if first.cluster != me.cluster.hex():
             raise HelloRefused("wrong_cluster")
+        if banned(first.node):
+            raise HelloRefused("banned")
         joins = first.wants == "join"
         why_not = "" if joins else keeper.why_not(first.node)
         if why_not:
@@ -254,7 +269,9 @@ async def listen(
         await send(socket, accepted)
     except HelloRefused as fault:
         if not fault.told:
-            await send(socket, Refused(fault.reason))
+            # Who hangs up before he is told is refused all the same.
+            with contextlib.suppress(ConnectionClosed):
+                await send(socket, Refused(fault.reason))
         raise
     return first.node, proof.at, joins
 

@@ -16,10 +16,9 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from crdt import limits
-from crdt.errors import Reason
 from crdt.identity import SigningKey
-from node import clock, tls
-from node.door import Address, Door, DoorSocket
+from node import tls
+from node.door import FAULTS, Address, Door, DoorSocket
 from node.driver import Driver, now
 from node.errors import Trouble
 from node.handshake import Gatekeeper, HelloRefused, Identity, listen
@@ -27,11 +26,6 @@ from node.link import OPTIONS, Link
 from node.refusals import said, told, word_of
 
 log = logging.getLogger("gangline.listener")
-
-FAULTS = frozenset(
-    {Reason.MALFORMED_FRAME, Reason.MALFORMED_UPDATE, Reason.TOO_LARGE, Reason.BAD_SIGNATURE}
-)
-"""What no honest node does; who does it stays out for a while."""
 
 
 class Listener:
@@ -41,13 +35,15 @@ class Listener:
         folder: one that only the owner can read, for the certificate's moment on disk.
     """
 
-    def __init__(self, driver: Driver, me: Identity, keeper: Gatekeeper, folder: Path) -> None:
+    def __init__(
+        self, driver: Driver, me: Identity, keeper: Gatekeeper, folder: Path, door: Door
+    ) -> None:
         self._driver = driver
         self._me = me
         self._keeper = keeper
         key: SigningKey = me.key
         self._context, self._certificate = tls.server_context(key, folder)
-        self.door = Door(clock.monotonic)
+        self._door = door
         self._server: Server | None = None
 
     async def start(self, address: str) -> str:
@@ -62,7 +58,7 @@ class Listener:
                 host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
             family, _, _, _, place = found[0]
-            listening = DoorSocket.listening(self.door, family, place)
+            listening = DoorSocket.listening(self._door, family, place)
         except ValueError as fault:
             raise Trouble(
                 f"{address} is no host:port to listen on; set listen in the config"
@@ -93,11 +89,11 @@ class Listener:
         address = socket_.remote_address
         try:
             peer, clock_there, joined = await listen(
-                socket_, self._me, self._keeper, self._certificate, now().wall
+                socket_, self._me, self._keeper, self._certificate, now().wall, self._door.refuse
             )
         except HelloRefused as refusal:
             if refusal.reason in FAULTS:
-                self.door.fault_at(address[0], refusal.reason)
+                self._door.fault_at(address[0], refusal.reason)
             who = "hung up on us" if refusal.told else "was refused"
             log.info("a caller from %s %s: %s", address[0], who, said(refusal.reason))
             return
@@ -106,7 +102,7 @@ class Listener:
             if word:
                 log.info("a caller from %s hung up on us: %s", address[0], said(word))
             return
-        self.door.welcome(address)
+        self._door.welcome(address)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
             with contextlib.suppress(ConnectionClosed):
                 await socket_.close(1000, "joined" if joined else "full")
@@ -114,7 +110,7 @@ class Listener:
         link = Link(socket_, peer, clock_there, dialled=False, address=_text(address))
         reason = await self._driver.attach(link)
         if reason in FAULTS:
-            self.door.fault_of(peer, reason)
+            self._door.fault_of(peer, reason)
         why = told(link.told) if link.told else said(reason)
         log.info("link from %s ended: %s", peer.short, why)
 

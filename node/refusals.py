@@ -66,6 +66,10 @@ SENTENCES = {
         "that node could not read what this one sent",
         "it sent what is no message of this protocol",
     ),
+    "banned": Sentences(
+        "that node keeps this one out for a while, for what it sent; its log says what that was",
+        "it sent what no honest node sends, and must stay away for a while: gangline peers",
+    ),
     "full": Sentences("that node has no room for another link", "there was no room for its link"),
     "lagging": Sentences("that node waited for this one too long", "it read too slowly"),
 }

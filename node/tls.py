@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
@@ -77,11 +78,15 @@ def check_server(der: bytes | None, wanted: NodePubkey) -> bytes:
     Raises:
         PeerFault: another key, or none.
     """
-    key = None
-    if der is not None:
-        public = x509.load_der_x509_certificate(der).public_key()
-        if isinstance(public, ed25519.Ed25519PublicKey):
-            key = public.public_bytes_raw()
-    if der is None or key != wanted:
+    if der is None or _key_in(der) != wanted:
         raise PeerFault(Reason.BAD_SIGNATURE, f"wrong_key: this is not {wanted.short}")
     return hashlib.sha256(der).digest()
+
+
+def _key_in(der: bytes) -> bytes | None:
+    """The Ed25519 key of a certificate; whoever serves it may have made it of anything."""
+    try:
+        public = x509.load_der_x509_certificate(der).public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+        return None
+    return public.public_bytes_raw() if isinstance(public, ed25519.Ed25519PublicKey) else None

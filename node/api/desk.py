@@ -31,6 +31,7 @@ from node.api.membership import Membership
 from node.api.tickets import Tickets
 from node.config import Config
 from node.dialer import Dialer
+from node.door import Shut
 from node.driver import Driver, now
 from node.notices import Notices
 from node.parting import Parting
@@ -99,7 +100,7 @@ class Desk:
         return await self.driver.query(lambda r: shown.nodes(r, linked, *_now()))
 
     async def peers(self) -> list[types.PeerRow]:
-        """Every link, and those that do not come about."""
+        """Every link, those that do not come about, and who must stay away."""
         agrees = await self.driver.query(
             lambda replica: {session.peer: session.agrees for session in replica.sessions.all()}
         )
@@ -115,13 +116,15 @@ class Desk:
             )
             for peer, link in sorted(self.driver.links.items())
         ]
+        shut = self._dialer.door.shut()
+        keys = {one.who for one in shut}
         for peer, attempt in sorted(self._dialer.attempts.items()):
-            if peer not in self.driver.links:
+            if peer not in self.driver.links and peer.hex() not in keys:
                 address = ", ".join(self._dialer.known.get(peer, ()))
                 rows.append(
                     types.PeerRow(peer.hex(), "down", address, None, 0, 0, attempt.last_error)
                 )
-        return rows
+        return rows + [_banned(one) for one in shut]
 
     async def stories(self) -> list[shown.StoryShown]:
         """The board."""
@@ -240,6 +243,13 @@ class Desk:
             if holders >= nodes or clock.monotonic() >= end:
                 return holders
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _banned(one: Shut) -> types.PeerRow:
+    """Somebody who must stay away: a key, or a place from which no key was shown."""
+    why = f"{one.reason}: {one.times} in the last hour, may come again in {one.seconds:.0f} s"
+    key, place = ("", one.who) if one.of_place else (one.who, "")
+    return types.PeerRow(key, "banned", place, None, 0, 0, why)
 
 
 def _now() -> tuple[Instant, float]:

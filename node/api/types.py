@@ -72,7 +72,12 @@ class NodeRow(msgspec.Struct, frozen=True):
 
 
 class PeerRow(msgspec.Struct, frozen=True):
-    """One link, or one that does not come about."""
+    """One link, one that does not come about, or somebody who must stay away for a while.
+
+    Attributes:
+        node: empty where a place alone is known.
+        state: ``linked``, ``down`` or ``banned``.
+    """
 
     node: str
     state: str

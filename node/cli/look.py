@@ -106,7 +106,10 @@ def _roads(row: dict[str, Any]) -> str:
 
 
 def peers(as_json: Json = False) -> None:
-    """Every link, and those that do not come about.
+    """Every link, those that do not come about, and who must stay away.
+
+    Whoever sends what no honest node sends is *banned* for a while, longer each time: a key, or,
+    before it has shown one, the address it came from.
 
     Example: gangline peers
     Exits: 1 3

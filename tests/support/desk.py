@@ -5,11 +5,12 @@ import contextlib
 
 import httpx
 
-from node import config, founding, keys
+from node import clock, config, founding, keys
 from node.api import app
 from node.api.desk import Desk
 from node.daemon import open_replica
 from node.dialer import Dialer
+from node.door import Door
 from node.driver import Driver
 from node.handshake import Identity
 from node.home import Home
@@ -30,7 +31,8 @@ async def api(folder, listen="127.0.0.1:7467"):
     driver.bus.tap(notices.take)
     me = Identity(keys.load(home.key), driver.replica.cluster)
     leaving = Parting(driver, home, lambda: None)
-    desk = Desk(driver, Dialer(driver, me, {}, 1), settings, listen, leaving, lambda: None, notices)
+    dialer = Dialer(driver, me, {}, 1, Door(clock.monotonic))
+    desk = Desk(driver, dialer, settings, listen, leaving, lambda: None, notices)
     serving = asyncio.create_task(driver.run())
     transport = httpx.ASGITransport(app=app.build(desk), raise_app_exceptions=False)
     try:

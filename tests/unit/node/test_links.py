@@ -3,55 +3,23 @@
 import asyncio
 import contextlib
 import ssl
+from typing import ClassVar
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from crdt.identity import ClusterId
-from crdt.ready import Ready
 from machines.values import Instant
 from node import tls
-from node.driver import Driver
+from node.dialer import Dialer
+from node.door import Door
 from node.handshake import Accepted, HelloRefused, Identity, Proof
 from node.link import OPTIONS, reach
-from node.listener import Listener
-from node.store import Store
-from tests.support.cluster import START, Cluster, key
+from tests.support.cluster import START, key
+from tests.support.listening import listening
 
 NOW = Instant(START)
-
-
-class Keeper:
-    def __init__(self, *nodes):
-        self.nodes = nodes
-
-    def why_not(self, node):
-        return "" if node in self.nodes else "not_a_member"
-
-    async def join(self, node, ticket, name):
-        if ticket != b"good":
-            raise HelloRefused("bad_ticket")
-        return Accepted("founder", name)
-
-
-@contextlib.asynccontextmanager
-async def listening(tmp_path, *members):
-    """A node that listens; gives its address, its identity and its driver."""
-    cluster = Cluster(1)
-    me = Identity(cluster.keys[0], cluster.found.id)
-    with Store(tmp_path / "store.db") as store:
-        driver = Driver(store, lambda _store: (cluster.replicas[0], Ready()))
-        running = asyncio.create_task(driver.run())
-        listener = Listener(driver, me, Keeper(*members), tmp_path)
-        try:
-            yield await listener.start("127.0.0.1:0"), me, driver
-        finally:
-            await listener.stop()
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-            await driver.stop()
 
 
 async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):
@@ -108,12 +76,13 @@ async def test_garbage_before_the_hello_is_refused(tmp_path, first):
 
 
 async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
-    member = key(2)
-    async with listening(tmp_path, member.pubkey) as (address, me, driver):
-        for data, reason in (
-            (b"\x63\x63", "malformed_frame"),
-            (b"\x00\x02\x03\xff\xff\xff", "malformed_update"),
-        ):
+    cases = {
+        key(2): (b"\x63\x63", "malformed_frame"),
+        key(3): (b"\x00\x02\x03\xff\xff\xff", "malformed_update"),
+    }
+    members = [member.pubkey for member in cases]
+    async with listening(tmp_path, *members) as (address, me, driver):
+        for member, (data, reason) in cases.items():
             link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
             link.send(data)
 
@@ -124,6 +93,34 @@ async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
             assert link.told == reason
         rows = driver.store.quarantine()
         assert {row[6] for row in rows} == {"malformed_frame", "malformed_update"}
+
+
+async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
+    """Whoever dialled whom: the key stays out, and is not dialled again meanwhile."""
+    bad = key(2)
+    door = Door(lambda: 0.0)
+
+    class Driver:
+        links: ClassVar = {}
+
+        async def attach(self, link):
+            link.send(b"x")
+            link.drop("malformed_frame")
+
+            async def ignored(_link, _data):
+                pass
+
+            return await link.run(ignored)
+
+    async with listening(tmp_path, bad.pubkey) as (address, me, _):
+        node = me.key.pubkey
+        dialer = Dialer(Driver(), Identity(bad, me.cluster), {node: (address,)}, 8, door)
+        assert dialer._due() == [node]
+        dialer._dialling[node] = None
+        await dialer._dial(node)
+        assert [(row.who, row.reason) for row in door.shut()] == [(node.hex(), "malformed_frame")]
+        dialer.attempts[node].again = 0.0
+        assert dialer._due() == []
 
 
 async def test_an_older_tls_is_refused(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from machines.values import NodePubkey
 from tests.support.desk import api
 
 JSON = {"content-type": "application/json"}
@@ -40,6 +41,19 @@ async def test_a_new_node_shows_itself(client):
     assert (await client.get("/peers")).json() == []
     assert (await client.get("/inspect/digest")).json() == {"digest": status["digest"]}
     assert (await client.get("/inspect/quarantine")).json() == []
+
+
+async def test_peers_shows_who_must_stay_away_and_why(node):
+    client, desk = node
+    door = desk._dialer.door
+    door._mono = lambda: 100.0
+    door.fault_at("192.0.2.7", "too_large")
+    door.fault_of(NodePubkey.from_hex(STRANGER), "bad_signature")
+    place, key = (await client.get("/peers")).json()
+    assert (place["node"], place["state"], place["address"]) == ("", "banned", "192.0.2.7")
+    assert place["error"] == "too_large: 1 in the last hour, may come again in 1 s"
+    assert (key["node"], key["state"], key["address"]) == (STRANGER, "banned", "")
+    assert key["error"].startswith("bad_signature")
 
 
 async def test_a_story_is_named_moved_and_shown(client):
