@@ -174,7 +174,7 @@ async def test_an_unknown_story_is_named(client, path):
         ("/stories/s-9", {"title": "\x1b[31m"}, "control"),
         ("/invite", {"role": "boss"}, "no role is called boss; there are: admin, member"),
         ("/invite", {"seconds": "x"}, "seconds: expected int"),
-        ("/members", {"node": "xyz"}, "64 hex digits"),
+        ("/members", {"node": "xyz"}, "64 lower-case hex digits"),
     ],
 )  # fmt: skip
 async def test_what_is_malformed_is_said_in_words(client, path, body, told):
