@@ -87,6 +87,15 @@ def an_event_is_judged_from_where_the_story_stands_now():
         yield
 
 
+@planted("renewed-claim-of-a-later-clock")
+def state_vectors_are_compared_instead_of_digests():
+    def vector(self):
+        return H(repr(sorted(self.state_vector().items())).encode())
+
+    with mock.patch.object(Replica, "document_digest", vector):
+        yield
+
+
 @planted(1)
 def frames_leave_before_the_disk_has_them():
     with mock.patch.object(Turn, "must_commit", property(lambda _turn: False)):
@@ -124,7 +133,7 @@ def a_peer_that_knows_more_is_passed_over():
         yield
 
 
-@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
+@planted("renewed-claim-of-a-later-clock")
 def a_stamp_is_the_local_clock_and_no_more():
     with mock.patch.object(Author, "stamp", lambda self, _state=None: Stamp(self.wall, 0)):
         yield
@@ -227,13 +236,13 @@ def a_parent_of_a_stranger_waits_for_ever():
         yield
 
 
-@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
+@planted("renewed-claim-of-a-later-clock")
 def what_hangs_on_a_record_is_not_judged_again():
     with mock.patch.object(Ledger, "_queue_dependents", lambda _self, _record: None):
         yield
 
 
-@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
+@planted("renewed-claim-of-a-later-clock")
 def holes_stay_unknown():
     with mock.patch.object(Ledger, "believe_holes", lambda _self: None):
         yield
@@ -287,20 +296,6 @@ def anybody_may_admit_anybody():
         yield
 
 
-@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
-def a_claim_is_since_the_older_clock():
-    original = replica.proposals._claim
-
-    def careless(intent, book, author):
-        claim = original(intent, book, author)
-        state = book.board.state(intent.story)
-        mine = [c.since for c in state.claim_views() if c.node == author.node and c.since]
-        return msgspec.structs.replace(claim, since=max([claim.since, *mine]))
-
-    with mock.patch.object(replica.proposals, "_claim", careless):
-        yield
-
-
 @planted("readmitted-with-a-stamp-ahead")
 def a_clock_is_used_twice():
     """The next clock is the number of records that are held: what was superseded is forgotten."""
@@ -329,7 +324,7 @@ def a_gap_is_believed_to_its_end():
         yield
 
 
-@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
+@planted("renewed-claim-of-a-later-clock")
 def a_deletion_is_taken_from_the_wire():
     original = Ledger.believe_gap
 
