@@ -9,7 +9,7 @@ from collections import Counter
 from functools import lru_cache
 
 from crdt import limits
-from crdt.bodies import Member, Revocation, Seal
+from crdt.bodies import Member, Revocation, Role, Seal
 from crdt.feeds import Verdict
 from crdt.fold import said, stage_made_by
 from crdt.identity import FeedId, H
@@ -139,7 +139,7 @@ def accounts_for(ledger, receipt, key):
     feed_id = FeedId(receipt.author, receipt.incarnation)
     if ledger.fork_of(feed_id) is not None or ledger.roster.keeps(feed_id):
         return True
-    if ledger.roster.role_of_slot(feed_id, receipt.clock) is None:
+    if ledger.roster.role_of_slot(feed_id, receipt.clock) in (None, Role.OBSERVER):
         return True
     feed = ledger.feeds.get(feed_id)
     if feed is None:

@@ -21,6 +21,8 @@ PROGRAMS = (
 )  # fmt: skip
 WORK = ("add", "edit", "fire", "fire", "fire", "execution", "execution", "claim", "release")
 ROSTER_WORK = ("expel", "readmit")
+MEMBERSHIP = ("promote", "demote", "rename", "leave")
+"""What the founder wishes, and what a node asks of it; in some runs, drawn apart from the rest."""
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         delay_ms: the mean delay of a message.
         loss: messages lost, in a thousand; ``duplicates`` likewise.
         steps: in order of time.
+        observers: which of the nodes are observers at first.
     """
 
     seed: int
@@ -56,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     loss: int
     duplicates: int
     steps: tuple[Step, ...]
+    observers: tuple[int, ...] = ()
 
 
 def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
@@ -86,6 +90,17 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
                 steps.append(
                     Step(at, program, node, chance.getrandbits(31), chance.getrandbits(31))
                 )
+    # Drawn apart, so that the schedules of before stay what they were but for these.
+    apart = random.Random(f"membership {seed}")
+    observers: tuple[int, ...] = ()
+    if apart.random() < 0.25:
+        plain = [n for n in range(1, size) if n not in admins and n not in hostile]
+        observers = tuple(n for n in plain if apart.random() < 0.3)
+        for what in MEMBERSHIP:
+            for _ in range(apart.randint(0, 3)):
+                at = apart.randint(3, seconds) * 1000 + apart.randrange(1000)
+                node = apart.randrange(size)
+                steps.append(Step(at, what, node, apart.getrandbits(31), apart.getrandbits(31)))
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed=seed,
@@ -97,6 +112,7 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
         loss=chance.choice([0, 0, 20, 100, 300]) if "loss" in faults else 0,
         duplicates=chance.choice([50, 500]) if "duplicate" in faults else 0,
         steps=tuple(steps),
+        observers=observers,
     )
 
 

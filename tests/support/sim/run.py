@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.laws import Broken
 from tests.support.sim.laws import Laws
-from tests.support.sim.plan import FAULTS, PROGRAMS, ROSTER_WORK, Plan
+from tests.support.sim.plan import FAULTS, MEMBERSHIP, PROGRAMS, ROSTER_WORK, Plan
 from tests.support.sim.world import World
 
 CHECK_MS = 5000
@@ -89,5 +89,5 @@ def must_fire():
     network = {"lost", "duplicated", "corrupted", "lost in a partition", "withheld"}
     counted = {"duplicate": "duplicates"}
     faults = {counted.get(fault, fault) for fault in FAULTS}
-    faults |= {*ROSTER_WORK, "a failed commit came back"}
+    faults |= {*ROSTER_WORK, *MEMBERSHIP, "a failed commit came back"}
     return faults | killed | network | {f"hostile: {program}" for program in PROGRAMS}

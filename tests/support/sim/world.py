@@ -8,7 +8,7 @@ import hashlib
 import heapq
 from collections import Counter, deque
 
-from crdt import limits
+from crdt import limits, membership
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
 from crdt.frame import Records, encode_frame
@@ -158,6 +158,7 @@ class World:
             self.start(node)
         for number in range(1, plan.nodes):
             role = Role.ADMIN if number in plan.admins else Role.MEMBER
+            role = Role.OBSERVER if number in plan.observers else role
             intent = AdmitNode(self.nodes[number].pub, role, FreeText(f"node-{number}"))
             self.propose(self.nodes[0], intent)
         self.at(0, self._dial)
@@ -489,6 +490,7 @@ class World:
         self.request(node, lambda _replica: intent)
 
     def request(self, node, choose):
+        """Ask a node for a write, or for a wish of the roster."""
         if node.replica is None:
             return
 
@@ -496,6 +498,8 @@ class World:
             intent = choose(node.replica)
             if intent is None:
                 return Ready(), None
+            if isinstance(intent, membership.Wish):
+                return node.replica.change_roster(intent, at)
             return node.replica.propose(intent, at)
 
         def answer(result):
@@ -571,6 +575,36 @@ class World:
             self.counts["readmit"] += 1
             intent = AdmitNode(target.pub, Role.MEMBER, FreeText("again"))
             self.request(self.nodes[0], lambda _: intent)
+
+    def step_promote(self, node, a, b):
+        """The founder makes an observer a member."""
+        self._wish("promote", a, lambda pub: membership.Promote(pub, Role.MEMBER))
+
+    def step_demote(self, node, a, b):
+        """The founder takes a node one step down."""
+        self._wish("demote", a, membership.Demote)
+
+    def step_rename(self, node, a, b):
+        """The founder calls a node something else."""
+        self._wish("rename", a, lambda pub: membership.Rename(pub, FreeText(f"name-{b % 99}")))
+
+    def _wish(self, name, a, made_for):
+        target = self._somebody(a)
+        if target is not None:
+            self.counts[name] += 1
+            self.request(self.nodes[0], lambda _: made_for(target.pub))
+
+    def step_leave(self, node, a, b):
+        """A node asks the founder to take it off the roster."""
+        founder = self.nodes[0]
+        if node is founder or not founder.honest or None in (node.replica, founder.replica):
+            return
+        self.counts["leave"] += 1
+        self.expelled.add(node.pub)
+        nonce = a.to_bytes(32, "big")
+        ask = node.replica.ask_to_part
+        node.inbox.append(Job(lambda at: (ask(founder.pub, None, nonce, at), None)))
+        self._wake(node)
 
     def _somebody(self, a):
         """A hostile node, where there is one and nine times of ten; never the founder."""
