@@ -89,6 +89,10 @@ soak-net: $(READY) ## daemons on hosts of their own (root, Linux), a fault at a 
 coverage: $(READY) ## each core module by its own test module: lines and branches
 	@$(BIN)/python -m tests.support.own_coverage $(MODULES)
 
+.PHONY: mutation
+mutation: $(READY) ## break the judge on purpose, a change at a time, and see whether its tests notice
+	@$(BIN)/python -m tests.support.mutation $(MODULES)
+
 .PHONY: check
 check: $(READY) ## format, lint, types and the arrows between the packages
 	$(BIN)/ruff format --check .
