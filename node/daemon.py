@@ -7,10 +7,11 @@ no new links, a seal, the last commit, the store closed.
 import asyncio
 import contextlib
 import logging
+import os
+import resource
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -23,7 +24,7 @@ from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import NodePubkey, StoryId
-from node import addresses, clock, config, keys, parting, salvage
+from node import addresses, clock, config, keys, logs, parting, salvage
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -256,13 +257,9 @@ def main(home: Home, *, accept_loss: bool = False) -> None:
     Raises:
         Trouble: something an operator can mend.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("gangline.websocket").setLevel(logging.CRITICAL)
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)
-    # What it says in passing it says as "uvicorn.error", which frightens people.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logs.start()
+    # The key is in memory: nothing that is written from here on is for others, and no memory is
+    # written to a file when the process dies.
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asyncio.run(run(home, accept_loss=accept_loss))

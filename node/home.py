@@ -6,8 +6,11 @@ directory specification.
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from node.errors import Trouble
 
 SOCKET_PATH_MAX = 100
 """Unix socket paths are at most 107 bytes on Linux, 103 elsewhere."""
@@ -69,11 +72,42 @@ class Home:
         """Make the folders, for their owner alone.
 
         Raises:
-            PermissionError: a folder for the socket belongs to somebody else.
+            Trouble: somebody else could put his own things in their place.
         """
         for folder in (self.path, self.run, self.socket.parent.parent, self.socket.parent):
             if not folder.exists():
                 folder.mkdir(mode=0o700, parents=True)
-        if self.socket.parent.stat().st_uid != os.getuid():
-            raise PermissionError(f"{self.socket.parent} belongs to somebody else")
+        if self.path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise Trouble(
+                f"everybody may write in {self.path}; mend it with: chmod go-w {self.path}"
+            )
+        self.check_socket()
         self.socket.parent.chmod(0o700)
+
+    def check_socket(self) -> None:
+        """Look at the folders of the socket, where they are: in a shared place anybody may have
+        made them, to listen there himself.
+
+        Raises:
+            Trouble: one belongs to somebody else, or is no folder.
+        """
+        folders = [self.socket.parent]
+        if self.socket.parent != self.run:
+            folders.append(self.socket.parent.parent)
+        for folder in folders:
+            try:
+                status = folder.lstat()
+            except FileNotFoundError:
+                continue
+            except OSError as fault:
+                raise Trouble(f"cannot look at {folder}: {fault.strerror}") from fault
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid not in self._owners():
+                raise Trouble(
+                    f"{folder}, where the socket stands, belongs to somebody else or is no folder; "
+                    "remove it, or set XDG_RUNTIME_DIR to a folder of your own"
+                )
+
+    def _owners(self) -> set[int]:
+        """Whose the socket may be: one's own; for root also of whoever has the home."""
+        own = os.getuid()
+        return {own} if own or not self.path.exists() else {own, self.path.stat().st_uid}

@@ -95,10 +95,11 @@ def _read(path: Path) -> bytes:
         raise Trouble(
             f"cannot open the key file {path}: {fault.strerror}; it must be a plain file"
         ) from fault
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        _check(path, status)
-        return _parse(file.read(FILE_BYTES_MAX).decode("ascii", "replace"), str(path))
+    try:
+        _check(path, os.fstat(descriptor))
+        return _parse(os.read(descriptor, FILE_BYTES_MAX).decode("ascii", "replace"), str(path))
+    finally:
+        os.close(descriptor)
 
 
 def _parse(text: str, where: str) -> bytes:

@@ -31,7 +31,12 @@ class Chosen:
 
 
 def client() -> Client:
-    """The chosen node's daemon."""
+    """The chosen node's daemon.
+
+    Raises:
+        Trouble: somebody else could answer in its place.
+    """
+    Chosen.home.check_socket()
     return Client(Chosen.home.socket)
 
 
@@ -116,8 +121,8 @@ def put_table(
 
 
 def put_pairs(rows: Iterable[tuple[str, object]]) -> None:
-    """Names and values, a line each; what is empty is left out, and every value is escaped."""
-    shown = [(name, clean(str(value))) for name, value in rows if value not in ("", None)]
+    """Names and values, a line each; what is empty is left out, and both are escaped."""
+    shown = [(clean(name), clean(str(value))) for name, value in rows if value not in ("", None)]
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         typer.echo(f"{name.ljust(width)}  {value}")
