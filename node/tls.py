@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 import os
 import ssl
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def server_context(key: SigningKey, folder: Path) -> tuple[ssl.SSLContext, bytes
     """A context that serves the key's own certificate, and SHA-256 of its DER.
 
     Args:
-        folder: one that only the owner can read: Python's ssl loads keys from a file alone, so
-            the key lies there for a moment.
+        folder: one that only the owner can read: where there is no file in memory, the key lies
+            there for a moment.
     """
     private = ed25519.Ed25519PrivateKey.from_private_bytes(key.seed())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, key.pubkey.hex()[:64])])
@@ -52,15 +53,25 @@ def server_context(key: SigningKey, folder: Path) -> tuple[ssl.SSLContext, bytes
     ) + certificate.public_bytes(serialization.Encoding.PEM)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    descriptor, path = tempfile.mkstemp(dir=folder, prefix="tls-")  # 0600
-    try:
-        os.write(descriptor, pem)
-        context.load_cert_chain(path)
-    finally:
-        os.close(descriptor)
-        Path(path).unlink()
+    _load(context, pem, folder)
     der = certificate.public_bytes(serialization.Encoding.DER)
     return context, hashlib.sha256(der).digest()
+
+
+def _load(context: ssl.SSLContext, pem: bytes, folder: Path) -> None:
+    """Give a context its key and certificate; Python's ssl takes them from a file alone."""
+    name = ""
+    if sys.platform == "linux" and Path("/proc/self/fd").is_dir():
+        descriptor = os.memfd_create("tls")
+    else:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix="tls-")  # 0600
+    try:
+        os.write(descriptor, pem)
+        context.load_cert_chain(name or f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+        if name:
+            Path(name).unlink()
 
 
 def client_context() -> ssl.SSLContext:

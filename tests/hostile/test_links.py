@@ -420,6 +420,32 @@ async def test_a_listener_that_answers_with_garbage_is_refused_by_whoever_dials(
             await reach(address, key(1).pubkey, Identity(MEMBER, ClusterId(b"c" * 32)), NOW)
 
 
+@pytest.mark.parametrize("signing", [key(1), key(9)], ids=["no signature", "no key"])
+async def test_a_ticket_is_shown_to_nobody_who_has_not_proven_his_key(tmp_path, signing):
+    """With the certificate, which anybody can copy the form of, or without."""
+    context, _ = tls.server_context(signing, tmp_path)
+    heard = []
+
+    async def answer(socket):
+        with contextlib.suppress(ConnectionClosed):
+            heard.append(await socket.recv())
+            welcome = Welcome(key(1).pubkey, "00" * 32, NOW, "00" * 64)
+            await socket.send(msgspec.json.encode(welcome, enc_hook=enc_hook))
+            heard.append(await socket.recv())
+
+    async with serve(answer, "127.0.0.1", 0, ssl=context, **OPTIONS) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        mine = Identity(MEMBER, ClusterId(b"c" * 32))
+        with pytest.raises(HelloRefused, match=r"bad_signature|wrong_key"):
+            await reach(address, key(1).pubkey, mine, NOW, ticket="5ec2e7")
+    assert not any(b"5ec2e7" in data for data in heard)
+
+
+def test_the_key_of_a_context_is_left_in_no_file(tmp_path):
+    tls.server_context(key(1), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("der", [None, b"", b"garbage", b"\x30\x82\xff\xff" + b"\x00" * 100])
 def test_a_certificate_that_is_none_is_a_wrong_key(der):
     with pytest.raises(tls.PeerFault, match="wrong_key"):
