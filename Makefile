@@ -85,6 +85,10 @@ soak-store: $(READY) ## kill daemons N=1000 times, cut the power, fail the disk,
 soak-net: $(READY) ## daemons on hosts of their own (root, Linux), a fault at a time for MINUTES=10
 	$(BIN)/python -m tests.support.soak.net --minutes $(or $(MINUTES),10) --seed $(or $(SEED),$(shell date +%s))
 
+.PHONY: attack
+attack: $(READY) ## a hostile stranger, member and relay against three daemons at work; MINUTES=1 SEED=1
+	$(BIN)/python -m tests.support.attack --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
+
 .PHONY: coverage
 coverage: $(READY) ## each core module by its own test module: lines and branches
 	@$(BIN)/python -m tests.support.own_coverage $(MODULES)

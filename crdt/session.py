@@ -59,6 +59,8 @@ class Session:
         doubt = self.doubts.get(feed)
         if doubt is None or (doubt.mine, doubt.theirs) != (mine, theirs):
             self.doubts[feed] = Doubt(mine, theirs, now, limits.ANTI_ENTROPY_SECONDS)
+            if len(self.doubts) > limits.FEEDS_PER_FRAME_MAX:
+                del self.doubts[next(iter(self.doubts))]  # a peer can name feeds without end
             return True
         if now < doubt.again:
             return False

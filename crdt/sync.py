@@ -68,7 +68,9 @@ class Sync:
             case RecordsWanted():
                 return antientropy.serve(self._ledger, frame)
             case Holding(author, incarnation, end):
-                session.holds(FeedId(author, incarnation), end)
+                feed = FeedId(author, incarnation)
+                if feed in self._ledger.feeds:  # a peer can name feeds without end
+                    session.holds(feed, end)
         return []
 
     def state_vector(self) -> dict[int, int]:

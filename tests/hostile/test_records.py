@@ -19,6 +19,7 @@ from machines import pipeline as p
 from machines.values import AgentName
 from tests.support.authors import Pen
 from tests.support.cluster import Found, key
+from tests.support.malformed import AT, BODIES, IDS
 
 CODER = AgentName("coder")
 STRANGER = key(9)
@@ -184,41 +185,6 @@ def test_true_records_beside_a_forged_one_are_taken(siege):
 
 # --- bodies --------------------------------------------------------------------------------
 
-AT = "2026-11-24T10:00:00.000Z"
-HEAD = f'{{"at":"{AT}","kind":"story","n":0,"story":"x"'
-BODIES = {
-    "a key twice": HEAD + ',"title":"a","title":"b"}',
-    "a key twice, escaped": HEAD + ',"title":"a","t\\u0069tle":"b"}',
-    "a field nobody knows": f'{{"admin":true,{HEAD[1:]}}}',
-    "null": HEAD + ',"title":null}',
-    "NaN": HEAD.replace('"n":0', '"n":NaN') + "}",
-    "infinity": HEAD.replace('"n":0', '"n":1e400') + "}",
-    "a float": HEAD.replace('"n":0', '"n":0.0') + "}",
-    "past 2^53": HEAD.replace('"n":0', '"n":9007199254740993') + "}",
-    "5,000 digits": HEAD.replace('"n":0', '"n":' + "9" * 5000) + "}",
-    "true for a number": HEAD.replace('"n":0', '"n":true') + "}",
-    "a counter past its end": HEAD.replace('"n":0', '"n":65536') + "}",
-    "a lone surrogate": HEAD + ',"title":"\\ud800"}',
-    "a lone surrogate, raw": (HEAD + ',"title":"').encode() + b'\xed\xa0\x80"}',
-    "not UTF-8": (HEAD + ',"title":"').encode() + b'\xff"}',
-    "spaces": HEAD.replace(":", ": ", 1) + "}",
-    "unsorted": f'{{"kind":"story","at":"{AT}","n":0,"story":"x"}}',
-    "16,000 brackets": "[" * 16_000,
-    "deep": HEAD + ',"title":' + "[" * 40 + "]" * 40 + "}",
-    "cut short": HEAD,
-    "a list": "[]",
-    "two of them": "{}{}",
-    "year 1": HEAD.replace(AT, "0001-01-01T00:00:00.000Z") + "}",
-    "year 9999": HEAD.replace(AT, "9999-12-31T23:59:59.999Z") + "}",
-    "a leap second": HEAD.replace(AT, "2026-12-31T23:59:60.000Z") + "}",
-    "another zone": HEAD.replace(AT, "2026-11-24T10:00:00.000+00:00") + "}",
-    "escape sequences": HEAD + ',"title":"\\u001b[31mred"}',
-    "C1, raw": HEAD + ',"title":"\u009b31m"}',
-    "a title of 257 characters": HEAD + ',"title":"' + "x" * 257 + '"}',
-    "300 labels": f'{{"at":"{AT}","kind":"story","labels":'
-    + json.dumps(["l"] * 300 + [""], separators=(",", ":")) + ',"n":0,"story":"x"}',
-}  # fmt: skip
-
 
 def signed(siege, body):
     """A record of any body at all under a good signature."""
@@ -239,22 +205,6 @@ def test_a_body_that_is_no_body_is_its_authors_and_costs_nobody_else(siege, name
     assert "\x1b" not in row.detail
     assert "\x9b" not in row.detail
     siege.unharmed()
-
-
-IDS = {
-    "look-alike": "аdmin",  # the first letter is Cyrillic
-    "bidi": "s\u202e1",
-    "dots": "..",
-    "a path": "a/../../etc",
-    "NUL": "a\\u0000",
-    "a percent sign": "%2e%2e",
-    "300 characters": "a" * 300,
-    "empty": "",
-    "a space": "a b",
-    "a dash first": "-rf",
-    "a full-width letter": "\uff41",
-    "a newline": "a\\n",
-}
 
 
 @pytest.mark.parametrize("name", IDS)

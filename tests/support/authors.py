@@ -2,7 +2,9 @@
 
 from msgspec import UNSET
 
+from crdt import limits
 from crdt.bodies import (
+    SEAL_KEY,
     Ack,
     Carried,
     Claim,
@@ -11,6 +13,7 @@ from crdt.bodies import (
     Member,
     ProofSide,
     Revocation,
+    Seal,
     Story,
     Transition,
     encode_body,
@@ -21,6 +24,7 @@ from crdt.forks import proof_side
 from crdt.frame import Records, encode_frame
 from crdt.identity import FeedId, H, Hash, RecordId, Signature
 from crdt.record import VerifiedRecord, parse_body, sign_record, signed_bytes
+from crdt.stamp import Stamp
 from machines.values import Instant, StoryId
 
 
@@ -77,6 +81,32 @@ class Pen:
 
     def release(self, story, **where):
         return self.write(Claim(at=self.at(), n=0, key=StoryId(story), released=True), **where)
+
+    def claim(self, story, since):
+        """A claim since any instant, until in an hour."""
+        at = self.at()
+        until = Instant.from_ms(at.ms + limits.CLAIM_MS_MAX)
+        body = Claim(
+            at=at, n=0, key=StoryId(story), since=Stamp(Instant(since), 0), until=until,
+            released=UNSET,
+        )  # fmt: skip
+        return self.write(body)
+
+    def seal(self, count, digest, **where):
+        body = Seal(at=self.at(), n=0, key=SEAL_KEY, count=count, digest=Hash(digest))
+        return self.write(body, **where)
+
+    def accusation(self, feed, clock, value):
+        """Evidence against the author of a record, the other side of which was never said."""
+        never = b"never said"
+        sides = sorted(
+            (proof_side(value), (self.signing.sign(never), H(never))), key=lambda s: s[1]
+        )
+        body = Evidence(
+            at=self.at(), n=0, key=evidence_key(feed), feed=feed, clock=clock,
+            proof=tuple(ProofSide(Signature(s), Hash(h)) for s, h in sides),
+        )  # fmt: skip
+        return self.write(body)
 
     def member(self, node, role, name="node", **where):
         return self.write(Member(at=self.at(), n=0, node=node, role=role, name=name), **where)

@@ -90,9 +90,13 @@ class Workload:
 
         eventually(enough, f"{writes} more writes are acknowledged by each of {self.nodes}")
 
+    def _waited(self, node, rng):
+        """Pause before the next write; says whether it is time to stop."""
+        return self._stop.wait(PAUSE_SECONDS * rng.uniform(0.5, 1.5))
+
     def _call(self, node, rng):
         number = 0
-        while not self._stop.wait(PAUSE_SECONDS * rng.uniform(0.5, 1.5)):
+        while not self._waited(node, rng):
             number += 1
             try:
                 self._write(node, rng, number)
@@ -115,10 +119,7 @@ class Workload:
                 story = own if rng.random() < 0.8 else shared
                 self._ask(node, "POST", story, "", {"title": f"from {node}"})
             case "move":
-                stage = node.client.ask("GET", f"/stories/{shared}")["stage"]["stage"]
-                event = rng.choice(FORWARD[stage])
-                body = {"event": {"event": event, **FIELDS.get(event, {})}, "force": True}
-                self._ask(node, "POST", shared, "/events", body)
+                self._move(node, rng, shared)
             case "claim":
                 self._ask(node, "POST", shared, "/claim", {"seconds": 60}, "claim")
             case "release":
@@ -129,6 +130,12 @@ class Workload:
                 if state != "idle":
                     event = {"event": "reset"}
                 self._ask(node, "POST", shared, "/execution", {"event": event}, "execution")
+
+    def _move(self, node, rng, story):
+        stage = node.client.ask("GET", f"/stories/{story}")["stage"]["stage"]
+        event = rng.choice(FORWARD[stage])
+        body = {"event": {"event": event, **FIELDS.get(event, {})}, "force": True}
+        self._ask(node, "POST", story, "/events", body)
 
     def _ask(self, node, method, story, what, body, kind=None):
         told = node.client.ask(method, f"/stories/{story}{what}", body)

@@ -6,28 +6,18 @@ program is called with the world, the node and two numbers from the schedule.
 
 import random
 
-from msgspec import UNSET
-
 from crdt.bodies import (
-    SEAL_KEY,
-    Claim,
-    Evidence,
-    ProofSide,
     Role,
-    Seal,
     Transition,
-    evidence_key,
 )
 from crdt.errors import PeerFault
-from crdt.forks import proof_side
 from crdt.frame import DigestOffer, Records, SyncStep2, Update, decode_frame, encode_frame
-from crdt.identity import FeedId, H, Hash, RecordRef, Signature
+from crdt.identity import FeedId, H, Hash, RecordRef
 from crdt.record import signed_bytes
-from crdt.stamp import Stamp
 from crdt.yupdate import FeedSlice, decode_update, encode_update
 from machines import execution as x
 from machines import pipeline as p
-from machines.values import AgentName, FreeText, Instant, StoryId
+from machines.values import AgentName, FreeText, StoryId
 from tests.support.authors import Pen
 
 
@@ -134,10 +124,7 @@ def foreign(world, node, a, b):
 
 
 def false_seal(world, node, a, b):
-    pen = pen_of(world, node)
-    at = pen.at()
-    record = pen.write(Seal(at=at, n=0, key=SEAL_KEY, count=a % 50, digest=Hash(bytes(32))))
-    spread(world, node, record)
+    spread(world, node, pen_of(world, node).seal(a % 50, bytes(32)))
 
 
 def flood(world, node, a, b):
@@ -236,14 +223,8 @@ def false_evidence(world, node, a, b):
     victim = any_record(node, a)
     if victim is None:
         return
-    pen = pen_of(world, node)
-    at = pen.at()
-    sides = [proof_side(victim.value), (pen.signing.sign(b"never said"), H(b"never said"))]
-    body = Evidence(
-        at=at, n=0, key=evidence_key(victim.feed), feed=victim.feed, clock=victim.clock,
-        proof=tuple(ProofSide(Signature(s), Hash(h)) for s, h in sorted(sides, key=lambda s: s[1])),
-    )  # fmt: skip
-    spread(world, node, pen.write(body))
+    record = pen_of(world, node).accusation(victim.feed, victim.clock, victim.value)
+    spread(world, node, record)
 
 
 def withhold(world, node, a, b):
@@ -304,14 +285,8 @@ def hide_twin(world, node, a, b):
 
 def big_claims(world, node, a, b):
     """Claims since the beginning of time."""
-    pen = pen_of(world, node)
-    at = pen.at()
-    since = Stamp(Instant("2020-01-01T00:00:00.000Z"), 0)
-    body = Claim(
-        at=at, n=0, key=StoryId(pick_story(node, a)), since=since,
-        until=Instant.from_ms(at.ms + 3_600_000), released=UNSET,
-    )  # fmt: skip
-    spread(world, node, pen.write(body))
+    since = "2020-01-01T00:00:00.000Z"
+    spread(world, node, pen_of(world, node).claim(pick_story(node, a), since))
 
 
 PROGRAMS = {

@@ -60,6 +60,15 @@ def test_one_that_changed_is_compared_at_once():
     assert one.may_compare(FeedId(ANN, 1), b"grown", b"other", 3.0)
 
 
+def test_feeds_that_a_peer_names_without_end_are_forgotten_the_oldest_first():
+    one = session(BOB)
+    for number in range(limits.FEEDS_PER_FRAME_MAX + 7):
+        one.may_compare(FeedId(ANN, number), b"mine", b"theirs", 0.0)
+    assert len(one.doubts) == limits.FEEDS_PER_FRAME_MAX
+    assert FeedId(ANN, 6) not in one.doubts
+    assert FeedId(ANN, 7) in one.doubts
+
+
 def test_sessions_stand_in_order_of_key_whoever_came_first():
     table = opened(session(CAT), session(ANN), session(BOB))
     assert [one.peer for one in table.all()] == [ANN, BOB, CAT]

@@ -134,9 +134,16 @@ def test_ranges_and_records_are_answered_from_what_is_held(node):
 
 
 def test_what_a_peer_says_it_holds_is_noted(node):
-    feed = FeedId(node.court.bob.node, 0)
-    assert node.answer(Holding(*feed, 7)) == []
-    assert node.session.holding == {feed: 7}
+    record = node.court.bob.story("a")
+    node.take(record)
+    assert node.answer(Holding(*record.feed, 7)) == []
+    assert node.session.holding == {record.feed: 7}
+
+
+def test_of_feeds_that_are_nowhere_it_is_not_noted_who_holds_them(node):
+    for incarnation in range(3):
+        assert node.answer(Holding(node.court.bob.node, incarnation, 7)) == []
+    assert node.session.holding == {}
 
 
 def test_other_frames_are_not_its_business(node):

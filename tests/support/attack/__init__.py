@@ -1,0 +1,1 @@
+"""A hostile stranger, a hostile member and a hostile relay, against three running daemons."""

@@ -1,0 +1,195 @@
+"""One run: three daemons, honest work, everybody at once, and what holds at the end."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+
+from tests.support import fleetlaws
+from tests.support.attack import member, relay, stranger
+from tests.support.attack.ground import ROGUES, Ground, resident_kib
+from tests.support.attack.relay import Middle, Relay
+from tests.support.attack.stranger import Stranger
+from tests.support.attack.tally import Tally
+from tests.support.attack.work import Probe, Steady
+from tests.support.daemons import Fleet
+from tests.support.laws import Broken
+
+WRITES_PER_SECOND = 100
+STRANGERS, MEMBERS = 5, 3
+PAUSE_SECONDS = 0.1
+RELAY_PAUSE_SECONDS = 2.0
+QUARTERS = 4
+GROWTH_PERCENT_MAX = 10
+JUDGED_SECONDS = 60
+OVERTIME_SECONDS = 300
+"""How long the attackers may go on until each attempt of the catalogue has come past the door."""
+CATALOGUES = (stranger.CATALOGUE, member.CATALOGUE, relay.WIRE, relay.PASSING)
+
+
+class Attack:
+    """One run.
+
+    Args:
+        say: takes a line to tell a person.
+
+    Attributes:
+        memory: of each node, what it had in use after each quarter, in KiB.
+    """
+
+    def __init__(self, folder, seed, seconds, say):
+        self.folder, self.seed, self.seconds, self.say = folder, seed, seconds, say
+        self.rng = random.Random(seed)
+        attempts = [one for catalogue in CATALOGUES for one in catalogue.values()]
+        self.tally = Tally(attempts)
+        self.memory = {}
+        self.acked = []
+        self._faults = Counter()
+        self._busy = set()
+
+    async def run(self):
+        """Everything; gives the closing line.
+
+        Raises:
+            AssertionError: a law did not hold, or an attempt got what it must not.
+        """
+        relays = [await Relay().open() for _ in range(3)]
+        try:
+            with Fleet(self.folder) as fleet:
+                self.ground = await asyncio.to_thread(Ground, fleet, relays, self.rng)
+                self.say(f"{len(fleet.nodes)} daemons, {ROGUES} members gone bad")
+                await self._attack_at_work(fleet.nodes, relays)
+                self.say("the attack is over; every law must hold")
+                await asyncio.to_thread(self._judge, fleet.nodes)
+        finally:
+            for one in relays:
+                await one.close()
+        return self._summary()
+
+    async def _attack_at_work(self, nodes, relays):
+        work, probe = Steady(nodes, self.seed, self.acked, WRITES_PER_SECOND), Probe(nodes)
+        with work, probe:
+            begin = time.monotonic()
+            await self._attack(relays, begin)
+            self.lasted = time.monotonic() - begin
+        self.took, self.seen = sorted(work.took), sorted(probe.seen)
+
+    # --- the attack ------------------------------------------------------------------------
+
+    async def _attack(self, relays, begin):
+        middle = Middle(self.ground, relays)
+        strangers = self._bag(stranger.CATALOGUE)
+        members = self._bag(member.CATALOGUE, relay.PASSING)
+        self._stop = asyncio.Event()
+        lanes = [
+            *(self._lane(self._stranger, strangers, PAUSE_SECONDS) for _ in range(STRANGERS)),
+            *(self._lane(self._member, members, PAUSE_SECONDS) for _ in range(MEMBERS)),
+            self._lane(
+                lambda one: middle.play(one.act), self._bag(relay.WIRE), RELAY_PAUSE_SECONDS
+            ),
+        ]
+        tasks = [asyncio.create_task(lane) for lane in lanes]
+        watching = asyncio.create_task(self._watch(begin))
+        await asyncio.wait({watching, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        self._stop.set()
+        await asyncio.gather(watching, *tasks)
+
+    def _bag(self, *catalogues):
+        """Every attempt once in random order, again and again."""
+        attempts = [one for catalogue in catalogues for one in catalogue.values()]
+        while True:
+            yield from self.rng.sample(attempts, len(attempts))
+
+    async def _lane(self, act, bag, pause):
+        while not self._stop.is_set():
+            attempt = next(bag)
+            word = await act(attempt)
+            self.tally.note(attempt, word)
+            await asyncio.sleep(pause * self.rng.uniform(0.5, 1.5))
+
+    async def _stranger(self, attempt):
+        return await attempt.act(Stranger(self.ground))
+
+    async def _member(self, attempt):
+        """An attempt by the key, and at the daemon, where least is held against it."""
+        pairs = [
+            (key, target)
+            for key, target in itertools.product(self.ground.rogues, self.ground.targets)
+            if key not in self._busy
+        ]
+        self.rng.shuffle(pairs)
+        key, target = min(pairs, key=lambda pair: self._faults[pair[0].pubkey, pair[1].port])
+        self._busy.add(key)
+        try:
+            rogue = member.Rogue(self.ground, key, target)
+            word = await rogue.play(attempt.act)
+        finally:
+            self._busy.discard(key)
+        self.tally.sent(attempt, rogue.records)
+        if word.startswith(member.DROPPED):
+            self._faults[key.pubkey, target.port] += 1
+        return word
+
+    async def _watch(self, begin):
+        """Measure after each quarter; go on until everything has been tried."""
+        for quarter in range(1, QUARTERS + 1):
+            due = begin + self.seconds * quarter / QUARTERS
+            while time.monotonic() < due and not self._stop.is_set():
+                await asyncio.sleep(0.1)
+            for node in self.ground.fleet.nodes:
+                self.memory.setdefault(node, []).append(resident_kib(node.process))
+        end = begin + self.seconds + OVERTIME_SECONDS
+        while self.tally.unshown() and time.monotonic() < end and not self._stop.is_set():
+            await asyncio.sleep(0.2)
+
+    # --- the end ---------------------------------------------------------------------------
+
+    def _judge(self, nodes):
+        liars = [key.pubkey for key in self.ground.rogues]
+        stores = fleetlaws.hold(nodes, self.acked, liars)
+        fates = {}
+        for held in stores.values():
+            fates |= _fates(held)
+        self.tally.settle(fates)
+        for line in self.tally.table():
+            self.say(line)
+        if unshown := self.tally.unshown():
+            names = ", ".join(" ".join(one.key) for one in unshown)
+            raise Broken("L6", f"these attempts never ran: {names}")
+        if wrong := self.tally.wrong():
+            raise Broken("L6", "; ".join(wrong))
+        grown = self._growth()
+        if self.seconds >= JUDGED_SECONDS and max(grown.values()) > GROWTH_PERCENT_MAX:
+            told = ", ".join(f"{node} by {percent:.1f} %" for node, percent in grown.items())
+            raise Broken("L7", f"memory grew from the first quarter to the last: {told}")
+
+    def _growth(self):
+        return {node: 100 * (after[-1] / after[0] - 1) for node, after in self.memory.items()}
+
+    def _summary(self):
+        took, seen = self.took, self.seen
+        grown = ", ".join(
+            f"{node} {percent:+.1f} % of {self.memory[node][0] // 1024} MiB"
+            for node, percent in self._growth().items()
+        )
+        return (
+            f"attack, seed {self.seed}: {self.tally.tried.total()} attempts of "
+            f"{len(self.tally.attempts)} kinds in {self.lasted:.0f} s; "
+            f"{len(self.acked)} honest writes acknowledged ({len(self.acked) / self.lasted:.0f}/s; "
+            f"half within {1000 * took[len(took) // 2]:.0f} ms, {len(seen)} probes seen everywhere "
+            f"within {seen[-1]:.1f} s), 0 lost; one digest; 0 honest feeds cut or held up; "
+            f"memory after the last quarter against the first: {grown}"
+        )
+
+
+def _fates(held):
+    """What has become of each record that a store knows of, by its id."""
+    fates = {}
+    for *_, record, reason, _, _ in held.quarantined:
+        if record is not None:
+            fates[bytes(record)] = f"rejected {reason}"
+    for _, entry in held.entries():
+        word = entry.verdict.name.lower().replace("_", " ")
+        fates[bytes(entry.record.record_id)] = word
+    return fates
