@@ -4,7 +4,8 @@ from crdt import again, limits
 from crdt.again import OutdatedError, Rewriting
 from crdt.bodies import Claim, Role, Story
 from crdt.errors import ProposalRefused
-from crdt.identity import FeedId
+from crdt.identity import FeedId, RecordRef
+from crdt.intents import Receipt
 from crdt.proposals import Author
 from crdt.stamp import Stamp
 from machines import execution as x
@@ -157,6 +158,51 @@ def test_each_is_dealt_with_once_whatever_crashes(court):
     started = Rewriting(court.bob.node, court.ledger)
     started.restore([first.record_id, second.record_id])
     assert started.due(0.0) == started.due(SOON) == []
+
+
+def carried_out(court, rewriting, write):
+    """What the own node is told of it, and what was settled on disk."""
+    rewriting.due(0.0)
+    court.ledger.take_ready()
+    rewriting.carry_out(SOON, write)
+    ready = court.ledger.take_ready()
+    assert {noticed.what for noticed in ready.observe} <= {"written_again"}
+    return [noticed.detail for noticed in ready.observe], ready.persist.settled
+
+
+def test_what_is_written_again_is_told_with_where_it_stood_and_stands(court):
+    rewriting = Rewriting(court.bob.node, court.ledger)
+    fork(court, court.bob)
+    first, second = lost(court, court.bob)
+    places = {first.record_id: RecordRef(court.bob.node, 7, 0, first.record_id),
+              second.record_id: RecordRef(court.bob.node, 7, 1, second.record_id)}  # fmt: skip
+    said, settled = carried_out(
+        court, rewriting, lambda record: Receipt(*places[record.record_id], ())
+    )
+    short = court.bob.node.short
+    assert said == [
+        f"story {short}/0 #0 counted nowhere and was written again at {short}/7 #{clock}"
+        for clock in (0, 1)
+    ]
+    assert settled == [first.record_id, second.record_id]
+    assert rewriting.moved == places
+    assert carried_out(court, rewriting, lambda _: pytest.fail("twice")) == ([], [])
+
+
+def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court):
+    rewriting = Rewriting(court.bob.node, court.ledger)
+    fork(court, court.bob)
+    first, second = lost(court, court.bob)
+
+    def write(record):
+        raise OutdatedError("said since") if record == first else ProposalRefused("moved on")
+
+    said, settled = carried_out(court, rewriting, write)
+    assert said == [
+        f"story {court.bob.node.short}/0 #0 counts nowhere and was not written again: moved on"
+    ]
+    assert settled == [first.record_id, second.record_id]
+    assert rewriting.moved == {}
 
 
 # What is said anew

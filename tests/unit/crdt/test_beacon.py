@@ -90,3 +90,54 @@ def test_everybody_is_told_of_in_frames_that_a_peer_takes(court, monkeypatch):
     [whole] = ears.everybody()
     monkeypatch.setattr(limits, "AWARENESS_ENTRIES_MAX", 1)
     assert [frame.entries for frame in ears.everybody()] == [(entry,) for entry in whole.entries]
+
+
+def test_who_has_just_come_hears_of_it_sooner_but_not_more_often_than_is_taken(court):
+    mine = beacon(court, court.bob)
+    mine.say(at(court, 0))
+    mine.hurry()
+    assert mine.say(at(court, 0.5)) is None
+    assert mine.say(at(court, 1.0)) is not None
+    mine.hurry()
+    mine.hurry()
+    assert mine.say(at(court, 1.9)) is None
+    assert mine.say(at(court, 2.0)) is not None
+    assert mine.say(at(court, 16.9)) is None
+    assert mine.say(at(court, 17.0)) is not None
+
+
+def twin(court):
+    made = Beacon(court.bob.signing, court.cluster, verify_batch, b"another!")
+    made.host = "kennel-2"
+    return made
+
+
+def test_two_with_one_key_find_out_tell_their_operators_once_and_the_others(court):
+    mine, other, theirs = beacon(court, court.bob), twin(court), beacon(court, court.cat)
+    mine.host = "kennel-1"
+    early = other.say(at(court, 0))
+    assert hear(court, mine, early, court.cat).noticed == (), "it may be an earlier start's"
+    assert mine.say(at(court, 1)) is not None
+    mine.say(at(court, 2))
+    hear(court, mine, early, court.cat, 2.5)
+    heard = hear(court, other, mine.say(at(court, 17)), court.cat, 17)
+    [told] = heard.noticed
+    assert (told.what, told.node) == ("twin", court.bob.node)
+    assert "kennel-1" in told.detail
+    said = other.say(at(court, 18))
+    assert said is not None, "the other one should learn of it soon"
+    [back] = hear(court, mine, said, court.cat, 18).noticed
+    assert "kennel-2" in back.detail
+    assert hear(court, mine, said, court.cat, 18.5).noticed == ()
+    [news] = hear(court, theirs, said, court.bob, 18).noticed
+    assert (news.what, news.node) == ("twin", court.bob.node)
+    assert "kennel-1" in news.detail
+    again = other.say(at(court, 40))
+    assert hear(court, theirs, again, court.bob, 40).noticed == (), "told once"
+
+
+def test_what_the_peers_own_clock_shows_is_told_where_it_speaks_for_itself(court):
+    mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
+    frame = mine.say(at(court, 3))
+    assert hear(court, theirs, frame, court.bob).at == at(court, 3).wall
+    assert hear(court, theirs, frame, court.ada).at is None

@@ -21,6 +21,7 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
+from crdt.petition import Answer, Petition
 from crdt.varint import block, uint
 from crdt.yupdate import CLIENT_MAX, CLOCK_END
 from tests.support.cluster import key
@@ -49,6 +50,10 @@ FRAMES = [
     Records(NODE, 1, ((0, b"v" * 80), (limits.CLOCK_MAX, b"w" * limits.RECORD_BYTES_MAX))),
     Proof(NODE, 1, limits.CLOCK_MAX, SIDES),
     Holding(NODE, 1, CLOCK_END),
+    Petition(NODE, None, 2**53 - 1, HASH, ((0, 0), (7, CLOCK_END)), (b"s" * 64,)),
+    Petition(NODE, key(2).pubkey, 0, HASH, (), (b"s" * 64, b"t" * 64)),
+    Answer(HASH, ""),
+    Answer(HASH, "done"),
 ]  # fmt: skip
 HEAD = NODE + uint(0)
 
@@ -111,6 +116,11 @@ def test_nothing_may_follow(frame):
         (uint(104) + HEAD + uint(1) + uint(0) + block(HUGE), "at most"),
         (uint(105) + HEAD + uint(CLOCK_END) + bytes(192), "at most"),
         (uint(106) + HEAD + uint(CLOCK_END + 1), "at most"),
+        (uint(107) + NODE + uint(2), "at most 1"),
+        (uint(107) + NODE + uint(0) + uint(2**53), "at most"),
+        (uint(107) + NODE + uint(0) + uint(0) + HASH + uint(9), "no more than fit"),
+        (uint(108) + HASH + block(b"w" * 41), "at most 40"),
+        (uint(108) + HASH + block(b"\xff"), "UTF-8"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )  # fmt: skip

@@ -19,11 +19,11 @@ from crdt.intents import (
     RevokeNode,
     WriteSeal,
 )
-from crdt.proposals import Author, own_execution, propose
+from crdt.proposals import Author, author, own_execution, propose
 from crdt.stamp import Stamp
 from machines import execution as x
 from machines import pipeline as p
-from machines.values import FreeText, Label, StoryId
+from machines.values import FreeText, Instant, Label, StoryId
 from tests.support.court import CODER, Court, spawn
 
 S1 = StoryId("s-1")
@@ -73,6 +73,19 @@ def test_a_stamp_is_the_own_clock_or_one_tick_past_what_it_must_follow(court):
     court.take(event)
     assert body(court, court.bob, FireEvent(S1, p.Abandon())).stamp == event.stamp._replace(n=1)
     assert body(court, court.ada, EditStory(S1, title=FreeText("a"))).stamp == Stamp(court.now, 0)
+
+
+def test_stamps_go_back_in_none_of_ones_feeds_but_for_those_that_others_do_not_take(court):
+    fresh = court.ledger.feed(FeedId(court.bob.node, 5))
+    assert author(fresh, court.ledger, court.now).before is None
+    bound = court.ms + limits.STAMP_AHEAD_MS_MAX
+    for ms, incarnation in ((court.ms + 5_000, 0), (bound, 1), (bound + 1, 2)):
+        court.take(court.bob.story("a", clock=0, incarnation=incarnation, ms=ms), stored=True)
+    court.take(court.cat.story("a", ms=bound), stored=True)
+    made = author(fresh, court.ledger, court.now)
+    assert (made.node, made.feed, made.wall) == (court.bob.node, fresh, court.now)
+    assert made.before == Stamp(Instant.from_ms(bound), 0)
+    assert made.stamp() == Stamp(Instant.from_ms(bound), 1)
 
 
 # Stories

@@ -6,12 +6,12 @@ from crdt import limits
 from crdt.bodies import Role
 from crdt.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.forks import proof_of, proof_side
-from crdt.frame import Proof, Records, Update, decode_frame, encode_frame
+from crdt.frame import DigestOffer, Proof, Records, Update, decode_frame, encode_frame
 from crdt.identity import FeedId
 from crdt.intents import AddStory, AdmitNode, RevokeNode
 from crdt.judge import Waits
 from crdt.membership import Demote
-from crdt.ready import IncarnationOpened, Noticed, Now, Row
+from crdt.ready import IncarnationOpened, Noticed, Now, PetitionAnswered, Row
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
@@ -448,6 +448,27 @@ def test_presence_and_digests_are_said_to_linked_peers_alone(trio):
         trio.unlink(one, other)
     trio.pass_time(40)
     assert trio.replicas[0].tick(trio.now).publish == []
+
+
+def test_a_node_asks_to_leave_and_is_told_what_became_of_it(trio):
+    me, admin = trio.keys[2].pubkey, trio.keys[0].pubkey
+    trio.carry(2, trio.replicas[2].ask_to_part(admin, None, b"n" * 32, trio.now))
+    assert [(sender, receiver) for sender, receiver, _ in trio.wire] == [(2, 0)]
+    trio.deliver()
+    assert PetitionAnswered(admin, b"n" * 32, "done") in trio.observed[2]
+    assert not trio.replicas[1].ledger.roster.belongs(me)
+    assert "revoked" in why_not(trio, 2)
+
+
+def test_who_has_no_link_is_answered_nothing_and_what_it_brings_is_taken(trio):
+    stranger = key(9).pubkey
+    offer = encode_frame(DigestOffer(b"d" * 32))
+    assert trio.replicas[0].receive(trio.keys[1].pubkey, offer, trio.now).reply
+    assert not trio.replicas[0].receive(stranger, offer, trio.now).reply
+    record = Pen(trio.keys[1], trio.found.id, trio.ms, clock=9).story("s-1")
+    ready = trio.replicas[0].receive(stranger, as_frame(record), trio.now)
+    assert ready.fault is None
+    assert "s-1" in trio.replicas[0].ledger.board
 
 
 def test_what_is_forwarded_fits_what_a_node_takes_however_much_came_at_once():

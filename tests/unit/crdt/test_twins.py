@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from crdt.presence import PresenceState
-from crdt.twins import Twins, own_sentence, peer_sentence
+from crdt.twins import HEARD_MAX, Twins, own_sentence, peer_sentence
 from machines.values import Instant
 from tests.support.cluster import key
 
@@ -40,6 +40,15 @@ def test_what_is_ones_own_or_of_an_older_build_is_no_twin():
     assert not twins.hear(says(RUNS[0], RUNS[0]), 0.0)
     assert not twins.hear(PresenceState(AT), 0.0)
     assert twins.heard(0.0) == ()
+
+
+def test_of_many_starts_only_the_last_are_named():
+    twins = Twins(RUNS[0])
+    runs = [f"{number:016x}" for number in range(1, HEARD_MAX + 3)]
+    for run in (*runs, runs[2]):
+        twins.hear(says(run), 0.0)
+    assert twins.heard(0.0) == (*runs[3:], runs[2])
+    assert len(twins.heard(0.0)) == HEARD_MAX
 
 
 def test_the_others_are_told_in_its_own_words():
