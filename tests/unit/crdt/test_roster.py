@@ -195,6 +195,26 @@ def test_the_highest_role_that_holds_for_a_slot_counts(court):
     assert found.role(court.bob.node) is Role.OBSERVER
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("lower", "higher"), [(Role.OBSERVER, Role.MEMBER), (Role.MEMBER, Role.ADMIN)]
+)
+def test_of_two_roles_the_higher_counts_whichever_was_given_first(court, lower, higher, turned):
+    order = (higher, lower) if turned else (lower, higher)
+    given = [court.founder.member(court.sam.node, role, role.value) for role in order]
+    found = roster(court, *given)
+    assert found.role(court.sam.node) is higher
+    assert found.role_of_slot(feed(court.sam), 4) is higher
+    assert found.name(court.sam.node) == higher.value, "the name comes with the role"
+
+
+def test_a_name_that_was_revoked_gives_way_to_the_one_that_still_stands(court):
+    stands = court.founder.member(court.sam.node, Role.MEMBER, "stands")
+    gone = court.founder.member(court.sam.node, Role.MEMBER, "gone")
+    found = roster(court, stands, gone, court.founder.revocation(court.sam.node, [gone]))
+    assert found.name(court.sam.node) == "stands"
+
+
 def test_two_revocations_take_what_either_takes(court):
     admission = [court.admissions[court.bob.node]]
     one = court.founder.revocation(court.bob.node, admission, [(0, 3), (1, 5)])
@@ -251,6 +271,7 @@ def test_the_order_of_the_records_does_not_show(court):
         admission,
         court.ada.revocation(court.sam.node, [admission], [(0, 1)]),
         court.founder.revocation(court.sam.node, [admission], [(0, 2)]),
+        court.founder.revocation(court.sam.node, [admission], [(0, 3)]),
         court.bob.story("s-1"),
     ]
     one, other = bare(court, *records), bare(court, *reversed(records))
