@@ -77,6 +77,16 @@ soak-sim: $(READY) ## the same with fresh seeds for MINUTES=120
 bench: $(READY) ## measure beside what it is compared with; nothing is asserted
 	$(BIN)/python -m benchmarks.status
 
+FUZZ := $(VENV)/.fuzz-$(VERSION)-$(PLACE)
+
+$(FUZZ): $(READY) requirements/fuzz.txt
+	@$(PIP) --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+.PHONY: fuzz
+fuzz: $(FUZZ) ## feed the parsers what was never seen, guided by coverage; TARGET=hello SECONDS=60 (each)
+	@$(BIN)/python -m tests.support.fuzz $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS))
+
 .PHONY: soak-store
 soak-store: $(READY) ## kill daemons N=1000 times, cut the power, fail the disk, copy homes; SEED=1
 	$(BIN)/python -m tests.support.soak $(if $(N),--kills $(N)) $(if $(SEED),--seed $(SEED))
@@ -113,6 +123,7 @@ format: $(READY) ## format, and mend what the linter can mend
 lock: $(READY) ## write the lock files anew; LOCK_ARGS=--upgrade takes newer versions
 	$(LOCK) $(LOCK_ARGS) --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
 	$(LOCK) --constraint requirements/dev.txt --output-file requirements/run.txt pyproject.toml requirements/build.in
+	$(LOCK) --constraint requirements/dev.txt --extra fuzz --output-file requirements/fuzz.txt pyproject.toml
 
 .PHONY: clean
 clean: ## remove what was made

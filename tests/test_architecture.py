@@ -219,7 +219,7 @@ def test_no_other_distribution_owns_files_in_our_packages():
     assert not {owner for owner in owners if owner[0] != "gangline"}
 
 
-@pytest.mark.parametrize("name", ["run.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "dev.txt", "fuzz.txt"])
 def test_a_lock_file_holds_hashes_and_no_place(name):
     versions, hashes = pins(name)
     assert versions
@@ -233,6 +233,9 @@ def test_what_runs_is_locked_as_what_is_tested():
     tested, run = pins("dev.txt")[0], pins("run.txt")[0]
     assert run.items() <= tested.items()
     assert "pytest" not in run
+    fuzzed = pins("fuzz.txt")[0]
+    assert fuzzed.pop("atheris")
+    assert fuzzed.items() <= tested.items()
 
 
 @pytest.mark.parametrize(
@@ -242,6 +245,7 @@ def test_what_runs_is_locked_as_what_is_tested():
         ("run.txt", PROJECT["build-system"]["requires"]),
         ("dev.txt", PROJECT["project"]["optional-dependencies"]["test"]),
         ("dev.txt", PROJECT["project"]["optional-dependencies"]["dev"]),
+        ("fuzz.txt", PROJECT["project"]["optional-dependencies"]["fuzz"]),
     ],
 )
 def test_the_lock_files_meet_what_the_project_asks_for(lock, wanted):

@@ -47,7 +47,7 @@ def execution_event(asked: dict[str, Any]) -> ExecutionEvent:
 def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
     kinds = {tag_of(kind): kind for kind in machine.events}
     name = asked.get("event")
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise Malformed(f"no event is called {name}; there are: {', '.join(kinds)}")
     try:
         return msgspec.convert(asked, type=union, dec_hook=lenient_hook)

@@ -165,6 +165,8 @@ async def test_an_unknown_story_is_named(client, path):
     ("path", "body", "told"),
     [
         ("/stories/s-1/events", {"event": {"event": "deps_mat"}}, "no event is called deps_mat"),
+        ("/stories/s-1/events", {"event": {"event": ["deps_met"]}}, "no event is called ['deps"),
+        ("/stories/s-1/events", {"event": {}}, "no event is called None"),
         ("/stories/s-1/events", {"event": {"event": "block"}}, "block takes reason: reason is"),
         ("/stories/s-1/events", {"event": {"event": "block", "x": "y"}}, "block takes reason"),
         ("/stories/s-1/events", {"event": 3}, "event: expected object"),
