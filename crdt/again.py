@@ -31,13 +31,14 @@ from crdt.bodies import (
 from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.fold import order
-from crdt.identity import RecordId, RecordRef
+from crdt.identity import Hash, RecordId, RecordRef
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.proposals import Author
 from crdt.ready import Noticed
 from crdt.record import VerifiedRecord
 from crdt.roster import Roster
+from crdt.session import Sessions
 from crdt.story import FIELDS
 
 
@@ -49,15 +50,23 @@ class Rewriting:
     """What still has to be written again, and what was dealt with.
 
     Args:
+        sessions: whether there are peers, who vouch for the own clock.
         former: the key that this node had before its present one, where it had one.
 
     Attributes:
         moved: where the records that were written again stand now, by their old id.
     """
 
-    def __init__(self, own: NodePubkey, ledger: Ledger, former: NodePubkey | None = None) -> None:
+    def __init__(
+        self,
+        own: NodePubkey,
+        ledger: Ledger,
+        sessions: Sessions,
+        former: NodePubkey | None = None,
+    ) -> None:
         self.moved: dict[RecordId, RecordRef] = {}
         self._own = own
+        self._sessions = sessions
         self._former = former
         self._ledger = ledger
         self._settled: set[RecordId] = set()
@@ -69,7 +78,9 @@ class Rewriting:
 
     def due(self, mono: float) -> list[VerifiedRecord]:
         """What to deal with now: once seen, it waits a little, since peers may know more."""
-        found = lost_records(self._ledger, self._own, self._former)
+        # Alone, it may be the own clock that makes a stamp look ahead.
+        vouched = bool(self._sessions.all())
+        found = lost_records(self._ledger, self._own, self._former, vouched=vouched)
         lost = [record for record in found if record.record_id not in self._settled]
         if not lost:
             self._at = float("inf")
@@ -115,12 +126,13 @@ def why_not_go_on(feed: Feed, roster: Roster, wall: Instant) -> str:
 
 
 def lost_records(
-    ledger: Ledger, own: NodePubkey, former: NodePubkey | None = None
+    ledger: Ledger, own: NodePubkey, former: NodePubkey | None = None, *, vouched: bool = True
 ) -> list[VerifiedRecord]:
     """The own records that count nowhere though they could, in order of their stamps.
 
-    Of the own key's those that a fork or a stamp took, and those with a key in a feed that a
-    revocation keeps in part: they stopped counting when it came, not when the node lost its right.
+    Of the own key's those that a fork or (where peers vouch for the clock) a stamp took, and those
+    with a key in a feed that a revocation keeps in part: they stopped counting when it came, not
+    when the node lost its right.
     Of the key that this node had before, whatever its revocation took: that was to move over.
     """
     found = [
@@ -129,6 +141,7 @@ def lost_records(
         if (feed.author == own and (feed.keyed_dead or ledger.any_ahead)) or feed.author == former
         for entry in feed.entries()
         if (entry.verdict is not Verdict.VOID_REVOKED or feed.author == former)
+        and (entry.verdict is not Verdict.AHEAD or vouched)
         and not feed.is_live(entry)
     ]
     return sorted(found, key=order)
@@ -137,7 +150,7 @@ def lost_records(
 def handed_back(ledger: Ledger, author: NodePubkey) -> Iterator[tuple[Any, list[VerifiedRecord]]]:
     """What this node keeps of an author's that a fork took from it, by feed."""
     for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id):
-        if feed.author == author and feed.fork is not None:
+        if feed.author == author and feed.keyed_dead:
             kept = [e.record for e in feed.entries() if not feed.is_live(e)]
             if kept:
                 yield feed.id, kept
@@ -164,6 +177,8 @@ def restate(
             return _execution(record, body, ledger, author)
         case Claim() as body:
             return _claim(record, body, ledger, author)
+        case Member(nonce=Hash()):
+            raise OutdatedError("the founding record is what the cluster is made of")
         case Member() | Revocation() as body:
             stamp = author.stamp()
             return replace(body, at=stamp.at, n=stamp.n)
@@ -231,7 +246,7 @@ def _claim(record: VerifiedRecord, body: Claim, ledger: Ledger, author: Author) 
     if holder is not None and holder.node != author.node:
         raise ProposalRefused(f"the story is held by {holder.node.short} now")
     stamp = author.stamp()
-    latest = Instant.from_ms(stamp.at.ms + limits.CLAIM_MS_MAX)
+    latest = Instant.nearest(stamp.at.ms + limits.CLAIM_MS_MAX)
     since, until = min(body.since, stamp), min(body.until, latest)
     return replace(body, at=stamp.at, n=stamp.n, since=since, until=until)
 

@@ -37,7 +37,7 @@ class Duties:
 
         Args:
             feed: the own feed.
-            quiet_seconds: how long nothing was written in it; infinite where it must not be sealed.
+            quiet_seconds: how long nothing was written in it; 0 where it must not be sealed.
             mono: monotonic seconds.
         """
         due: list[Intent] = [*self._acks(mono), *self._accusations(mono)]

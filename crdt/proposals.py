@@ -214,7 +214,7 @@ def _claim(intent: ClaimStory, ledger: Ledger, author: Author) -> Claim:
     mine = [c for c in state.claim_views() if c.node == author.node and c.stands(stamp.at)]
     # A claim of an older incarnation may be stamped later than the clock says now.
     since = min(mine[0].since, stamp) if mine and mine[0].since is not None else stamp
-    until = Instant.from_ms(stamp.at.ms + intent.seconds * 1000)
+    until = Instant.nearest(stamp.at.ms + intent.seconds * 1000)
     return Claim(at=stamp.at, n=stamp.n, key=intent.story, since=since, until=until)
 
 

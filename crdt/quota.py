@@ -13,9 +13,11 @@ from machines.values import NodePubkey
 from crdt import limits
 from crdt.bucket import Bucket
 from crdt.intake import Unreadable
+from crdt.ready import Noticed
 from crdt.record import VerifiedRecord
 
 SAY_SECONDS: Final = 60.0
+TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"
 R = TypeVar("R", bound=VerifiedRecord | Unreadable)
 
 
@@ -31,8 +33,8 @@ class Quota:
         self._buckets: dict[NodePubkey, Bucket] = {}
         self._told: dict[NodePubkey, float] = {}
 
-    def take(self, records: Sequence[R], mono: float) -> tuple[list[R], list[NodePubkey]]:
-        """Sort out what fits; gives that, and of whom to say that not everything did.
+    def take(self, records: Sequence[R], mono: float) -> tuple[list[R], list[Noticed]]:
+        """Sort out what fits; gives that, and what to say of those of whom not everything did.
 
         An author is named once a minute at most.
         """
@@ -47,7 +49,7 @@ class Quota:
         self._forget(mono)
         news = sorted(a for a in over if mono - self._told.get(a, float("-inf")) >= SAY_SECONDS)
         self._told |= dict.fromkeys(news, mono)
-        return taken, news
+        return taken, [Noticed("flood", f"{a.short} {TOO_MUCH}", a) for a in news]
 
     def _bucket(self, author: NodePubkey, mono: float) -> Bucket:
         bucket = self._buckets.get(author)

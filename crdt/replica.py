@@ -106,7 +106,7 @@ class Replica:
         self._sync = Sync(self.own, self.ledger)
         self._quota = Quota(self.own)
         self._duties = Duties(self.own, self.ledger, self._draw)
-        self._rewriting = again.Rewriting(self.own, self.ledger, former)
+        self._rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former)
         self._chronicle = Chronicle(self.own, self.ledger.board)
         self._wrote_at = float("-inf")
         self._rebuild_at = float("-inf")
@@ -162,10 +162,8 @@ class Replica:
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
             self.doubt = "a peer knows more of the own feed than this node does"
             self.ledger.ready.persist.doubt = self.doubt
-        taken, over = self._quota.take(opened.records, now.mono)
-        for author in over:
-            said = f"{author.short} writes more than is taken of one author; the rest comes later"
-            self.ledger.ready.observe.append(Noticed("flood", said, author))
+        taken, floods = self._quota.take(opened.records, now.mono)
+        self.ledger.ready.observe += floods
         self.ledger.take(taken, now.wall, peer=peer)
         for feed, start, end in arrivals.gaps:
             if feed.author != self.own:
@@ -226,8 +224,8 @@ class Replica:
         why = self.writable(now)
         if why:
             raise NotWritable(why)
-        self._check_incarnation(now)
-        author = proposals.author(self._own_feed(), self.ledger, now.wall)
+        feed, why = self._check_incarnation(now)
+        author = proposals.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
         if isinstance(intent, WriteAgain):
             body = again.restate(intent.record, self.ledger, author, self._rewriting.moved)
@@ -235,7 +233,7 @@ class Replica:
             body, warnings = proposals.propose(intent, self.ledger, author)
         clock = author.feed.head
         try:
-            record = sign_record(self._key, self.cluster, self.incarnation, clock, body)
+            record = sign_record(self._key, self.cluster, feed.id.incarnation, clock, body)
         except MalformedRecord as fault:
             raise ProposalRefused(fault.detail) from fault
         # The gate is the same for own records. An admission counts only once the roster holds
@@ -244,12 +242,16 @@ class Replica:
             verdict = judge(record, self.ledger, now.wall)
             if not isinstance(verdict, Admitted):
                 raise NotWritable(f"the gate would not admit this record: {verdict}")
+        if why:
+            self._open_incarnation(feed.id.incarnation, why)
         self.ledger.take([record], now.wall)
         self._wrote_at = now.mono
         return Receipt(*record.ref, warnings)
 
     def writable(self, now: Now) -> str:
         """Why this node may not write now; empty where it may."""
+        if now.wall.is_edge:
+            return "this host's clock shows no time between 2020 and 2100; set it right"
         role = self.ledger.roster.role(self.own)
         if self.held or role is None:
             return self.held or "this node is not on the roster, or its admission was revoked"
@@ -257,15 +259,19 @@ class Replica:
             return "an observer writes nothing"
         return self.clock_watch.why_not(now)
 
-    def _check_incarnation(self, now: Now) -> None:
-        """Go on in a new feed where the present one cannot be gone on in (protocol §9)."""
-        why = again.why_not_go_on(self._own_feed(), self.ledger.roster, now.wall) or self.doubt
+    def _check_incarnation(self, now: Now) -> tuple[Feed, str]:
+        """The feed to write in, and why it is another than the present one (protocol §9)."""
+        feed = self._own_feed()
+        why = again.why_not_go_on(feed, self.ledger.roster, now.wall) or self.doubt
         if not why:
-            return
+            return feed, ""
         taken = {feed.incarnation for feed in self.ledger.feeds if feed.author == self.own}
-        self.incarnation = next(
-            drawn for drawn in iter(self._draw.u32, None) if drawn and drawn not in taken
-        )
+        drawn = next(n for n in iter(self._draw.u32, None) if n and n not in taken)
+        return Feed(FeedId(self.own, drawn), self.cluster), why
+
+    def _open_incarnation(self, incarnation: int, why: str) -> None:
+        """Go on in a new feed, now that there is something to write in it."""
+        self.incarnation = incarnation
         self.doubt = ""
         self.ledger.ready.persist.incarnation = self.incarnation
         self.ledger.ready.persist.doubt = ""
@@ -277,7 +283,7 @@ class Replica:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
         self.ledger.ripen(now.wall)
         if not self.writable(now):
-            quiet = float("inf") if self.doubt else now.mono - self._wrote_at
+            quiet = 0.0 if self.doubt else now.mono - self._wrote_at
             for intent in self._duties.due(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
             self._rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))

@@ -257,6 +257,16 @@ class Instant(_Text):
         text = f"{day}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
         return super().__new__(cls, text)
 
+    @classmethod
+    def nearest(cls, unix_ms: int) -> Self:
+        """Make the instant from milliseconds since 1970, or the first or last there is."""
+        return cls.from_ms(min(max(unix_ms, _MS_MIN), _MS_END - 1))
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether it is the first or the last there is: what a clock that is lost shows."""
+        return self.ms in (_MS_MIN, _MS_END - 1)
+
     @property
     def ms(self) -> int:
         """Milliseconds since 1970."""

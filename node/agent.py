@@ -179,7 +179,7 @@ def _record_end(
 
 
 def _resume(limit: RateLimit) -> str:
-    return Instant.from_ms(clock.wall_ms() + limit.resume_after * 1000)
+    return Instant.nearest(clock.wall_ms() + limit.resume_after * 1000)
 
 
 def _pass_signals_on(process: subprocess.Popen[bytes]) -> dict[int, Any]:

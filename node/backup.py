@@ -96,7 +96,7 @@ def backup(
     key = keys.text_of(home.key)
     own = keys.pubkey_of(key)
     _refuse_to_overwrite(file, force=force)
-    at = Instant.from_ms(clock.wall_ms())
+    at = clock.wall()
     addresses = told(settings.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
     label = Label(own.hex(), at, text, addresses, key if with_key else "")

@@ -17,7 +17,7 @@ from crdt.intents import Intent, Receipt
 from crdt.membership import Wish
 from crdt.ready import Now, Ready
 from crdt.replica import Replica
-from machines.values import Instant, NodePubkey
+from machines.values import NodePubkey
 from node import clock
 from node.bus import Bus
 from node.errors import StoreFailure
@@ -35,7 +35,7 @@ AT_ONCE_SECONDS = 5.0
 
 def now() -> Now:
     """The time, for the core."""
-    return Now(Instant.from_ms(clock.wall_ms()), clock.monotonic())
+    return Now(clock.wall(), clock.monotonic())
 
 
 class Driver:

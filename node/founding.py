@@ -37,8 +37,8 @@ def found(
     Raises:
         Trouble: there is a node here already, or something cannot be written.
     """
+    at = _time()
     key = _make(home)
-    at = Instant.from_ms(clock.wall_ms())
     body = Member(
         at=at, n=0, node=key.pubkey, role=Role.ADMIN, name=name, ticket=UNSET,
         nonce=Hash(secrets.token_bytes(32)),
@@ -73,9 +73,9 @@ async def join(
     """
     if clock.wall_ms() > ticket.expires_ms:
         raise Trouble(told("expired_ticket"), Exit.REFUSED)
+    at = _time()
     key = _make(home)
     inviter = NodePubkey(ticket.inviter)
-    at = Instant.from_ms(clock.wall_ms())
     try:
         _, accepted = await reach(
             ticket.address,
@@ -108,6 +108,18 @@ async def join(
         ),
     )
     return key.pubkey
+
+
+def _time() -> Instant:
+    """The wall clock.
+
+    Raises:
+        Trouble: it shows no time in which anything can be written.
+    """
+    at = clock.wall()
+    if at.is_edge:
+        raise Trouble("this host's clock shows no time between 2020 and 2100; set it right")
+    return at
 
 
 def _make(home: Home) -> SigningKey:

@@ -26,7 +26,7 @@ from crdt.record import SignedRecord, VerifiedRecord
 from crdt.replica import Replica
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue
-from machines.values import Instant, NodePubkey
+from machines.values import NodePubkey
 from node import clock
 from node.driver import Driver
 from node.errors import StoreFailure
@@ -100,7 +100,7 @@ def rebuild(path: Path, cluster: ClusterId, founder: NodePubkey) -> Saved:
 
 def _set_aside(path: Path) -> Path:
     """The file under another name, as it is."""
-    at = str(Instant.from_ms(clock.wall_ms())).replace(":", "")
+    at = str(clock.wall()).replace(":", "")
     aside = path.with_name(f"{path.name}{ASIDE}{at}")
     path.rename(aside)
     return aside

@@ -214,7 +214,7 @@ class Desk:
 
     async def beat(self, story: str, *, ended: bool = False) -> None:
         """The story's agent is there: it rides on this node's presence from now on."""
-        at = Instant.from_ms(clock.wall_ms())
+        at = clock.wall()
 
         def note(replica: Replica) -> None:
             replica.beacon.beats.pop(story, None)
@@ -253,7 +253,7 @@ def _banned(one: Shut) -> types.PeerRow:
 
 
 def _now() -> tuple[Instant, float]:
-    return Instant.from_ms(clock.wall_ms()), clock.monotonic()
+    return clock.wall(), clock.monotonic()
 
 
 def _written(receipt: Receipt, holders: int) -> types.Written:

@@ -231,7 +231,7 @@ def read_event(machine: Machine, line: bytes | None, *, typed: bool) -> tuple[An
     raw = _read_words(line) if words else read_json(line)
     if not isinstance(raw, dict):
         raise NoEvent("an event is a JSON object")
-    at = Instant.from_ms(clock.wall_ms())
+    at = clock.wall()
     if "at" in raw:
         at = Instant.parse_lenient(raw.pop("at"))
     names = [tag_of(kind) for kind in machine.events]

@@ -41,7 +41,7 @@ class Pen:
 
     def at(self, ms=None):
         self.ms = self.ms + 1 if ms is None else ms
-        return Instant.from_ms(self.ms)
+        return Instant.nearest(self.ms)
 
     def write(self, body, *, clock=None, incarnation=None):
         if clock is None:

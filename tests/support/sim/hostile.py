@@ -27,7 +27,7 @@ def pen_of(world, node, *, clock=None):
     return Pen(
         node.key,
         world.found.id,
-        node.clock.at(world.t),
+        Instant.nearest(node.clock.at(world.t)).ms,
         node.replica.incarnation,
         feed.head if clock is None else clock,
     )

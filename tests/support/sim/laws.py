@@ -221,6 +221,8 @@ class Laws:
         for writer, receipt in world.acked:
             if not writer.honest or receipt.record_id in world.excused:
                 continue
+            if receipt.record_id in writer.disk.settled:
+                continue  # its author wrote it again, or said that it does not apply
             for node in world.honest():
                 key = self._keys.get(receipt.record_id, laws.ANY)
                 if not laws.accounts_for(node.replica.ledger, receipt, key):

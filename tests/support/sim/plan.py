@@ -11,8 +11,8 @@ import msgspec
 
 FAULTS = (
     "kill", "stall", "partition", "one_way", "clog", "flap", "loss", "duplicate", "replay",
-    "corrupt", "clock_bump", "clock_freeze", "clock_fast", "wipe", "restore", "clone", "rollback",
-    "disk_full", "eio", "slow_disk",
+    "corrupt", "clock_bump", "clock_freeze", "clock_fast", "clock_jump", "clock_lost", "storm",
+    "wipe", "restore", "clone", "rollback", "disk_full", "eio", "slow_disk",
 )  # fmt: skip
 PROGRAMS = (
     "equivocate", "fork_old", "illegal", "foreign", "false_seal", "flood", "far_future",

@@ -127,7 +127,7 @@ def a_peer_that_knows_more_is_passed_over():
     def bold(self, now):
         if self.doubt.startswith("a peer"):
             self.doubt = ""
-        original(self, now)
+        return original(self, now)
 
     with mock.patch.object(Replica, "_check_incarnation", bold):
         yield
@@ -211,7 +211,7 @@ def the_next_incarnation_is_counted():
             f.incarnation for f in [self._own_feed().id, *self.ledger.feeds] if f.author == self.own
         )
         with mock.patch.object(self._draw, "u32", iter(range(known + 1, 2**32)).__next__):
-            original(self, now)
+            return original(self, now)
 
     with mock.patch.object(Replica, "_check_incarnation", count):
         yield

@@ -185,7 +185,7 @@ class World:
         return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big") / 2**56
 
     def now(self, node):
-        return Now(Instant.from_ms(node.clock.at(self.t)), self.t / 1000)
+        return Now(Instant.nearest(node.clock.at(self.t)), self.t / 1000)
 
     def say(self, node, text):
         line = f"{self.t:>7} {node} {text}"
@@ -711,6 +711,30 @@ class World:
 
     def step_clock_fast(self, node, a, b):
         self._odd_clock(node, 10.0, 1000 + a % 12_000, "clock_fast")
+
+    def step_clock_jump(self, node, a, b):
+        """A day or ten years off, ahead or back, for a while."""
+        days = (1, 3650)[b & 1] * (1, -1)[b >> 1 & 1]
+        self._set_clock(node, START.ms + self.t + days * 86_400_000, a, "clock_jump")
+
+    def step_clock_lost(self, node, a, b):
+        """1970, or 9999: a host without a battery, or a typing mistake; also across a restart."""
+        if b & 2:
+            self.kill(node)
+            self.after(b % 3000, self.restart, node)
+        self._set_clock(node, (0, 253_000_000_000_000)[b & 1], a, "clock_lost")
+
+    def _set_clock(self, node, ms, a, name):
+        self.counts[name] += 1
+        node.clock.set(self.t, ms)
+        self.after(1000 + a % 30_000, lambda: node.clock.set(self.t, START.ms + self.t))
+
+    def step_storm(self, node, a, b):
+        """Killed again and again, each time before it has come to itself."""
+        self.counts["storm"] += 1
+        for number in range(2 + a % 8):
+            self.after(number * (100 + b % 900), self.kill, node)
+            self.after(number * (100 + b % 900) + 50, self.restart, node)
 
     def _odd_clock(self, node, rate, ms, name):
         self.counts[name] += 1

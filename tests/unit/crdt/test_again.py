@@ -7,6 +7,7 @@ from crdt.errors import ProposalRefused
 from crdt.identity import FeedId, RecordRef
 from crdt.intents import Receipt
 from crdt.proposals import Author
+from crdt.session import Sessions
 from crdt.stamp import Stamp
 from machines import execution as x
 from machines import pipeline as p
@@ -139,7 +140,7 @@ def test_nor_where_it_was_cut_or_taken(court):
 
 
 def test_it_waits_a_little_since_peers_may_know_more(court):
-    rewriting = Rewriting(court.bob.node, court.ledger)
+    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
     assert rewriting.due(0.0) == []
     fork(court, court.bob)
     assert rewriting.due(1.0) == []
@@ -148,14 +149,14 @@ def test_it_waits_a_little_since_peers_may_know_more(court):
 
 
 def test_each_is_dealt_with_once_whatever_crashes(court):
-    rewriting = Rewriting(court.bob.node, court.ledger)
+    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
     fork(court, court.bob)
     rewriting.due(0.0)
     first, second = rewriting.due(SOON)
     rewriting.settle(first)
     assert rewriting.due(SOON) == [second]
     assert court.ledger.take_ready().persist.settled == [first.record_id]
-    started = Rewriting(court.bob.node, court.ledger)
+    started = Rewriting(court.bob.node, court.ledger, Sessions())
     started.restore([first.record_id, second.record_id])
     assert started.due(0.0) == started.due(SOON) == []
 

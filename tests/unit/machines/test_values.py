@@ -201,3 +201,15 @@ def test_values_cross_json_strictly():
     assert enc_hook(StoryId("s")) == "s"
     with pytest.raises(NotImplementedError):
         enc_hook(object())
+
+
+def test_a_clock_that_is_lost_shows_the_nearest_instant_there_is():
+    assert Instant.nearest(0) == "2020-01-01T00:00:00.000Z"
+    assert Instant.nearest(253_402_300_799_000) == "2099-12-31T23:59:59.999Z"
+    now = Instant.nearest(1_800_000_000_123)
+    assert now == Instant.from_ms(1_800_000_000_123)
+    assert [one.is_edge for one in (Instant.nearest(-1), Instant.nearest(2**60), now)] == [
+        True,
+        True,
+        False,
+    ]
