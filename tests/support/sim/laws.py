@@ -43,6 +43,7 @@ class Laws:
     def __init__(self):
         self.looked = Counter()
         self._slots = {}
+        self._last_said = {}
         self._keys = {}
         self._verified = set()
 
@@ -57,6 +58,8 @@ class Laws:
             if row is not None:
                 body = parse_body(row.value[limits.SIGNATURE_BYTES :])
                 self._keys[key.record_id] = None if body.key is None else (body.kind, body.key)
+                said = (FeedId(key.author, key.incarnation), body.kind, body.key)
+                self._last_said[said] = max(key.clock, self._last_said.get(said, -1))
             if row is not None and key.author == node.pub and node.pub not in world.forks:
                 self._use(node, key.incarnation, key.clock, key.record_id)
 
@@ -177,9 +180,19 @@ class Laws:
                 continue  # who was revoked keeps what it lost until it is admitted again
             for node in world.honest():
                 for record in lost_records(node.replica.ledger, author.pub):
+                    if self._said_since(record):
+                        continue
                     if record.record_id not in author.disk.settled:
                         return f"{author} has not dealt with {record!r}, which {node} keeps"
         return ""
+
+    def _said_since(self, record):
+        """Whether its author put another record of the same kind and key behind this one.
+
+        He dropped it then, and a revocation that takes the later one does not bring it back to him.
+        """
+        key = (record.feed, record.body.kind, record.body.key)
+        return record.body.key is not None and self._last_said.get(key, -1) > record.clock
 
     def _unsealed(self, world):
         """L11: what an honest author sealed is held as it sealed it."""
