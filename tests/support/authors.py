@@ -85,7 +85,7 @@ class Pen:
     def claim(self, story, since):
         """A claim since any instant, until in an hour."""
         at = self.at()
-        until = Instant.from_ms(at.ms + limits.CLAIM_MS_MAX)
+        until = Instant.nearest(at.ms + limits.CLAIM_MS_MAX)
         body = Claim(
             at=at, n=0, key=StoryId(story), since=Stamp(Instant(since), 0), until=until,
             released=UNSET,

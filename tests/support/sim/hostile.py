@@ -17,7 +17,7 @@ from crdt.record import signed_bytes
 from crdt.yupdate import FeedSlice, decode_update, encode_update
 from machines import execution as x
 from machines import pipeline as p
-from machines.values import AgentName, FreeText, StoryId
+from machines.values import AgentName, FreeText, Instant, StoryId
 from tests.support.authors import Pen
 
 
