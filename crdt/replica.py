@@ -13,7 +13,7 @@ from machines.values import Instant, NodePubkey
 
 from crdt import again, antientropy, limits, membership, parting, proposals
 from crdt.beacon import Beacon
-from crdt.bodies import Member, Role
+from crdt.bodies import Member
 from crdt.chronicle import Chronicle
 from crdt.document import Document
 from crdt.draw import Draw
@@ -252,12 +252,8 @@ class Replica:
         """Why this node may not write now; empty where it may."""
         if now.wall.is_edge:
             return "this host's clock shows no time between 2020 and 2100; set it right"
-        role = self.ledger.roster.role(self.own)
-        if self.held or role is None:
-            return self.held or "this node is not on the roster, or its admission was revoked"
-        if role is Role.OBSERVER:
-            return "an observer writes nothing"
-        return self.clock_watch.why_not(now)
+        outside = self.ledger.roster.why_no_voice(self.own)
+        return self.held or outside or self.clock_watch.why_not(now)
 
     def _check_incarnation(self, now: Now) -> tuple[Feed, str]:
         """The feed to write in, and why it is another than the present one (protocol §9)."""

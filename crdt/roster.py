@@ -140,6 +140,19 @@ class Roster:
         roles = [a.body.role for a in self._admissions.get(node, ()) if not a.revoked]
         return max(roles, key=RANK.__getitem__, default=None)
 
+    def why_no_voice(self, node: NodePubkey) -> str:
+        """Why a node may write nothing; empty where it may."""
+        if not self._admissions.get(self.founder):
+            # Not even the founding record: the store is new, and the founder's word would be blind.
+            return (
+                "this node holds nothing of its cluster; a peer must tell it: name one under "
+                "[[peers]] in the config, or put a backup back with: gangline restore"
+            )
+        role = self.role(node)
+        if role is None:
+            return "this node is not on the roster, or its admission was revoked"
+        return "an observer writes nothing" if role is Role.OBSERVER else ""
+
     def keeps(self, feed: FeedId) -> bool:
         """Whether a revocation that counts keeps a clock of this feed."""
         return feed in self._kept

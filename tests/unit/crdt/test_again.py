@@ -172,7 +172,7 @@ def carried_out(court, rewriting, write):
 
 
 def test_what_is_written_again_is_told_with_where_it_stood_and_stands(court):
-    rewriting = Rewriting(court.bob.node, court.ledger)
+    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
     fork(court, court.bob)
     first, second = lost(court, court.bob)
     places = {first.record_id: RecordRef(court.bob.node, 7, 0, first.record_id),
@@ -191,7 +191,7 @@ def test_what_is_written_again_is_told_with_where_it_stood_and_stands(court):
 
 
 def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court):
-    rewriting = Rewriting(court.bob.node, court.ledger)
+    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
     fork(court, court.bob)
     first, second = lost(court, court.bob)
 

@@ -284,3 +284,14 @@ def test_one_whose_admissions_are_all_revoked_keeps_its_last_name(court):
     admissions = [court.admissions[court.bob.node], again]
     found = roster(court, again, court.founder.revocation(court.bob.node, admissions))
     assert found.name(court.bob.node) == "kennel"
+
+
+def test_who_has_no_voice_is_told_why(court):
+    found = roster(court)
+    told = [found.why_no_voice(pen.node) for pen in (court.bob, court.obs, court.sam)]
+    assert told[0] == ""
+    assert "observer" in told[1]
+    assert "not on the roster" in told[2]
+    # A founder whose store was lost would write blindly.
+    assert "[[peers]]" in bare(court).why_no_voice(court.founder.node)
+    assert found.why_no_voice(court.founder.node) == ""
