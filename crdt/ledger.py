@@ -149,7 +149,8 @@ class Ledger:
         """Take a claimed proof of a fork, if it is one and lower than what is known.
 
         Says whether it was taken. Counts at once where the accused is on the roster, and from then
-        on where it comes to be.
+        on where it comes to be. Bounded are those against strangers alone: keys made to be forked
+        must not keep out a proof against a member.
         """
         feed = FeedId(claimed.author, claimed.incarnation)
         known = self.proofs.get(feed)
@@ -157,7 +158,8 @@ class Ledger:
             return False
         if not proves_fork(self.cluster, claimed, self.verifier):
             return False
-        if known is None and len(self.proofs) >= limits.PENDING_MAX:
+        stranger = not self.roster.on_roster(feed.author)
+        if known is None and stranger and len(self.proofs) >= limits.PENDING_MAX:
             return False
         self._prove(claimed)
         return True

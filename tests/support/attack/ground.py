@@ -16,7 +16,7 @@ from machines.values import NodePubkey
 from node.ticket import read_ticket
 from tests.support.daemons import Node, eventually
 
-ROGUES = 10
+ROGUES = 8
 MEMBERS_PLACE, STRANGERS_PLACE = 81, 90
 PATIENCE_SECONDS = 40
 """How long a stranger may be left hanging: far above five seconds, for a machine that is busy."""
@@ -41,6 +41,7 @@ class Ground:
 
     Attributes:
         rogues: members, admitted by their keys.
+        alone: held by what only one attempt may do at a time.
         tickets: secrets of tickets that let nobody in any longer, by what befell them.
     """
 
@@ -49,6 +50,7 @@ class Ground:
         self.fleet = fleet
         self.rogues = [SigningKey(rng.randbytes(32)) for _ in range(ROGUES)]
         self.tickets = {}
+        self.alone = asyncio.Lock()
         self._strangers = itertools.count()
         den = self._make("den", relays[0], lambda node: node.gangline(
             "init", "--name", "den", "--listen", node.listen, "--advertise", relays[0].address

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from crdt import limits
 from crdt.bodies import Role
 from crdt.errors import PeerFault
+from crdt.forks import proof_side
 from crdt.frame import (
     Awareness,
     AwarenessEntry,
@@ -349,8 +350,26 @@ async def false_evidence(one):
 @CATALOGUE(*WAITS)
 async def pending_bomb(one):
     """Records whose parents nobody has."""
+    one.show(*_waiting(one, FLOOD))
+
+
+async def fill(ground):
+    """Fill what is bounded at every daemon: what waits of each member, and the outbox of one."""
+    for key in ground.rogues:
+        records = _waiting(Rogue(ground, key, ground.target()), limits.PENDING_PER_AUTHOR_MAX)
+
+        async def bomb(one, records=records):
+            one.tell(as_frame(*records))
+
+        plays = (Rogue(ground, key, target).play(bomb) for target in ground.targets)
+        await asyncio.gather(*plays)
+    for target in ground.targets:
+        await Rogue(ground, ground.rogues[0], target).play(never_reads)
+
+
+def _waiting(one, many):
     ghost = Nobody(RecordRef(one.key.pubkey, 7, 0, RecordId(os.urandom(32))))
-    one.show(*(one.pen.transition(one.story, p.DepsMet(), ghost) for _ in range(FLOOD)))
+    return [one.pen.transition(one.story, p.DepsMet(), ghost) for _ in range(many)]
 
 
 @CATALOGUE("admitted", "not taken", STANDS)
@@ -409,6 +428,18 @@ async def proof_of_nothing(one):
     side = (value[: limits.SIGNATURE_BYTES], H(value[limits.SIGNATURE_BYTES :]))
     one.tell(Proof(*feed, clock, (side, side)))
     one.tell(Proof(*feed, clock, (side, (bytes(64), H(b"never said")))))
+
+
+@CATALOGUE(STANDS)
+async def proofs_against_nobody(one):
+    """True proofs against keys that were made to be forked, and that nobody knows."""
+    for _ in range(ASKED):
+        pen = Pen(type(one.key)(os.urandom(32)), one.cluster, wall_ms())
+        sides = sorted(
+            (proof_side(pen.story("s", title=text, clock=0).value) for text in "ab"),
+            key=lambda side: side[1],
+        )
+        one.tell(Proof(pen.node, 0, 0, tuple(sides)))
 
 
 @CATALOGUE(STANDS)
@@ -504,14 +535,15 @@ async def ranges_without_end(one):
         one.tell(RecordsWanted(feed, 0, ((0, CLOCK_END),)))
 
 
-@CATALOGUE(STANDS, *dropped("lagging"))
+@CATALOGUE(STANDS, *dropped("lagging", "without a word"))  # it answers no ping either
 async def never_reads(one):
-    """Asks for everything and does not listen."""
-    one.deaf = True
-    for _ in range(ASKED):
-        one.tell(SyncStep1({}))
-    await asyncio.wait({one.running}, timeout=2)
-    one.deaf = False
+    """Asks for everything, more often than anybody's outbox holds, and does not listen."""
+    async with one.ground.alone:  # memory is compared: it must not hang on how many do it at once
+        one.deaf = True
+        for _ in range(limits.OUTBOX_MESSAGES_MAX):
+            one.tell(SyncStep1({}))
+        await asyncio.wait({one.running}, timeout=4)  # until it listens it hears of no end either
+        one.deaf = False
 
 
 @CATALOGUE(STANDS)

@@ -10,6 +10,8 @@ from crdt.ready import ForkProven, RecordRejected, RosterMoved, Row
 from crdt.record import signed_bytes, signed_record
 from machines import pipeline as p
 from machines.values import BranchName, FreeText
+from tests.support.authors import Pen
+from tests.support.cluster import key
 from tests.support.court import (
     ADMITTED,
     AHEAD,
@@ -415,15 +417,20 @@ def test_a_proof_is_taken_where_it_is_one_and_lower_than_what_is_known(court):
     assert court.ledger.accuse(claimed(1))
 
 
-def test_proofs_are_bounded_and_a_lower_one_still_replaces_a_known_one(court, monkeypatch):
+def test_proofs_against_strangers_are_bounded_and_keep_out_none_against_a_member(
+    court, monkeypatch
+):
     def claimed(clock, pen):
         one, two = twins(pen, clock)
         return proof_of(one.feed, clock, proof_side(one.value), proof_side(two.value))
 
     monkeypatch.setattr(limits, "PENDING_MAX", 1)
+    other = Pen(key(9), court.cluster, court.ms)
+    assert court.ledger.accuse(claimed(3, court.sam))
+    assert not court.ledger.accuse(claimed(3, other))
+    assert court.ledger.accuse(claimed(2, court.sam))
     assert court.ledger.accuse(claimed(3, court.bob))
-    assert not court.ledger.accuse(claimed(3, court.cat))
-    assert court.ledger.accuse(claimed(2, court.bob))
+    assert court.ledger.fork_of(FeedId(court.bob.node, 0)) == 3
 
 
 def test_a_stored_proof_counts_again_and_the_lowest_of_them(court):
