@@ -104,8 +104,8 @@ coverage: $(READY) ## each core module by its own test module: lines and branche
 	@$(BIN)/python -m tests.support.own_coverage $(MODULES)
 
 .PHONY: mutation
-mutation: $(READY) ## break the judge on purpose, a change at a time, and see whether its tests notice
-	@$(BIN)/python -m tests.support.mutation $(MODULES)
+mutation: $(READY) ## break the core's rules on purpose, a change at a time; SAMPLE=20 a module, not all
+	@$(BIN)/python -m tests.support.mutation $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
 check: $(READY) ## format, lint, types and the arrows between the packages

@@ -25,7 +25,7 @@ PARENT_IS_ROOT: Final = 1
 ROOT_BYTES_MAX: Final = 96
 CLOCK_END: Final = limits.CLOCK_MAX + 1
 CLIENT_MAX: Final = 2**limits.CLIENT_ID_BITS - 1
-_ROOT: Final = re.compile(r"feed/([0-9a-f]{64})/(0|[1-9][0-9]{0,9})", re.ASCII)
+_ROOT: Final = re.compile(r"feed/([0-9a-f]{64})/(0|[1-9][0-9]{0,9})")
 
 
 class FeedSlice(NamedTuple):
@@ -77,7 +77,7 @@ def decode_update(data: bytes, *, bytes_max: int = limits.UPDATE_BYTES_MAX) -> l
 
 def _read_client(reader: Reader) -> FeedSlice:
     """One client's structs, whose clocks follow each other."""
-    structs = reader.count(3)
+    structs = reader.count(4)
     if structs == 0:
         raise InvalidValue("client", "there with at least one struct")
     client = reader.uint(CLIENT_MAX)
@@ -126,8 +126,6 @@ def _read_root(reader: Reader, info: int) -> str:
 def _read_any(reader: Reader, clock: int, records: list[tuple[int, bytes]]) -> int:
     """A run of byte strings; says how many."""
     length = reader.count(2)
-    if clock + length > CLOCK_END:
-        raise InvalidValue("struct", "with clocks below 2^31")
     for position in range(clock, clock + length):
         if reader.take(1)[0] != ANY_BYTES:
             raise InvalidValue("value", "a byte string")

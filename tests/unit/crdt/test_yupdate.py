@@ -102,6 +102,24 @@ def test_an_empty_value_is_a_value():
     assert piece.records == [(0, b"")]
 
 
+def test_the_smallest_there_are_of_everything_may_fill_an_update_to_its_end():
+    """A length is compared with the bytes left, at the least that each thing takes."""
+    gap = client(later(uint(1), 1, info=DELETED | ORIGIN), clock=1)
+    other = client(later(uint(1), 1, info=DELETED | ORIGIN, number=8), number=8, clock=1)
+    assert len(gap) == 7
+    assert len(decode_update(update(gap, other))) == 2
+    structs = [later(block(b""), clock, info=BINARY | ORIGIN) for clock in range(1, 6)]
+    assert len(decode_update(update(client(*structs, clock=1)))[0].records) == 5
+    assert len(decode_update(update(client(first(values(b"", b"")))))[0].records) == 2
+    assert decode_update(update(deletes=bytes([2, 7, 0, 8, 0]))) == []
+    assert decode_update(update(deletes=bytes([1, 7, 2, 0, 1, 4, 1]))) == []
+
+
+def test_clients_and_clocks_end_where_the_protocol_says():
+    assert CLIENT_MAX == 2**53 - 1
+    assert CLOCK_END == 2**31
+
+
 def test_nothing_at_all_is_an_update():
     assert decode_update(update()) == []
 

@@ -1,11 +1,13 @@
 import runpy
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from machines import diagram
 from machines.diagram import MACHINES, arrows, dot, mermaid, page, table
 from machines.execution import EXECUTION
-from machines.kernel import tag_of
+from machines.kernel import Machine, Rule, Superstate, tag_of
 from machines.pipeline import PIPELINE
 
 ROOT = Path(__file__).parents[3]
@@ -61,3 +63,66 @@ def test_a_rule_back_into_its_own_superstate_leaves_from_each_member():
 def test_conditions_and_updates_in_place_are_written_on_the_arrow():
     assert ("archived", "backlog", "unblock [blocked only]") in arrows(PIPELINE)
     assert ("running", "running", "heartbeat (in place)") in arrows(EXECUTION)
+
+
+class Up(msgspec.Struct, frozen=True, tag="up"):
+    pass
+
+
+class Down(msgspec.Struct, frozen=True, tag="down"):
+    pass
+
+
+class Flip(msgspec.Struct, frozen=True, tag="flip"):
+    pass
+
+
+def to(kind):
+    return lambda _state, _event, _at: kind()
+
+
+LEVER = Machine(
+    name="lever",
+    states=(Up, Down),
+    events=(Flip,),
+    superstates=(Superstate("high", (Up,), entry=("shine",), exit=("fade",)),),
+    rules=(Rule("high", Flip, Down, to(Down), action="click"), Rule("down", Flip, Up, to(Up))),
+    initial=Down(),
+    entry={"down": ("rest", "cool")},
+    exit={"down": ()},
+)
+
+
+def test_a_drawing_for_graphviz_is_whole_to_the_letter():
+    assert dot(LEVER).splitlines() == [
+        "digraph lever {",
+        "    compound=true;",
+        "    node [shape=box];",
+        "    subgraph cluster_high {",
+        '        label="high";',
+        '        "up";',
+        "    }",
+        '    "down";',
+        '    "up" -> "down" [label="flip", ltail="cluster_high"];',
+        '    "down" -> "up" [label="flip"];',
+        "}",
+    ]
+    assert dot(LEVER).endswith("}\n")
+
+
+def test_the_page_tells_what_entering_and_leaving_asks_for(monkeypatch):
+    monkeypatch.setattr(diagram, "MACHINES", {"lever": LEVER})
+    said = page().splitlines()
+    assert [line for line in said if " of *" in line] == [
+        "- entry of *down*: rest, cool",
+        "- entry of *high*: shine",
+        "- exit of *high*: fade",
+    ]
+    assert "| high | flip | down | click |" in said
+
+
+def test_each_machine_goes_by_its_own_name():
+    assert {name: machine.name for name, machine in MACHINES.items()} == {
+        "pipeline": "pipeline",
+        "execution": "execution",
+    }

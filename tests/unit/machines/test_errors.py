@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from machines.errors import InvalidValue
@@ -12,3 +14,9 @@ def test_an_invalid_value_names_what_it_is_and_the_rule_it_breaks():
 def test_whoever_catches_value_errors_catches_it():
     with pytest.raises(ValueError, match="a commit: hex"):
         raise InvalidValue("a commit", "hex")
+
+
+def test_it_says_the_same_after_it_was_written_down_and_read_back():
+    fault = pickle.loads(pickle.dumps(InvalidValue("a commit", "hex")))
+    assert str(fault) == "a commit: hex"
+    assert repr(fault) == "InvalidValue('a commit', 'hex')"

@@ -112,3 +112,12 @@ def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
     for other in ({**said, "more": 1}, {**said, tag: "other"}):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(other, kind, dec_hook=dec_hook)
+
+
+@pytest.mark.parametrize(("kind", "said"), everything())
+def test_each_may_be_a_key_since_nothing_changes_it(kind, said):
+    one, same = (msgspec.convert(said, kind, dec_hook=dec_hook) for _ in range(2))
+    assert {one: 1}[same] == 1
+    for field in kind.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(one, field, getattr(one, field))

@@ -123,6 +123,36 @@ def test_an_action_carries_the_fields_of_what_it_stands_beside():
     )
 
 
+def test_a_superstates_actions_carry_the_fields_of_the_state_in_it_that_is_left_or_entered():
+    dimmer = Machine(
+        name="dimmer",
+        states=(Lit, Off),
+        events=(Flip,),
+        superstates=(Superstate("bright", (Lit,), entry=("shine",), exit=("fade",)),),
+        rules=(
+            Rule("off", Flip, Lit, lambda _state, _event, _at: Lit(40, On())),
+            Rule("lit", Flip, Off, to(Off)),
+        ),
+        initial=Off(),
+        entry={"lit": ("hum",)},
+        exit={},
+    )
+    facts = (("watts", 40), ("by", "on"))
+    assert dimmer.step(Off(), Flip(), AT).actions == (
+        Action("shine", "entry", "bright", facts),
+        Action("hum", "entry", "lit", facts),
+    )
+    assert dimmer.step(Lit(40, On()), Flip(), AT).actions == (
+        Action("fade", "exit", "bright", facts),
+    )
+
+
+def test_an_action_cannot_be_changed():
+    action = Action("shine", "entry", "on")
+    with pytest.raises(AttributeError):
+        action.name = "fade"
+
+
 def test_an_update_in_place_leaves_and_enters_nothing():
     lamp = build(
         (Rule("on", Flip, On, to(On), in_place=True, action="note"),),

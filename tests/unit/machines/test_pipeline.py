@@ -205,6 +205,12 @@ def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
             msgspec.convert(other, kind, dec_hook=dec_hook)
 
 
+@pytest.mark.parametrize(("kind", "said"), everything())
+def test_each_may_be_a_key_since_nothing_changes_it(kind, said):
+    one, same = (msgspec.convert(said, kind, dec_hook=dec_hook) for _ in range(2))
+    assert {one: 1}[same] == 1
+
+
 @pytest.mark.parametrize("kind", [p.Merge, p.GatesPassed, p.QaSkipped])
 def test_how_many_commits_a_merge_may_be_ahead(kind):
     tag = {kind.__struct_config__.tag_field: kind.__struct_config__.tag}
