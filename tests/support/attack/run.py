@@ -140,8 +140,9 @@ class Attack:
             due = begin + self.seconds * quarter / QUARTERS
             while time.monotonic() < due and not self._stop.is_set():
                 await asyncio.sleep(0.1)
-            for node in self.ground.fleet.nodes:
-                self.memory.setdefault(node, []).append(resident_kib(node.process))
+            async with self.ground.alone:  # no outbox is being filled just now
+                for node in self.ground.fleet.nodes:
+                    self.memory.setdefault(node, []).append(resident_kib(node.process))
         end = begin + self.seconds + OVERTIME_SECONDS
         while self.tally.unshown() and time.monotonic() < end and not self._stop.is_set():
             await asyncio.sleep(0.2)
