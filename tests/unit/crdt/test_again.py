@@ -316,3 +316,7 @@ def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
     assert "weather" in refused(court, carried, ProposalRefused)
     end = court.cat.transition("s-1", p.Abandon())
     assert "made anew" in refused(court, court.bob.ack("s-1", end), OutdatedError)
+
+
+def test_the_founding_record_is_never_said_again(court):
+    assert "founding record" in refused(court, court.found.record, OutdatedError)

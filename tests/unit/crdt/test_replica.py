@@ -244,6 +244,14 @@ def test_a_node_whose_clock_is_far_off_its_peers_refuses_to_write(trio, off, way
     assert f"301 s {way} its peers'" in why_not(trio, 0)
 
 
+@pytest.mark.parametrize("ms", [0, 2**53])
+def test_a_node_whose_clock_shows_no_possible_time_refuses_to_write(trio, ms):
+    now = Now(Instant.nearest(ms), trio.mono)
+    assert "between 2020 and 2100" in trio.replicas[0].writable(now)
+    with pytest.raises(NotWritable, match="set it right"):
+        trio.replicas[0].propose(AddStory(StoryId("x")), now)
+
+
 def test_what_the_shell_holds_up_is_not_written(trio):
     trio.replicas[0].held = "the disk is full"
     assert why_not(trio, 0) == "the disk is full"
