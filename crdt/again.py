@@ -7,7 +7,6 @@ protocol §9.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from machines.execution import EXECUTION
 from machines.kernel import Ignored
@@ -31,14 +30,14 @@ from crdt.bodies import (
 from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.fold import order
-from crdt.identity import Hash, RecordId, RecordRef
+from crdt.identity import FeedId, Hash, RecordId, RecordRef
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.proposals import Author
 from crdt.ready import Noticed
 from crdt.record import VerifiedRecord
 from crdt.roster import Roster
-from crdt.session import Sessions
+from crdt.session import Session, Sessions
 from crdt.story import FIELDS
 
 
@@ -81,6 +80,8 @@ class Rewriting:
         # Alone, it may be the own clock that makes a stamp look ahead.
         vouched = bool(self._sessions.all())
         found = lost_records(self._ledger, self._own, self._former, vouched=vouched)
+        if vouched:
+            found += self._ledger.pending.ahead_of(self._own)
         lost = [record for record in found if record.record_id not in self._settled]
         if not lost:
             self._at = float("inf")
@@ -147,11 +148,21 @@ def lost_records(
     return sorted(found, key=order)
 
 
-def handed_back(ledger: Ledger, author: NodePubkey) -> Iterator[tuple[Any, list[VerifiedRecord]]]:
-    """What this node keeps of an author's that a fork took from it, by feed."""
+def handed_back(ledger: Ledger, session: Session) -> Iterator[tuple[FeedId, list[VerifiedRecord]]]:
+    """What this node keeps of a peer's own that counts nowhere: the peer may have lost it.
+
+    By feed; each record once a session. What counts travels by anti-entropy.
+    """
     for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id):
-        if feed.author == author and feed.keyed_dead:
-            kept = [e.record for e in feed.entries() if not feed.is_live(e)]
+        if feed.author == session.peer and (feed.keyed_dead or ledger.any_ahead):
+            kept = [
+                entry.record
+                for entry in feed.entries()
+                if entry.verdict is not Verdict.VOID_REVOKED
+                and not feed.is_live(entry)
+                and entry.record.record_id not in session.handed_back
+            ]
+            session.handed_back.update(record.record_id for record in kept)
             if kept:
                 yield feed.id, kept
 

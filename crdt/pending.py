@@ -73,6 +73,11 @@ class Pending:
         """What waits of one author's."""
         return [self._waiting[i].record for i in self._of_author.get(author, ())]
 
+    def ahead_of(self, author: NodePubkey) -> list[VerifiedRecord]:
+        """What of one author's waits for its stamp."""
+        waiting = (self._waiting[record_id] for record_id in self._of_author.get(author, ()))
+        return [one.record for one in waiting if one.reason is Reason.STAMP_AHEAD]
+
     def at(self, feed: FeedId, clock: int) -> list[VerifiedRecord]:
         """What waits for a slot."""
         return [self._waiting[i].record for i in self._slots.get((feed, clock), ())]

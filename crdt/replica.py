@@ -43,7 +43,6 @@ from crdt.membership import Wish
 from crdt.petition import Answer, Petition
 from crdt.quota import Quota
 from crdt.ready import (
-    ForkProven,
     IncarnationOpened,
     Noticed,
     Now,
@@ -290,6 +289,9 @@ class Replica:
             if now.mono >= session.next_offer:
                 session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
                 ready.send((session.peer,), encode_frame(DigestOffer(self.document_digest())))
+                for feed, records in again.handed_back(self.ledger, session):
+                    for frame in antientropy.as_records(feed, records):
+                        ready.send((session.peer,), encode_frame(frame))
         return ready
 
     def seal(self, now: Now) -> Ready:
@@ -303,12 +305,6 @@ class Replica:
         with contextlib.suppress(ProposalRefused):
             self._write(intent, now)
 
-    def _hand_back(self, author: NodePubkey, ready: Ready) -> None:
-        """Give an author what a fork took from it: it may have lost it."""
-        for feed_id, records in again.handed_back(self.ledger, author):
-            for frame in antientropy.as_records(feed_id, records):
-                ready.send((author,), encode_frame(frame))
-
     # --- sessions ------------------------------------------------------------------------------
 
     def connected(self, peer: NodePubkey, peer_clock: Instant, now: Now) -> Ready:
@@ -318,7 +314,6 @@ class Replica:
         ready = self._finish(None, now)
         ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
         ready.send((peer,), encode_frame(QueryAwareness()))
-        self._hand_back(peer, ready)
         return ready
 
     def disconnected(self, peer: NodePubkey) -> None:
@@ -372,9 +367,6 @@ class Replica:
             if feed.author != self.own and self.sessions.get(feed.author) is not None:
                 holding = Holding(feed.id.author, feed.id.incarnation, feed.known_end())
                 ready.send((feed.author,), encode_frame(holding))
-        for event in ready.observe:
-            if isinstance(event, ForkProven) and self.sessions.get(event.author) is not None:
-                self._hand_back(event.author, ready)
         ready.observe += self._chronicle.tell(ledger.admitted, now.wall)
         ledger.admitted.clear()
         return ready

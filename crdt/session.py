@@ -11,7 +11,7 @@ from statistics import median_high, median_low
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
-from crdt.identity import FeedId, RecordRef
+from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.ready import Noticed, Now
 
 
@@ -37,6 +37,7 @@ class Session:
         next_offer: when to offer the document digest again (monotonic seconds).
         agrees: whether its last digest was ours; ``None`` before the first.
         listed: the own feeds that the digests it is sending have named so far.
+        handed_back: the peer's own records that it was given because they count nowhere here.
         holding: per feed, the clock below which the peer said it has everything on disk.
     """
 
@@ -48,6 +49,7 @@ class Session:
     holding: dict[FeedId, int] = field(default_factory=dict)
     doubts: dict[FeedId, Doubt] = field(default_factory=dict)
     listed: set[FeedId] = field(default_factory=set)
+    handed_back: set[RecordId] = field(default_factory=set)
 
     def holds(self, feed: FeedId, end: int) -> None:
         """The peer said what it has."""

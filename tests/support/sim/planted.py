@@ -11,7 +11,7 @@ from unittest import mock
 
 import msgspec
 
-from crdt import antientropy, bodies, fold, judge, ledger, limits, replica
+from crdt import again, antientropy, bodies, fold, judge, ledger, limits, replica
 from crdt.again import Rewriting
 from crdt.bodies import Transition
 from crdt.duties import Duties
@@ -491,7 +491,7 @@ def what_a_fork_took_is_not_written_again():
 
 @planted("belonging-what-a-fork-took-is-handed-back.txt")
 def what_a_fork_took_is_not_handed_back():
-    with mock.patch.object(Replica, "_hand_back", lambda _self, _author, _ready: None):
+    with mock.patch.object(again, "handed_back", lambda _ledger, _session: ()):
         yield
 
 

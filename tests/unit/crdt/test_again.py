@@ -7,7 +7,7 @@ from crdt.errors import ProposalRefused
 from crdt.identity import FeedId, RecordRef
 from crdt.intents import Receipt
 from crdt.proposals import Author
-from crdt.session import Sessions
+from crdt.session import Session, Sessions
 from crdt.stamp import Stamp
 from machines import execution as x
 from machines import pipeline as p
@@ -81,19 +81,44 @@ def test_what_waits_on_disk_for_its_time_is_lost_meanwhile(court):
     assert lost(court, court.bob) == [ahead]
 
 
-def test_an_author_is_handed_back_what_a_fork_took(court):
+def session(pen):
+    return Session(pen.node, 0.0, 0.0, 0.0)
+
+
+def test_an_author_is_handed_back_what_a_fork_took_once_a_session(court):
     fork(court, court.bob)
     court.take(taken := court.bob.story("a"))
-    [(feed, records)] = again.handed_back(court.ledger, court.bob.node)
+    bob = session(court.bob)
+    [(feed, records)] = again.handed_back(court.ledger, bob)
     assert feed == taken.feed
     assert taken in records
-    assert list(again.handed_back(court.ledger, court.cat.node)) == []
+    assert list(again.handed_back(court.ledger, bob)) == []
+    assert list(again.handed_back(court.ledger, session(court.cat))) == []
+    assert len(list(again.handed_back(court.ledger, session(court.bob)))) == 1
+
+
+def test_an_author_is_handed_back_what_is_held_here_as_ahead(court):
+    ahead = court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1)
+    court.take(ahead, stored=True)
+    assert list(again.handed_back(court.ledger, session(court.bob))) == [(ahead.feed, [ahead])]
+
+
+def test_what_is_parked_for_its_stamp_is_written_again_where_peers_vouch_for_the_clock(court):
+    ahead = court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1)
+    court.take(ahead)
+    sessions = Sessions()
+    rewriting = Rewriting(court.bob.node, court.ledger, sessions)
+    rewriting.due(0.0)
+    assert rewriting.due(limits.WRITE_AGAIN_SECONDS) == []
+    sessions.open(session(court.cat))
+    rewriting.due(0.0)
+    assert rewriting.due(limits.WRITE_AGAIN_SECONDS) == [ahead]
 
 
 def test_a_cut_feed_of_which_nothing_was_taken_hands_nothing_back(court):
     twins = [court.bob.story(title, clock=7) for title in "ab"]
     court.take(court.bob.story("a", clock=0), court.cat.evidence(*twins))
-    assert list(again.handed_back(court.ledger, court.bob.node)) == []
+    assert list(again.handed_back(court.ledger, session(court.bob))) == []
 
 
 def test_what_a_revocation_took_of_the_key_before_moves_over_to_the_next(court):

@@ -173,8 +173,10 @@ def test_a_proof_of_a_fork_cuts_the_feed_and_hands_the_author_what_it_took(trio)
     trio.wire.clear()
     one, two = (pen.story(title, clock=9) for title in "ab")
     sides = proof_of(one.feed, 9, proof_side(one.value), proof_side(two.value)).sides
-    ready = shown(trio, 0, 1, encode_frame(Proof(pen.node, 0, 9, sides)))
+    shown(trio, 0, 1, encode_frame(Proof(pen.node, 0, 9, sides)))
     assert "kept" not in trio.replicas[0].ledger.board
+    trio.pass_time(limits.ANTI_ENTROPY_SECONDS)
+    ready = trio.replicas[0].tick(trio.now)
     back = [out for out in ready.publish if out.peers == (pen.node,)]
     assert as_frame(kept) in [out.data for out in back]
 
