@@ -18,7 +18,8 @@ from node.turn import Job
 
 LOCAL_MAX: Final = 1024
 LANE_MAX: Final = 16
-BATCH_MAX: Final = 256
+BATCH_MAX: Final = 64
+"""One turn runs without a pause: more jobs would share a commit, and stall the loop for longer."""
 BATCH_BYTES_MAX: Final = 1024 * 1024
 LANES_MAX: Final = 2 * limits.LINKS_MAX
 
