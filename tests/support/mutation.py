@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -84,6 +85,7 @@ class Mutant(NamedTuple):
     before: str
     after: str
     code: CodeType
+    sound: CodeType
 
     @property
     def name(self) -> str:
@@ -171,6 +173,7 @@ def mutants(module: str) -> list[Mutant]:
     text = Path(origin).read_text()
     tree = ast.parse(text)
     lines = text.splitlines()
+    sound = compile(tree, origin, "exec")
     found: list[Mutant] = []
     for parent, field, number, node in places(tree):
         for attribute, index, value in changes(node):
@@ -193,8 +196,19 @@ def mutants(module: str) -> list[Mutant]:
                 setattr(target, name, before)
             line = getattr(node, "lineno", 0)
             stands = lines[line - 1].strip() if line else ast.unparse(parent)
-            found.append(Mutant(module, line, stands, f"{told} => {now}", code))
-    return sorted(found, key=lambda mutant: mutant.line)
+            found.append(Mutant(module, line, stands, f"{told} => {now}", code, sound))
+    return numbered(sorted(found, key=lambda mutant: mutant.line))
+
+
+def numbered(every: list[Mutant]) -> list[Mutant]:
+    """Those that would go by one name are told apart."""
+    seen: Counter[str] = Counter()
+    told = []
+    for mutant in every:
+        seen[mutant.name] += 1
+        again = f" #{seen[mutant.name]}" if seen[mutant.name] > 1 else ""
+        told.append(mutant._replace(after=mutant.after + again))
+    return told
 
 
 # --- running -----------------------------------------------------------------------------------
@@ -296,8 +310,7 @@ def patched(session, mutant: Mutant) -> int:
 def put_in(mutant: Mutant) -> bool:
     """Change the functions that stand; says whether that was all there is to change."""
     origin = mutant.code.co_filename
-    sound = compile(Path(origin).read_text(), origin, "exec")
-    changed = changed_functions(sound, mutant.code)
+    changed = changed_functions(mutant.sound, mutant.code)
     put = set()
     for held in gc.get_objects():
         if isinstance(held, FunctionType) and held.__code__.co_filename == origin:
@@ -357,10 +370,7 @@ def survivors(every: list[Mutant]) -> list[Mutant] | None:
     if sound.said != LIVES:
         return None
     again = [m for m, one in zip(every, found, strict=True) if one.said != SEEN]
-    origin = str(ROOT / every[0].module)
-    unchanged = Mutant(
-        every[0].module, 0, "", "", compile(Path(origin).read_text(), origin, "exec")
-    )
+    unchanged = every[0]._replace(code=every[0].sound)
     bound = 2 * CPU_SECONDS_MIN + round(3 * sound.cpu_seconds)
     works = [lambda mutant=mutant: slow(mutant) for mutant in (unchanged, *again)]
     first, *ended = each(works, bound)

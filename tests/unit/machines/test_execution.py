@@ -121,3 +121,8 @@ def test_each_may_be_a_key_since_nothing_changes_it(kind, said):
     for field in kind.__struct_fields__:
         with pytest.raises(AttributeError):
             setattr(one, field, getattr(one, field))
+
+
+def test_the_machine_and_what_all_its_states_share_have_names():
+    assert EXECUTION.name == "execution"
+    assert {EXECUTION.superstate(kind).name for kind in EXECUTION.states} == {"any"}

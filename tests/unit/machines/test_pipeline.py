@@ -223,3 +223,9 @@ def test_how_many_commits_a_merge_may_be_ahead(kind):
             msgspec.convert(said, kind, dec_hook=dec_hook)
         with pytest.raises(InvalidValue, match=f"commits_ahead: 1 to {2**32 - 1}"):
             kind(BRANCH, count)
+
+
+def test_the_machine_and_what_its_open_stages_share_have_names():
+    assert PIPELINE.name == "pipeline"
+    shared = [PIPELINE.superstate(type(stage)) for stage in (*ACTIVE, BLOCKED)]
+    assert [above and above.name for above in shared] == ["active"] * 4 + [None]
