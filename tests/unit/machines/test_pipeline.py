@@ -229,3 +229,7 @@ def test_the_machine_and_what_its_open_stages_share_have_names():
     assert PIPELINE.name == "pipeline"
     shared = [PIPELINE.superstate(type(stage)) for stage in (*ACTIVE, BLOCKED)]
     assert [above and above.name for above in shared] == ["active"] * 4 + [None]
+
+
+def test_a_condition_is_told_in_words_too():
+    assert [rule.when_text for rule in PIPELINE.rules if rule.when is not None] == ["blocked only"]
