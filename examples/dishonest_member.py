@@ -20,7 +20,7 @@ from machines import pipeline
 from machines.values import Instant, NodePubkey, StoryId
 from node import clock, config, keys
 from node.client import Client
-from node.handshake import Identity
+from node.handshake import HelloRefused, Identity
 from node.home import Home
 from node.link import Link, reach
 
@@ -32,8 +32,7 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
     cluster = ClusterId(bytes.fromhex(settings.cluster))
     status = Client(theirs.socket).ask("GET", "/status")
     peer = NodePubkey.from_hex(status["node"])
-    now = Instant.from_ms(clock.wall_ms())
-    link, _ = await reach(status["listen"], peer, Identity(key, cluster), now)
+    link, now = await _reach(status["listen"], peer, Identity(key, cluster))
     story = StoryId("s-trick")
     if trick == "forge":
         record = sign_record(key, cluster, 0, 0, Story(at=now, n=0, story=story))
@@ -52,6 +51,21 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
     link.drop("done")
     await running
     print(f"sent: {trick}")  # noqa: T201 - it is a command
+
+
+async def _reach(address: str, peer: NodePubkey, me: Identity) -> tuple[Link, Instant]:
+    """A link, as soon as the ban for the last lie is over."""
+    while True:
+        now = clock.wall()
+        try:
+            link, _ = await reach(address, peer, me, now)
+        except HelloRefused as refusal:
+            if refusal.reason != "banned":
+                raise
+            print("banned for the last lie; trying again")  # noqa: T201 - it is a command
+            await asyncio.sleep(1)
+        else:
+            return link, now
 
 
 if __name__ == "__main__":

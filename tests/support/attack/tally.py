@@ -9,7 +9,8 @@ shows nothing of the attempt.
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-AT_THE_DOOR = frozenset({"turned away", "refused banned"})
+AT_THE_DOOR = frozenset({"turned away", "refused banned", "dropped, duplicate"})
+"""The last: another link of the same key took this one's place before anything came of it."""
 COLUMNS = "{:<9} {:<24} {:>6}  {}"
 
 
