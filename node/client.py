@@ -65,7 +65,10 @@ class Client:
             raise Trouble(f"cannot ask the daemon at {self._path}: {fault}") from fault
         finally:
             connection.close()
-        answer = json.loads(data) if data else None
+        try:
+            answer = json.loads(data) if data else None
+        except ValueError as fault:
+            raise Trouble("the daemon ended before it answered; ask again once it runs") from fault
         if response.status >= http.client.BAD_REQUEST:
             raise Refused(answer if isinstance(answer, dict) else {}, response.status)
         return answer

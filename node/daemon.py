@@ -233,6 +233,10 @@ async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     """
     try:
         await server.serve(sockets=[listening])
+    except asyncio.CancelledError:
+        # Whoever still waits for an answer gets one.
+        await server.shutdown(sockets=[listening])
+        raise
     finally:
         for one in server.servers:
             one.close()

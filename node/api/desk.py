@@ -33,6 +33,7 @@ from node.config import Config
 from node.dialer import Dialer
 from node.door import Shut
 from node.driver import Driver, now
+from node.errors import Trouble
 from node.notices import Notices
 from node.parting import Parting
 
@@ -238,11 +239,15 @@ class Desk:
         """How many other nodes have a record, once it is as many as asked or time is up."""
         ref = RecordRef(receipt.author, receipt.incarnation, receipt.clock, receipt.record_id)
         end = clock.monotonic() + seconds
-        while True:
-            holders = await self.driver.query(lambda replica: replica.sessions.holders(ref))
-            if holders >= nodes or clock.monotonic() >= end:
-                return holders
-            await asyncio.sleep(POLL_SECONDS)
+        holders = 0
+        while holders < nodes and clock.monotonic() < end:
+            try:
+                holders = await self.driver.query(lambda replica: replica.sessions.holders(ref))
+                await asyncio.sleep(POLL_SECONDS if holders < nodes else 0)
+            except (asyncio.CancelledError, Trouble):
+                # The daemon ends. The record is on disk all the same: say so while there is time.
+                break
+        return holders
 
 
 def _banned(one: Shut) -> types.PeerRow:

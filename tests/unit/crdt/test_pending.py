@@ -93,6 +93,14 @@ def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
     assert pending.ripe(due + 60_000) == []
 
 
+def test_what_of_an_author_waits_for_its_stamp_is_told_from_what_waits_for_more(court):
+    parked, other = court.bob.story("a"), court.cat.story("b")
+    pending = filled(parked, other, reason=Reason.STAMP_AHEAD)
+    pending.add(court.bob.story("c"), WAIT, bounded=True)
+    assert pending.ahead_of(court.bob.node) == [parked]
+    assert pending.ahead_of(court.ada.node) == []
+
+
 def test_one_that_must_wait_again_ripens_again(court):
     record = court.bob.story("a", ms=court.ms)
     pending = filled(record, reason=Reason.STAMP_AHEAD)
