@@ -72,8 +72,9 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
     ready = replica.replay(
         store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
     )
-    if outside := replica.ledger.roster.why_no_voice(replica.own):
-        log.info("%s", outside)
+    outside = replica.ledger.roster.why_no_voice(replica.own)
+    if outside and replica.own == founder:  # any other has just joined, or is told by its writes
+        log.warning("%s", outside)
     peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in settings.peers)}
     replica.held = salvage.why_held(store, known=bool(peers - {key.pubkey}))
     return replica, ready

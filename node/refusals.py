@@ -60,7 +60,7 @@ SENTENCES = {
     ),
     "bad_signature": Sentences(
         "that node does not take this node's signature",
-        "it could not prove that the key it showed is its own",
+        "it showed what was not signed by the key it names",
     ),
     "malformed_frame": Sentences(
         "that node could not read what this one sent",
