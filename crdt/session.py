@@ -150,8 +150,14 @@ class ClockWatch:
         skew = self._sessions.skew_ms(now)
         if abs(skew) <= limits.CLOCK_SKEW_MS_MAX:
             return ""
-        way = "behind" if skew > 0 else "ahead of"
-        return f"this host's clock is {abs(skew) / 1000:.0f} s {way} its peers'; set it right"
+        way, off = "behind" if skew > 0 else "ahead of", f"{abs(skew) / 1000:.0f} s"
+        if len(self._sessions.all()) == 1:
+            # A pair cannot tell which of the two is wrong.
+            return (
+                f"this host's clock is {off} {way} its only peer's; see which of the two is wrong, "
+                "and set that one right"
+            )
+        return f"this host's clock is {off} {way} its peers'; set it right"
 
     def news(self, now: Now) -> list[Noticed]:
         """What to tell the operator: once when it is off, and once when it is right again."""

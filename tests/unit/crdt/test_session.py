@@ -145,6 +145,12 @@ def test_a_clock_that_is_off_is_told_once_and_once_more_when_it_is_right():
     assert watch.news(later(5)) == []
 
 
+def test_a_pair_is_told_that_it_cannot_tell_who_is_wrong():
+    why = ClockWatch(opened(session(ANN))).why_not(later(2, wall=602))
+    assert "600 s ahead of its only peer's" in why
+    assert "which of the two" in why
+
+
 def test_a_node_that_lost_its_peers_is_not_told_that_its_clock_is_right():
     table = opened(session(ANN))
     watch = ClockWatch(table)
