@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from node import addresses
 from node.errors import Trouble
 
 
@@ -83,11 +84,30 @@ def parse(text: str, path: Path) -> Config:
         Trouble: no TOML, or an option that is wrong; with the line.
     """
     try:
-        return msgspec.convert(tomllib.loads(text), type=Config)
+        config = msgspec.convert(tomllib.loads(text), type=Config)
     except tomllib.TOMLDecodeError as fault:
         raise Trouble(f"{path} is no TOML: {fault}") from fault
     except msgspec.ValidationError as fault:
         raise Trouble(_explain(path, text, str(fault))) from fault
+    wrong = bad_address(config)
+    if wrong is not None:
+        option, address, sentence = wrong
+        line = _line(text, rf".*{re.escape(msgspec.json.encode(address).decode())}")
+        line = line or _line(text, rf"\s*(\[\[)?{option}\b")
+        raise Trouble(f"{path}{line}: {option}: {sentence}")
+    return config
+
+
+def bad_address(config: Config) -> tuple[str, str, str] | None:
+    """The first address that is none: of which option, the address, and what is wrong with it."""
+    given = [("listen", config.listen)] if config.listen else []
+    given += [("advertise", address) for address in config.advertise]
+    given += [("peers", peer.address) for peer in config.peers]
+    for option, address in given:
+        sentence = addresses.fault(address, listening=option == "listen")
+        if sentence is not None:
+            return option, address, sentence
+    return None
 
 
 def write(path: Path, config: Config) -> None:
@@ -126,13 +146,18 @@ def _explain(path: Path, text: str, fault: str) -> str:
     named = unknown or re.search(r"`\$\.(\w+)", fault)
     line = ""
     if named is not None:
-        for number, written in enumerate(text.splitlines(), start=1):
-            if re.match(rf"\s*(\[\[)?{named[1]}\b", written):
-                line = f", line {number}"
-                break
+        line = _line(text, rf"\s*(\[\[)?{named[1]}\b")
     hint = ""
     if unknown is not None:
         names = [field.name for field in msgspec.structs.fields(Config)]
         near = difflib.get_close_matches(unknown[1], names, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names)}"
     return f"{path}{line}: {fault}{hint}"
+
+
+def _line(text: str, pattern: str) -> str:
+    """The first line that starts like this, for a sentence; empty where none does."""
+    for number, written in enumerate(text.splitlines(), start=1):
+        if re.match(pattern, written):
+            return f", line {number}"
+    return ""

@@ -7,6 +7,7 @@ Source: protocol §4, §9.
 import secrets
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import UNSET
 
 from crdt.bodies import Member, Role, encode_body
@@ -19,7 +20,7 @@ from crdt.verify import verify_batch
 from machines.values import Instant, NodePubkey
 from node import clock, config, keys
 from node.cli.exits import Exit
-from node.config import Config, Peer
+from node.config import Config, Peer, bad_address
 from node.errors import Trouble
 from node.handshake import HelloRefused, Identity
 from node.home import Home
@@ -38,6 +39,7 @@ def found(
         Trouble: there is a node here already, or something cannot be written.
     """
     at = _time()
+    _check(Config("", "", name, listen, [*advertise]))
     key = _make(home)
     body = Member(
         at=at, n=0, node=key.pubkey, role=Role.ADMIN, name=name, ticket=UNSET,
@@ -73,9 +75,11 @@ async def join(
     """
     if clock.wall_ms() > ticket.expires_ms:
         raise Trouble(told("expired_ticket"), Exit.REFUSED)
+    inviter = NodePubkey(ticket.inviter)
+    peers = [Peer(inviter.hex(), ticket.address)]
+    _check(Config("", "", name, listen, [*advertise], peers))
     at = _time()
     key = _make(home)
-    inviter = NodePubkey(ticket.inviter)
     try:
         _, accepted = await reach(
             ticket.address,
@@ -104,10 +108,26 @@ async def join(
             name=name,
             listen=listen,
             advertise=[*advertise],
-            peers=[Peer(inviter.hex(), ticket.address)],
+            peers=peers,
         ),
     )
     return key.pubkey
+
+
+def _check(config: Config) -> None:
+    """Look at what was asked for before anything is written.
+
+    Raises:
+        Trouble: with it there would be a config that no daemon reads.
+    """
+    wrong = bad_address(config)
+    if wrong is not None:
+        option, _, sentence = wrong
+        raise Trouble(f"{option}: {sentence}", Exit.USAGE)
+    try:
+        msgspec.convert(msgspec.to_builtins(config), type=Config)
+    except msgspec.ValidationError as fault:
+        raise Trouble(f"this makes no config: {fault}", Exit.USAGE) from fault
 
 
 def _time() -> Instant:

@@ -1,6 +1,6 @@
 import pytest
 
-from node.addresses import told
+from node.addresses import fault, told
 from tests.support.desk import api
 
 
@@ -22,3 +22,27 @@ async def test_a_ticket_to_nowhere_is_refused_with_the_way_out(tmp_path):
         assert "set advertise" in answer.json()["detail"]
     async with api(tmp_path / "silent", listen="") as (client, _):
         assert "does not listen" in (await client.post("/invite", json={})).json()["detail"]
+
+
+@pytest.mark.parametrize("address", ["a:1", "127.0.0.1:65535", "[::1]:7467", "[fe80::1%eth0]:7"])
+def test_an_address_is_a_host_and_a_port(address):
+    assert fault(address) is None
+    assert fault(address, listening=True) is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", ":7467"])
+def test_only_to_listen_on_may_the_host_or_the_port_be_any(address):
+    assert fault(address, listening=True) is None
+    assert fault(address) is not None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "nonsense", "nonsense:x", "a:", "a:-1", "a:+1", "a: 1", "a:99999", "a:74912222",
+        "a:65536", "::1:7467", "a b:1", "a/b:1", "u@a:1", "a:1\n", "a:١",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_none_to_listen_on_either(address):
+    assert repr(address) in (fault(address) or "")
+    assert repr(address) in (fault(address, listening=True) or "")

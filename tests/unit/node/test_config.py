@@ -30,6 +30,16 @@ def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
         ("cluster = 'c'\nfounder = 'f'\nlinks = 'x'\n", "line 3"),
         ("cluster = 'c'\nfounder = 'f'\nlinks = 0\n", "line 3"),
         ("founder = 'f'\n", "cluster"),
+        ('cluster = "c"\nfounder = "f"\nlisten = "a:74912222"\n', "line 3: listen: .*to 65535"),
+        ("cluster = 'c'\nfounder = 'f'\nlisten = 'a'\n", "line 3: listen: .*host:port"),
+        ('cluster = "c"\nfounder = "f"\nadvertise = [\n"a:1",\n"b:0"]\n', "line 5: advertise"),
+        (
+            (
+                'cluster = "c"\nfounder = "f"\n[[peers]]\nnode = "a"\naddress = "a:1"\n'
+                '[[peers]]\nnode = "b"\naddress = "b:x"\n'
+            ),
+            "line 8: peers",
+        ),
     ],
 )
 def test_an_error_names_the_line_and_the_way_out(tmp_path, text, told):

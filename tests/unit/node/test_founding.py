@@ -1,8 +1,11 @@
 import pytest
 
-from node import founding
+from crdt.identity import H
+from node import clock, founding
+from node.cli.exits import Exit
 from node.errors import Trouble
 from node.home import Home
+from node.ticket import Ticket
 
 
 def test_a_folder_with_a_node_in_it_is_left_alone(tmp_path):
@@ -22,3 +25,25 @@ def test_an_init_that_was_cut_short_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(Trouble, match="remove that folder"):
         founding.found(home, "den", "")
+
+
+def ticket(address="127.0.0.1:1"):
+    return Ticket(address, H(b"c"), H(b"i"), bytes(16), clock.wall_ms() + 60_000)
+
+
+@pytest.mark.parametrize(
+    ("listen", "advertise"),
+    [
+        ("127.0.0.1:99999", ()), ("nonsense", ()), ("127.0.0.1:-1", ()),
+        ("", ["nonsense:x"]), ("", ["a:0"]), ("", ["a:1"] * 9),
+    ],
+)  # fmt: skip
+async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, listen, advertise):
+    home = Home(tmp_path / "den")
+    with pytest.raises(Trouble) as trouble:
+        founding.found(home, "den", listen, advertise)
+    assert trouble.value.code == Exit.USAGE
+    with pytest.raises(Trouble) as trouble:
+        await founding.join(home, ticket(), "den", listen, advertise)
+    assert trouble.value.code == Exit.USAGE
+    assert not home.path.exists()
