@@ -39,17 +39,10 @@ def found(
         Trouble: there is a node here already, or something cannot be written.
     """
     at = _time()
-    _check(Config("", "", name, listen, [*advertise]))
+    _check(Config("", "", name, listen, [*advertise]), at)
     key = _make(home)
-    body = Member(
-        at=at, n=0, node=key.pubkey, role=Role.ADMIN, name=name, ticket=UNSET,
-        nonce=Hash(secrets.token_bytes(32)),
-    )  # fmt: skip
-    try:
-        data = encode_body(body)
-    except MalformedRecord as fault:
-        raise Trouble(f"the name cannot be used: {fault}", Exit.USAGE) from fault
-    cluster = cluster_id_of(key.pubkey, data)
+    body = _founder(key.pubkey, name, at)
+    cluster = cluster_id_of(key.pubkey, encode_body(body))
     record = sign_record(key, cluster, 0, 0, body)
     _store(home, record, at)
     config.write(
@@ -77,8 +70,9 @@ async def join(
         raise Trouble(told("expired_ticket"), Exit.REFUSED)
     inviter = NodePubkey(ticket.inviter)
     peers = [Peer(inviter.hex(), ticket.address)]
-    _check(Config("", "", name, listen, [*advertise], peers))
     at = _time()
+    _check(Config("", "", name, listen, [*advertise], peers), at)
+    fresh = not home.path.exists()
     key = _make(home)
     try:
         _, accepted = await reach(
@@ -92,10 +86,10 @@ async def join(
         founder = NodePubkey.from_hex(accepted.founder)
         record = _check_founding(founder, bytes.fromhex(accepted.founding), ticket.cluster_id)
     except HelloRefused as refusal:
-        home.key.unlink()
+        home.unmake(whole=fresh)
         raise Trouble(told(refusal.reason), Exit.REFUSED) from refusal
     except (OSError, ValueError) as fault:
-        home.key.unlink()
+        home.unmake(whole=fresh)
         raise Trouble(
             f"cannot join over {ticket.address}: {fault}; is the daemon there running?"
         ) from fault
@@ -114,11 +108,19 @@ async def join(
     return key.pubkey
 
 
-def _check(config: Config) -> None:
+def _founder(node: NodePubkey, name: str, at: Instant) -> Member:
+    """The founding record's body."""
+    return Member(
+        at=at, n=0, node=node, role=Role.ADMIN, name=name, ticket=UNSET,
+        nonce=Hash(secrets.token_bytes(32)),
+    )  # fmt: skip
+
+
+def _check(config: Config, at: Instant) -> None:
     """Look at what was asked for before anything is written.
 
     Raises:
-        Trouble: with it there would be a config that no daemon reads.
+        Trouble: with it there would be a record or a config that no daemon reads.
     """
     wrong = bad_address(config)
     if wrong is not None:
@@ -128,6 +130,11 @@ def _check(config: Config) -> None:
         msgspec.convert(msgspec.to_builtins(config), type=Config)
     except msgspec.ValidationError as fault:
         raise Trouble(f"this makes no config: {fault}", Exit.USAGE) from fault
+    try:
+        # Whose key it is makes no difference to a name.
+        encode_body(_founder(NodePubkey(bytes(32)), config.name, at))
+    except (MalformedRecord, UnicodeError) as fault:
+        raise Trouble(f"the name cannot be used: {fault}", Exit.USAGE) from fault
 
 
 def _time() -> Instant:

@@ -4,6 +4,7 @@ Stands under the shell. ``--home`` or ``GANGLINE_HOME`` says which; the default 
 directory specification.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -83,6 +84,17 @@ class Home:
             )
         self.check_socket()
         self.socket.parent.chmod(0o700)
+
+    def unmake(self, *, whole: bool) -> None:
+        """Take back what ``make`` made, and the key, where nothing came of it.
+
+        Args:
+            whole: the home itself too, since it was not there before; unless something is in it.
+        """
+        self.key.unlink(missing_ok=True)
+        for folder in (self.socket.parent, self.run, *((self.path,) if whole else ())):
+            with contextlib.suppress(OSError):  # gone already, or not empty
+                folder.rmdir()
 
     def check_socket(self) -> None:
         """Look at the folders of the socket, where they are: in a shared place anybody may have

@@ -4,6 +4,7 @@ from crdt.identity import H
 from node import clock, founding
 from node.cli.exits import Exit
 from node.errors import Trouble
+from node.handshake import HelloRefused
 from node.home import Home
 from node.ticket import Ticket
 
@@ -47,3 +48,37 @@ async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, l
         await founding.join(home, ticket(), "den", listen, advertise)
     assert trouble.value.code == Exit.USAGE
     assert not home.path.exists()
+
+
+@pytest.mark.parametrize("name", ["bad\x07name", "\ud800", "n" * 65])
+async def test_a_wrong_name_is_refused_before_anything_is_written(tmp_path, name):
+    home = Home(tmp_path / "den")
+    with pytest.raises(Trouble, match="name cannot be used") as trouble:
+        founding.found(home, name, "")
+    assert trouble.value.code == Exit.USAGE
+    with pytest.raises(Trouble, match="name cannot be used"):
+        await founding.join(home, ticket(), name, "")
+    assert not home.path.exists()
+    founding.found(home, "good", "")
+
+
+async def refused(*_, **__):
+    raise HelloRefused("spent_ticket")
+
+
+async def unreachable(*_, **__):
+    raise OSError("nobody there")
+
+
+@pytest.mark.parametrize("answer", [refused, unreachable])
+async def test_a_join_that_is_refused_leaves_nothing_behind(tmp_path, monkeypatch, answer):
+    monkeypatch.setattr("node.founding.reach", answer)
+    home = Home(tmp_path / "den")
+    with pytest.raises(Trouble):
+        await founding.join(home, ticket(), "b", "")
+    assert not home.path.exists()
+    home.path.mkdir()
+    home.path.joinpath("mine").touch()
+    with pytest.raises(Trouble):
+        await founding.join(home, ticket(), "b", "")
+    assert [path.name for path in home.path.iterdir()] == ["mine"]
