@@ -7,17 +7,18 @@ import typer
 from node.cli.common import (
     Chosen,
     Json,
+    StoryArgument,
     ask,
     client,
     put_json,
     ref_text,
     say,
     speaking,
+    story_named,
 )
 from node.cli.found import seconds
 from node.client import segment
 
-Story = Annotated[str, typer.Argument(metavar="ID", help="The story.")]
 Title = Annotated[str | None, typer.Option(help="At most 256 characters.")]
 Description = Annotated[str | None, typer.Option(help="At most 4 KiB.")]
 DependsOn = Annotated[list[str] | None, typer.Option(help="A story it waits for; may be repeated.")]
@@ -51,7 +52,7 @@ def _fields(
 
 
 def add(
-    story_id: Story,
+    story_id: StoryArgument,
     title: Title = None,
     description: Description = None,
     depends_on: DependsOn = None,
@@ -69,7 +70,7 @@ def add(
 
 
 def edit(
-    story_id: Story,
+    story_id: StoryArgument,
     title: Title = None,
     description: Description = None,
     depends_on: DependsOn = None,
@@ -87,7 +88,7 @@ def edit(
 
 
 def fire(
-    story_id: Story,
+    story_id: StoryArgument,
     event: Annotated[str, typer.Argument(help="Such as deps_met; see gangline machine table.")],
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="A field of the event.")
@@ -134,7 +135,9 @@ def fire(
 
 def execute(
     context: typer.Context,
-    story_id: Annotated[str, typer.Argument(metavar="STORY", help="The story.")],
+    story_id: Annotated[
+        str, typer.Argument(metavar="STORY", help="The story.", callback=story_named)
+    ],
     agent: Annotated[str, typer.Option("--agent", help="What the agent is called.")],
 ) -> None:
     """Run an agent's process and record what becomes of it; ends with its own exit code.
@@ -143,7 +146,7 @@ def execute(
     exit code or line of output it shows that it must wait.
 
     Example: gangline exec s-1 --agent coder-1 -- ./agent --task s-1
-    Exits: 1 3 4
+    Exits: 1 3 4 65
     """
     from node import agent as agents  # noqa: PLC0415 - only here
     from node import config  # noqa: PLC0415
@@ -158,25 +161,25 @@ def execute(
 
 
 def claim(
-    story_id: Story,
+    story_id: StoryArgument,
     duration: Annotated[str, typer.Option("--for", help="At most an hour.")] = "30m",
     as_json: Json = False,
 ) -> None:
     """Take a story for this node, or renew the claim.
 
     Example: gangline claim s-1 --for 45m
-    Exits: 1 3 4
+    Exits: 1 3 4 65
     """
     body = {"seconds": seconds(duration)}
     answer = ask("POST", f"/stories/{segment(story_id)}/claim", body)
     _told(answer, f"claimed {story_id}", as_json=as_json)
 
 
-def release(story_id: Story, as_json: Json = False) -> None:
+def release(story_id: StoryArgument, as_json: Json = False) -> None:
     """Give this node's claim back.
 
     Example: gangline release s-1
-    Exits: 1 3 4
+    Exits: 1 3 4 65
     """
     answer = ask("DELETE", f"/stories/{segment(story_id)}/claim")
     _told(answer, f"released {story_id}", as_json=as_json)

@@ -61,6 +61,27 @@ def speaking() -> Iterator[None]:
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
+def story_named(text: str | None) -> str | None:
+    """A story's id as an argument gave it, before it becomes a part of a path.
+
+    Raises:
+        typer.Exit: it is none.
+    """
+    from machines.errors import InvalidValue  # noqa: PLC0415 - only where a story is named
+    from machines.values import StoryId  # noqa: PLC0415
+
+    try:
+        return None if text is None else str(StoryId(text))
+    except InvalidValue as fault:
+        say(str(fault))
+        raise typer.Exit(Exit.MALFORMED) from None
+
+
+StoryArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The story.", callback=story_named)
+]
+
+
 def ask(method: str, path: str, body: object = None) -> Any:
     """Ask the daemon, or end with a sentence."""
     with speaking():

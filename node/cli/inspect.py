@@ -14,7 +14,18 @@ from typing import Annotated, Any
 import typer
 
 from node.cli import inspect_history, inspect_store
-from node.cli.common import Json, as_plain, ask, put_json, put_table, say, short, speaking, when
+from node.cli.common import (
+    Json,
+    as_plain,
+    ask,
+    put_json,
+    put_table,
+    say,
+    short,
+    speaking,
+    story_named,
+    when,
+)
 from node.cli.exits import Exit
 from node.client import segment
 
@@ -90,7 +101,7 @@ def feeds(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
 
 @app.command()
 def explain(
-    story: Annotated[str, typer.Argument(metavar="STORY", help="The story.")],
+    story: Annotated[str, typer.Argument(metavar="STORY", help="The story.", callback=story_named)],
     store: InsteadOfDaemon = None,
     as_json: Json = False,
 ) -> None:
@@ -100,7 +111,7 @@ def explain(
     number of distinct nodes that wrote the event or anything built on it.
 
     Example: gangline inspect explain s-1
-    Exits: 1 3 4 5
+    Exits: 1 3 4 5 65
     """
     path = f"/stories/{segment(story)}/explain"
     answer = _find_out(store, path, lambda held: held.explain(story))

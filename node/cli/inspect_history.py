@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import Json, as_plain, ask, put_json, put_table, speaking, when
+from node.cli.common import Json, as_plain, ask, put_json, put_table, speaking, story_named, when
 from node.cli.inspect_store import examine
 from node.client import segment
 
@@ -17,7 +17,10 @@ LIMIT = 100
 
 
 def history(
-    story: Annotated[str, typer.Argument(metavar="STORY", help="Of this story alone.")] = "",
+    story: Annotated[
+        str | None,
+        typer.Argument(metavar="STORY", help="Of this story alone.", callback=story_named),
+    ] = None,
     store: Annotated[
         Path | None, typer.Option("--store", help="A store file or a home, instead of the daemon.")
     ] = None,
@@ -27,12 +30,12 @@ def history(
     """What happened here, the newest first: moves, conflicts, rejections, forks, members.
 
     Example: gangline inspect history s-1
-    Exits: 1 3 5
+    Exits: 1 3 5 65
     """
     if store is None:
-        rows = ask("GET", f"/inspect/history?limit={limit}&story={segment(story)}")
+        rows = ask("GET", f"/inspect/history?limit={limit}&story={segment(story or '')}")
     else:
-        rows = _read(store, story, limit)
+        rows = _read(store, story or "", limit)
     if as_json:
         put_json(rows)
         return

@@ -7,6 +7,7 @@ import typer
 
 from node.cli.common import (
     Json,
+    StoryArgument,
     ask,
     client,
     put_json,
@@ -16,6 +17,7 @@ from node.cli.common import (
     short,
     speaking,
     stage_text,
+    story_named,
     when,
 )
 from node.cli.exits import Exit
@@ -23,7 +25,6 @@ from node.cli.text import clean
 from node.client import segment
 from node.saying import Names, called, place
 
-Story = Annotated[str, typer.Argument(metavar="ID", help="The story.")]
 AT_REST = ("idle", "completed")
 STAGE_SHOWN = ("feature_branch", "commits_ahead", "merge_commit", "merged_at", "archived_at")
 TIMES = {
@@ -172,14 +173,14 @@ def _node(execution: dict[str, Any]) -> str:
     return execution["name"] or short(execution["node"])
 
 
-def story(story_id: Story, as_json: Json = False) -> None:
+def story(story_id: StoryArgument, as_json: Json = False) -> None:
     """One story: where it stands, who works on it, who holds it, what lost.
 
     A running agent on a node that is offline is shown as unreachable: nobody knows. Its last
     heartbeat is the newer of the recorded one and the one that came with the node's presence.
 
     Example: gangline story s-1
-    Exits: 1 3 4
+    Exits: 1 3 4 65
     """
     answer = ask("GET", f"/stories/{segment(story_id)}")
     if as_json:
@@ -228,7 +229,10 @@ def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
 
 
 def watch(
-    story_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this story.")] = None,
+    story_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="Only this story.", callback=story_named),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print what happens, as it happens; until Ctrl-C.
@@ -236,7 +240,7 @@ def watch(
     Who reads too slowly is told how many events he missed. Ends with 3 when the daemon does.
 
     Example: gangline watch s-1
-    Exits: 1 3 130
+    Exits: 1 3 65 130
     """
     path = "/events" if story_id is None else f"/events?story={segment(story_id)}"
     names = {} if as_json else {row["node"]: row["name"] for row in ask("GET", "/nodes")}

@@ -3,16 +3,22 @@
 Stands outside the line. Imports as little as each command needs, so that the quick ones are quick.
 """
 
+import errno
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from node.cli import act, found, inspect, keep, look, machine, members
-from node.cli.common import Chosen
+from node.cli.common import Chosen, say
 from node.cli.exits import Exit
 from node.cli.usage import teach
 from node.home import Home
+
+OUTPUT_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing to a file that standard output stands for may end with."""
 
 app = typer.Typer(
     name="gangline",
@@ -55,9 +61,26 @@ teach(app)
 def run() -> None:
     """The console script."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(Exit.INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever read our output has seen enough.
+        _give_up_output()
         raise SystemExit(Exit.DONE) from None
+    except OSError as fault:
+        if fault.errno not in OUTPUT_FAULTS:
+            raise
+        _give_up_output()
+        say(f"cannot write the answer: {fault.strerror}; send it elsewhere")
+        raise SystemExit(Exit.ENVIRONMENT) from None
+
+
+def _give_up_output() -> None:
+    """Let what is left in the buffer go nowhere: the interpreter's end would try it again."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

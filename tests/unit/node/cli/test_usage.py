@@ -1,4 +1,7 @@
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -77,6 +80,34 @@ def test_no_daemon_and_no_store_are_sentences(tmp_path):
     assert (answer.exit_code, "no store at" in answer.output) == (Exit.ENVIRONMENT, True)
     answer = run("inspect", "update", str(tmp_path / "none"))
     assert (answer.exit_code, "cannot read" in answer.output) == (Exit.ENVIRONMENT, True)
+
+
+STORY_COMMANDS = (
+    ("story",), ("add",), ("edit",), ("claim",), ("release",), ("watch",), ("fire", "deps_met"),
+    ("exec", "--agent", "a", "--", "true"), ("inspect", "explain"), ("inspect", "history"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("story", ["", "a/b", "..", "a b", "s" * 129])
+@pytest.mark.parametrize("command", STORY_COMMANDS, ids=" ".join)
+def test_what_is_no_story_id_is_told_without_a_daemon(tmp_path, command, story):
+    words = 2 if command[0] == "inspect" else 1
+    home = ("--home", str(tmp_path / "none"))
+    answer = run(*home, *command[:words], story, *command[words:])
+    assert answer.exit_code == Exit.MALFORMED
+    assert "a story: 1 to 128 of A-Z" in answer.output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", [("machine", "table", "pipeline"), ("--help",)])
+def test_an_answer_that_cannot_be_written_is_a_sentence(command):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "node.cli", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == Exit.ENVIRONMENT
+    assert re.fullmatch("gangline: cannot write the answer: .*\n", done.stderr)
 
 
 def test_the_parts_of_a_docstring():
