@@ -24,7 +24,8 @@ from crdt.identity import Clock, FeedId, Hash, Incarnation, RecordId, RecordRef,
 from crdt.stamp import Stamp
 
 Counter = Annotated[int, Meta(ge=0, le=limits.STAMP_COUNTER_MAX)]
-Title = Annotated[str, Meta(max_length=256)]
+TITLE_CHARACTERS_MAX: Final = 256
+Title = Annotated[str, Meta(max_length=TITLE_CHARACTERS_MAX)]
 NodeName = Annotated[str, Meta(max_length=64)]
 Description = Annotated[str, Meta(max_length=4096)]
 

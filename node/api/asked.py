@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from crdt.bodies import Role
+from crdt.bodies import TITLE_CHARACTERS_MAX, Role
 from machines.codec import lenient_hook
+from machines.errors import InvalidValue
 from machines.execution import EXECUTION, ExecutionEvent
 from machines.kernel import Machine, tag_of
 from machines.pipeline import PIPELINE, PipelineEvent
@@ -75,6 +76,8 @@ def story_fields(asked: types.Add) -> dict[str, Any]:
     """
     title, description = asked.title, asked.description
     depends_on, labels = asked.depends_on, asked.labels
+    if title is not None and len(title) > TITLE_CHARACTERS_MAX:
+        raise InvalidValue("a title", f"at most {TITLE_CHARACTERS_MAX} characters")
     return {
         "title": None if title is None else lenient_hook(FreeText, title),
         "description": None if description is None else lenient_hook(FreeText, description),

@@ -174,6 +174,7 @@ async def test_an_unknown_story_is_named(client, path):
         ("/stories/s-1/execution", {"event": {"event": "accepted"}}, "no event is called accepted"),
         ("/stories/bad%20id", {}, "a story: 1 to 128"),
         ("/stories/s-9", {"title": "\x1b[31m"}, "control"),
+        ("/stories/s-9", {"title": "t" * 257}, "a title: at most 256 characters"),
         ("/invite", {"role": "boss"}, "no role is called boss; there are: admin, member"),
         ("/invite", {"seconds": "x"}, "seconds: expected int"),
         ("/members", {"node": "xyz"}, "64 lower-case hex digits"),
