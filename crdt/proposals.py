@@ -92,7 +92,7 @@ def propose(intent: Intent, ledger: Ledger, author: Author) -> tuple[Known, tupl
     """
     match intent:
         case AddStory() | EditStory():
-            return _story(intent, ledger, author), ()
+            return _story(intent, ledger, author)
         case FireEvent():
             return _event(intent, ledger, author)
         case FireExecution():
@@ -132,7 +132,9 @@ def _known(ledger: Ledger, story: str) -> StoryState:
     return state
 
 
-def _story(intent: AddStory | EditStory, ledger: Ledger, author: Author) -> Story:
+def _story(
+    intent: AddStory | EditStory, ledger: Ledger, author: Author
+) -> tuple[Story, tuple[str, ...]]:
     known = intent.story in ledger.board
     if isinstance(intent, AddStory) and known:
         raise ProposalRefused(f"{intent.story} exists already; change it with edit")
@@ -141,8 +143,12 @@ def _story(intent: AddStory | EditStory, ledger: Ledger, author: Author) -> Stor
             raise UnknownStory(intent.story)
         if {intent.title, intent.description, intent.depends_on, intent.labels} == {None}:
             raise ProposalRefused("nothing to change: name a field")
+    awaited = intent.depends_on or ()
+    if intent.story in awaited:
+        raise ProposalRefused(f"{intent.story} cannot wait for itself")
+    warnings = tuple(f"no story is called {s} yet" for s in awaited if s not in ledger.board)
     stamp = author.stamp()
-    return Story(
+    body = Story(
         at=stamp.at,
         n=stamp.n,
         story=intent.story,
@@ -151,6 +157,7 @@ def _story(intent: AddStory | EditStory, ledger: Ledger, author: Author) -> Stor
         depends_on=UNSET if intent.depends_on is None else intent.depends_on,
         labels=UNSET if intent.labels is None else intent.labels,
     )
+    return body, warnings
 
 
 def _event(intent: FireEvent, ledger: Ledger, author: Author) -> tuple[Transition, tuple[str, ...]]:

@@ -108,6 +108,22 @@ def test_a_story_is_named_once_and_changed_after_that(court):
     refused(court, court.bob, EditStory(StoryId("s-9"), FreeText("t")), UnknownStory)
 
 
+def test_a_story_does_not_wait_for_itself(court):
+    s2 = StoryId("s-2")
+    sentence = "s-2 cannot wait for itself"
+    assert sentence in refused(court, court.bob, AddStory(s2, depends_on=(S1, s2)))
+    write(court, court.bob, AddStory(s2, depends_on=(S1,)))
+    assert sentence in refused(court, court.bob, EditStory(s2, depends_on=(s2,)))
+
+
+def test_to_wait_for_a_story_that_nobody_named_leaves_a_warning(court):
+    s2, s9 = StoryId("s-2"), StoryId("s-9")
+    added, warnings = say(court, court.bob, AddStory(s2, depends_on=(S1, s9)))
+    assert added.depends_on == (S1, s9)
+    assert warnings == ("no story is called s-9 yet",)
+    assert say(court, court.bob, AddStory(s2, depends_on=(S1,)))[1] == ()
+
+
 # Events
 
 
