@@ -242,7 +242,9 @@ def _execution(
             raise OutdatedError("a later one was written since")
     stamp = author.stamp()
     outcome = EXECUTION.step(body.previous, body.event, stamp.at)
-    assert not isinstance(outcome, Ignored), "the gate took it once, whatever the time"
+    if isinstance(outcome, Ignored):
+        # Parked for its stamp, it came before no gate yet.
+        raise ProposalRefused(f"{EXECUTION.state_name(body.previous)} ignores it")
     return replace(body, at=stamp.at, n=stamp.n, state=outcome.state)
 
 

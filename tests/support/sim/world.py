@@ -839,8 +839,11 @@ class World:
         return [node for node in self.nodes if node.honest and node.replica is not None]
 
     def busy(self):
-        """Whether any node still has work before it."""
-        return any(node.inbox or node.busy for node in self.honest())
+        """Whether any node still has work before it, or is not up yet."""
+        hosts = [node for node in self.nodes[: self.plan.nodes] if node.honest]
+        return any(node.replica is None for node in hosts) or any(
+            node.inbox or node.busy for node in self.honest()
+        )
 
     def frames_of(self, *records):
         """Records by position, one frame for each feed."""

@@ -11,7 +11,7 @@ from crdt.session import Session, Sessions
 from crdt.stamp import Stamp
 from machines import execution as x
 from machines import pipeline as p
-from machines.values import Instant, StoryId
+from machines.values import AgentName, Instant, StoryId
 from tests.support.court import Court, spawn
 
 SOON = limits.WRITE_AGAIN_SECONDS + 1
@@ -345,3 +345,12 @@ def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
 
 def test_the_founding_record_is_never_said_again(court):
     assert "founding record" in refused(court, court.found.record, OutdatedError)
+
+
+def test_what_was_parked_and_never_was_legal_is_reported(court):
+    at = court.ms + limits.STAMP_AHEAD_MS_MAX + 1
+    state = x.Completed(AgentName("a"), 0, Instant.from_ms(at))
+    court.take(court.bob.execution("s", x.Idle(), x.Exited(0), state, ms=at))
+    [parked] = court.ledger.pending.ahead_of(court.bob.node)
+    with pytest.raises(ProposalRefused, match="idle ignores it"):
+        restated(court, parked)
