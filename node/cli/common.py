@@ -154,6 +154,11 @@ def when(instant: str) -> str:
     return f"{instant[:10]} {instant[11:19]}"
 
 
+def when_about(instant: str) -> str:
+    """An instant to the minute, where a table has little room."""
+    return when(instant)[:16]
+
+
 def short(key: str) -> str:
     """A key as people see it."""
     return key[:KEY_SHOWN]

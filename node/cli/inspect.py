@@ -24,7 +24,7 @@ from node.cli.common import (
     short,
     speaking,
     story_named,
-    when,
+    when_about,
 )
 from node.cli.exits import Exit
 from node.client import segment
@@ -137,11 +137,11 @@ def quarantine(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
         return
     put_table(
         "",
-        ("at", "reason", "brought by", "claims to be", "detail"),
+        ("at", "brought by", "claims to be", "reason"),
         [
             (
-                when(r["at"]), r["reason"], r["peer_name"] or short(r["peer"]), _claim(r),
-                f"{r['detail']} {short(r['record'])}".strip(),
+                when_about(r["at"]), r["peer_name"] or short(r["peer"]), _claim(r),
+                f"{r['reason']}: {r['detail']} {short(r['record'])}".strip(),
             )
             for r in rows
         ],

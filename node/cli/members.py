@@ -161,25 +161,24 @@ def list_members(context: typer.Context, as_json: Json = False) -> None:
         return
     put_table(
         "",
-        ("node", "name", "role", "belongs", "admitted by", "when", "revoked by"),
+        ("node", "name", "role", "admitted by", "revoked by"),
         [_line(row) for row in rows],
     )
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    """One key: the admission it stands by, or the last one it had."""
+    """One key: the admission it stands by, or the last one it had; to the day."""
     standing = [one for one in row["admissions"] if not one["revoked"]]
     last = (standing or row["admissions"])[-1]
     by = last["by_name"] or short(last["by"])
+    role = "founder" if row["founder"] else row["role"] or last["role"]
     gone = last["revoked"][-1] if last["revoked"] else None
     return (
         short(row["node"]),
         row["name"],
-        "founder" if row["founder"] else row["role"] or last["role"],
-        "yes" if row["belongs"] else "no",
-        by,
-        shown_time(last["at"]),
-        f"{gone['by_name'] or short(gone['by'])}, {shown_time(gone['at'])}" if gone else "",
+        role if row["belongs"] else f"was {role}",
+        f"{by}, {last['at'][:10]}",
+        f"{gone['by_name'] or short(gone['by'])}, {gone['at'][:10]}" if gone else "",
     )
 
 
