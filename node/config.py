@@ -32,6 +32,13 @@ class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exit_code: Annotated[int | None, Meta(description="the exit code that says so")] = None
     pattern: Annotated[str | None, Meta(description="a regular expression for its output")] = None
 
+    def __post_init__(self) -> None:
+        """Refuse a pattern that no output could be held against."""
+        try:
+            re.compile(self.pattern or "")
+        except (re.error, OverflowError, RecursionError) as fault:
+            raise ValueError(f"pattern is no regular expression: {fault}") from fault
+
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The options."""
@@ -146,7 +153,9 @@ def _explain(path: Path, text: str, fault: str) -> str:
     named = unknown or re.search(r"`\$\.(\w+)", fault)
     line = ""
     if named is not None:
-        line = _line(text, rf"\s*(\[\[)?{named[1]}\b")
+        # Of a table that may stand several times, the one that the error counts to.
+        count = re.search(rf"`\$\.{named[1]}\[(\d+)\]", fault)
+        line = _line(text, rf"\s*(\[\[)?{named[1]}\b", int(count[1]) if count else 0)
     hint = ""
     if unknown is not None:
         names = [field.name for field in msgspec.structs.fields(Config)]
@@ -155,9 +164,7 @@ def _explain(path: Path, text: str, fault: str) -> str:
     return f"{path}{line}: {fault}{hint}"
 
 
-def _line(text: str, pattern: str) -> str:
-    """The first line that starts like this, for a sentence; empty where none does."""
-    for number, written in enumerate(text.splitlines(), start=1):
-        if re.match(pattern, written):
-            return f", line {number}"
-    return ""
+def _line(text: str, pattern: str, which: int = 0) -> str:
+    """Which line starts like this, for a sentence; the last one where there are fewer."""
+    numbers = [n for n, written in enumerate(text.splitlines(), 1) if re.match(pattern, written)]
+    return f", line {numbers[min(which, len(numbers) - 1)]}" if numbers else ""

@@ -69,6 +69,14 @@ def test_rate_limits_by_exit_code_and_by_output(den):
     assert state(den)["state"] == "rate_limited"
 
 
+def test_a_config_that_is_wrong_is_told_before_anything_is_written(den):
+    config = den.home / "config.toml"
+    config.write_text(config.read_text() + "\n[[rate_limits]]\nresume_after = 1\npattern = '(('\n")
+    told = den.gangline("exec", "s-1", "--agent", "a", "--", "true", code=1)
+    assert "pattern is no regular expression" in told
+    assert state(den)["state"] == "idle"
+
+
 def test_nothing_is_lost_while_the_daemon_is_away(den):
     agent = start(den, "import time\nprint('up')\ntime.sleep(2)\nraise SystemExit(3)")
     assert agent.stdout.readline() == b"up\n"

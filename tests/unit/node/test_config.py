@@ -40,6 +40,13 @@ def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
             ),
             "line 8: peers",
         ),
+        (
+            "cluster = 'c'\nfounder = 'f'\n"
+            + 2 * "[[rate_limits]]\nresume_after = 1\n"
+            # The second of the two.
+            + "pattern = '(('\n",
+            "line 5: pattern is no regular expression",
+        ),
     ],
 )
 def test_an_error_names_the_line_and_the_way_out(tmp_path, text, told):
