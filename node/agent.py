@@ -116,7 +116,10 @@ def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit
             reader.start()
         _keep_beating(process, execution, matched)
         for reader in readers:
-            reader.join()
+            reader.join(BEAT_SECONDS)
+            while reader.is_alive():  # A child that the agent left behind still writes.
+                execution.beat()
+                reader.join(BEAT_SECONDS)
     finally:
         for number, before in restore.items():
             signal.signal(number, before)

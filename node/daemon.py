@@ -13,6 +13,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -23,7 +24,7 @@ from crdt.intents import FireExecution
 from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
-from machines.values import NodePubkey, StoryId
+from machines.values import Instant, NodePubkey, StoryId
 from node import addresses, clock, config, keys, logs, parting, salvage
 from node.api import app as api
 from node.api import socket as api_socket
@@ -32,7 +33,7 @@ from node.config import Config
 from node.dialer import Dialer
 from node.door import Door
 from node.driver import Driver, now
-from node.errors import StoreDamaged, Trouble
+from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.handshake import Identity
 from node.history import Bounds
 from node.home import Home
@@ -45,7 +46,12 @@ from node.witness import host_name
 log = logging.getLogger("gangline")
 
 SEED_BYTES = 32
-RESET_SECONDS = 60.0
+LOOK_SECONDS = 15.0
+SILENT_LOOKS = 4
+
+# An own execution's last sign of life: its state and its beat; and for how many looks it is so.
+Sign = tuple[ExecutionState, Instant | None]
+Silent = dict[str, tuple[Sign, int]]
 
 
 def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, Ready]:
@@ -175,7 +181,7 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
             driver.run(),
             dialer.run(),
             leaving.watch(),
-            _reset_lost(driver, RESET_SECONDS),
+            _reset_lost(driver),
             salvage.fetch_rest(driver),
             _serve(server, listening),
         )
@@ -188,30 +194,48 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
     return leaving.switching
 
 
-async def _reset_lost(driver: Driver, seconds: float) -> None:
-    """Reset own executions whose process shows no sign of life after a start, and say so.
+async def _reset_lost(driver: Driver) -> None:
+    """Keep watch over own executions, and reset those whose process is gone."""
+    silent: Silent = {}
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        silent = await reset_silent(driver, silent)
 
-    A running ``exec`` beats every 15 s; what stays silent for ``seconds`` is gone.
+
+async def reset_silent(driver: Driver, before: Silent) -> Silent:
+    """Reset own executions that showed no sign of life for ``SILENT_LOOKS`` looks, and say so.
+
+    A running ``exec`` beats every 15 s. Looks are counted, not time: a daemon that was held up
+    itself has missed one look, and the beats wait in its socket.
+
+    Args:
+        before: what the look before this one gave.
     """
 
-    def working(replica: Replica) -> dict[str, ExecutionState]:
+    def working(replica: Replica) -> dict[str, Sign]:
         return {
-            view.id: one.state
+            view.id: (one.state, replica.beacon.beats.get(view.id))
             for view in replica.ledger.board.stories()
             for one in view.executions
             if one.node == replica.own and isinstance(one.state, Pending | Running)
         }
 
-    before = await driver.query(working)
-    if before:
-        await asyncio.sleep(seconds)
-        after = await driver.query(lambda replica: (working(replica), set(replica.beacon.beats)))
-        for story, state in before.items():
-            if after[0].get(story) == state and story not in after[1]:
-                log.warning("reset the execution of %s: its process is gone", story)
-                with contextlib.suppress(ProposalRefused):
-                    await driver.propose(FireExecution(StoryId(story), Reset()))
-    await asyncio.Event().wait()
+    silent: Silent = {}
+    for story, sign in (await driver.query(working)).items():
+        last, looks = before.get(story, (None, 0))
+        silent[story] = (sign, looks + 1 if sign == last else 0)
+        if silent[story][1] < SILENT_LOOKS:
+            continue
+        # What is refused, by a full disk say, is tried again at the next look.
+        with contextlib.suppress(ProposalRefused, StoreFailure):
+            await driver.propose(FireExecution(StoryId(story), Reset()))
+            await driver.query(partial(_forget_beat, story))
+            log.warning("reset the execution of %s: its process is gone", story)
+    return silent
+
+
+def _forget_beat(story: str, replica: Replica) -> None:
+    replica.beacon.beats.pop(story, None)
 
 
 def _server(desk: Desk) -> uvicorn.Server:
