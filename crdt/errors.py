@@ -93,7 +93,7 @@ class EventIgnored(ProposalRefused):
     """The machine ignores the event where the story (or the execution) stands.
 
     Attributes:
-        subject: the story.
+        subject: the story, or whose execution of it.
         state: where it stands, by name.
         event: the event's name.
         legal: the events that are legal there, in the order of the table.

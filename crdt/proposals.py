@@ -195,7 +195,7 @@ def _execution(intent: FireExecution, ledger: Ledger, author: Author) -> Executi
     outcome = EXECUTION.step(previous, intent.event, stamp.at)
     if isinstance(outcome, Ignored):
         raise EventIgnored(
-            intent.story,
+            f"this node's execution of {intent.story}",
             EXECUTION.state_name(previous),
             EXECUTION.event_name(intent.event),
             EXECUTION.legal_events(previous),

@@ -169,6 +169,7 @@ def test_an_execution_event_that_is_ignored_is_refused(court):
     with pytest.raises(EventIgnored) as caught:
         say(court, court.bob, FireExecution(S1, x.Heartbeat()))
     assert (caught.value.state, caught.value.event) == ("idle", "heartbeat")
+    assert str(caught.value).startswith("this node's execution of s-1 is in idle")
     refused(court, court.bob, FireExecution(StoryId("s-9"), x.Stopped()), UnknownStory)
 
 
