@@ -4,6 +4,7 @@ Takes records from ``ledger.py`` as they become and cease to be live, in any ord
 what changed since it was last asked. Can be rebuilt at any time. Source: protocol §7.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,6 +60,9 @@ class Board:
         self._stories: dict[str, StoryState] = {}
         self._seen: dict[str, _Seen] = {}
         self._dirty: dict[str, list[VerifiedRecord]] = {}
+        # Most stories stand still: only those with new events or acks are looked at again.
+        self._ends: dict[str, RecordRef] = {}
+        self._stirred: dict[str, None] = {}
 
     # --- in ------------------------------------------------------------------------------------
 
@@ -73,6 +77,7 @@ class Board:
         state.add(record)
         if isinstance(record.body, Transition | Ack):
             self._dirty.setdefault(story, []).append(record)
+            self._stirred[story] = None
 
     def remove(self, record: VerifiedRecord) -> None:
         """A record is live no longer."""
@@ -85,6 +90,7 @@ class Board:
             del self._stories[story]
         if isinstance(record.body, Transition | Ack):
             self._dirty.setdefault(story, [])
+            self._stirred[story] = None
 
     def take_changes(self) -> list[BoardChange]:
         """What changed of stages and conflicts since the last call, story by story."""
@@ -122,6 +128,10 @@ class Board:
     def stories(self) -> list[StoryView]:
         """Every story, in order of id."""
         return [self._stories[story].view() for story in sorted(self._stories)]
+
+    def stages(self) -> Iterator[Stage]:
+        """The stage of each story."""
+        return (state.stage for state in self._stories.values())
 
     def explain(self, story: str) -> ExplainView | None:
         """Why a story stands where it stands."""
@@ -161,15 +171,14 @@ class Board:
 
     def unacknowledged(self) -> list[tuple[str, RecordRef]]:
         """Stories archived (not blocked) whose end nobody but its author has acknowledged."""
-        found = []
-        for story, state in self._stories.items():
-            stage, last = state.stage, state.fold.last
-            if not isinstance(stage, Archived) or isinstance(stage.reason, Blocked):
-                continue
-            if last is None or _is_acknowledged(state, last):
-                continue
-            found.append((story, last.ref))
-        return found
+        for story in self._stirred:
+            end = _open_end(self._stories.get(story))
+            if end is None:
+                self._ends.pop(story, None)
+            else:
+                self._ends[story] = end
+        self._stirred.clear()
+        return [*self._ends.items()]
 
     def canonical(self) -> bytes:
         """The whole view in canonical JSON: equal where two nodes hold the same live records."""
@@ -188,6 +197,16 @@ def story_of(record: VerifiedRecord) -> str | None:
 
 def _is_late(record: VerifiedRecord, newest: Stamp | None) -> bool:
     return newest is not None and record.stamp.at.ms < newest.at.ms - limits.LATE_MS
+
+
+def _open_end(state: StoryState | None) -> RecordRef | None:
+    """What archived a story (not blocked), where nobody but its author acknowledged it."""
+    if state is None:
+        return None
+    stage, last = state.stage, state.fold.last
+    if last is None or not isinstance(stage, Archived) or isinstance(stage.reason, Blocked):
+        return None
+    return None if _is_acknowledged(state, last) else last.ref
 
 
 def _is_acknowledged(state: StoryState, end: VerifiedRecord) -> bool:

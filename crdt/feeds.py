@@ -131,11 +131,22 @@ class Feed:
         stamp = entry.record.stamp
         if self.latest is None or stamp > self.latest:
             self.latest = stamp
-        self.touch()
+        if self.is_live(entry):
+            self._digest = None
+            # Nearly every record comes behind all others: a long feed is not sorted for each.
+            if self._live is not None and clock + 1 == self.head and entry.twin is None:
+                self._live.append(entry.record)
+            else:
+                self._live = None
 
     def withdraw(self, entry: Entry) -> None:
         """Hold a record no longer; where nothing else is in its slot, the slot is empty."""
         clock = entry.record.clock
+        if self.is_live(entry):
+            self._digest = None
+            if self._live is not None:
+                place = bisect_left(self._live, clock, key=lambda record: record.clock)
+                del self._live[self._live.index(entry.record, place)]
         kept = [other for other in self.entries_at(clock) if other is not entry]
         for other in kept:
             other.twin = None
@@ -147,7 +158,6 @@ class Feed:
             del self.slots[clock]
             self.gaps.add(clock, clock + 1)
         entry.twin = None
-        self.touch()
 
     def empty(self, start: int, end: int) -> None:
         """Take the clocks of ``[start, end)`` that are not held as empty."""
@@ -159,7 +169,7 @@ class Feed:
         self.head = max(self.head, end)
 
     def touch(self) -> None:
-        """Forget what was computed from the live set."""
+        """A verdict, the cut or a keep changed: forget what was computed from the live set."""
         self._digest = None
         self._live = None
 

@@ -76,7 +76,7 @@ class Desk:
 
     def _status(self, replica: Replica) -> types.Status:
         ledger = replica.ledger
-        stages = Counter(PIPELINE.state_name(view.stage) for view in ledger.board.stories())
+        stages = Counter(map(PIPELINE.state_name, ledger.board.stages()))
         return types.Status(
             node=replica.own.hex(),
             name=self._config.name,

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import pytest
 
@@ -160,6 +161,23 @@ def test_a_dependency_is_met_when_it_is_done_or_was_accepted(court):
     assert made.unmet("s-2") == made.unmet("s-3") == made.unmet("nowhere") == []
 
 
+def test_the_end_of_a_story_that_is_gone_wants_nothing(court):
+    records = ended(court.bob, "s-1", p.Accepted())
+    made = board(*records)
+    assert made.unacknowledged()
+    for record in records:
+        made.remove(record)
+    assert made.unacknowledged() == []
+
+
+def test_the_stage_of_each_story_can_be_counted(court):
+    made = board(*ended(court.bob, "s-1"), court.bob.story("s-2"), court.bob.story("s-3"))
+    assert Counter(p.PIPELINE.state_name(stage) for stage in made.stages()) == {
+        "done": 1,
+        "backlog": 2,
+    }
+
+
 def test_an_archived_end_wants_an_ack_by_another_than_its_author(court):
     records = ended(court.bob, "s-1", p.Accepted())
     made = board(
@@ -172,5 +190,8 @@ def test_an_archived_end_wants_an_ack_by_another_than_its_author(court):
     made.add(court.bob.ack("s-1", end))
     made.add(court.cat.ack("s-1", records[0]))
     assert made.unacknowledged() == [("s-1", end.ref)]
-    made.add(court.cat.ack("s-1", end))
+    ack = court.cat.ack("s-1", end)
+    made.add(ack)
     assert made.unacknowledged() == []
+    made.remove(ack)
+    assert made.unacknowledged() == [("s-1", end.ref)]

@@ -129,6 +129,21 @@ def test_the_digest_follows_the_live_records(court):
     assert feed.digest() == before
 
 
+def test_who_has_looked_sees_what_comes_and_goes_in_any_order(court):
+    one, two, three = (court.bob.story(name) for name in "abc")
+    void = court.bob.story("d", clock=3)
+    feed = fed(court, one)
+    assert feed.live() == [one]
+    feed.place(Entry(three, ADMITTED))
+    assert feed.live() == [one, three]
+    feed.place(Entry(two, ADMITTED))
+    assert feed.live() == [one, two, three]
+    feed.place(Entry(void, VOID_FORK))
+    feed.withdraw(feed.find(3, void.record_id))
+    feed.withdraw(feed.find(1, two.record_id))
+    assert feed.live() == [one, three]
+
+
 def test_live_records_are_found_by_range_of_clocks(court):
     records = [court.bob.story("a", clock=clock) for clock in (1, 3, 4)]
     feed = fed(court, *records)
