@@ -1,8 +1,8 @@
-"""How long ``gangline status`` takes, beside a bare start of the same Python.
+"""How long ``gangline status`` takes, beside a bare start of the same Python and a bare Typer.
 
-``python -m benchmarks.status [RUNS]`` starts a daemon in a temporary folder, runs the two in turn,
-and prints the median of each and their ratio. Processor time is printed too: on a busy machine it
-says more. Source: protocol §15.
+``python -m benchmarks.status [RUNS]`` starts a daemon in a temporary folder, runs the three in
+turn, and prints the median of each, and the ratio to each of the bare ones. Processor time is
+printed too: on a busy machine it says more. Source: protocol §15.
 """
 
 import os
@@ -20,6 +20,7 @@ GANGLINE = Path(sys.executable).with_name("gangline")
 RUNS = 30
 BUDGET_MS = 250
 START_SECONDS_MAX = 60
+BARE_TYPER = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
 
 
 def measure(command: Sequence[str | Path]) -> tuple[float, float]:
@@ -32,28 +33,29 @@ def measure(command: Sequence[str | Path]) -> tuple[float, float]:
 
 
 def compare(home: Path, runs: int) -> None:
-    """Run both in turn, and print what came out."""
+    """Run all in turn, and print what came out."""
     commands: dict[str, list[str | Path]] = {
         "python -c pass": [sys.executable, "-c", "pass"],
+        "a bare Typer": [sys.executable, "-c", BARE_TYPER],
         "gangline status": [GANGLINE, "--home", home, "status"],
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
             found[name].append(measure(command))
-    medians = []
+    medians = {}
     for name, times in found.items():
         wall, spent = (statistics.median(column) for column in zip(*times, strict=True))
         least = min(one for one, _ in times)
-        medians.append((wall, spent))
+        medians[name] = wall, spent
         sys.stdout.write(
             f"{name:16}  median {wall:6.1f} ms  least {least:6.1f} ms  processor {spent:6.1f} ms\n"
         )
-    wall, spent = (ours / bare for ours, bare in zip(*reversed(medians), strict=True))
-    sys.stdout.write(
-        f"ratio {wall:.1f} on the wall, {spent:.1f} of the processor, over {runs} runs; "
-        f"budget {BUDGET_MS} ms (protocol §15)\n"
-    )
+    *bare, ours = medians
+    for name in bare:
+        wall, spent = (a / b for a, b in zip(medians[ours], medians[name], strict=True))
+        sys.stdout.write(f"{wall:.1f} x {name} on the wall, {spent:.1f} x of the processor\n")
+    sys.stdout.write(f"over {runs} runs; budget {BUDGET_MS} ms (protocol §15)\n")
 
 
 def main() -> None:

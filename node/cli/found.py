@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from node import clock
 from node.cli.common import Chosen, ask, say, speaking
 from node.cli.exits import Exit
 
@@ -92,6 +91,8 @@ def stop() -> None:
     Example: gangline stop
     Exits: 1 3
     """
+    from node import clock  # noqa: PLC0415 - only here
+
     ask("POST", "/stop")
     end = clock.monotonic() + STOP_SECONDS_MAX
     while Chosen.home.socket.exists():
