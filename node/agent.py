@@ -6,6 +6,7 @@ away it tries again, so that nothing is lost; the process is never held up. Sour
 """
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +18,16 @@ from typing import IO, Any
 
 from machines.values import Instant
 from node import clock
-from node.cli.exits import Exit
 from node.client import Client, Refused, segment
 from node.config import RateLimit
-from node.errors import NoDaemon, Trouble
+from node.errors import NoDaemon
 
 BEAT_SECONDS = 15.0
 DURABLE_SECONDS = 300.0
 AGAIN_SECONDS = 1.0
+NOT_FOUND = 127
+CANNOT_RUN = 126
+"""How a shell ends where there is no such command, or it cannot be run."""
 LOOK_SECONDS = 0.1
 LINE_BYTES_MAX = 64 * 1024
 SIGNALLED = 128
@@ -42,7 +45,7 @@ class Execution:
         self._client = client
         self._path = f"/stories/{segment(story)}/execution"
         self._agent = agent
-        self._say = say
+        self.say = say
         self._silent_since: float | None = None
 
     def begin(self) -> None:
@@ -67,7 +70,7 @@ class Execution:
                 self._note_silence()
                 time.sleep(AGAIN_SECONDS)
             except Refused as refusal:
-                self._say(f"{event} was not recorded: {refusal.sentence}")
+                self.say(f"{event} was not recorded: {refusal.sentence}")
                 return
             else:
                 self._silent_since = None
@@ -83,14 +86,14 @@ class Execution:
     def _note_silence(self) -> None:
         if self._silent_since is None:
             self._silent_since = clock.monotonic()
-            self._say("the daemon is away; the agent goes on, and is recorded when it is back")
+            self.say("the daemon is away; the agent goes on, and is recorded when it is back")
 
 
 def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit]) -> int:
-    """Run a command to its end; gives its own exit code.
+    """Run a command to its end; gives its own exit code, or a shell's where it cannot be started.
 
     Raises:
-        Trouble: the command cannot be started.
+        Trouble: no daemon, or the node already works on the story.
     """
     execution.begin()
     watched = [limit for limit in limits if limit.pattern]
@@ -98,8 +101,10 @@ def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit
     try:
         process = subprocess.Popen(command, stdout=pipe, stderr=pipe)  # noqa: S603 - the caller's own command
     except OSError as fault:
-        execution.fire("stopped")
-        raise Trouble(f"cannot start {command[0]}: {fault.strerror}", Exit.USAGE) from fault
+        code, why = _not_started(command[0], fault)
+        execution.say(f"cannot start {command[0]}: {why}")
+        execution.fire("exited", exit_code=code)
+        return code
     restore = _pass_signals_on(process)
     try:
         execution.fire("spawned_successfully")
@@ -126,6 +131,15 @@ def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit
     code = process.returncode if process.returncode >= 0 else SIGNALLED - process.returncode
     _record_end(execution, code, limits, matched)
     return code
+
+
+def _not_started(command: str, fault: OSError) -> tuple[int, str]:
+    """How a shell would end, and why."""
+    if not isinstance(fault, FileNotFoundError):
+        return CANNOT_RUN, str(fault.strerror)
+    if shutil.which(command) is not None:
+        return CANNOT_RUN, "the interpreter that its first line names is not there"
+    return NOT_FOUND, "there is no such command"
 
 
 class _Matches:

@@ -83,8 +83,8 @@ class Node:
 
     def fire(self, story: str, event: str, **fields: object) -> None:
         """Fire an event, and wait until another node has it."""
-        body = {"event": {"event": event, **fields}, "wait_for": 1}
-        self.client.ask("POST", f"/stories/{story}/events", body)
+        body = {"event": {"event": event, **fields}}
+        self.client.ask("POST", f"/stories/{story}/events?wait_for=1", body)
 
     def stage(self, story: str) -> str:
         """Where a story stands, as this node sees it; empty where it has not heard of it."""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar, Request, Response, delete, get, patch, post
 from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
@@ -25,6 +26,7 @@ from litestar.typing import FieldDefinition
 from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
+from node.api import asked as asked_for
 from node.api import membership, tickets, types
 from node.api.asked import Malformed, plain
 from node.api.desk import Desk
@@ -32,6 +34,9 @@ from node.api.shown import OwnExecution, StoryShown
 from node.errors import Trouble
 from node.history import HISTORY_SHOWN
 from node.report import Explained
+
+Waiting = NamedDependency[types.Patience]
+"""How long the answer waits for other nodes; in the query, as ``wait_for`` and ``timeout``."""
 
 log = logging.getLogger("gangline.api")
 
@@ -72,6 +77,7 @@ def build(desk: Desk) -> Litestar:
         ],
         exception_handlers={Exception: _refuse},
         guards=[_json_alone],
+        dependencies={"patience": Provide(asked_for.patience, sync_to_thread=False)},
         type_encoders={bytes: bytes.hex, str: str},
         plugins=[_Values()],
         openapi_config=OpenAPIConfig(
@@ -120,29 +126,37 @@ def _looking(desk: Desk) -> list[HTTPRouteHandler]:
 
 def _acting(desk: Desk) -> list[HTTPRouteHandler]:
     @post("/stories/{story:str}")
-    async def add(story: FromPath[str], data: JSONBody[types.Add]) -> types.Written:
+    async def add(
+        story: FromPath[str], data: JSONBody[types.Add], patience: Waiting
+    ) -> types.Written:
         """Name a new story."""
-        return await desk.add(story, data)
+        return await desk.add(story, data, patience)
 
     @patch("/stories/{story:str}")
-    async def edit(story: FromPath[str], data: JSONBody[types.Add]) -> types.Written:
+    async def edit(
+        story: FromPath[str], data: JSONBody[types.Add], patience: Waiting
+    ) -> types.Written:
         """Change a story's fields."""
-        return await desk.edit(story, data)
+        return await desk.edit(story, data, patience)
 
     @post("/stories/{story:str}/events")
-    async def fire(story: FromPath[str], data: JSONBody[types.Fire]) -> types.Written:
+    async def fire(
+        story: FromPath[str], data: JSONBody[types.Fire], patience: Waiting
+    ) -> types.Written:
         """Fire an event."""
-        return await desk.fire(story, data)
+        return await desk.fire(story, data, patience)
 
     @post("/stories/{story:str}/claim")
-    async def claim(story: FromPath[str], data: JSONBody[types.ClaimFor]) -> types.Written:
+    async def claim(
+        story: FromPath[str], data: JSONBody[types.ClaimFor], patience: Waiting
+    ) -> types.Written:
         """Take or renew this node's claim."""
-        return await desk.claim(story, data.seconds)
+        return await desk.claim(story, data.seconds, patience)
 
     @delete("/stories/{story:str}/claim", status_code=200)
-    async def release(story: FromPath[str]) -> types.Written:
+    async def release(story: FromPath[str], patience: Waiting) -> types.Written:
         """Give this node's claim back."""
-        return await desk.release(story)
+        return await desk.release(story, patience)
 
     @get("/stories/{story:str}/execution")
     async def execution(story: FromPath[str]) -> OwnExecution:

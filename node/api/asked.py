@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import msgspec
+from litestar.params import FromQuery
 
 from crdt.bodies import TITLE_CHARACTERS_MAX, Role
 from machines.codec import lenient_hook
@@ -18,6 +19,7 @@ from machines.pipeline import PIPELINE, PipelineEvent
 from machines.values import FreeText, Label, StoryId
 from node.api import types
 
+WAIT_SECONDS_MAX = 60
 _WHERE = re.compile(r" - at `\$\.?(.*?)`$")
 
 
@@ -55,6 +57,19 @@ def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
     except msgspec.ValidationError as fault:
         takes = ", ".join(field.name for field in msgspec.structs.fields(kinds[name]))
         raise Malformed(f"{name} takes {takes or 'no fields'}: {plain(str(fault))}") from fault
+
+
+def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> types.Patience:
+    """How long an answer may wait for other nodes, as the query of any write says it.
+
+    Raises:
+        Malformed: it is out of range.
+    """
+    if wait_for < 0:
+        raise Malformed("wait_for: a number of nodes, 0 or more")
+    if not 0 <= timeout <= WAIT_SECONDS_MAX:
+        raise Malformed(f"timeout: from 0 to {WAIT_SECONDS_MAX} seconds")
+    return types.Patience(wait_for, timeout)
 
 
 def role(text: str) -> Role:

@@ -29,6 +29,7 @@ from node.api import asked as asked_for
 from node.api import shown, types
 from node.api.membership import Membership
 from node.api.tickets import Tickets
+from node.api.types import Patience
 from node.config import Config
 from node.dialer import Dialer
 from node.door import Shut
@@ -180,21 +181,20 @@ class Desk:
 
     # --- acting --------------------------------------------------------------------------------
 
-    async def add(self, story: str, asked: types.Add) -> types.Written:
+    async def add(self, story: str, asked: types.Add, patience: Patience) -> types.Written:
         """Name a new story."""
-        return await self._write(AddStory(StoryId(story), **asked_for.story_fields(asked)))
+        intent = AddStory(StoryId(story), **asked_for.story_fields(asked))
+        return await self._write(intent, patience)
 
-    async def edit(self, story: str, asked: types.Add) -> types.Written:
+    async def edit(self, story: str, asked: types.Add, patience: Patience) -> types.Written:
         """Change a story's fields."""
-        return await self._write(EditStory(StoryId(story), **asked_for.story_fields(asked)))
+        intent = EditStory(StoryId(story), **asked_for.story_fields(asked))
+        return await self._write(intent, patience)
 
-    async def fire(self, story: str, asked: types.Fire) -> types.Written:
-        """Fire an event at a story, and wait until so many other nodes have it."""
+    async def fire(self, story: str, asked: types.Fire, patience: Patience) -> types.Written:
+        """Fire an event at a story."""
         event = asked_for.pipeline_event(asked.event)
-        intent = FireEvent(StoryId(story), event, asked.force)
-        receipt = await self.driver.propose(intent)
-        holders = await self._wait(receipt, asked.wait_for, asked.timeout)
-        return _written(receipt, holders)
+        return await self._write(FireEvent(StoryId(story), event, asked.force), patience)
 
     async def execution(self, story: str) -> shown.OwnExecution:
         """What this node is doing about a story.
@@ -209,7 +209,7 @@ class Desk:
     async def fire_execution(self, story: str, asked: types.FireExecution) -> types.Written:
         """Fire an event at this node's own execution of a story."""
         event = asked_for.execution_event(asked.event)
-        written = await self._write(FireExecution(StoryId(story), event))
+        written = await self._write(FireExecution(StoryId(story), event), Patience())
         await self.beat(story, ended=isinstance(event, Exited | Stopped | Reset))
         return written
 
@@ -224,26 +224,26 @@ class Desk:
 
         await self.driver.query(note)
 
-    async def claim(self, story: str, seconds: int) -> types.Written:
+    async def claim(self, story: str, seconds: int, patience: Patience) -> types.Written:
         """Take or renew this node's claim."""
-        return await self._write(ClaimStory(StoryId(story), seconds))
+        return await self._write(ClaimStory(StoryId(story), seconds), patience)
 
-    async def release(self, story: str) -> types.Written:
+    async def release(self, story: str, patience: Patience) -> types.Written:
         """Give this node's claim back."""
-        return await self._write(ReleaseClaim(StoryId(story)))
+        return await self._write(ReleaseClaim(StoryId(story)), patience)
 
-    async def _write(self, intent: Intent) -> types.Written:
-        return _written(await self.driver.propose(intent), 0)
+    async def _write(self, intent: Intent, patience: Patience) -> types.Written:
+        receipt = await self.driver.propose(intent)
+        return _written(receipt, await self._wait(receipt.ref, patience))
 
-    async def _wait(self, receipt: Receipt, nodes: int, seconds: float) -> int:
+    async def _wait(self, ref: RecordRef, patience: Patience) -> int:
         """How many other nodes have a record, once it is as many as asked or time is up."""
-        ref = RecordRef(receipt.author, receipt.incarnation, receipt.clock, receipt.record_id)
-        end = clock.monotonic() + seconds
+        end = clock.monotonic() + patience.seconds
         holders = 0
-        while holders < nodes and clock.monotonic() < end:
+        while holders < patience.nodes and clock.monotonic() < end:
             try:
                 holders = await self.driver.query(lambda replica: replica.sessions.holders(ref))
-                await asyncio.sleep(POLL_SECONDS if holders < nodes else 0)
+                await asyncio.sleep(POLL_SECONDS if holders < patience.nodes else 0)
             except (asyncio.CancelledError, Trouble):
                 # The daemon ends. The record is on disk all the same: say so while there is time.
                 break

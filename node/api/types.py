@@ -152,8 +152,16 @@ class Fire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     event: dict[str, Any]
     force: bool = False
-    wait_for: int = 0
-    timeout: float = 10.0
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How many other nodes must have what was written before the answer, and for how long at most.
+
+    It is on disk here whatever comes of that.
+    """
+
+    nodes: int = 0
+    seconds: float = 10.0
 
 
 class FireExecution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

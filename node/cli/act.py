@@ -1,4 +1,4 @@
-"""``add``, ``edit``, ``fire``, ``claim``, ``release``: acting on stories."""
+"""``add``, ``edit``, ``fire``, ``claim``, ``release``, ``exec``: acting on stories."""
 
 from typing import Annotated, Any
 
@@ -13,28 +13,60 @@ from node.cli.common import (
     put_json,
     ref_text,
     say,
+    seconds,
     speaking,
     story_named,
 )
-from node.cli.found import seconds
+from node.cli.exits import Exit
 from node.client import segment
 
-Title = Annotated[str | None, typer.Option(help="At most 256 characters.")]
-Description = Annotated[str | None, typer.Option(help="At most 4 KiB.")]
-DependsOn = Annotated[list[str] | None, typer.Option(help="A story it waits for; may be repeated.")]
-Labels = Annotated[list[str] | None, typer.Option("--label", help="A label; may be repeated.")]
+Title = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 256 characters.")]
+Description = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 4 KiB.")]
+DependsOn = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="A story it waits for; may be repeated."),
+]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", metavar="LABEL", help="A label; may be repeated.")
+]
+WaitFor = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Wait until N other nodes have it; else end with 1.")
+]
+Timeout = Annotated[
+    str, typer.Option(metavar="TIME", help="How long --wait-for waits, at most 60s.")
+]
+WAIT_DEFAULT = "10s"
+WAIT_MAX = "60s"
+CLAIM_DEFAULT = "30m"
+CLAIM_MAX = "1h"
 NUMBERS = {"commits_ahead"}
-WAIT_SECONDS_MAX = 60
 
 
-def _told(answer: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+def _write(
+    sentence: str,
+    method: str,
+    path: str,
+    body: object,
+    *,
+    wait_for: int,
+    timeout: str,
+    as_json: bool,
+) -> None:
+    """Write something, wait for other nodes to have it where that is asked for, and say so."""
+    waits = seconds("--timeout", timeout, "0s", WAIT_MAX)
+    if wait_for:
+        path = f"{path}?wait_for={wait_for}&timeout={waits}"
+    answer = ask(method, path, body)
     for warning in answer["warnings"]:
         say(warning)
     if as_json:
         put_json(answer)
-        return
-    place = (answer["author"], answer["incarnation"], answer["clock"])
-    typer.echo(f"{sentence} ({ref_text(place)})")
+    else:
+        place = (answer["author"], answer["incarnation"], answer["clock"])
+        typer.echo(f"{sentence} ({ref_text(place)})")
+    if answer["holders"] < wait_for:
+        say(f"{answer['holders']} of {wait_for} other nodes have it so far; it is on disk here")
+        raise typer.Exit(Exit.ENVIRONMENT)
 
 
 def _fields(
@@ -57,6 +89,8 @@ def add(
     description: Description = None,
     depends_on: DependsOn = None,
     labels: Labels = None,
+    wait_for: WaitFor = 0,
+    timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Name a new story.
@@ -65,8 +99,10 @@ def add(
     Exits: 1 3 4 65
     """
     body = _fields(title, description, depends_on, labels)
-    answer = ask("POST", f"/stories/{segment(story_id)}", body)
-    _told(answer, f"added {story_id}", as_json=as_json)
+    _write(
+        f"added {story_id}", "POST", f"/stories/{segment(story_id)}", body,
+        wait_for=wait_for, timeout=timeout, as_json=as_json,
+    )  # fmt: skip
 
 
 def edit(
@@ -75,6 +111,8 @@ def edit(
     description: Description = None,
     depends_on: DependsOn = None,
     labels: Labels = None,
+    wait_for: WaitFor = 0,
+    timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Change some fields of a story; what is not named stays.
@@ -83,31 +121,32 @@ def edit(
     Exits: 1 3 4 65
     """
     body = _fields(title, description, depends_on, labels)
-    answer = ask("PATCH", f"/stories/{segment(story_id)}", body)
-    _told(answer, f"edited {story_id}", as_json=as_json)
+    _write(
+        f"edited {story_id}", "PATCH", f"/stories/{segment(story_id)}", body,
+        wait_for=wait_for, timeout=timeout, as_json=as_json,
+    )  # fmt: skip
 
 
 def fire(
     story_id: StoryArgument,
     event: Annotated[str, typer.Argument(help="Such as deps_met; see gangline machine table.")],
     values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="K=V", help="A field of the event.")
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="A field of the event; may be repeated."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Although dependencies are not done.")
     ] = False,
-    wait_for: Annotated[
-        int, typer.Option(min=0, help="Wait until so many other nodes have it.")
-    ] = 0,
-    timeout: Annotated[str, typer.Option(help="How long to wait, at most 60s.")] = "10s",
+    wait_for: WaitFor = 0,
+    timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Fire an event at a story; refused where its stage ignores it.
 
-    A field of the event is a --set of its own. With --wait-for it ends with 1 where too few other
-    nodes have it in time; it is on disk here all the same.
+    With --wait-for it ends with 1 where too few other nodes have it in time; it is on disk here all
+    the same.
 
-    Example: gangline fire s-1 deps_met
+    Example: gangline fire s-1 deps_met --wait-for 2
       gangline fire s-1 gates_passed --set feature_branch=f/s-1 --set commits_ahead=2
     Exits: 1 3 4 65
     """
@@ -117,20 +156,11 @@ def fire(
         if not equals:
             raise typer.BadParameter(f"--set {pair}: write field=value")
         fields[name] = int(value) if name in NUMBERS and value.isdigit() else value
-    wait = seconds(timeout)
-    if wait > WAIT_SECONDS_MAX:
-        raise typer.BadParameter(f"--timeout {timeout}: at most {WAIT_SECONDS_MAX}s")
-    body = {
-        "event": fields,
-        "force": force,
-        "wait_for": wait_for,
-        "timeout": float(wait),
-    }
-    answer = ask("POST", f"/stories/{segment(story_id)}/events", body)
-    _told(answer, f"{story_id}: {event}", as_json=as_json)
-    if answer["holders"] < wait_for:
-        say(f"only {answer['holders']} other nodes have it so far; it is on disk here")
-        raise typer.Exit(1)
+    _write(
+        f"{story_id}: {event}", "POST", f"/stories/{segment(story_id)}/events",
+        {"event": fields, "force": force},
+        wait_for=wait_for, timeout=timeout, as_json=as_json,
+    )  # fmt: skip
 
 
 def execute(
@@ -138,12 +168,15 @@ def execute(
     story_id: Annotated[
         str, typer.Argument(metavar="STORY", help="The story.", callback=story_named)
     ],
-    agent: Annotated[str, typer.Option("--agent", help="What the agent is called.")],
+    agent: Annotated[
+        str, typer.Option("--agent", metavar="NAME", help="What the agent is called.")
+    ],
 ) -> None:
     """Run an agent's process and record what becomes of it; ends with its own exit code.
 
-    Its output is streamed through and signals are passed on. The config's rate_limits say by which
-    exit code or line of output it shows that it must wait.
+    Its output is streamed through and signals are passed on. A command that is not found ends with
+    127, one that cannot be run with 126, as in a shell. The config's rate_limits say by which exit
+    code or line of output an agent shows that it must wait.
 
     Example: gangline exec s-1 --agent coder-1 -- ./agent --task s-1
     Exits: 1 3 4 65
@@ -162,7 +195,11 @@ def execute(
 
 def claim(
     story_id: StoryArgument,
-    duration: Annotated[str, typer.Option("--for", help="At most an hour.")] = "30m",
+    duration: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="At most an hour.")
+    ] = CLAIM_DEFAULT,
+    wait_for: WaitFor = 0,
+    timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Take a story for this node, or renew the claim.
@@ -170,16 +207,25 @@ def claim(
     Example: gangline claim s-1 --for 45m
     Exits: 1 3 4 65
     """
-    body = {"seconds": seconds(duration)}
-    answer = ask("POST", f"/stories/{segment(story_id)}/claim", body)
-    _told(answer, f"claimed {story_id}", as_json=as_json)
+    _write(
+        f"claimed {story_id}", "POST", f"/stories/{segment(story_id)}/claim",
+        {"seconds": seconds("--for", duration, "1s", CLAIM_MAX)},
+        wait_for=wait_for, timeout=timeout, as_json=as_json,
+    )  # fmt: skip
 
 
-def release(story_id: StoryArgument, as_json: Json = False) -> None:
+def release(
+    story_id: StoryArgument,
+    wait_for: WaitFor = 0,
+    timeout: Timeout = WAIT_DEFAULT,
+    as_json: Json = False,
+) -> None:
     """Give this node's claim back.
 
     Example: gangline release s-1
     Exits: 1 3 4 65
     """
-    answer = ask("DELETE", f"/stories/{segment(story_id)}/claim")
-    _told(answer, f"released {story_id}", as_json=as_json)
+    _write(
+        f"released {story_id}", "DELETE", f"/stories/{segment(story_id)}/claim", None,
+        wait_for=wait_for, timeout=timeout, as_json=as_json,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ Stands under the groups of commands. Imports Rich only where a table is printed.
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from node.home import Home
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 KEY_SHOWN = 8
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 PIPE_WIDTH = 1 << 20
 """Wide enough for any row: what reads a pipe goes by lines."""
 
@@ -80,6 +82,25 @@ def story_named(text: str | None) -> str | None:
 StoryArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The story.", callback=story_named)
 ]
+
+
+def seconds(option: str, text: str, least: str, most: str) -> int:
+    """A duration such as 30m as seconds.
+
+    Raises:
+        typer.BadParameter: it is none, or out of the option's range.
+    """
+    lasts = _seconds(text)
+    if lasts is None:
+        raise typer.BadParameter(f"{option} {text}: a number and s, m, h or d, such as 30m")
+    if not (_seconds(least) or 0) <= lasts <= (_seconds(most) or 0):
+        raise typer.BadParameter(f"{option} {text}: from {least} to {most}")
+    return lasts
+
+
+def _seconds(text: str) -> int | None:
+    found = re.fullmatch(r"([0-9]{1,6})([smhd]?)", text)
+    return None if found is None else int(found[1]) * UNITS[found[2] or "s"]
 
 
 def ask(method: str, path: str, body: object = None) -> Any:

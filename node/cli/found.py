@@ -1,6 +1,5 @@
 """``init``, ``run``, ``stop``, ``demo``: found a cluster, be a node."""
 
-import re
 import socket
 import time
 from typing import Annotated
@@ -13,7 +12,6 @@ from node.cli.exits import Exit
 DEFAULT_LISTEN = "127.0.0.1:7467"
 STOP_SECONDS_MAX = 60
 STOP_POLL_SECONDS = 0.05
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str | None, typer.Option("--name", help="What the node is called.")]
 Listen = Annotated[
@@ -23,18 +21,6 @@ Advertise = Annotated[
     list[str] | None,
     typer.Option(help="host:port that others dial, where that is another; may be repeated."),
 ]
-
-
-def seconds(text: str) -> int:
-    """A duration such as 30m as seconds.
-
-    Raises:
-        typer.BadParameter: it is none.
-    """
-    found = re.fullmatch(r"(\d{1,6})([smhd]?)", text)
-    if found is None:
-        raise typer.BadParameter("a number with s, m, h or d behind it, such as 30m")
-    return int(found[1]) * UNITS[found[2] or "s"]
 
 
 def init(name: Name = None, listen: Listen = DEFAULT_LISTEN, advertise: Advertise = None) -> None:

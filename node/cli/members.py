@@ -7,16 +7,29 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import Chosen, Json, ask, client, put_json, put_table, say, short, speaking
+from node.cli.common import (
+    Chosen,
+    Json,
+    ask,
+    client,
+    put_json,
+    put_table,
+    say,
+    seconds,
+    short,
+    speaking,
+)
 from node.cli.common import when as shown_time
 from node.cli.exits import Exit
-from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name, seconds
+from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name
 from node.cli.text import clean
 from node.client import Refused
 
 NodeArgument = Annotated[
     str, typer.Argument(metavar="NODE", help="Its key, the start of it, or its name.")
 ]
+TICKET_MAX = "30d"
+USES_MAX = 1000
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written, no more.")]
 KEEP_HELP = (
     "What of its work still counts. written: all that this host holds of it now; right for a host "
@@ -28,8 +41,12 @@ KEEP_HELP = (
 
 def invite(
     role: Annotated[str, typer.Option(help="member or observer.")] = "member",
-    expires: Annotated[str, typer.Option(help="How long the ticket works.")] = "1h",
-    uses: Annotated[int, typer.Option(help="How many nodes it lets in.")] = 1,
+    expires: Annotated[
+        str, typer.Option(metavar="TIME", help="How long it works, at most 30d.")
+    ] = "1h",
+    uses: Annotated[
+        int, typer.Option(min=1, max=USES_MAX, metavar="N", help="How many nodes it lets in.")
+    ] = 1,
     listed: Annotated[
         bool, typer.Option("--list", help="List the tickets that this node gave out.")
     ] = False,
@@ -69,7 +86,8 @@ def invite(
         ask("POST", "/tickets/withdraw", {"ticket": withdraw})
         typer.echo(f"withdrew {clean(withdraw)}; who came in by it stays")
         return
-    answer = ask("POST", "/invite", {"role": role, "seconds": seconds(expires), "uses": uses})
+    lasts = seconds("--expires", expires, "1s", TICKET_MAX)
+    answer = ask("POST", "/invite", {"role": role, "seconds": lasts, "uses": uses})
     if as_json:
         put_json(answer)
         return

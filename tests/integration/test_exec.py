@@ -90,8 +90,21 @@ def test_nothing_is_lost_while_the_daemon_is_away(den):
     assert (state(den)["state"], state(den)["exit_code"]) == ("completed", 3)
 
 
-def test_what_cannot_be_started_is_a_sentence(den):
-    told = den.gangline("exec", "s-1", "--agent", "a", "--", "/nonesuch", code=2)
-    assert "/nonesuch" in told
-    assert state(den)["state"] == "idle"
+def test_what_cannot_be_started_ends_as_in_a_shell_and_is_recorded_so(den, tmp_path):
+    no_program, no_interpreter = tmp_path / "data", tmp_path / "script"
+    no_program.write_text("")
+    no_interpreter.write_text("#!/nonesuch\n")
+    no_interpreter.chmod(0o700)
+    for command, code, why in (
+        ("/nonesuch", 127, "no such command"),
+        ("nonesuch-command", 127, "no such command"),
+        (str(no_program), 126, "Permission denied"),
+        (str(no_interpreter), 126, "the interpreter"),
+    ):
+        told = den.gangline("exec", "s-1", "--agent", "a", "--", command, code=code)
+        assert told.startswith(f"gangline: cannot start {command}: ")
+        assert why in told
+        assert (state(den)["state"], state(den)["exit_code"]) == ("completed", code)
+    den.gangline("exec", "s-1", "--agent", "a", "--", "true")
+    assert (state(den)["state"], state(den)["exit_code"]) == ("completed", 0)
     den.gangline("exec", "nonesuch", "--agent", "a", "--", "true", code=4)

@@ -71,6 +71,47 @@ async def test_a_story_is_named_moved_and_shown(client):
     assert (await client.get("/stories")).json() == [story]
 
 
+WRITES = {
+    "add": ("POST", "/stories/s-2", {}),
+    "edit": ("PATCH", "/stories/s-1", {"title": "other"}),
+    "fire": ("POST", "/stories/s-1/events", {"event": {"event": "deps_met"}}),
+    "claim": ("POST", "/stories/s-1/claim", {"seconds": 60}),
+    "release": ("DELETE", "/stories/s-1/claim", None),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_every_write_waits_for_as_many_nodes_as_asked(client, name, monkeypatch):
+    await client.post("/stories/s-1/claim", json={"seconds": 60})
+    asked = []
+
+    def holders(_sessions, ref):
+        asked.append(ref)
+        return len(asked)
+
+    monkeypatch.setattr("crdt.session.Sessions.holders", holders)
+    method, path, body = WRITES[name]
+    answer = await client.request(method, path, json=body, params={"wait_for": 3, "timeout": 60})
+    assert answer.json()["holders"] == 3
+    assert {ref.record_id.hex() for ref in asked} == {answer.json()["record"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"wait_for": -1}, "wait_for: a number of nodes"),
+        ({"timeout": -1}, "timeout: from 0 to 60"),
+        ({"timeout": 61}, "timeout: from 0 to 60"),
+        ({"timeout": "nan"}, "timeout: from 0 to 60"),
+        ({"wait_for": "x"}, "wait_for"),
+    ],
+)
+async def test_how_long_to_wait_has_its_bounds(client, asked, told):
+    answer = await client.patch("/stories/s-1", json={"title": "other"}, params=asked)
+    assert told in problem(answer, 400, "malformed")["detail"]
+    assert (await client.get("/stories/s-1")).json()["title"] == "first"
+
+
 async def test_explain_says_who_stands_behind_an_event(client):
     moved = (await client.post("/stories/s-1/events", json={"event": {"event": "deps_met"}})).json()
     [event] = (await client.get("/stories/s-1/explain")).json()["events"]

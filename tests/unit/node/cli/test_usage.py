@@ -7,7 +7,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from node.cli import cli_page
+from crdt import limits
+from node.api import asked, tickets
+from node.cli import act, cli_page, members
+from node.cli.common import seconds
 from node.cli.exits import Exit
 from node.cli.main import app
 from node.cli.usage import ending, parts
@@ -58,8 +61,13 @@ def test_the_list_of_commands_cuts_nothing_off():
         (("fire", "s-1", "block", "--set", "reason"), "write field=value"),
         (("fire", "s-1", "block", "--wait-for", "x"), "--wait-for"),
         (("fire", "s-1", "block", "--wait-for", "-1"), "--wait-for"),
-        (("fire", "s-1", "block", "--timeout", "2m"), "at most 60s"),
+        (("fire", "s-1", "block", "--timeout", "2m"), "--timeout 2m: from 0s to 60s"),
         (("claim", "s-1", "--for", "soon"), "such as 30m"),
+        (("claim", "s-1", "--for", "3h"), "--for 3h: from 1s to 1h"),
+        (("claim", "s-1", "--for", "0"), "--for 0: from 1s to 1h"),
+        (("claim", "s-1", "--for", "\u0663m"), "such as 30m"),
+        (("invite", "--expires", "31d"), "--expires 31d: from 1s to 30d"),
+        (("invite", "--uses", "1001"), "1<=x<=1000"),
         (("exec", "s-1", "--", "true"), "Missing option '--agent'"),
         (("exec", "s-1", "--agent", "a"), "say what to run"),
         (("stories", "--stage", "nope"), "there are: backlog, coding"),
@@ -132,3 +140,17 @@ def test_the_parts_of_a_docstring():
 def test_every_command_is_reached():
     assert {"gangline fire", "gangline members", "gangline members admit"} <= COMMANDS.keys()
     assert len([name for name in COMMANDS if name.startswith("gangline inspect ")]) >= 11
+
+
+def test_the_ranges_that_the_options_name_are_those_of_the_rules():
+    def lasts(text):
+        return seconds("--option", text, "0s", "999d")
+
+    assert lasts(act.CLAIM_MAX) * 1000 == limits.CLAIM_MS_MAX
+    assert lasts(act.WAIT_MAX) == asked.WAIT_SECONDS_MAX
+    assert (lasts(members.TICKET_MAX), members.USES_MAX) == (tickets.SECONDS_MAX, tickets.USES_MAX)
+
+
+@pytest.mark.parametrize("name", ["add", "edit", "fire", "claim", "release"])
+def test_whoever_writes_on_the_board_may_wait_for_other_nodes(name):
+    assert "--wait-for N " in COMMANDS[f"gangline {name}"]
