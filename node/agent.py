@@ -5,6 +5,7 @@ and the exit code; streams the process's output through and passes signals on. W
 away it tries again, so that nothing is lost; the process is never held up. Source: protocol §6, §7.
 """
 
+import os
 import re
 import shutil
 import signal
@@ -112,8 +113,8 @@ def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit
         readers = [
             threading.Thread(target=_copy, args=(source, sink, matched), daemon=True)
             for source, sink in (
-                (process.stdout, sys.stdout.buffer),
-                (process.stderr, sys.stderr.buffer),
+                (process.stdout, sys.stdout.fileno()),
+                (process.stderr, sys.stderr.fileno()),
             )
             if source is not None
         ]
@@ -158,12 +159,21 @@ class _Matches:
                 self.found = limit
 
 
-def _copy(source: IO[bytes], sink: IO[bytes], matched: _Matches) -> None:
-    """Stream output through as it comes, looking at each line on the way."""
-    while line := source.readline(LINE_BYTES_MAX):
-        sink.write(line)
-        sink.flush()
-        matched.look(line)
+def _copy(source: IO[bytes], sink: int, matched: _Matches) -> None:
+    """Stream output through as it comes, looking at each line on the way.
+
+    Where nobody reads ours any longer, the agent's is not read either: it finds its pipe closed, as
+    it would without us between.
+    """
+    with source:
+        while line := source.readline(LINE_BYTES_MAX):
+            matched.look(line)
+            left = memoryview(line)
+            try:
+                while left:
+                    left = left[os.write(sink, left) :]
+            except OSError:
+                return
 
 
 def _keep_beating(

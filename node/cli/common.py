@@ -59,7 +59,7 @@ def speaking() -> Iterator[None]:
     except Trouble as trouble:
         say(trouble.sentence)
         raise typer.Exit(trouble.code) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 

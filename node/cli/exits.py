@@ -14,6 +14,7 @@ class Exit(IntEnum):
     DIFFER = 5
     MALFORMED = 65
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 MEANING = {
@@ -25,4 +26,5 @@ MEANING = {
     Exit.DIFFER: "verification failed, or contents differ",
     Exit.MALFORMED: "malformed input",
     Exit.INTERRUPTED: "Ctrl-C",
+    Exit.UNREAD: "whoever read the answer had seen enough, as head has",
 }

@@ -69,9 +69,14 @@ def run() -> None:
     except KeyboardInterrupt:
         raise SystemExit(Exit.INTERRUPTED) from None
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
         _give_up_output()
-        raise SystemExit(Exit.DONE) from None
+        raise SystemExit(Exit.UNREAD) from None
+    except SystemExit as end:
+        # The library ends with 1 where the reader has gone; a shell's other tools end by SIGPIPE.
+        if isinstance(end.__context__, BrokenPipeError):
+            _give_up_output()
+            raise SystemExit(Exit.UNREAD) from None
+        raise
     except OSError as fault:
         if fault.errno not in OUTPUT_FAULTS:
             raise

@@ -69,6 +69,23 @@ def test_rate_limits_by_exit_code_and_by_output(den):
     assert state(den)["state"] == "rate_limited"
 
 
+def test_an_agent_whose_output_nobody_reads_any_longer_is_not_held_up(den):
+    config = den.home / "config.toml"
+    limits = "\n[[rate_limits]]\nresume_after = 60\npattern = 'try again later'\n"
+    for watched in ("", limits):
+        config.write_text(config.read_text() + watched)
+        agent = subprocess.Popen(
+            [GANGLINE, "--home", str(den.home), "exec", "s-1", "--agent", "coder-1", "--", "yes"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert agent.stdout.readline() == b"y\n"
+        agent.stdout.close()
+        assert agent.wait(timeout=60) == 128 + signal.SIGPIPE
+        assert agent.stderr.read() == b""
+        agent.stderr.close()
+        assert state(den)["exit_code"] == 128 + signal.SIGPIPE
+
+
 def test_a_config_that_is_wrong_is_told_before_anything_is_written(den):
     config = den.home / "config.toml"
     config.write_text(config.read_text() + "\n[[rate_limits]]\nresume_after = 1\npattern = '(('\n")

@@ -48,6 +48,19 @@ def test_watch_tells_what_happens_and_ends_with_130(den):
         assert process.returncode == 130
 
 
+@pytest.mark.parametrize("lines", [(), ("--json",)])
+def test_watch_ends_quietly_when_nobody_reads_any_longer(den, lines):
+    with watching(den, *lines) as (process, _):
+        process.stdout.close()
+        for number in range(100):
+            den.gangline("add", f"more-{number}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+                break
+        assert (process.returncode, process.stderr.read()) == (128 + signal.SIGPIPE, "")
+        process.stdout = None
+
+
 def test_watch_as_json_lines_ends_with_3_when_the_daemon_stops(den):
     with watching(den, "--json") as (process, first):
         assert json.loads(first)["type"] == "record_admitted"

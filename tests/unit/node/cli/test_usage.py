@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +118,23 @@ def test_an_answer_that_cannot_be_written_is_a_sentence(command):
         )  # fmt: skip
     assert done.returncode == Exit.ENVIRONMENT
     assert re.fullmatch("gangline: cannot write the answer: .*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    "command", [("machine", "table", "pipeline"), ("machine", "diagram", "pipeline"), ("--help",)]
+)
+def test_an_answer_that_nobody_reads_ends_quietly_as_by_sigpipe(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "node.cli", *command],
+            stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+    assert done.returncode == Exit.UNREAD
 
 
 def test_the_parts_of_a_docstring():
