@@ -6,6 +6,7 @@ here, and that word is the same in code, log, table and command line. Source: pr
     Exception
     ├── PeerFault            bytes or a signature that an honest peer would refuse: link dropped
     ├── MalformedRecord      a body that is not what it must be: its author's, slot stays empty
+    ├── MalformedEvidence    a file that is no evidence file: of whoever handed it to a person
     └── ProposalRefused      what a local caller asked for is against the rules; nothing is written
         ├── UnknownStory
         ├── EventIgnored     the stage ignores the event; names the legal ones
@@ -61,6 +62,17 @@ class PeerFault(Exception):
 
 class MalformedRecord(Exception):
     """A body that is not the one canonical form of a record (protocol §4)."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class MalformedEvidence(Exception):
+    """What somebody was sent as an evidence file is none (protocol §17)."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

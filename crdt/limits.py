@@ -67,6 +67,9 @@ AWARENESS_ENTRIES_MAX: Final = 256
 RANGE_LEAF: Final = 32
 """Anti-entropy stops halving a range of clocks that holds no more live records than this."""
 
+EVIDENCE_FILE_BYTES_MAX: Final = 4 * BODY_BYTES_MAX + KIB
+"""Both bodies in hex, and what stands around them."""
+
 # --- what waits --------------------------------------------------------------------------------
 PENDING_PER_AUTHOR_MAX: Final = 1_000
 PENDING_MAX: Final = 10_000

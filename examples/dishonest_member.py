@@ -1,11 +1,12 @@
 """A member gone bad: holds a real key and sends what no honest node would.
 
-    python examples/dishonest_member.py HOME PEER_HOME [forge|illegal]
+    python examples/dishonest_member.py HOME PEER_HOME [forge|illegal|fork]
 
 HOME is the folder of a node that joined and is not running; its key is used. PEER_HOME is the
 folder of a running node, dialled at the address it tells. ``forge`` sends a record in the peer's
 name; ``illegal`` sends a signed transition (``accepted`` for a story in backlog) that the state
-machine ignores. The peer's ``gangline inspect quarantine`` shows where each ended up.
+machine ignores; the peer's ``gangline inspect quarantine`` shows where both ended up. ``fork``
+signs two records for one place; ``gangline inspect evidence`` shows the proof.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from crdt.frame import Records, encode_frame
 from crdt.identity import ClusterId
 from crdt.record import sign_record
 from machines import pipeline
-from machines.values import Instant, NodePubkey, StoryId
+from machines.values import FreeText, Instant, NodePubkey, StoryId
 from node import clock, config, keys
 from node.client import Client
 from node.handshake import HelloRefused, Identity
@@ -38,6 +39,11 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
         record = sign_record(key, cluster, 0, 0, Story(at=now, n=0, story=story))
         # Its own signature, shown as if it stood in the peer's feed.
         link.send(encode_frame(Records(peer, 0, ((10_000, record.value),))))
+    elif trick == "fork":
+        for title in ("this", "that"):
+            said = Story(at=now, n=0, story=story, title=FreeText(title))
+            record = sign_record(key, cluster, 0, 1, said)
+            link.send(encode_frame(Records(key.pubkey, 0, ((1, record.value),))))
     else:
         body = Transition(at=now, n=0, story=story, event=pipeline.Accepted(), parent=None)
         record = sign_record(key, cluster, 0, 0, body)

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from crdt import antientropy, limits
 from crdt.bodies import Member, parse_body
 from crdt.errors import MalformedRecord
+from crdt.evidence_file import EvidenceFile, evidence_file
 from crdt.feeds import Entry, Feed
 from crdt.identity import ClusterId, FeedId, RecordRef, cluster_id_of
 from crdt.intake import Unreadable, open_records
@@ -74,9 +75,11 @@ class Held:
 
     def evidence(self) -> list[dict[str, Any]]:
         """Every proven fork, with both sides in hex."""
+        called = report.names(self.ledger)
         return [
             {
                 "author": feed.author.hex(),
+                "name": called.get(feed.author.hex(), ""),
                 "incarnation": feed.incarnation,
                 "clock": proof.clock,
                 "counts": self.ledger.fork_of(feed) is not None,
@@ -87,6 +90,23 @@ class Held:
             }
             for feed, proof in sorted(self.ledger.proofs.items())
         ]
+
+    def evidence_file(self, feed: FeedId) -> EvidenceFile:
+        """The proof against a feed, with what is held of its two sides, wherever it lies."""
+        proof = self.ledger.proofs[feed]
+        slot = (feed, proof.clock)
+        found = [
+            *(entry.record.value for entry in self.ledger.feed(feed).entries_at(proof.clock)),
+            *(record.value for record in self.ledger.pending.at(*slot)),
+            *(record.value for record in self.ledger.rejected.at(*slot)),
+            *(
+                value
+                for _, _, author, incarnation, clock, *_, value in self.quarantined
+                if (author, incarnation, clock) == (*feed, proof.clock) and isinstance(value, bytes)
+            ),
+        ]
+        bodies = (value[limits.SIGNATURE_BYTES :] for value in found)
+        return evidence_file(self.cluster, proof, bodies)
 
     @property
     def digest(self) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli import inspect_history, inspect_store
+from node.cli import inspect_evidence, inspect_history, inspect_store
 from node.cli.common import (
     Json,
     as_plain,
@@ -34,7 +34,8 @@ for command in (
     inspect_store.doc,
     inspect_store.feed,
     inspect_store.record,
-    inspect_store.evidence,
+    inspect_evidence.evidence,
+    inspect_evidence.proof,
     inspect_store.verify,
     inspect_store.diff,
     inspect_history.history,

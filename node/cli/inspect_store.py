@@ -1,4 +1,4 @@
-"""``inspect doc``, ``feed``, ``record``, ``evidence``, ``verify``, ``diff``: from the store's file.
+"""``inspect doc``, ``feed``, ``record``, ``verify``, ``diff``: from the store's file.
 
 They need no daemon, and mind none: a running daemon's store is read as of its last commit. Every
 signature is checked and every verdict given anew before anything is shown.
@@ -154,30 +154,6 @@ def _none_or_many(wanted: str, found: int, why: str) -> str:
     if why:
         return f"nothing is held at {wanted}: {why}"
     return f"no record here has an id that starts with {wanted}, of which four digits are needed"
-
-
-def evidence(store: StoreOption = None, as_json: Json = False) -> None:
-    """Every proven fork: who, where, and the two signatures that prove it.
-
-    Example: gangline inspect evidence --json
-    Exits: 1 5
-    """
-    proofs = examine(store).evidence()
-    if as_json:
-        put_json(proofs)
-        return
-    put_table(
-        "",
-        ("author", "incarnation", "cut at", "counts", "signed both"),
-        [
-            (
-                short(p["author"]), p["incarnation"], p["clock"], "yes" if p["counts"] else "no",
-                " and ".join(short(side["body_hash"]) for side in p["sides"]),
-            )
-            for p in proofs
-        ],
-        empty="no fork was ever proven here",
-    )  # fmt: skip
 
 
 def verify(store: StoreOption = None, as_json: Json = False) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from crdt.bodies import Carried, encode_body, parse_body
-from crdt.errors import MalformedRecord, PeerFault
+from crdt.errors import MalformedEvidence, MalformedRecord, PeerFault
+from crdt.evidence_file import check, encode_evidence, parse_evidence
 from crdt.frame import AwarenessEntry, decode_frame, encode_frame
 from crdt.identity import ClusterId
 from crdt.presence import open_presence
@@ -111,6 +112,17 @@ def ticket(data):
     assert read_ticket(read.text()) == read
 
 
+def evidence_file(data):
+    try:
+        read = parse_evidence(data)
+    except MalformedEvidence as fault:
+        assert str(fault).isascii()
+        return
+    assert encode_evidence(read) == data.removesuffix(b"\n") + b"\n"
+    # Whatever its bodies say, it proves nothing without two signatures of the key.
+    assert not check(read, lambda jobs: [False] * len(jobs)).proven
+
+
 def certificate(data):
     """Whoever can copy a key into one still has to sign with it: that is TLS's part."""
     with warnings.catch_warnings():
@@ -160,7 +172,8 @@ def replica(data):
 TARGETS = {
     one.__name__: one
     for one in (
-        update, state_vector, frame, body, hello, presence, ticket, certificate, api, replica,
+        update, state_vector, frame, body, hello, presence, ticket, evidence_file, certificate,
+        api, replica,
     )
 }  # fmt: skip
 

@@ -2,6 +2,7 @@ import pytest
 
 from crdt.errors import (
     EventIgnored,
+    MalformedEvidence,
     MalformedRecord,
     NotWritable,
     PeerFault,
@@ -19,6 +20,7 @@ def test_a_peers_fault_says_the_one_word_and_what_exactly():
 
 def test_a_malformed_record_and_a_refusal_say_what_is_wrong():
     assert str(MalformedRecord("too long")) == "too long"
+    assert str(MalformedEvidence("no file")) == MalformedEvidence("no file").detail == "no file"
     assert str(ProposalRefused("nothing to change")) == "nothing to change"
 
 

@@ -1,0 +1,238 @@
+"""``inspect evidence`` and ``inspect proof``: forks that were proven, and files that prove them.
+
+``evidence`` looks into a store, and can write a proof into a file. ``proof`` checks such a file
+with nothing else at hand: no node, no store, no daemon. What the file says is anybody's word until
+it is checked, and is escaped all the same.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from node.cli.common import Json, as_plain, put_json, put_pairs, put_table, say, short, speaking
+from node.cli.exits import Exit
+from node.cli.inspect_store import StoreOption, examine
+from node.cli.text import clean
+from node.errors import Trouble
+from node.files import whole
+
+FEED = re.compile(r"(.+?)(?:/(\d{1,10}))?", re.ASCII)
+NOT_SHOWN = (
+    "that the key belongs to this cluster (gangline members says so, on one of its nodes)",
+    "which of the two was signed first",
+    "why: a host that was put back or cloned while it ran signs twice as well, once",
+)
+"""What two signatures cannot say."""
+
+
+def evidence(
+    feed: Annotated[
+        str | None, typer.Argument(metavar="[NODE[/INC]]", help="Of one feed: both sides.")
+    ] = None,
+    store: StoreOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the proof into a file that anyone can check."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every proven fork; or one, with both sides and where they differ.
+
+    The file holds both signatures and what the two records say, as far as that is still held; who
+    has it checks it with: gangline inspect proof FILE
+
+    Example: gangline inspect evidence bad --out bad.evidence
+    Exits: 1 4 5
+    """
+    held = examine(store)
+    proofs = held.evidence()
+    if feed is None and out is None:
+        if as_json:
+            put_json(proofs)
+        else:
+            _put_list(proofs)
+        return
+    with speaking():
+        file = held.evidence_file(_chosen(proofs, feed))
+    if out is not None:
+        from crdt.evidence_file import encode_evidence  # noqa: PLC0415 - heavy, and only here
+
+        with speaking(), whole(out, force=force) as partial:
+            partial.write_bytes(encode_evidence(file))
+        say(f"{out} proves it to anyone who has: gangline inspect proof {out}")
+    _put_file(file, as_json=as_json)
+
+
+def _put_list(proofs: list[dict[str, Any]]) -> None:
+    put_table(
+        "",
+        ("author", "name", "incarnation", "cut at", "counts", "signed both"),
+        [
+            (
+                short(p["author"]), p["name"], p["incarnation"], p["clock"],
+                "yes" if p["counts"] else "no",
+                " and ".join(short(side["body_hash"]) for side in p["sides"]),
+            )
+            for p in proofs
+        ],
+        empty="no fork was ever proven here",
+    )  # fmt: skip
+
+
+def _chosen(proofs: list[dict[str, Any]], wanted: str | None) -> Any:
+    """The one feed that is meant.
+
+    Raises:
+        Trouble: it is none, or several.
+    """
+    from crdt.identity import FeedId  # noqa: PLC0415 - heavy, and only here
+    from machines.values import NodePubkey  # noqa: PLC0415
+    from node import dossier  # noqa: PLC0415
+
+    said = FEED.fullmatch(wanted or "")
+    found = [
+        p
+        for p in proofs
+        if said is None
+        or (dossier.is_called(p["author"], p["name"], said[1]) and _is_of(p, said[2]))
+    ]
+    if len(found) == 1:
+        return FeedId(NodePubkey.from_hex(found[0]["author"]), found[0]["incarnation"])
+    if not found:
+        of = f" of {wanted}" if wanted else ""
+        raise Trouble(f"no fork{of} was ever proven here", Exit.REFUSED)
+    named = ", ".join(f"{p['name'] or short(p['author'])}/{p['incarnation']}" for p in found)
+    raise Trouble(f"forks of several feeds are proven here; say which: {named}", Exit.REFUSED)
+
+
+def _is_of(proof: dict[str, Any], incarnation: str | None) -> bool:
+    return incarnation is None or int(incarnation) == proof["incarnation"]
+
+
+def proof(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="An evidence file; - for stdin.")],
+    as_json: Json = False,
+) -> None:
+    """Check an evidence file: whether one key signed two different records for one place.
+
+    Needs nothing but the file: no node, no store, no daemon. Says what is proven, what is not, and
+    where the two records differ.
+
+    Example: gangline inspect proof bad.evidence
+    Exits: 1 5 65
+    """
+    from crdt import limits  # noqa: PLC0415 - heavy, and only here
+    from crdt.errors import MalformedEvidence  # noqa: PLC0415
+    from crdt.evidence_file import parse_evidence  # noqa: PLC0415
+
+    most = limits.EVIDENCE_FILE_BYTES_MAX + 1
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read(most)
+        else:
+            with Path(file).open("rb") as opened:
+                data = opened.read(most)
+    except OSError as fault:
+        say(f"cannot read {file}: {fault.strerror}")
+        raise typer.Exit(Exit.ENVIRONMENT) from None
+    try:
+        read = parse_evidence(data)
+    except MalformedEvidence as fault:
+        say(str(fault))
+        raise typer.Exit(Exit.MALFORMED) from None
+    if not _put_file(read, as_json=as_json):
+        raise typer.Exit(Exit.DIFFER)
+
+
+def _put_file(file: Any, *, as_json: bool) -> bool:
+    """Show both sides and what they prove; says whether they prove anything."""
+    from crdt.evidence_file import check  # noqa: PLC0415 - heavy, and only here
+    from crdt.verify import verify_batch  # noqa: PLC0415
+
+    found = check(file, verify_batch)
+    bodies = [_body(side) for side in file.sides]
+    if as_json:
+        put_json(as_plain({"proven": found.proven, "hold": found.hold, "file": file,
+                           "bodies": bodies}))  # fmt: skip
+        return found.proven
+    put_pairs(
+        [
+            ("proven" if found.proven else "NOT PROVEN", _verdict(found)),
+            ("key", file.author.hex()),
+            ("cluster", file.cluster.hex()),
+            ("place", f"incarnation {file.incarnation}, clock {file.clock}"),
+            *(
+                (f"{which} side", _side(side, held=held, holds=holds))
+                for which, side, held, holds in zip(
+                    ("first", "second"), file.sides, bodies, found.hold, strict=True
+                )
+            ),
+            *(("not shown", sentence) for sentence in NOT_SHOWN if found.proven),
+        ]
+    )
+    for line in _difference(*bodies):
+        typer.echo(clean(line))
+    return found.proven
+
+
+def _verdict(found: Any) -> str:
+    if found.proven:
+        return "this key signed two different records for one place"
+    match found.hold:
+        case (False, False):
+            return "neither signature is this key's for this place"
+        case (False, True):
+            return "the first signature is not this key's for this place"
+        case (True, False):
+            return "the second signature is not this key's for this place"
+    return "both sides are one and the same record"
+
+
+def _side(side: Any, *, held: object, holds: bool) -> str:
+    told = "signature holds" if holds else "SIGNATURE DOES NOT HOLD"
+    said = "" if held is not None else ", what it says was no longer held"
+    return f"{told}, H(body) {side.hash.hex()}{said}"
+
+
+def _body(side: Any) -> Any:
+    """What a record says: an object, or text where it is no record's body; ``None`` if not held."""
+    import msgspec  # noqa: PLC0415 - heavy, and only here
+
+    from crdt.bodies import parse_body  # noqa: PLC0415
+    from crdt.errors import MalformedRecord  # noqa: PLC0415
+
+    if side.body is msgspec.UNSET:
+        return None
+    try:
+        parse_body(side.body)  # what is not in the one form could show two bodies alike
+    except MalformedRecord:
+        return side.body.decode("utf-8", "backslashreplace")
+    return msgspec.json.decode(side.body)
+
+
+def _difference(one: Any, other: Any) -> list[str]:
+    """Where two bodies differ, field by field; what only one side has is shown whole."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return [
+            f"{mark} {body if isinstance(body, str) else _flat(body)}"
+            for mark, body in (("1", one), ("2", other))
+            if body is not None
+        ]
+    lines = []
+    for name in sorted(one.keys() | other.keys()):
+        here, there = (_flat(body[name]) if name in body else None for body in (one, other))
+        if here == there:
+            lines.append(f"  {name} {here}")
+            continue
+        lines += [f"1 {name} {here}"] if here is not None else []
+        lines += [f"2 {name} {there}"] if there is not None else []
+    return lines
+
+
+def _flat(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
