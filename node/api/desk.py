@@ -22,6 +22,7 @@ from crdt.intents import (
 from crdt.proposals import own_execution
 from crdt.replica import Replica
 from machines.execution import Exited, Reset, Stopped
+from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, StoryId
 from node import clock, portable, report, timeline
@@ -77,16 +78,17 @@ class Desk:
 
     def _status(self, replica: Replica) -> types.Status:
         ledger = replica.ledger
-        stages = Counter(map(PIPELINE.state_name, ledger.board.stages()))
+        found = Counter(map(PIPELINE.state_name, ledger.board.stages()))
         return types.Status(
             node=replica.own.hex(),
             name=self._config.name,
             cluster=replica.cluster.hex(),
             role=str(ledger.roster.role(replica.own) or "none"),
+            founder=replica.own == ledger.roster.founder,
             incarnation=replica.incarnation,
             listen=self._listen,
             digest=replica.document_digest().hex(),
-            stories=dict(stages),
+            stories={name: found[name] for name in map(tag_of, PIPELINE.states) if name in found},
             live=sum(len(feed.live()) for feed in ledger.feeds.values()),
             pending=len(ledger.pending),
             unshared=replica.unshared(),

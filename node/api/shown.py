@@ -127,6 +127,7 @@ def nodes(
                 node=node.hex(),
                 name=roster.name(node),
                 role=str(roster.role(node) or "revoked"),
+                founder=node == roster.founder,
                 liveness=liveness(replica, node, mono),
                 linked=node in linked,
                 addresses=heard.state.addresses if heard is not None else (),

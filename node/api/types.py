@@ -28,6 +28,7 @@ class Status(msgspec.Struct, frozen=True):
     name: str
     cluster: str
     role: str
+    founder: bool
     incarnation: int
     listen: str
     digest: str
@@ -64,6 +65,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     node: str
     name: str
     role: str
+    founder: bool
     liveness: str
     linked: bool
     addresses: tuple[str, ...]

@@ -192,6 +192,17 @@ def stage_text(stage: dict[str, Any]) -> str:
     return f"{name} ({reason['kind']})" if reason else name
 
 
+def role_text(role: str, *, founder: bool) -> str:
+    """A role, and whether it is the one who founded the cluster: an admin whom nobody revokes."""
+    return f"{role} (founder)" if founder else role
+
+
+def natural(text: str) -> tuple[list[str | int], str]:
+    """Sorts as people count: s-2 before s-10."""
+    parts = re.split("([0-9]+)", text)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], text
+
+
 def ref_text(ref: Sequence[Any] | None) -> str:
     """A record's place as people see it."""
     return "" if ref is None else f"{short(ref[0])}/{ref[1]}#{ref[2]}"

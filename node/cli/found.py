@@ -8,18 +8,27 @@ import typer
 
 from node.cli.common import Chosen, ask, say, speaking
 from node.cli.exits import Exit
+from node.cli.text import clean
 
 DEFAULT_LISTEN = "127.0.0.1:7467"
 STOP_SECONDS_MAX = 60
 STOP_POLL_SECONDS = 0.05
 
-Name = Annotated[str | None, typer.Option("--name", help="What the node is called.")]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="What the node is called; else the host's name."),
+]
 Listen = Annotated[
-    str, typer.Option("--listen", help="host:port; port 0: a free one at each start.")
+    str,
+    typer.Option(
+        "--listen", metavar="HOST:PORT", help="Where it listens; port 0: a free one at each start."
+    ),
 ]
 Advertise = Annotated[
     list[str] | None,
-    typer.Option(help="host:port that others dial, where that is another; may be repeated."),
+    typer.Option(
+        metavar="HOST:PORT", help="What others dial, where that is another; may be repeated."
+    ),
 ]
 
 
@@ -37,7 +46,8 @@ def init(name: Name = None, listen: Listen = DEFAULT_LISTEN, advertise: Advertis
     with speaking():
         called = name or socket.gethostname()[:64]
         node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
-    typer.echo(f"founded cluster {cluster.hex()}\nthis node is {node.hex()}")
+    typer.echo(f"founded cluster {cluster.hex()}")
+    typer.echo(f"this node is {clean(called)} {node.hex()}")
     say("next: gangline run; then, for each further host: gangline invite")
 
 

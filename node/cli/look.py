@@ -10,9 +10,11 @@ from node.cli.common import (
     StoryArgument,
     ask,
     client,
+    natural,
     put_json,
     put_pairs,
     put_table,
+    role_text,
     say,
     short,
     speaking,
@@ -53,7 +55,7 @@ def status(as_json: Json = False) -> None:
         (
             ("node", f"{answer['name']} {answer['node']}"),
             ("cluster", answer["cluster"]),
-            ("role", answer["role"]),
+            ("role", role_text(answer["role"], founder=answer["founder"])),
             ("writes", answer["writable"] or f"yes, in incarnation {answer['incarnation']}"),
             ("listens", answer["listen"] or "no"),
             ("peers", f"{answer['peers']} linked"),
@@ -86,13 +88,18 @@ def nodes(as_json: Json = False) -> None:
         ("node", "name", "role", "seen", "linked", "heard through", "working on"),
         [
             (
-                short(row["node"]), row["name"], row["role"], row["liveness"],
-                "yes" if row["linked"] else "", _roads(row),
-                ", ".join(f"{k} ({v})" for k, v in row["executions"].items() if v not in AT_REST),
+                short(row["node"]), row["name"], role_text(row["role"], founder=row["founder"]),
+                row["liveness"], "yes" if row["linked"] else "", _roads(row), _working_on(row),
             )
             for row in rows
         ],
     )  # fmt: skip
+
+
+def _working_on(row: dict[str, Any]) -> str:
+    """What a node is doing about which stories."""
+    doing = sorted(row["executions"].items(), key=lambda one: natural(one[0]))
+    return ", ".join(f"{story} ({state})" for story, state in doing if state not in AT_REST)
 
 
 def _roads(row: dict[str, Any]) -> str:
@@ -137,7 +144,9 @@ def stories(
     stage: Annotated[str | None, typer.Option(help="Only those at this stage.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The board.
+    """The board, in the order in which people count: s-2 before s-10.
+
+    With --json the order is that of the ids as plain text: s-10 before s-2.
 
     Example: gangline stories --stage coding
     Exits: 1 3
@@ -163,7 +172,7 @@ def stories(
                 ", ".join(row["depends_on"]) if row["stage"]["stage"] == "backlog" else "",
                 len(row["conflicts"]) or "", row["title"],
             )
-            for row in rows
+            for row in sorted(rows, key=lambda row: natural(row["id"]))
         ],
         empty="no stories yet; add one with: gangline add" if stage is None else "none is there",
     )  # fmt: skip

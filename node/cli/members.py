@@ -14,6 +14,7 @@ from node.cli.common import (
     client,
     put_json,
     put_table,
+    role_text,
     say,
     seconds,
     short,
@@ -92,7 +93,8 @@ def invite(
         put_json(answer)
         return
     typer.echo(answer["ticket"])
-    say("on the other host: gangline join, and paste this line")
+    if sys.stdout.isatty():
+        say("on the other host: gangline join, and paste this line")
 
 
 def join(
@@ -128,7 +130,8 @@ def join(
         called = name or socket.gethostname()[:64]
         joining = founding.join(Chosen.home, ticket, called, listen, advertise or ())
         node = asyncio.run(joining)
-    typer.echo(f"joined cluster {ticket.cluster.hex()}\nthis node is {node.hex()}")
+    typer.echo(f"joined cluster {ticket.cluster.hex()}")
+    typer.echo(f"this node is {clean(called)} {node.hex()}")
     say("next: gangline run")
 
 
@@ -189,7 +192,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
     standing = [one for one in row["admissions"] if not one["revoked"]]
     last = (standing or row["admissions"])[-1]
     by = last["by_name"] or short(last["by"])
-    role = "founder" if row["founder"] else row["role"] or last["role"]
+    role = role_text(row["role"] or last["role"], founder=row["founder"])
     gone = last["revoked"][-1] if last["revoked"] else None
     return (
         short(row["node"]),

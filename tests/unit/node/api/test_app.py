@@ -35,9 +35,11 @@ def problem(answer, status, title):
 async def test_a_new_node_shows_itself(client):
     status = (await client.get("/status")).json()
     assert (status["name"], status["role"], status["stories"]) == ("den", "admin", {"backlog": 1})
+    assert status["founder"]
     assert (status["peers"], status["pending"], status["forks"]) == (0, 0, 0)
     [row] = (await client.get("/nodes")).json()
     assert (row["node"], row["liveness"], row["seen_by"]) == (status["node"], "here", [])
+    assert row["founder"]
     assert (await client.get("/peers")).json() == []
     assert (await client.get("/inspect/digest")).json() == {"digest": status["digest"]}
     assert (await client.get("/inspect/quarantine")).json() == []
@@ -110,6 +112,16 @@ async def test_how_long_to_wait_has_its_bounds(client, asked, told):
     answer = await client.patch("/stories/s-1", json={"title": "other"}, params=asked)
     assert told in problem(answer, 400, "malformed")["detail"]
     assert (await client.get("/stories/s-1")).json()["title"] == "first"
+
+
+async def test_stories_are_counted_in_the_order_of_the_stages(client):
+    for number in range(2):
+        await client.post(f"/stories/a-{number}", json={})
+    for event in ("deps_met", "gates_started"):
+        await client.post("/stories/a-0/events", json={"event": {"event": event}})
+    await client.post("/stories/a-1/events", json={"event": {"event": "abandon"}})
+    stages = (await client.get("/status")).json()["stories"]
+    assert list(stages.items()) == [("backlog", 1), ("qa", 1), ("archived", 1)]
 
 
 async def test_explain_says_who_stands_behind_an_event(client):

@@ -1,5 +1,6 @@
 """The tables that are wide, on a terminal of 80 columns."""
 
+import json
 import re
 
 import pytest
@@ -18,7 +19,7 @@ def cells(line):
 @pytest.fixture
 def narrow(monkeypatch):
     def show(rows, *command):
-        for module in ("inspect", "members"):
+        for module in ("inspect", "look", "members"):
             monkeypatch.setattr(f"node.cli.{module}.ask", lambda *_: rows)
         terminal = {"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "dumb"}
         answer = CliRunner().invoke(app, command, env=terminal)
@@ -36,14 +37,16 @@ def test_who_belongs_takes_a_line_each(narrow):
 
     row = {"node": KEYS[1], "name": "kennel-2", "role": "member", "founder": False}
     gone = {"by": KEYS[0], "by_name": "den", "at": AT}
-    head, _, stands, left = narrow(
+    head, _, founder, stands, left = narrow(
         [
+            row | {"role": "admin", "founder": True, "belongs": True, "admissions": admitted()},
             row | {"belongs": True, "admissions": admitted()},
             row | {"belongs": False, "role": None, "admissions": admitted(gone)},
         ],
         "members",
     )
     assert cells(head) == ["node", "name", "role", "admitted by", "revoked by"]
+    assert cells(founder)[1:] == ["kennel-2", "admin (founder)", "den, 2026-11-25"]
     assert cells(stands)[1:] == ["kennel-2", "member", "den, 2026-11-25"]
     assert cells(left)[2:] == ["was member", "den, 2026-11-25", "den, 2026-11-25"]
 
@@ -59,3 +62,24 @@ def test_what_was_turned_away_has_room_for_why(narrow):
     first = ["2026-11-25 00:01", "kennel-2", "kennel-3/0#12", "bad_signature: signed by"]
     assert cells(lines[0]) == first
     assert len(lines) <= 2
+
+
+def story(name, **fields):
+    return {
+        "id": name, "title": "", "stage": {"stage": "backlog"}, "executions": [],
+        "depends_on": [], "conflicts": [],
+    } | fields  # fmt: skip
+
+
+def test_stories_stand_in_the_order_in_which_people_count(narrow):
+    ids = ["k-1", "k-10", "k-2", "k-2.10", "k-2.9", "K-3", "9", "10", "a", "k-01"]
+    _, _, *lines = narrow([story(one) for one in ids], "stories")
+    shown = [cells(line)[0] for line in lines]
+    assert shown == ["9", "10", "K-3", "a", "k-01", "k-1", "k-2", "k-2.9", "k-2.10", "k-10"]
+
+
+def test_a_program_gets_stories_in_the_order_of_the_daemon(monkeypatch):
+    rows = [story(one) for one in ("k-1", "k-10", "k-2")]
+    monkeypatch.setattr("node.cli.look.ask", lambda *_: rows)
+    answer = CliRunner().invoke(app, ["stories", "--json"])
+    assert [row["id"] for row in json.loads(answer.output)] == ["k-1", "k-10", "k-2"]

@@ -92,6 +92,12 @@ def test_no_daemon_and_no_store_are_sentences(tmp_path):
     assert (answer.exit_code, "cannot read" in answer.output) == (Exit.ENVIRONMENT, True)
 
 
+def test_init_says_which_name_it_took(tmp_path, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "kennel-7")
+    told = run("--home", str(tmp_path / "den"), "init").output
+    assert re.search(r"^this node is kennel-7 [0-9a-f]{64}$", told, re.MULTILINE)
+
+
 STORY_COMMANDS = (
     ("story",), ("add",), ("edit",), ("claim",), ("release",), ("watch",), ("fire", "deps_met"),
     ("exec", "--agent", "a", "--", "true"), ("inspect", "explain"), ("inspect", "history"),
