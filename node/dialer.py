@@ -76,6 +76,8 @@ class Dialer:
         self._links = links
         self._revoked: set[NodePubkey] = set()
         self._dialling: dict[NodePubkey, asyncio.Task[None]] = {}
+        for node, addresses in known.items():
+            self._expect(node, addresses)
 
     async def run(self) -> None:
         """Keep links up until cancelled."""
@@ -93,11 +95,19 @@ class Dialer:
     async def _learn(self) -> None:
         """Take the addresses that nodes told of themselves; part from whom the roster parted."""
         heard, self._revoked = await self._driver.query(_look)
-        self.known.update(heard)
+        for node, addresses in heard.items():
+            if self.known.get(node) != addresses:
+                self.known[node] = addresses
+                self._expect(node, addresses)
         own = self._me.key.pubkey in self._revoked and self.spare() is None
         for node, link in self._driver.links.items():
             if own or node in self._revoked:
                 link.end("revoked")
+
+    def _expect(self, node: NodePubkey, addresses: tuple[str, ...]) -> None:
+        """A node said where it is: one place at a time, or it could name a crowd of others'."""
+        for address in addresses[:1]:
+            self.door.homes.note(node, address.rpartition(":")[0].strip("[]"))
 
     def _due(self) -> list[NodePubkey]:
         busy = self._driver.links.keys() | self._dialling.keys() | self._revoked
@@ -128,13 +138,14 @@ class Dialer:
                 try:
                     link = await self._reach(address, node)
                 except HelloRefused as refusal:
-                    attempt.failed(told(refusal.reason))
+                    attempt.failed(told(refusal.reason, refusal.version))
                     log.info("no link to %s at %s: %s", node.short, address, attempt.last_error)
                 except OSError as fault:
-                    attempt.failed(f"unreachable: {fault}")
+                    attempt.failed(str(fault))
                 else:
                     pause = attempt.pause
                     attempt.worked()
+                    self.door.homes.note(node, link.host)
                     reason = await self._driver.attach(link)
                     if reason in FAULTS:
                         self.door.fault_of(node, reason)

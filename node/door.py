@@ -1,26 +1,26 @@
-"""Who may knock: what a caller may cost before he has said hello, and who must stay away.
+"""Who may knock: what a caller may cost before he has said hello, and who goes before whom.
 
-Stands before ``listener.py``. A stranger is anybody who has a connection and no finished hello.
-There is room for few of them, and for fewer from one place; each gets so many bytes and seconds in
-all, for TLS, HTTP and the hello together, and is cut off at the socket, below anything that
-parses. Places and keys that did what no honest node does stay out for a while, longer each time.
-Source: protocol §10, §14.
+Stands before ``listener.py``, on ``places.py``. A stranger is anybody who has a connection and no
+finished hello. There is room for few of them, and for fewer from one place; each gets so many
+bytes and seconds in all, for TLS, HTTP and the hello together, and is cut off at the socket, below
+anything that parses. Where the room is full, whoever came first gives way, and members' places go
+before all others. Source: protocol §10, §14; docs/decisions/0004.
 """
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
+import math
 import socket
 from collections import Counter, OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
 
 from crdt import limits
 from crdt.bucket import Bucket
 from crdt.errors import Reason
 from machines.values import NodePubkey
+from node.places import REMEMBERED_MAX, Bans, Homes, Shut, place_of
 
 log = logging.getLogger("gangline.door")
 
@@ -29,87 +29,37 @@ FAULTS: Final = frozenset(
 )
 """What no honest node does; who does it stays out for a while."""
 PLACE_STRANGERS_MAX: Final = limits.LINKS_BEFORE_HELLO_MAX // 2
+GRACE_SECONDS: Final = 0.5
+"""How long a stranger keeps his room though others want it: a hello around the world."""
+CROWD_TOLD_SECONDS: Final = 60.0
 KNOCKS_BURST: Final = 64
 KNOCKS_PER_SECOND: Final = 4.0
-BAN_SECONDS_MIN: Final = 1.0
-BAN_SECONDS_MAX: Final = 600.0
-FORGIVEN_SECONDS: Final = 3600.0
-REMEMBERED_MAX: Final = 4096
 ACCEPT_TRIES: Final = 64
 
 Address = tuple[Any, ...]
 
 
-class Shut(NamedTuple):
-    """Somebody who must stay away.
+class Stranger:
+    """A caller who has not said hello yet.
 
     Attributes:
-        who: a key in hex, or a place.
-        reason: what was done last, in one word.
-        times: how often he did something of the kind.
-        seconds: for how much longer.
+        at_home: he calls from where a member is at home.
+        cut_off: ends his connection.
+        welcome: bounds it no longer.
     """
 
-    who: str
-    reason: str
-    times: int
-    seconds: float
+    __slots__ = ("at_home", "cut_off", "place", "since", "welcome")
 
-    @property
-    def of_place(self) -> bool:
-        """Whether it is a place; no address is written as a key is."""
-        return len(self.who) != 2 * limits.KEY_BYTES
+    def __init__(self, place: str, since: float, *, at_home: bool) -> None:
+        self.place, self.since, self.at_home = place, since, at_home
+        self.cut_off: Callable[[], None] = lambda: None
+        self.welcome: Callable[[], None] = lambda: None
 
-
-@dataclass(slots=True)
-class _Record:
-    reason: str
-    count: int
-    until: float
-    at: float
-
-
-class Bans:
-    """Who did what no honest node does; each time longer, and forgiven after an hour."""
-
-    def __init__(self) -> None:
-        self._records: OrderedDict[str, _Record] = OrderedDict()
-
-    def fault(self, who: str, reason: str, mono: float) -> float:
-        """Note a fault; gives for how many seconds he stays out."""
-        known = self._records.pop(who, None)
-        count = known.count + 1 if known and mono - known.at < FORGIVEN_SECONDS else 1
-        pause = min(BAN_SECONDS_MIN * 2.0 ** min(count - 1, 32), BAN_SECONDS_MAX)
-        self._records[who] = _Record(reason, count, mono + pause, mono)
-        while len(self._records) > REMEMBERED_MAX:
-            self._records.popitem(last=False)
-        return pause
-
-    def banned(self, who: str, mono: float) -> bool:
-        """Whether somebody must stay away now."""
-        known = self._records.get(who)
-        return known is not None and mono < known.until
-
-    def rows(self, mono: float) -> list[Shut]:
-        """Everybody who must stay away now."""
-        return [
-            Shut(who, one.reason, one.count, one.until - mono)
-            for who, one in self._records.items()
-            if mono < one.until
-        ]
-
-
-def place_of(host: str) -> str:
-    """What counts as one place: an IPv4 address, or the /64 that an IPv6 host has to itself."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    def gives_way_to(self, other: "Stranger") -> bool:
+        """Whether he must leave his room to a later one."""
+        if other.at_home == self.at_home:
+            return other.since - self.since >= GRACE_SECONDS
+        return other.at_home
 
 
 class Door:
@@ -120,45 +70,60 @@ class Door:
 
     Attributes:
         bans: who must stay away, by place and by key.
-        turned: how many callers were turned away, by reason.
-        guests: the sockets of those who have not said hello yet.
+        homes: from where members come.
+        turned: how many callers were turned away or cut off, by reason.
+        strangers: who has not said hello yet, the first to come first.
     """
 
     def __init__(self, mono: Callable[[], float]) -> None:
         self.bans = Bans()
+        self.homes = Homes()
         self.turned: Counter[str] = Counter()
-        self.guests: dict[Address, Guest] = {}
+        self.strangers: dict[Address, Stranger] = {}
         self._mono = mono
-        self._strangers: Counter[str] = Counter()
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._crowd_told = -math.inf
 
-    def knock(self, host: str) -> str:
+    def knock(self, address: Address) -> str:
         """Let a caller in as a stranger, or give one word why not."""
-        place, at = place_of(host), self._mono()
-        why = self._why_not(place, at)
+        place, at = place_of(address[0]), self._mono()
+        caller = Stranger(place, at, at_home=place in self.homes)
+        why = self._why_not(caller, at)
         if why:
             self.turned[why] += 1
         else:
-            self._strangers[place] += 1
+            self.strangers[address] = caller
         return why
 
-    def _why_not(self, place: str, at: float) -> str:
-        if self.bans.banned(place, at):
+    def _why_not(self, caller: Stranger, at: float) -> str:
+        if self.bans.banned(caller.place, at):
             return "banned"
-        if not self._bucket(place, at).take(at):
+        if not self._bucket(caller.place, at).take(at):
             return "too_often"
-        if self._strangers[place] >= PLACE_STRANGERS_MAX:
-            return "busy"
-        if self._strangers.total() >= limits.LINKS_BEFORE_HELLO_MAX:
-            return "busy"
+        near = [item for item in self.strangers.items() if item[1].place == caller.place]
+        if len(near) >= PLACE_STRANGERS_MAX:
+            return "" if self._make_room(near, caller) else "busy"
+        if len(self.strangers) >= limits.LINKS_BEFORE_HELLO_MAX:
+            return "" if self._make_room([*self.strangers.items()], caller) else "busy"
         return ""
 
-    def left(self, host: str) -> None:
-        """A stranger is gone, or is one no longer."""
-        place = place_of(host)
-        self._strangers[place] -= 1
-        if not self._strangers[place]:
-            del self._strangers[place]
+    def _make_room(self, among: Sequence[tuple[Address, Stranger]], caller: Stranger) -> bool:
+        """Cut one off for another's sake: who came first, and no member before anybody else."""
+        if caller.since - self._crowd_told >= CROWD_TOLD_SECONDS:
+            self._crowd_told = caller.since
+            log.warning("more callers than there is room for; members' addresses go first")
+        for address, one in sorted(among, key=lambda item: item[1].at_home):
+            if one.gives_way_to(caller):
+                self.turned["gave_way"] += 1
+                one.cut_off()
+                self.left(address, one)
+                return True
+        return False
+
+    def left(self, address: Address, stranger: Stranger) -> None:
+        """A stranger is gone, or is one no longer. Another may have his address by now."""
+        if self.strangers.get(address) is stranger:
+            del self.strangers[address]
 
     def refuse(self, node: NodePubkey) -> bool:
         """Whether a key must stay away."""
@@ -177,11 +142,12 @@ class Door:
         log.warning("%s stays out for %.0f s: %s", shown, pause, reason)
         return pause
 
-    def welcome(self, address: Address) -> None:
+    def welcome(self, address: Address, node: NodePubkey) -> None:
         """A caller has said hello."""
-        guest = self.guests.get(address)
-        if guest is not None:
-            guest.welcome()
+        self.homes.note(node, address[0])
+        stranger = self.strangers.get(address)
+        if stranger is not None:
+            stranger.welcome()
 
     def shut(self) -> list[Shut]:
         """Everybody who must stay away now."""
@@ -199,16 +165,18 @@ class Guest(socket.socket):
     """A stranger's socket: bounded in bytes and in seconds until he is welcome."""
 
     _door: Door | None = None
+    _stranger: Stranger
     _address: Address = ("",)
     _left: int = limits.HELLO_BYTES_MAX
     _deadline: asyncio.TimerHandle | None = None
+    _over: bool = False
 
     def limit(self, door: Door, address: Address) -> None:
         """From now on, and until ``welcome``, everything he sends is counted."""
-        self._door, self._address = door, address
-        door.guests[address] = self
+        self._door, self._address, self._stranger = door, address, door.strangers[address]
+        self._stranger.cut_off, self._stranger.welcome = self._cut_off, self.welcome
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(limits.HELLO_SECONDS_MAX, self._cut_off)
+        self._deadline = loop.call_later(limits.HELLO_SECONDS_MAX, self._too_slow)
 
     def welcome(self) -> None:
         """He is a stranger no longer."""
@@ -216,15 +184,18 @@ class Guest(socket.socket):
             self._deadline.cancel()
             self._deadline = None
         if self._door is not None:
-            self._door.left(self._address[0])
-            self._door.guests.pop(self._address, None)
+            self._door.left(self._address, self._stranger)
             self._door = None
 
-    def _cut_off(self) -> None:
+    def _too_slow(self) -> None:
         if self._door is not None:
             self._door.turned["too_slow"] += 1
-            with contextlib.suppress(OSError):
-                self.shutdown(socket.SHUT_RDWR)
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        self._over = True
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """As of any socket, but counted."""
@@ -239,6 +210,9 @@ class Guest(socket.socket):
         return size
 
     def _count(self, size: int) -> None:
+        if self._over:
+            # What he sent before may still lie here: a hello that gave way is none.
+            raise ConnectionAbortedError("cut off")
         if self._door is None:
             return
         self._left -= size
@@ -287,7 +261,7 @@ class DoorSocket(socket.socket):
         """
         for _ in range(ACCEPT_TRIES):
             caller, address = super().accept()
-            if self._door.knock(address[0]):
+            if self._door.knock(address):
                 caller.close()
                 continue
             guest = Guest(fileno=caller.detach())

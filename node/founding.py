@@ -87,11 +87,11 @@ async def join(
         record = _check_founding(founder, bytes.fromhex(accepted.founding), ticket.cluster_id)
     except HelloRefused as refusal:
         home.unmake(whole=fresh)
-        raise Trouble(told(refusal.reason), Exit.REFUSED) from refusal
+        raise Trouble(told(refusal.reason, refusal.version), Exit.REFUSED) from refusal
     except (OSError, ValueError) as fault:
         home.unmake(whole=fresh)
         raise Trouble(
-            f"cannot join over {ticket.address}: {fault}; is the daemon there running?"
+            f"cannot join: {fault}; is the daemon there running, and no firewall in between?"
         ) from fault
     _store(home, record, at)
     config.write(

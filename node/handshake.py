@@ -67,21 +67,29 @@ class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="acc
     founding: str = ""
 
 
-class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="refused"):
-    """No session, and one word why."""
+class Refused(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="refused"
+):
+    """No session, and one word why; of another version, which one it would have to be."""
 
     reason: str
+    version: int = 0
 
 
 Message = Hello | Welcome | Proof | Accepted | Refused
 _DECODER = msgspec.json.Decoder(Message, dec_hook=dec_hook)
 
 
-class _Version(msgspec.Struct, frozen=True, tag="hello"):
+class _AnyHello(msgspec.Struct, frozen=True, tag="hello"):
     version: int
 
 
-_VERSION = msgspec.json.Decoder(_Version)
+class _AnyRefused(msgspec.Struct, frozen=True, tag="refused"):
+    reason: str
+    version: int = 0
+
+
+_OF_ANY_VERSION = msgspec.json.Decoder(_AnyHello | _AnyRefused)
 
 
 class HelloRefused(Exception):
@@ -90,12 +98,14 @@ class HelloRefused(Exception):
     Attributes:
         reason: one word, the same on both sides.
         told: the other side said so.
+        version: which version of the protocol the other side speaks, where that is why.
     """
 
-    def __init__(self, reason: str, *, told: bool = False) -> None:
+    def __init__(self, reason: str, *, told: bool = False, version: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.told = told
+        self.version = version
 
 
 class Socket(Protocol):
@@ -147,21 +157,32 @@ async def receive(socket: Socket, kind: type[M]) -> M:
     try:
         message = _DECODER.decode(data)
     except UNREADABLE as fault:
-        raise HelloRefused(_why_unreadable(data)) from fault
+        raise _why_unreadable(data) from fault
     if isinstance(message, Refused):
-        raise HelloRefused(word_of(message.reason) or "refused", told=True)
+        raise _refused(message.reason, message.version)
     if not isinstance(message, kind):
         raise HelloRefused("malformed_frame")
     return message
 
 
-def _why_unreadable(data: bytes) -> str:
-    """A hello of another version may well have other fields: its number alone is looked at."""
+def _why_unreadable(data: bytes) -> HelloRefused:
+    """Another version's messages may well have other fields: these two are looked at all the same.
+
+    They must stay readable for every version, or two that differ could not say so.
+    """
     try:
-        version = _VERSION.decode(data).version
+        message = _OF_ANY_VERSION.decode(data)
     except UNREADABLE:
-        return "malformed_frame"
-    return "malformed_frame" if version == hello.PROTOCOL_VERSION else "wrong_version"
+        return HelloRefused("malformed_frame")
+    if isinstance(message, _AnyRefused):
+        return _refused(message.reason, message.version)
+    if message.version == hello.PROTOCOL_VERSION:
+        return HelloRefused("malformed_frame")
+    return HelloRefused("wrong_version", version=message.version)
+
+
+def _refused(reason: str, version: int) -> HelloRefused:
+    return HelloRefused(word_of(reason) or "refused", told=True, version=version)
 
 
 def _signed(
@@ -247,7 +268,7 @@ async def listen(
     try:
         first = await receive(socket, Hello)
         if first.version != hello.PROTOCOL_VERSION:
-            raise HelloRefused("wrong_version")
+            raise HelloRefused("wrong_version", version=first.version)
         if first.cluster != me.cluster.hex():
             raise HelloRefused("wrong_cluster")
         if banned(first.node):
@@ -271,7 +292,8 @@ async def listen(
         if not fault.told:
             # Who hangs up before he is told is refused all the same.
             with contextlib.suppress(ConnectionClosed):
-                await send(socket, Refused(fault.reason))
+                own_version = hello.PROTOCOL_VERSION if fault.reason == "wrong_version" else 0
+                await send(socket, Refused(fault.reason, own_version))
         raise
     return first.node, proof.at, joins
 

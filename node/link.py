@@ -7,9 +7,11 @@ catches up. Source: protocol §10.
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
+from socket import gaierror
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -70,6 +72,11 @@ class Link:
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._filled = asyncio.Event()
+
+    @property
+    def host(self) -> str:
+        """The address at the other end, never a name."""
+        return str(self._socket.remote_address[0])
 
     def send(self, data: bytes) -> None:
         """Queue one message; where the peer has fallen too far behind, drop the link instead."""
@@ -141,6 +148,15 @@ class Link:
                     await self._filled.wait()
 
 
+def _why(fault: OSError) -> str:
+    """Why there is no connection, without what asyncio puts around it."""
+    if isinstance(fault, TimeoutError):
+        return "no answer in time"
+    if isinstance(fault, gaierror) or fault.errno is None:
+        return fault.strerror or str(fault)
+    return os.strerror(fault.errno)
+
+
 async def reach(
     address: str, peer: NodePubkey, me: Identity, now: Instant, *, ticket: str = "", name: str = ""
 ) -> tuple[Link, Accepted]:
@@ -161,6 +177,8 @@ async def reach(
         )
     except (WebSocketException, ssl.SSLError) as fault:
         raise OSError(f"{address} does not speak our protocol: {fault}") from fault
+    except OSError as fault:
+        raise OSError(f"no connection to {address}: {_why(fault)}") from fault
     try:
         async with asyncio.timeout(limits.HELLO_SECONDS_MAX):
             secure = socket.transport.get_extra_info("ssl_object")

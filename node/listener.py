@@ -95,14 +95,16 @@ class Listener:
             if refusal.reason in FAULTS:
                 self._door.fault_at(address[0], refusal.reason)
             who = "hung up on us" if refusal.told else "was refused"
-            log.info("a caller from %s %s: %s", address[0], who, said(refusal.reason))
+            log.info(
+                "a caller from %s %s: %s", address[0], who, said(refusal.reason, refusal.version)
+            )
             return
         except ConnectionClosed as closed:
             word = word_of(closed.rcvd.reason) if closed.rcvd is not None else ""
             if word:
                 log.info("a caller from %s hung up on us: %s", address[0], said(word))
             return
-        self._door.welcome(address)
+        self._door.welcome(address, peer)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
             with contextlib.suppress(ConnectionClosed):
                 await socket_.close(1000, "joined" if joined else "full")

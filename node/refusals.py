@@ -5,8 +5,11 @@ says it from where its reader stands. Source: protocol §9, §10.
 """
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from crdt import hello
+
+VERSION_MAX: Final = 2**16 - 1
 _WORD = re.compile(r"[a-z_]{1,40}")
 
 
@@ -55,8 +58,10 @@ SENTENCES = {
         "it meant a node with another key; its address for that node is out of date",
     ),
     "wrong_version": Sentences(
-        "that node speaks another version of the protocol; bring both to the same release",
-        "it speaks another version of the protocol",
+        "that node speaks {theirs} of the protocol, this one version {ours}; install the same "
+        "release of gangline on both",
+        "it speaks {theirs} of the protocol, this node version {ours}; install the same release of "
+        "gangline on both",
     ),
     "bad_signature": Sentences(
         "that node does not take this node's signature",
@@ -80,13 +85,22 @@ def word_of(text: str) -> str:
     return text if _WORD.fullmatch(text) else ""
 
 
-def told(word: str) -> str:
-    """What to tell on the side that was refused: the word and its sentence."""
+def told(word: str, version: int = 0) -> str:
+    """What to tell on the side that was refused: the word and its sentence.
+
+    Args:
+        version: which version of the protocol the other side speaks, where it said so.
+    """
     known = SENTENCES.get(word)
-    return f"{word}: {known.told}" if known is not None else word
+    return word if known is None else f"{word}: {_filled(known.told, version)}"
 
 
-def said(word: str) -> str:
+def said(word: str, version: int = 0) -> str:
     """What to tell on the side that refused: the word and its sentence."""
     known = SENTENCES.get(word)
-    return f"{word}: {known.said}" if known is not None else word
+    return word if known is None else f"{word}: {_filled(known.said, version)}"
+
+
+def _filled(sentence: str, version: int) -> str:
+    theirs = f"version {version}" if 0 < version <= VERSION_MAX else "another version"
+    return sentence.format(theirs=theirs, ours=hello.PROTOCOL_VERSION)

@@ -33,11 +33,11 @@ from node.api.tickets import Tickets
 from node.api.types import Patience
 from node.config import Config
 from node.dialer import Dialer
-from node.door import Shut
 from node.driver import Driver, now
 from node.errors import Trouble
 from node.notices import Notices
 from node.parting import Parting
+from node.places import Shut
 
 POLL_SECONDS = 0.02
 

@@ -8,20 +8,20 @@ import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from crdt import limits
 from crdt.identity import ClusterId
 from machines.codec import enc_hook
 from machines.values import Instant
-from node import clock, handshake, tls
+from node import clock, handshake, places, tls
 from node import door as doors
 from node.handshake import Hello, HelloRefused, Identity, Proof, Welcome, dial
 from node.link import OPTIONS, Link, reach
 from tests.support.cluster import START, key
 from tests.support.listening import listening
 from tests.support.siege import peak_of
-from tests.support.wire import BINARY, ELSEWHERE, PING, TEXT, frame, request, wire
+from tests.support.wire import BINARY, ELSEWHERE, PING, TEXT, crowd, frame, request, wire
 
 NOW = Instant(START)
 MEMBER = key(2)
@@ -40,7 +40,7 @@ async def nothing_escapes(caplog):
 
 @pytest.fixture
 async def node(tmp_path, monkeypatch):
-    monkeypatch.setattr(doors, "BAN_SECONDS_MIN", 300.0)  # however slow the machine
+    monkeypatch.setattr(places, "BAN_SECONDS_MIN", 300.0)  # however slow the machine
     async with asyncio.timeout(PATIENCE), listening(tmp_path, MEMBER.pubkey) as node:
         yield node
 
@@ -90,11 +90,33 @@ async def test_half_open_sockets_are_bounded_and_leave_room_for_a_member(node):
         for _ in range(60):
             with contextlib.suppress(ConnectionError):
                 await stack.enter_async_context(wire(node.address, secure=False))
-            assert len(node.door.guests) <= doors.PLACE_STRANGERS_MAX
-        await until(lambda: len(node.door.guests) == doors.PLACE_STRANGERS_MAX)
+            assert len(node.door.strangers) <= doors.PLACE_STRANGERS_MAX
+        await until(lambda: len(node.door.strangers) == doors.PLACE_STRANGERS_MAX)
         await unharmed(node)
-        await until(lambda: node.door.turned["busy"] >= 60 - doors.PLACE_STRANGERS_MAX)
-    await until(lambda: not node.door.guests)
+        turned = node.door.turned
+        await until(lambda: turned["busy"] + turned["gave_way"] >= 60 - doors.PLACE_STRANGERS_MAX)
+    await until(lambda: not node.door.strangers)
+
+
+async def test_a_crowd_from_many_places_keeps_no_member_out(node):
+    await unharmed(node)  # it was here before
+    async with crowd(node.address, 50):
+        await until(lambda: len(node.door.strangers) == limits.LINKS_BEFORE_HELLO_MAX)
+        for _ in range(5):
+            await unharmed(node)
+    await until(lambda: not node.door.strangers)
+
+
+async def test_a_crowd_from_many_places_keeps_nobody_out_for_ever(node):
+    """Who was never here needs several tries, and gets room."""
+    me = Identity(MEMBER, node.me.cluster)
+    async with crowd(node.address, 50):
+        await until(lambda: node.door.turned["gave_way"] > limits.LINKS_BEFORE_HELLO_MAX)
+        accepted = None
+        while accepted is None:
+            with contextlib.suppress(OSError, WebSocketException):
+                async with plain(node, "127.8.0.1") as (socket, certificate):
+                    _, accepted = await dial(socket, me, node.me.key.pubkey, certificate, NOW)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x40\x00"])
@@ -103,7 +125,7 @@ async def test_who_never_finishes_tls_is_cut_off(node, monkeypatch, data):
     async with wire(node.address, secure=False) as one:
         await one.write(data)
         assert await one.gone()
-    await until(lambda: not node.door.guests)
+    await until(lambda: not node.door.strangers)
     monkeypatch.undo()
     await unharmed(node)
 
@@ -151,7 +173,7 @@ async def test_a_flood_of_headers_ends_the_connection(node, headers):
     async with wire(node.address) as one:
         assert b" 101 " not in await one.upgrade(*headers)
         assert await one.gone()
-    await until(lambda: not node.door.guests)
+    await until(lambda: not node.door.strangers)
     await unharmed(node)
 
 
@@ -220,7 +242,7 @@ async def test_empty_fragments_and_pings_count_as_bytes(node):
         for _ in range(300):
             await one.write(frame(0, b"", fin=False) * 20 + frame(PING, b"p" * 100))
         assert await one.gone()
-    await until(lambda: not node.door.guests)
+    await until(lambda: not node.door.strangers)
     await unharmed(node)
 
 
@@ -377,9 +399,13 @@ class Recorder:
 
 
 @contextlib.asynccontextmanager
-async def plain(node):
+async def plain(node, source="127.0.0.1"):
     async with connect(
-        f"wss://{node.address}", ssl=tls.client_context(), proxy=None, **OPTIONS
+        f"wss://{node.address}",
+        ssl=tls.client_context(),
+        proxy=None,
+        local_addr=(source, 0),
+        **OPTIONS,
     ) as socket:
         der = socket.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         yield socket, tls.check_server(der, node.me.key.pubkey)
@@ -474,7 +500,7 @@ async def test_a_banned_key_is_told_so_and_comes_in_when_its_time_is_over(node):
     with pytest.raises(HelloRefused, match="banned") as refusal:
         await come_in(node)
     assert refusal.value.told
-    later = clock.monotonic() + doors.BAN_SECONDS_MAX
+    later = clock.monotonic() + places.BAN_SECONDS_MAX
     node.door._mono = lambda: later
     await unharmed(node)
 

@@ -37,7 +37,7 @@ def used(tmp_path_factory):
     with Fleet(folder) as fleet:
         den = fleet.found()
         tickets = [den.gangline("invite"), den.gangline("invite", "--uses", "2")]
-        other = fleet._node("b")
+        other = fleet.another("b")
         said.append(other.gangline("join", "--listen", "127.0.0.1:0", stdin=tickets[0]))
         other.start()
         said.append(other.gangline("join", stdin=tickets[0][:-3], code=65))

@@ -168,19 +168,20 @@ class Fleet:
             if node.process is not None and node.process.poll() is None:
                 node.kill()
 
-    def _node(self, name):
+    def another(self, name):
+        """A node that has no home yet."""
         node = self._make(self.folder / name)
         self.nodes.append(node)
         return node
 
     def found(self, name="den"):
-        node = self._node(name)
+        node = self.another(name)
         node.gangline("init", "--name", name, "--listen", node.listen)
         node.start()
         return node
 
     def join(self, inviter, name, *, start=True):
-        node = self._node(name)
+        node = self.another(name)
         ticket = inviter.gangline("invite")
         node.gangline("join", "--name", name, "--listen", node.listen, stdin=ticket)
         if start:

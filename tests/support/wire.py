@@ -10,6 +10,8 @@ from node import tls
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 ELSEWHERE = "127.0.0.2"
 """Another place on this host: what is done there is not held against 127.0.0.1."""
+KNOCK_SECONDS = 0.25
+"""How often one place may knock in the long run (``node/door.py``)."""
 
 
 class Wire:
@@ -105,3 +107,26 @@ async def wire(address, *, secure=True, source=ELSEWHERE):
         writer.transport.abort()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def crowd(address, places):
+    """Callers at so many addresses; each says nothing, and knocks again once he is cut off."""
+
+    async def knock_for_ever(source):
+        while True:
+            with contextlib.suppress(OSError):
+                async with wire(address, secure=False, source=source) as one:
+                    await one.gone()
+            await asyncio.sleep(KNOCK_SECONDS)
+
+    tasks = [
+        asyncio.create_task(knock_for_ever(f"127.{9 + number // 250}.0.{number % 250 + 1}"))
+        for number in range(places)
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

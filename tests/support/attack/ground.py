@@ -77,7 +77,7 @@ class Ground:
         den.client.ask("POST", "/tickets/withdraw", {"ticket": which})
 
     def _make(self, name, relay, found):
-        node = self.fleet._node(name)
+        node = self.fleet.another(name)
         found(node)
         node.start()
         relay.target = node.status()["listen"]

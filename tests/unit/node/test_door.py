@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 
 import pytest
 
 from crdt import limits
 from node import door as doors
-from node.door import Bans, Door, DoorSocket, place_of
+from node import places
+from node.door import Door, DoorSocket
 from tests.support.cluster import key
 
 
@@ -30,16 +32,41 @@ def door(time):
     return Door(time)
 
 
+def knocks(door, host, count=1):
+    """Callers from one address, each on a port of its own; gives what each was told."""
+    first = len(door.strangers) + door.turned.total()
+    return [door.knock((host, first + number)) for number in range(count)]
+
+
+def leave(door, host):
+    """Every stranger from an address goes."""
+    for address, one in [*door.strangers.items()]:
+        if address[0] == host:
+            door.left(address, one)
+
+
+def held_by(door):
+    return [address[0] for address in door.strangers]
+
+
+def crowd(count):
+    """Addresses of a crowd, each a place of its own."""
+    return [f"10.9.{number // 256}.{number % 256}" for number in range(count)]
+
+
+FULL = limits.LINKS_BEFORE_HELLO_MAX
+HALF = doors.PLACE_STRANGERS_MAX
+
+
 def test_strangers_from_one_place_leave_room_for_others(door):
-    told = [door.knock("127.0.0.1") for _ in range(doors.PLACE_STRANGERS_MAX + 1)]
-    assert told == [""] * doors.PLACE_STRANGERS_MAX + ["busy"]
-    assert door.knock("127.0.0.2") == ""
-    door.left("127.0.0.1")
-    assert door.knock("127.0.0.1") == ""
+    assert knocks(door, "127.0.0.1", HALF + 1) == [""] * HALF + ["busy"]
+    assert knocks(door, "127.0.0.2") == [""]
+    leave(door, "127.0.0.1")
+    assert knocks(door, "127.0.0.1") == [""]
 
 
 def test_there_is_room_for_few_strangers_in_all(door):
-    told = [door.knock(f"10.0.0.{n}") for n in range(limits.LINKS_BEFORE_HELLO_MAX + 1)]
+    told = [knocks(door, host)[0] for host in crowd(FULL + 1)]
     assert set(told[:-1]) == {""}
     assert told[-1] == "busy"
     assert door.turned["busy"] == 1
@@ -47,61 +74,131 @@ def test_there_is_room_for_few_strangers_in_all(door):
 
 def test_one_place_may_not_knock_for_ever(door, time):
     for _ in range(doors.KNOCKS_BURST):
-        assert door.knock("10.0.0.1") == ""
-        door.left("10.0.0.1")
-    assert door.knock("10.0.0.1") == "too_often"
+        assert knocks(door, "10.0.0.1") == [""]
+        leave(door, "10.0.0.1")
+    assert knocks(door, "10.0.0.1") == ["too_often"]
     time.now += 1
-    assert door.knock("10.0.0.1") == ""
-
-
-def test_bans_grow_and_end_and_are_forgiven():
-    bans = Bans()
-    assert not bans.banned("a", 0.0)
-    assert [bans.fault("a", "bad_signature", 0.0) for _ in range(4)] == [1, 2, 4, 8]
-    assert bans.banned("a", 7.9)
-    assert not bans.banned("a", 8.0)
-    [row] = bans.rows(2.0)
-    assert (row.who, row.reason, row.times, row.seconds) == ("a", "bad_signature", 4, 6.0)
-    assert bans.rows(8.0) == []
-    assert bans.fault("a", "bad_signature", doors.FORGIVEN_SECONDS) == 1
-    assert max(bans.fault("b", "x", 0.0) for _ in range(99)) == doors.BAN_SECONDS_MAX
+    assert knocks(door, "10.0.0.1") == [""]
 
 
 def test_what_is_remembered_is_bounded(door, monkeypatch):
-    monkeypatch.setattr(doors, "REMEMBERED_MAX", 10)
+    for module in (doors, places):
+        monkeypatch.setattr(module, "REMEMBERED_MAX", 10)
     for number in range(50):
         door.fault_at(f"10.0.0.{number}", "bad_signature")
-        door.knock(f"10.0.1.{number}")
-        door.left(f"10.0.1.{number}")
+        knocks(door, f"10.0.1.{number}")
+        leave(door, f"10.0.1.{number}")
     assert len(door.shut()) == 10
     assert len(door._buckets) == 10
-    assert not door._strangers
+    assert not door.strangers
 
 
 def test_places_and_keys_stay_out_by_themselves(door, time):
     door.fault_at("10.0.0.1", "malformed_frame")
     door.fault_of(key(1).pubkey, "bad_signature")
-    assert door.knock("10.0.0.1") == "banned"
-    assert door.knock("10.0.0.2") == ""
+    assert knocks(door, "10.0.0.1") == ["banned"]
+    assert knocks(door, "10.0.0.2") == [""]
     assert door.refuse(key(1).pubkey)
     assert not door.refuse(key(2).pubkey)
     assert {row.who for row in door.shut()} == {"10.0.0.1", key(1).pubkey.hex()}
     time.now += 1
-    assert door.knock("10.0.0.1") == ""
+    assert knocks(door, "10.0.0.1") == [""]
 
 
-@pytest.mark.parametrize(
-    ("host", "place"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("a name", "a name"),
-    ],
-)
-def test_a_host_has_one_place_whatever_address_it_draws(host, place):
-    assert place_of(host) == place
+# --- who goes before whom ------------------------------------------------------------------
+
+
+def test_where_the_room_is_full_the_first_to_come_gives_way_once_he_has_had_his_time(door, time):
+    hosts = crowd(FULL)
+    for host in hosts:
+        knocks(door, host)
+        time.now += 0.01
+    assert knocks(door, "10.0.0.1") == ["busy"]
+    time.now = doors.GRACE_SECONDS
+    assert knocks(door, "10.0.0.1") == [""]
+    assert knocks(door, "10.0.0.2") == ["busy"]  # the next one has not had it yet
+    assert held_by(door) == [*hosts[1:], "10.0.0.1"]
+    assert door.turned["gave_way"] == 1
+
+
+def test_in_a_place_that_is_full_a_neighbour_gives_way_and_nobody_else(door, time):
+    knocks(door, "10.0.0.1", HALF)
+    knocks(door, "10.0.0.2", 2)
+    time.now = doors.GRACE_SECONDS
+    assert knocks(door, "10.0.0.1") == [""]
+    assert held_by(door) == ["10.0.0.1"] * (HALF - 1) + ["10.0.0.2"] * 2 + ["10.0.0.1"]
+
+
+def test_who_gave_way_is_cut_off_and_leaves_nothing_to_whoever_has_his_address_next(door, time):
+    cut = []
+    for number, host in enumerate(crowd(FULL)):
+        door.knock((host, 1))
+        door.strangers[host, 1].cut_off = lambda number=number: cut.append(number)
+    first = door.strangers["10.9.0.0", 1]
+    time.now = doors.GRACE_SECONDS
+    assert door.knock(("10.0.0.1", 1)) == ""
+    assert door.knock(("10.9.0.0", 1)) == ""
+    door.left(("10.9.0.0", 1), first)  # its socket is closed only now
+    assert cut == [0, 1]
+    assert ("10.9.0.0", 1) in door.strangers
+
+
+def test_a_member_goes_before_every_stranger_at_once_and_no_stranger_before_him(door, time):
+    door.homes.note(key(1).pubkey, "192.0.2.1")
+    for host in crowd(FULL):
+        knocks(door, host)
+    assert knocks(door, "192.0.2.1", HALF) == [""] * HALF
+    time.now = doors.GRACE_SECONDS
+    for host in crowd(3 * FULL)[2 * FULL :]:
+        knocks(door, host)
+    assert held_by(door).count("192.0.2.1") == HALF
+
+
+def test_of_members_places_too_the_first_to_come_gives_way(door, time):
+    """Hosts of members gone bad may fill the room, and do not keep it."""
+    for number in range(FULL):
+        door.homes.note(key(number).pubkey, f"192.0.2.{number}")
+        knocks(door, f"192.0.2.{number}")
+    door.homes.note(key(99).pubkey, "198.51.100.1")
+    assert knocks(door, "198.51.100.1") == ["busy"]
+    time.now = doors.GRACE_SECONDS
+    assert knocks(door, "198.51.100.1") == [""]
+
+
+@pytest.mark.parametrize("attackers", [2, 16, 500, 5000])
+def test_a_member_comes_in_at_his_first_try_however_many_knock(door, time, attackers):
+    door.homes.note(key(1).pubkey, "192.0.2.1")
+    hosts = crowd(attackers)
+    for second in range(40):
+        for host in hosts[: 64 + attackers // 40 * second]:
+            knocks(door, host)
+        assert knocks(door, "192.0.2.1") == [""]
+        leave(door, "192.0.2.1")
+        time.now += 0.3
+
+
+def test_who_is_at_home_nowhere_yet_comes_in_after_some_tries(door, time):
+    """Forty places that knock as often as they may leave him one try in eight at least."""
+    rng, hosts, told = random.Random(1), crowd(40), []
+    for _ in range(len(hosts) * doors.KNOCKS_BURST):  # their first burst is spent
+        knocks(door, rng.choice(hosts))
+    knocked_a_second = len(hosts) * doors.KNOCKS_PER_SECOND
+    for _ in range(200):
+        for _ in range(int(knocked_a_second)):
+            time.now += rng.expovariate(knocked_a_second)
+            knocks(door, rng.choice(hosts))
+        time.now += rng.expovariate(knocked_a_second)
+        told += knocks(door, "203.0.113.9")
+        leave(door, "203.0.113.9")
+    assert told.count("") >= len(told) / 8
+
+
+def test_the_log_tells_a_crowd_once_a_minute(door, time, caplog):
+    for _ in range(3):
+        for host in crowd(3 * FULL):
+            knocks(door, host)
+        time.now += doors.CROWD_TOLD_SECONDS / 2
+    assert [row.levelname for row in caplog.records] == ["WARNING"] * 2
 
 
 # --- sockets -------------------------------------------------------------------------------
@@ -130,8 +227,8 @@ async def until(holds):
 
 
 @contextlib.asynccontextmanager
-async def caller(address):
-    reader, writer = await asyncio.open_connection(*address)
+async def caller(address, source="127.0.0.1"):
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
     try:
         yield reader, writer
     finally:
@@ -152,12 +249,12 @@ async def test_callers_beyond_the_bound_are_closed_at_once_and_a_place_comes_fre
         for _ in range(doors.PLACE_STRANGERS_MAX - 1):
             await stack.enter_async_context(caller(address))
         async with caller(address):
-            await until(lambda: len(door.guests) == doors.PLACE_STRANGERS_MAX)
+            await until(lambda: len(door.strangers) == doors.PLACE_STRANGERS_MAX)
             async with caller(address) as (late, _):
                 assert await is_closed(late)
-        await until(lambda: len(door.guests) < doors.PLACE_STRANGERS_MAX)
+        await until(lambda: len(door.strangers) < doors.PLACE_STRANGERS_MAX)
         await stack.enter_async_context(caller(address))
-        await until(lambda: len(door.guests) == doors.PLACE_STRANGERS_MAX)
+        await until(lambda: len(door.strangers) == doors.PLACE_STRANGERS_MAX)
     assert door.turned == {"busy": 1}
 
 
@@ -166,7 +263,7 @@ async def test_a_stranger_who_sends_too_much_is_cut_off_and_banned(door):
         writer.write(b"x" * 10 * limits.HELLO_BYTES_MAX)
         assert await is_closed(reader)
         assert sum(heard) <= limits.HELLO_BYTES_MAX
-        assert door.knock("127.0.0.1") == "banned"
+        assert knocks(door, "127.0.0.1") == ["banned"]
 
 
 async def test_a_stranger_who_says_nothing_is_cut_off(door, monkeypatch):
@@ -174,17 +271,50 @@ async def test_a_stranger_who_says_nothing_is_cut_off(door, monkeypatch):
     async with listening(door) as (address, _), caller(address) as (reader, _):
         assert await is_closed(reader)
         assert door.turned["too_slow"] == 1
-        await until(lambda: not door.guests)
+        await until(lambda: not door.strangers)
 
 
 async def test_who_has_said_hello_is_bounded_no_longer(door):
     async with listening(door) as (address, heard), caller(address) as (_, writer):
-        await until(lambda: door.guests)
-        door.welcome(writer.get_extra_info("sockname"))
-        door.welcome(("127.0.0.1", 1))  # gone already
-        assert not door.guests
+        await until(lambda: door.strangers)
+        door.welcome(writer.get_extra_info("sockname"), key(1).pubkey)
+        door.welcome(("127.0.0.1", 1), key(1).pubkey)  # gone already
+        assert not door.strangers
+        assert "127.0.0.1" in door.homes
         writer.write(b"x" * 3 * limits.HELLO_BYTES_MAX)
         await until(lambda: sum(heard) == 3 * limits.HELLO_BYTES_MAX)
+
+
+async def test_who_gives_way_is_cut_off_at_his_socket(door, time):
+    async with listening(door) as (address, heard), contextlib.AsyncExitStack() as stack:
+        callers = [
+            await stack.enter_async_context(caller(address, f"127.9.0.{number}"))
+            for number in range(1, FULL + 1)
+        ]
+        await until(lambda: len(door.strangers) == FULL)
+        async with caller(address, "127.8.0.1") as (late, _):
+            assert await is_closed(late)
+        time.now = doors.GRACE_SECONDS
+        _, writer = await stack.enter_async_context(caller(address, "127.8.0.1"))
+        assert await is_closed(callers[0][0])
+        writer.write(b"let in")
+        await until(lambda: heard)
+        assert len(door.strangers) == FULL
+    await until(lambda: not door.strangers)
+
+
+async def test_what_a_caller_sent_before_he_gave_way_is_not_heard(door, time):
+    async with (
+        listening(door) as (address, heard),
+        caller(address, "127.9.0.1") as (reader, writer),
+    ):
+        await until(lambda: door.strangers)
+        [stranger] = door.strangers.values()
+        writer.write(b"too late")
+        await writer.drain()
+        stranger.cut_off()
+        assert await is_closed(reader)
+        assert not heard
 
 
 def test_a_taken_address_is_an_error_and_leaves_no_socket(door):

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import ssl
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import pytest
+from cryptography.x509 import load_der_x509_certificate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -133,9 +135,24 @@ async def test_an_older_tls_is_refused(tmp_path):
             await asyncio.open_connection(host, int(port), ssl=old)
 
 
+@pytest.mark.parametrize(("begin", "end"), [(1970, 1971), (2097, 2098)])
+async def test_a_certificates_dates_keep_nobody_out(tmp_path, monkeypatch, begin, end):
+    """What is pinned is its key: no link hangs on a clock (docs/decisions/0005)."""
+    monkeypatch.setattr(tls, "NOT_BEFORE", datetime(begin, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr(tls, "NOT_AFTER", datetime(end, 1, 1, tzinfo=UTC))
+    member = key(2)
+    async with listening(tmp_path, member.pubkey) as (address, me, _):
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+        der = link._socket.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        link.drop("done")
+        await link.run(None)
+    assert load_der_x509_certificate(der).not_valid_after_utc.year == end
+
+
 async def test_a_proxy_in_the_environment_never_takes_the_links(tmp_path, monkeypatch):
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
+    for name in ("https_proxy", "wss_proxy", "all_proxy", "socks_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+        monkeypatch.setenv(name.upper(), "socks5://127.0.0.1:1")
     member = key(2)
     async with listening(tmp_path, member.pubkey) as (address, me, _):
         link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
