@@ -17,6 +17,8 @@ from machines.values import Instant
 State = Any
 Event = Any
 Build = Callable[[State, Event, Instant], State]
+Asked = tuple[tuple[str, str], ...]
+"""Names of actions, each with the state or superstate it is declared beside."""
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -112,6 +114,14 @@ def _facts(subject: State | Event) -> tuple[tuple[str, str | int], ...]:
     return tuple(found)
 
 
+def _actions(asked: Asked, on: str, subject: State) -> tuple[Action, ...]:
+    """What is asked for, with the facts of the state that is left or entered."""
+    if not asked:
+        return ()
+    facts = _facts(subject)
+    return tuple(Action(name, on, where, facts) for name, where in asked)
+
+
 class Machine:
     """A table of rules, checked when it is built.
 
@@ -157,6 +167,9 @@ class Machine:
             for event in events
             if (rule := self._find(kind, event)) is not None
         }
+        ways = [(before, after) for before in states for after in states]
+        self._leaving = {way: self._exits(*way) for way in ways}
+        self._entering = {way: self._entries(*way) for way in ways}
 
     def _find(self, kind: type, event: type) -> Rule | None:
         """The rule for a state and an event: the state's own, else its superstate's."""
@@ -178,7 +191,10 @@ class Machine:
         own = self._asked(rule, event)
         if rule.in_place:
             return Updated(after, own)
-        return Transition(after, (*self._exits(state, after), *own, *self._entries(state, after)))
+        way = (type(state), type(after))
+        left = _actions(self._leaving[way], "exit", state)
+        entered = _actions(self._entering[way], "entry", after)
+        return Transition(after, (*left, *own, *entered))
 
     def legal_events(self, state: State) -> tuple[str, ...]:
         """The names of the events that the state does not ignore, in the order of the table."""
@@ -212,23 +228,21 @@ class Machine:
             return ()
         return (Action(rule.action, "transition", rule.source, _facts(event)),)
 
-    def _exits(self, before: State, after: State) -> tuple[Action, ...]:
+    def _exits(self, before: type, after: type) -> Asked:
         """Inner state first; a superstate only where the transition leaves it."""
-        name = self.state_name(before)
-        facts = _facts(before)
-        found = [Action(action, "exit", name, facts) for action in self.exit.get(name, ())]
-        above = self._super.get(type(before))
-        if above is not None and self._super.get(type(after)) is not above:
-            found += [Action(action, "exit", above.name, facts) for action in above.exit]
+        name = tag_of(before)
+        found = [(action, name) for action in self.exit.get(name, ())]
+        above = self._super.get(before)
+        if above is not None and self._super.get(after) is not above:
+            found += [(action, above.name) for action in above.exit]
         return tuple(found)
 
-    def _entries(self, before: State, after: State) -> tuple[Action, ...]:
+    def _entries(self, before: type, after: type) -> Asked:
         """Superstate first, where the transition enters it; then the state."""
-        above = self._super.get(type(after))
-        facts = _facts(after)
+        above = self._super.get(after)
         found = []
-        if above is not None and self._super.get(type(before)) is not above:
-            found += [Action(action, "entry", above.name, facts) for action in above.entry]
-        name = self.state_name(after)
-        found += [Action(action, "entry", name, facts) for action in self.entry.get(name, ())]
+        if above is not None and self._super.get(before) is not above:
+            found += [(action, above.name) for action in above.entry]
+        name = tag_of(after)
+        found += [(action, name) for action in self.entry.get(name, ())]
         return tuple(found)

@@ -25,7 +25,7 @@ from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import Instant, NodePubkey, StoryId
-from node import addresses, clock, config, keys, logs, parting, salvage
+from node import addresses, clock, config, garbage, keys, logs, parting, salvage
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -75,9 +75,10 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
     replica.beacon.host = host_name()
     if store.doubt:
         log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
-    ready = replica.replay(
-        store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
-    )
+    with garbage.not_looking():
+        ready = replica.replay(
+            store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
+        )
     outside = replica.ledger.roster.why_no_voice(replica.own)
     if outside and replica.own == founder:  # any other has just joined, or is told by its writes
         log.warning("%s", outside)
@@ -148,6 +149,7 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
     home.make()
     driver = open_driver(home, settings, accept_loss=accept_loss)
     replica = driver.replica
+    garbage.leave_alone()
     notices = Notices()
     driver.bus.tap(notices.take)
     stopping = asyncio.Event()
