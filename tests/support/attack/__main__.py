@@ -3,8 +3,8 @@
     python -m tests.support.attack [--minutes N] [--seed SEED]
 
 Ends with a table of what was tried and what it got, and one line; and with 1 where a law did not
-hold, an attempt got what it must not or never ran, or memory grew. Then every home and log is kept
-and named.
+hold, an attempt got what it must not or never ran, or, in a minute and more, memory grew or honest
+work was slow. Then every home and log is kept and named.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main():
     print(f"seed {asked.seed}, {asked.minutes:g} minutes, in {folder}", flush=True)
     attack = Attack(folder, asked.seed, 60 * asked.minutes, lambda line: print(line, flush=True))
     try:
-        print(asyncio.run(attack.run()))
+        asyncio.run(attack.run())
     except AssertionError as broken:
         print(f"attack, seed {asked.seed}: {broken}; everything is in {folder}")
         sys.exit(1)
