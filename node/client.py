@@ -43,10 +43,15 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Client:
-    """One daemon's local API."""
+    """One daemon's local API.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        seconds: how long an answer may take.
+    """
+
+    def __init__(self, path: Path, seconds: float = SECONDS_MAX) -> None:
         self._path = path
+        self._seconds = seconds
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """One question, one answer.
@@ -55,7 +60,7 @@ class Client:
             NoDaemon: nobody answers.
             Refused: the daemon said no.
         """
-        connection = _Connection(self._path, SECONDS_MAX)
+        connection = _Connection(self._path, self._seconds)
         try:
             response = self._send(connection, method, path, body)
             data = response.read()

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from node.cli import complete
 from node.cli.common import (
     Chosen,
     Json,
@@ -24,7 +25,11 @@ Title = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 256 cha
 Description = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 4 KiB.")]
 DependsOn = Annotated[
     list[str] | None,
-    typer.Option(metavar="ID", help="A story it waits for; may be repeated."),
+    typer.Option(
+        metavar="ID",
+        help="A story it waits for; may be repeated.",
+        autocompletion=complete.stories,
+    ),
 ]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="LABEL", help="A label; may be repeated.")
@@ -129,7 +134,12 @@ def edit(
 
 def fire(
     story_id: StoryArgument,
-    event: Annotated[str, typer.Argument(help="Such as deps_met; see gangline machine table.")],
+    event: Annotated[
+        str,
+        typer.Argument(
+            help="Such as deps_met; see gangline machine table.", autocompletion=complete.events
+        ),
+    ],
     values: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="K=V", help="A field of the event; may be repeated."),
@@ -166,7 +176,13 @@ def fire(
 def execute(
     context: typer.Context,
     story_id: Annotated[
-        str, typer.Argument(metavar="STORY", help="The story.", callback=story_named)
+        str,
+        typer.Argument(
+            metavar="STORY",
+            help="The story.",
+            callback=story_named,
+            autocompletion=complete.stories,
+        ),
     ],
     agent: Annotated[
         str, typer.Option("--agent", metavar="NAME", help="What the agent is called.")

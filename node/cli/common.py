@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from node.cli import complete
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import Client
@@ -80,7 +81,10 @@ def story_named(text: str | None) -> str | None:
 
 
 StoryArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="The story.", callback=story_named)
+    str,
+    typer.Argument(
+        metavar="ID", help="The story.", callback=story_named, autocompletion=complete.stories
+    ),
 ]
 
 

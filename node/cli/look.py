@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from node.cli import complete
 from node.cli.common import (
     Json,
     StoryArgument,
@@ -141,7 +142,12 @@ def peers(as_json: Json = False) -> None:
 
 
 def stories(
-    stage: Annotated[str | None, typer.Option(help="Only those at this stage.")] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE", help="Only those at this stage.", autocompletion=complete.stages
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The board, in the order in which people count: s-2 before s-10.
@@ -151,11 +157,7 @@ def stories(
     Example: gangline stories --stage coding
     Exits: 1 3
     """
-    from machines.kernel import tag_of  # noqa: PLC0415 - only here
-    from machines.pipeline import PIPELINE  # noqa: PLC0415
-
-    known = [tag_of(kind) for kind in PIPELINE.states]
-    if stage is not None and stage not in known:
+    if stage is not None and stage not in (known := complete.stages()):
         raise typer.BadParameter(f"no stage is called {stage}; there are: {', '.join(known)}")
     rows = [r for r in ask("GET", "/stories") if stage in (None, r["stage"]["stage"])]
     if as_json:
@@ -240,7 +242,12 @@ def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
 def watch(
     story_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="Only this story.", callback=story_named),
+        typer.Argument(
+            metavar="[ID]",
+            help="Only this story.",
+            callback=story_named,
+            autocompletion=complete.stories,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from node.cli import complete
 from node.cli.exits import Exit
 from node.cli.text import clean
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The state machines by themselves.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="pipeline or execution")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="pipeline or execution", autocompletion=complete.machines),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text for people.")]
 From = Annotated[
     str | None,
@@ -44,7 +48,9 @@ def _start(machine: "Machine", text: str | None) -> Any:
     from node.cli import replay  # noqa: PLC0415
 
     try:
-        return machine.initial if text is None else replay.read_state(machine, text)
+        if text is None:
+            return machine.initial
+        return replay.read_state(machine, replay.read_json(text.encode()))
     except ValueError as fault:
         _fail(f"--from is no state of {machine.name}: {replay.reason(fault)}", Exit.MALFORMED)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from node.cli import complete
 from node.cli.common import (
     Chosen,
     Json,
@@ -27,7 +28,12 @@ from node.cli.text import clean
 from node.client import Refused
 
 NodeArgument = Annotated[
-    str, typer.Argument(metavar="NODE", help="Its key, the start of it, or its name.")
+    str,
+    typer.Argument(
+        metavar="NODE",
+        help="Its key, the start of it, or its name.",
+        autocompletion=complete.nodes,
+    ),
 ]
 TICKET_MAX = "30d"
 USES_MAX = 1000
@@ -41,7 +47,9 @@ KEEP_HELP = (
 
 
 def invite(
-    role: Annotated[str, typer.Option(help="member or observer.")] = "member",
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="member or observer.", autocompletion=complete.roles)
+    ] = "member",
     expires: Annotated[
         str, typer.Option(metavar="TIME", help="How long it works, at most 30d.")
     ] = "1h",
@@ -206,8 +214,13 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
 @members.command()
 def admit(
     node: Annotated[str, typer.Argument(help="The node's public key, 64 hex digits.")],
-    role: Annotated[str, typer.Option(help="admin, member or observer.")] = "member",
-    name: Annotated[str, typer.Option(help="What the node is called.")] = "",
+    role: Annotated[
+        str,
+        typer.Option(
+            metavar="ROLE", help="admin, member or observer.", autocompletion=complete.roles
+        ),
+    ] = "member",
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the node is called.")] = "",
 ) -> None:
     """Admit a node by its key, or take one back in: all it ever wrote counts again.
 
@@ -221,7 +234,12 @@ def admit(
 @members.command()
 def promote(
     node: NodeArgument,
-    role: Annotated[str | None, typer.Option(help="admin or member; else the next.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE", help="admin or member; else the next.", autocompletion=complete.roles
+        ),
+    ] = None,
 ) -> None:
     """Give a node a higher role. Only the founder names admins.
 
@@ -235,7 +253,12 @@ def promote(
 @members.command()
 def demote(
     node: NodeArgument,
-    role: Annotated[str | None, typer.Option(help="member or observer; else the next.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE", help="member or observer; else the next.", autocompletion=complete.roles
+        ),
+    ] = None,
 ) -> None:
     """Give a node a lower role. What it did in the higher one up to now stands.
 

@@ -37,15 +37,13 @@ def to_json(value: object) -> str:
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def read_state(machine: Machine, text: str) -> Any:
-    """A state of a machine.
+def read_state(machine: Machine, found: object) -> Any:
+    """A state of a machine, from JSON that was read.
 
     Raises:
         ValueError: it is none.
     """
-    return msgspec.convert(
-        read_json(text.encode()), type=UNIONS[machine.name][0], dec_hook=lenient_hook
-    )
+    return msgspec.convert(found, type=UNIONS[machine.name][0], dec_hook=lenient_hook)
 
 
 def reason(fault: ValueError) -> str:

@@ -1,0 +1,77 @@
+"""What Tab offers beside commands and options: stories, events, stages, roles, nodes, machines.
+
+Stands beside the commands. Asks the daemon what only it knows, and offers nothing where it does not
+answer. Offers words alone, never a title or a name with anything else in it: a shell's script may
+evaluate what it is given.
+"""
+
+import re
+from typing import Any
+
+import typer
+
+from node.client import Client, segment
+from node.errors import Trouble
+from node.home import Home
+
+SECONDS_MAX = 2.0
+KEY_OFFERED = 8
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def stories(ctx: typer.Context) -> list[str]:
+    """Every story's id."""
+    return _words(row["id"] for row in _ask(ctx, "/stories") or ())
+
+
+def nodes(ctx: typer.Context) -> list[str]:
+    """Every node, by its name where that is a word, and by the start of its key."""
+    rows = _ask(ctx, "/members") or ()
+    return _words(one for row in rows for one in (row["name"], row["node"][:KEY_OFFERED]))
+
+
+def events(ctx: typer.Context) -> list[str]:
+    """The events that are legal where the story stands; all of them where nobody says where."""
+    from machines.kernel import tag_of  # noqa: PLC0415 - slow to import, and only for Tab
+    from machines.pipeline import PIPELINE  # noqa: PLC0415
+    from node.cli import replay  # noqa: PLC0415
+
+    story = ctx.params.get("story_id")
+    found = _ask(ctx, f"/stories/{segment(story)}") if story else None
+    if found is None:
+        return [tag_of(kind) for kind in PIPELINE.events]
+    return list(PIPELINE.legal_events(replay.read_state(PIPELINE, found["stage"])))
+
+
+def stages() -> list[str]:
+    """The stages of the pipeline."""
+    from machines.kernel import tag_of  # noqa: PLC0415 - slow to import, and only for Tab
+    from machines.pipeline import PIPELINE  # noqa: PLC0415
+
+    return [tag_of(kind) for kind in PIPELINE.states]
+
+
+def machines() -> list[str]:
+    """The state machines."""
+    from machines.diagram import MACHINES  # noqa: PLC0415 - slow to import, and only for Tab
+
+    return list(MACHINES)
+
+
+def roles() -> list[str]:
+    """The roles that there are."""
+    return ["admin", "member", "observer"]
+
+
+def _ask(ctx: typer.Context, path: str) -> Any:
+    """What the chosen node's daemon answers; ``None`` where it does not."""
+    home = Home.chosen(ctx.find_root().params.get("home"))
+    try:
+        home.check_socket()
+        return Client(home.socket, SECONDS_MAX).ask("GET", path)
+    except Trouble:
+        return None
+
+
+def _words(found: Any) -> list[str]:
+    return [one for one in found if WORD.fullmatch(one)]
