@@ -27,9 +27,14 @@ from node import report
 from node.api import types
 from node.cli.exits import Exit
 from node.driver import now
-from node.errors import Trouble
+from node.errors import StoreDamaged, Trouble
 from node.home import Home
+from node.schema import APPLICATION_ID
 from node.store import Store
+
+SQLITE = b"SQLite format 3\0"
+APPLICATION_ID_AT = 68
+"""Where SQLite's file format has it, big-endian."""
 
 
 @dataclass(slots=True)
@@ -139,11 +144,19 @@ def store_path(place: Path) -> Path:
     """The store of a home, or the file itself.
 
     Raises:
-        Trouble: there is neither.
+        Trouble: there is neither, or the file is something else.
     """
     path = Home(place).store if place.is_dir() else place
     if not path.is_file():
         raise Trouble(f"there is no store at {path}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(APPLICATION_ID_AT + 4)
+    except OSError as fault:
+        raise Trouble(f"cannot read {path}: {fault.strerror}") from fault
+    theirs = int.from_bytes(head[APPLICATION_ID_AT:])
+    if not head.startswith(SQLITE) or theirs != APPLICATION_ID:
+        raise Trouble(f"{path} is no store of Gangline", Exit.MALFORMED)
     return path
 
 
@@ -151,14 +164,17 @@ def examine(place: Path) -> Held:
     """Read a store, check every signature and seal, and give every verdict again.
 
     Raises:
-        Trouble: it cannot be read, or holds no founding record.
+        Trouble: it cannot be read, is damaged, or holds no founding record.
     """
     path = store_path(place)
-    with Store(path, readonly=True) as store:
-        rows = list(store.rows())
-        quarantined = store.quarantine(limits.QUARANTINE_ROWS_MAX)
-        proofs = store.proofs()
-        rendered = store.rendered()
+    try:
+        with Store(path, readonly=True) as store:
+            rows = list(store.rows())
+            quarantined = store.quarantine(limits.QUARANTINE_ROWS_MAX)
+            proofs = store.proofs()
+            rendered = store.rendered()
+    except StoreDamaged as damage:
+        raise Trouble(damage.sentence, Exit.DIFFER) from damage
     cluster, founder = founding(rows, path)
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     opened = open_records(signed, cluster, founder, verify_batch)

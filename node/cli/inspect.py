@@ -62,7 +62,7 @@ def digest(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
     """The document digest: equal on two nodes that agree.
 
     Example: gangline inspect digest
-    Exits: 1 3 5
+    Exits: 1 3 5 65
     """
     found = _find_out(store, "/inspect/digest", lambda held: {"digest": held.digest})
     if as_json:
@@ -79,7 +79,7 @@ def feeds(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
     nothing is known yet.
 
     Example: gangline inspect feeds --store /backup/store.db
-    Exits: 1 3 5
+    Exits: 1 3 5 65
     """
     rows = _find_out(store, "/inspect/feeds", lambda held: held.feeds())
     if as_json:
@@ -130,7 +130,7 @@ def quarantine(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
     """What was rejected or refused, with its reason, the newest first.
 
     Example: gangline inspect quarantine
-    Exits: 1 3 5
+    Exits: 1 3 5 65
     """
     rows = _find_out(store, "/inspect/quarantine", lambda held: held.quarantine())
     if as_json:

@@ -47,7 +47,7 @@ def evidence(
     has it checks it with: gangline inspect proof FILE
 
     Example: gangline inspect evidence bad --out bad.evidence
-    Exits: 1 4 5
+    Exits: 1 4 5 65
     """
     held = examine(store)
     proofs = held.evidence()

@@ -51,7 +51,7 @@ def doc(store: StoreOption = None, as_json: Json = False) -> None:
     """The whole document as people mean it: every record that counts, feed by feed.
 
     Example: gangline inspect doc --store /backup/store.db
-    Exits: 1 5
+    Exits: 1 5 65
     """
     from node import dossier  # noqa: PLC0415 - heavy, and only here
 
@@ -74,7 +74,7 @@ def feed(
     """Everything held of one node's feeds, live or not.
 
     Example: gangline inspect feed 1feb11c0
-    Exits: 1 4 5
+    Exits: 1 4 5 65
     """
     from node import dossier  # noqa: PLC0415 - heavy, and only here
 
@@ -113,7 +113,7 @@ def record(
     superseded record is gone from the store; its place says what can still be known.
 
     Example: gangline inspect record den/0#7
-    Exits: 1 4 5
+    Exits: 1 4 5 65
     """
     from node import dossier  # noqa: PLC0415 - heavy, and only here
 
@@ -163,7 +163,7 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
     anything is not as it must be.
 
     Example: gangline inspect verify --store /backup/store.db
-    Exits: 1 5
+    Exits: 1 5 65
     """
     from node import inspector  # noqa: PLC0415 - heavy, and only here
 
@@ -199,7 +199,7 @@ def diff(
     """What each of two stores counts that the other lacks; ends with 5 if there is anything.
 
     Example: gangline inspect diff ~/den /mnt/other/store.db
-    Exits: 1 5
+    Exits: 1 5 65
     """
     from node import inspector, report  # noqa: PLC0415 - heavy, and only here
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import apsw
@@ -97,6 +98,25 @@ def test_what_is_no_store(tmp_path):
     with pytest.raises(Trouble, match="no founding record"):
         inspector.examine(tmp_path / "empty.db")
     assert inspect("verify", "--store", tmp_path / "empty.db").exit_code == 5
+    with contextlib.closing(apsw.Connection(str(tmp_path / "other.db"))) as other:
+        other.execute("CREATE TABLE t (x); PRAGMA user_version = 1")
+    (tmp_path / "text").write_text("root:x:0:0\n")
+    (tmp_path / "bytes").write_bytes(b"")
+    for name in ("other.db", "text", "bytes"):
+        told = inspect("verify", "--store", tmp_path / name)
+        assert (told.exit_code, "is no store of Gangline" in told.output) == (65, True)
+
+
+def test_a_store_with_damaged_pages_fails_its_verification(stores, tmp_path):
+    _, (one, _) = stores
+    damaged = tmp_path / "damaged.db"
+    with contextlib.closing(apsw.Connection(str(one))) as whole:
+        whole.execute("VACUUM INTO ?", (str(damaged),))
+    with damaged.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (damaged.stat().st_size - 4096))
+    told = inspect("verify", "--store", damaged)
+    assert (told.exit_code, "is damaged" in told.output) == (5, True)
 
 
 def test_the_document_a_feed_and_a_record_as_people_mean_them(stores):
