@@ -74,8 +74,8 @@ soak-sim: $(READY) ## the same with fresh seeds for MINUTES=120
 	$(SIM) --minutes $(or $(MINUTES),120) --seed $(or $(SEED),$(shell date +%s)) $(SIM_ARGS)
 
 .PHONY: bench
-bench: $(READY) ## measure beside what it is compared with; nothing is asserted
-	$(BIN)/python -m benchmarks.status
+bench: $(READY) ## measure beside what it is compared with; nothing is asserted; takes minutes
+	$(BIN)/python -m benchmarks
 
 FUZZ := $(VENV)/.fuzz-$(VERSION)-$(PLACE)
 

@@ -5,7 +5,7 @@ what changed since it was last asked. Can be rebuilt at any time. Source: protoc
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -45,12 +45,11 @@ class BoardChange:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was last told of a story, and what was added since."""
+    """What was last told of a story."""
 
     stage: Stage = INITIAL_STAGE
     newest: Stamp | None = None
     lost: frozenset[RecordId] = frozenset()
-    added: list[VerifiedRecord] = field(default_factory=list)
 
 
 class Board:

@@ -124,6 +124,7 @@ class Feed:
     def place(self, entry: Entry) -> None:
         """Hold a record."""
         clock = entry.record.clock
+        entry.record.feed = self.id  # one object for all of them
         entry.twin = self.slots.get(clock)
         self.slots[clock] = entry
         self.gaps.discard(clock)

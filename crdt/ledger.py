@@ -263,6 +263,7 @@ class Ledger:
             judgement = judge(record, self, now)
             if self._apply(record, held, judgement):
                 self._queue_dependents(record)
+        self._queued.clear()  # a set keeps the room of the most that it ever held
 
     def _queue_dependents(self, record: VerifiedRecord) -> None:
         """A record's place changed: judge again what names it, and what it names."""
