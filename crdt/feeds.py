@@ -66,6 +66,7 @@ class Feed:
     __slots__ = (
         "_digest",
         "_live",
+        "_sealed",
         "client_id",
         "dead",
         "fork",
@@ -93,6 +94,7 @@ class Feed:
         self.keys: dict[tuple[str, str], int] = {}
         self._digest: bytes | None = None
         self._live: list[VerifiedRecord] | None = None
+        self._sealed: tuple[bool | None] | None = None
 
     @property
     def author(self) -> NodePubkey:
@@ -129,6 +131,7 @@ class Feed:
         self.slots[clock] = entry
         self.gaps.discard(clock)
         self.head = max(self.head, clock + 1)
+        self._sealed = None
         stamp = entry.record.stamp
         if self.latest is None or stamp > self.latest:
             self.latest = stamp
@@ -143,6 +146,7 @@ class Feed:
     def withdraw(self, entry: Entry) -> None:
         """Hold a record no longer; where nothing else is in its slot, the slot is empty."""
         clock = entry.record.clock
+        self._sealed = None
         if self.is_live(entry):
             self._digest = None
             if self._live is not None:
@@ -168,11 +172,13 @@ class Feed:
             clock = held + 1
         self.gaps.add(clock, end)
         self.head = max(self.head, end)
+        self._sealed = None
 
     def touch(self) -> None:
         """A verdict, the cut or a keep changed: forget what was computed from the live set."""
         self._digest = None
         self._live = None
+        self._sealed = None
 
     # --- what is live --------------------------------------------------------------------------
 
@@ -225,11 +231,33 @@ class Feed:
 
     def as_sealed(self) -> bool | None:
         """Whether the feed is held as its author sealed it; ``None`` where it is not sealed."""
+        if self._sealed is None:
+            self._sealed = (self._compare_with_seal(),)
+        return self._sealed[0]
+
+    def _compare_with_seal(self) -> bool | None:
         seal = self.last_seal()
         if seal is None or not isinstance(seal.body, Seal):
             return None
         ids = self.sealable(seal.clock)
         return len(ids) == seal.body.count and seal_digest(ids) == seal.body.digest
+
+    def unknown(self, end: int) -> Iterator[tuple[int, int]]:
+        """The runs of clocks below ``end`` of which nothing is known."""
+        clock = 0
+        for held in sorted(held for held in self.slots if held < end):
+            yield from self._unknown_between(clock, held)
+            clock = held + 1
+        yield from self._unknown_between(clock, end)
+
+    def _unknown_between(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Of a run of clocks that are not held, those that are not empty either."""
+        for low, high in self.gaps.within(start, end):
+            if start < low:
+                yield start, low
+            start = high
+        if start < end:
+            yield start, end
 
     # --- the rendering -------------------------------------------------------------------------
 

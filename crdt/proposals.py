@@ -304,7 +304,9 @@ def _ack(intent: AcknowledgeEnd, ledger: Ledger, author: Author) -> Ack:
 
 
 def _seal(author: Author) -> Seal:
-    if author.feed.head == 0 or author.feed.last_seal() is not None:
+    # A seal may cease to be true with no record after it: the roster decides what counts.
+    sealed = author.feed.last_seal() is not None and author.feed.as_sealed()
+    if author.feed.head == 0 or sealed:
         raise ProposalRefused("there is nothing to seal")
     ids = author.feed.sealable(author.feed.head)
     stamp = author.stamp()

@@ -56,6 +56,7 @@ from crdt.ready import (
 )
 from crdt.record import VerifiedRecord, sign_record, signed_record, stored_record
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
+from crdt.shortfall import SealWatch
 from crdt.sync import Sync
 from crdt.verify import Verifier, verify_batch
 from crdt.yupdate import decode_update
@@ -97,6 +98,7 @@ class Replica:
         self.document = Document()
         self.sessions = Sessions()
         self.clock_watch = ClockWatch(self.sessions)
+        self._seal_watch = SealWatch(self.ledger)
         self.beacon = Beacon(key, cluster, verifier, H(b"run" + seed)[:8])
         self._key = key
         self._draw = Draw(seed)
@@ -282,7 +284,7 @@ class Replica:
             for intent in self._duties.due(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
             self._rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
-        self.ledger.ready.observe += self.clock_watch.news(now)
+        self.ledger.ready.observe += self.clock_watch.news(now) + self._seal_watch.news(now.mono)
         ready = self._finish(None, now)
         self._say_presence(ready, now)
         for session in self.sessions.all():

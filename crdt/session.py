@@ -17,10 +17,11 @@ from crdt.ready import Noticed, Now
 
 @dataclass(slots=True)
 class Doubt:
-    """A feed that differs: both digests when it was last compared, and when to compare again."""
+    """A feed that differs: both digests when it was last compared, when that was, when again."""
 
     mine: bytes
     theirs: bytes
+    asked: float
     again: float
     pause: float
 
@@ -36,6 +37,7 @@ class Session:
             heard: that one does not jump, so that a jump of either wall clock shows.
         next_offer: when to offer the document digest again (monotonic seconds).
         agrees: whether its last digest was ours; ``None`` before the first.
+        compared: whether its feed digests were ever read to the end.
         listed: the own feeds that the digests it is sending have named so far.
         handed_back: the peer's own records that it was given because they count nowhere here.
         holding: per feed, the clock below which the peer said it has everything on disk.
@@ -46,6 +48,7 @@ class Session:
     ahead_ms: float
     next_offer: float
     agrees: bool | None = None
+    compared: bool = False
     holding: dict[FeedId, int] = field(default_factory=dict)
     doubts: dict[FeedId, Doubt] = field(default_factory=dict)
     listed: set[FeedId] = field(default_factory=set)
@@ -60,13 +63,13 @@ class Session:
         """Whether to compare a differing feed now: one that stays as it is backs off."""
         doubt = self.doubts.get(feed)
         if doubt is None or (doubt.mine, doubt.theirs) != (mine, theirs):
-            self.doubts[feed] = Doubt(mine, theirs, now, limits.ANTI_ENTROPY_SECONDS)
+            self.doubts[feed] = Doubt(mine, theirs, now, now, limits.ANTI_ENTROPY_SECONDS)
             if len(self.doubts) > limits.FEEDS_PER_FRAME_MAX:
                 del self.doubts[next(iter(self.doubts))]  # a peer can name feeds without end
             return True
         if now < doubt.again:
             return False
-        doubt.again = now + doubt.pause
+        doubt.asked, doubt.again = now, now + doubt.pause
         doubt.pause = min(2 * doubt.pause, limits.ANTI_ENTROPY_BACKOFF_SECONDS_MAX)
         return True
 

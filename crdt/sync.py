@@ -112,4 +112,5 @@ class Sync:
             other = said.get(feed_id, b"")
             if session.may_compare(feed_id, digest, other, mono):
                 replies += antientropy.open_comparison(self._ledger, feed_id)
+        session.compared = session.compared or theirs.last
         return replies

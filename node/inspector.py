@@ -23,7 +23,7 @@ from crdt.ready import Row
 from crdt.record import SignedRecord, VerifiedRecord
 from crdt.verify import verify_batch
 from machines.values import NodePubkey
-from node import report
+from node import report, unsealed
 from node.api import types
 from node.cli.exits import Exit
 from node.driver import now
@@ -43,14 +43,18 @@ class Held:
 
     Attributes:
         quarantined: the rows of what was turned away, the newest first.
+        addresses: the last known of other nodes.
         faults: sentences, one for each thing that is not as it must be.
+        observed: sentences, of what says nothing against this store (docs/decisions/0007).
     """
 
     cluster: ClusterId
     ledger: Ledger
     records: dict[RecordRef, VerifiedRecord]
     quarantined: list[tuple[object, ...]]
+    addresses: dict[NodePubkey, tuple[str, ...]]
     faults: list[str] = field(default_factory=list)
+    observed: list[str] = field(default_factory=list)
 
     def entries(self) -> Iterator[tuple[Feed, Entry]]:
         """Every held record, feed by feed in order of clock."""
@@ -61,7 +65,12 @@ class Held:
 
     def feeds(self) -> list[types.FeedRow]:
         """Every feed that anything is known of."""
-        return report.feeds(self.ledger)
+        return report.feeds(self.ledger, self.look)
+
+    @property
+    def look(self) -> unsealed.Look:
+        """Says what is missing of a feed that is not held as sealed."""
+        return unsealed.of_file(self.ledger, report.names(self.ledger), self.addresses)
 
     def explain(self, story: str) -> report.Explained:
         """Why a story stands where it stands.
@@ -172,13 +181,13 @@ def examine(place: Path) -> Held:
             rows = list(store.rows())
             quarantined = store.quarantine(limits.QUARANTINE_ROWS_MAX)
             proofs = store.proofs()
-            rendered = store.rendered()
+            rendered, addresses = store.rendered(), store.addresses()
     except StoreDamaged as damage:
         raise Trouble(damage.sentence, Exit.DIFFER) from damage
     cluster, founder = founding(rows, path)
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     opened = open_records(signed, cluster, founder, verify_batch)
-    held = Held(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined)
+    held = Held(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
     held.faults += [f"{_place(one)}: its signature does not hold" for one in opened.forged]
     good: list[VerifiedRecord] = []
     for one in opened.records:
@@ -203,11 +212,9 @@ def examine(place: Path) -> Held:
     held.faults += [
         f"{_place(turned.record)}: rejected, {turned.reason}" for turned in held.ledger.rejected
     ]
-    held.faults += [
-        f"{feed.author.short}/{feed.id.incarnation}: not as its author sealed it"
-        for feed in held.ledger.feeds.values()
-        if feed.as_sealed() is False
-    ]
+    look = held.look
+    for found in filter(None, map(look, held.ledger.feeds.values())):
+        (held.observed if found.false else held.faults).append(found.says)
     return held
 
 

@@ -26,7 +26,7 @@ from node.cli.text import clean
 log = logging.getLogger("gangline")
 
 KEPT: Final = 20
-STANDING: Final = frozenset({"twin", "clock"})
+STANDING: Final = frozenset({"twin", "clock", "seal"})
 """Shown for as long as they hold, so that nothing is shown that has passed."""
 
 
@@ -74,6 +74,11 @@ def standing(replica: Replica, now: Now) -> list[str]:
     clock = replica.clock_watch.why_not(now)
     if clock:
         found.append(clock)
+    unsealed = [f for f in replica.ledger.feeds.values() if f.as_sealed() is False]
+    if unsealed:
+        first, more = unsealed[0].id, len(unsealed) - 1
+        named = f"{first.author.short}/{first.incarnation}" + (f" and {more} more" if more else "")
+        found.append(f"not as its author sealed it: {named}; see gangline inspect feeds")
     twin = replica.beacon.twins.standing(now.mono)
     if twin is not None:
         found.append(own_sentence(twin))

@@ -15,6 +15,7 @@ from crdt.ledger import Ledger
 from crdt.views import ExplainView
 from machines.values import Instant
 from node.api import types
+from node.unsealed import Look
 
 Names = dict[str, str]
 _LIKE_A_KEY = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
@@ -39,14 +40,18 @@ def names(ledger: Ledger) -> Names:
     }
 
 
-def feeds(ledger: Ledger) -> list[types.FeedRow]:
-    """Every feed that anything is known of."""
+def feeds(ledger: Ledger, look: Look) -> list[types.FeedRow]:
+    """Every feed that anything is known of.
+
+    Args:
+        look: says what is missing of one that is not held as sealed.
+    """
     found = {feed.id: feed for feed in (*ledger.feeds.values(), *compared_feeds(ledger))}
     called = names(ledger)
-    return [_feed(found[feed], called) for feed in sorted(found)]
+    return [_feed(found[feed], called, look) for feed in sorted(found)]
 
 
-def _feed(feed: Feed, called: Names) -> types.FeedRow:
+def _feed(feed: Feed, called: Names, look: Look) -> types.FeedRow:
     gaps = sum(end - start for start, end in feed.gaps.within(0, feed.head))
     return types.FeedRow(
         author=feed.author.hex(),
@@ -60,6 +65,7 @@ def _feed(feed: Feed, called: Names) -> types.FeedRow:
         fork=feed.fork,
         rendered=feed.rendered,
         bytes=sum(len(entry.record.value) for entry in feed.entries()),
+        shortfall=look(feed),
     )
 
 

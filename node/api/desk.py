@@ -25,7 +25,7 @@ from machines.execution import Exited, Reset, Stopped
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, StoryId
-from node import clock, portable, report, timeline
+from node import clock, portable, report, timeline, unsealed
 from node.api import asked as asked_for
 from node.api import shown, types
 from node.api.membership import Membership
@@ -167,7 +167,12 @@ class Desk:
 
     async def feeds(self) -> list[types.FeedRow]:
         """Every feed that anything is known of."""
-        return await self.driver.query(lambda replica: report.feeds(replica.ledger))
+        return await self.driver.query(self._feeds)
+
+    def _feeds(self, replica: Replica) -> list[types.FeedRow]:
+        names = report.names(replica.ledger)
+        look = unsealed.of_daemon(replica, names, self._dialer.known, clock.monotonic())
+        return report.feeds(replica.ledger, look)
 
     async def quarantine(self) -> list[types.QuarantineRow]:
         """What was turned away, the newest first."""

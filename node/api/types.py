@@ -90,6 +90,49 @@ class PeerRow(msgspec.Struct, frozen=True):
     error: str
 
 
+class SourceRow(msgspec.Struct, frozen=True):
+    """Another node that might have what is missing of a feed.
+
+    Attributes:
+        road: ``asked`` (it holds something else of the feed), ``same`` (it holds what this node
+            does), ``not_compared`` (it is linked, and was not compared yet), ``not_linked``, or
+            ``unknown`` (from a store's file nobody can tell).
+        seconds: since it was last asked.
+        addresses: the last known.
+    """
+
+    node: str
+    name: str
+    road: str
+    seconds: float | None
+    addresses: tuple[str, ...]
+
+
+class Shortfall(msgspec.Struct, frozen=True):
+    """How a feed that is held differs from what its author sealed.
+
+    Attributes:
+        seal: the seal's clock.
+        stated: how many live records the seal counts below it, and ``held`` how many there are.
+        unknown: clocks of which nothing is known, ``gone`` those whose content is gone (superseded,
+            or withheld), ``idle`` those of what is here and does not count; the first runs of each,
+            as first clock and the one behind the last.
+        false: no records that could still come would make the seal true.
+        sources: who might have it, the feed's author first.
+        says: all of it, for people.
+    """
+
+    seal: int
+    stated: int
+    held: int
+    unknown: tuple[tuple[int, int], ...]
+    gone: tuple[tuple[int, int], ...]
+    idle: tuple[tuple[int, int], ...]
+    false: bool
+    sources: tuple[SourceRow, ...]
+    says: str
+
+
 class FeedRow(msgspec.Struct, frozen=True):
     """One feed as held here.
 
@@ -99,6 +142,7 @@ class FeedRow(msgspec.Struct, frozen=True):
         sealed: held as its author sealed it; null where its last record is no seal.
         fork: the clock from which it is cut.
         bytes: of the records held.
+        shortfall: what is missing, where it is not held as sealed.
     """
 
     author: str
@@ -112,6 +156,7 @@ class FeedRow(msgspec.Struct, frozen=True):
     fork: int | None
     rendered: int
     bytes: int
+    shortfall: Shortfall | None
 
 
 class QuarantineRow(msgspec.Struct, frozen=True):

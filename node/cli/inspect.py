@@ -27,6 +27,7 @@ from node.cli.common import (
     when_about,
 )
 from node.cli.exits import Exit
+from node.cli.text import clean
 from node.client import segment
 
 app = typer.Typer(no_args_is_help=True, help="What is really there.")
@@ -76,7 +77,9 @@ def feeds(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
     """Every feed: how far it is known, what of it is live, its seal, its cut.
 
     Gaps are clocks whose content is gone, as superseded records are; unknown are clocks of which
-    nothing is known yet.
+    nothing is known yet. Of a feed that is not as its author sealed it, a line below the table says
+    what is missing and who might have it: whom the daemon asked, who holds the very same, and who
+    is not linked. Whether a gap was superseded or is withheld only its author knows.
 
     Example: gangline inspect feeds --store /backup/store.db
     Exits: 1 3 5 65
@@ -98,6 +101,9 @@ def feeds(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
         ],
         empty="no feed is known here",
     )  # fmt: skip
+    for row in rows:
+        if row["shortfall"] is not None:
+            typer.echo(clean(row["shortfall"]["says"]))
 
 
 @app.command()

@@ -71,18 +71,15 @@ def feed(
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """Everything held of one node's feeds, live or not.
+    """Everything held of one node's feeds, live or not, and what is missing by their seals.
 
     Example: gangline inspect feed 1feb11c0
     Exits: 1 4 5 65
     """
     from node import dossier  # noqa: PLC0415 - heavy, and only here
 
-    rows = [
-        row
-        for row in dossier.held_rows(examine(store))
-        if dossier.is_called(row.author, row.name, node)
-    ]
+    held = examine(store)
+    rows = [row for row in dossier.held_rows(held) if dossier.is_called(row.author, row.name, node)]
     found = {row.author for row in rows}
     if len(found) != 1:
         many = (
@@ -98,6 +95,9 @@ def feed(
             ("record", "id", "verdict", "kind", "says"),
             [(_place(row), short(row.record), row.verdict, row.kind, row.says) for row in rows],
         )
+        for one in held.feeds():
+            if one.author in found and one.shortfall is not None:
+                typer.echo(clean(one.shortfall.says))
 
 
 def record(
@@ -160,7 +160,8 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
     """Check every signature, seal, verdict and view from the file alone.
 
     Every record is judged again, and the board folded again in another order; ends with 5 where
-    anything is not as it must be.
+    anything is not as it must be, or a feed may lack what its author sealed. A seal that could fit
+    no feed with these records is its author's doing, and is told without that.
 
     Example: gangline inspect verify --store /backup/store.db
     Exits: 1 5 65
@@ -178,11 +179,14 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
                 "stories": stories,
                 "digest": held.digest,
                 "faults": faults,
+                "observed": held.observed,
             }
         )
     else:
         for fault in faults:
             typer.echo(clean(fault))
+        for sentence in held.observed:
+            typer.echo(clean(f"no fault of this store: {sentence}"))
         typer.echo(
             f"{len(held.records)} records and {stories} stories checked, {len(faults)} faults"
         )

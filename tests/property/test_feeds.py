@@ -3,9 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.digest import feed_digest
+from crdt.bodies import Seal
+from crdt.digest import feed_digest, seal_digest
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.identity import FeedId
+from crdt.shortfall import shortfall
 from tests.support.court import Court, spawn
 
 COURT = Court()
@@ -49,3 +51,36 @@ def check(feed):
     live = [entry.record for entry in feed.entries() if feed.is_live(entry)]
     assert feed.live() == live
     assert feed.digest() == feed_digest([record.record_id for record in live])
+    assert feed.as_sealed() == feed._compare_with_seal()
+
+
+@given(
+    st.lists(st.sampled_from(["s-1", "s-2", "k-1", "k-2", "seal"]), min_size=1, max_size=8),
+    st.lists(st.integers(0, 2), min_size=9, max_size=9),
+)
+def test_no_honest_seal_is_ever_called_false(written, shown):
+    """Whatever is withheld: its author may have counted what is not here."""
+    author, court = Court(), Court()
+    records = []
+    for what in [*written, "seal"]:
+        if what == "seal":
+            ids = author.feed(author.bob).sealable(len(records)) if records else []
+            records.append(author.bob.seal(len(ids), seal_digest(ids)))
+        else:
+            write = author.bob.story if what[0] == "s" else lambda key: spawn(author.bob, key)
+            records.append(write(what))
+        author.take(records[-1])
+    assert author.feed(author.bob).as_sealed() is True
+
+    for record, how in zip(records, shown, strict=False):
+        if how == 1 or record is records[-1]:
+            court.take(record)
+    feed = court.feed(court.bob)
+    for record, how in zip(records, shown, strict=False):
+        if how == 2:
+            court.ledger.believe_gap(feed.id, record.clock, record.clock + 1)
+    found = shortfall(court.ledger, feed)
+    assert found is None or not found.false
+    assert found is None or found.stated >= found.held
+    court.take(*[record for record in records if not isinstance(record.body, Seal)])
+    assert shortfall(court.ledger, feed) is None

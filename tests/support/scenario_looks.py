@@ -7,6 +7,7 @@ from crdt.bodies import Transition
 from crdt.feeds import Verdict
 from crdt.fold import said
 from crdt.identity import FeedId
+from crdt.shortfall import shortfall, sources
 from machines.execution import EXECUTION
 from machines.pipeline import PIPELINE, Archived
 from machines.values import Instant
@@ -162,6 +163,23 @@ def _feeds(field, number):
             yield f"{field.name_of_feed(feed.id)}: {live} live below {feed.head}{cut}{sealed}"
 
 
+def _missing(field, number, word):
+    """``missing x1``: what a feed lacks that is not held as sealed, and who might have it."""
+    replica = field.replicas[number]
+    feed = replica.ledger.feeds.get(field.feed_named(word))
+    found = None if feed is None else shortfall(replica.ledger, feed)
+    if found is None:
+        return
+    yield f"#{found.seal} seals {found.stated} live records, {found.held} here"
+    for what in ("unknown", "gone", "idle"):
+        for start, end in getattr(found, what):
+            yield f"{what}: #{start}" + (f" to #{end - 1}" if end > start + 1 else "")
+    if found.false:
+        yield "no records could make that true"
+    for one in sources(replica.ledger, replica.sessions, replica.own, feed):
+        yield f"{field.name_of(one.node)}: {str(one.road).replace('_', ' ')}"
+
+
 def _roster(field, number):
     """``roster``: who is on it, and with which role."""
     roster = field.replicas[number].ledger.roster
@@ -243,6 +261,7 @@ LOOKS = {
     "story": _story,
     "feed": _feed,
     "feeds": _feeds,
+    "missing": _missing,
     "roster": _roster,
     "pending": _pending,
     "quarantine": _quarantine,
@@ -352,6 +371,22 @@ def sealed(field, feed):
 @command("so {feed} is not held as sealed[ on {nodes}]")
 def not_sealed(field, feed, nodes=None):
     every(field, nodes, lambda n: _as_sealed(field, n, feed), wanted=False)
+
+
+@command("so the seal of {feed} is false[ on {nodes}]")
+def false_seal(field, feed, nodes=None):
+    every(field, nodes, lambda n: _is_false(field, n, feed), wanted=True)
+
+
+@command("so the seal of {feed} may be true[ on {nodes}]")
+def seal_may_be_true(field, feed, nodes=None):
+    every(field, nodes, lambda n: _is_false(field, n, feed), wanted=False)
+
+
+def _is_false(field, number, feed):
+    ledger = field.replicas[number].ledger
+    found = shortfall(ledger, ledger.feeds[field.feed_named(feed)])
+    return found is not None and found.false
 
 
 def _as_sealed(field, number, feed):

@@ -142,11 +142,14 @@ def _evidence(field, pen, words):
 
 
 def _seal(field, pen, words):
-    """``seal of a b``, or ``seal of anything`` with a digest of nothing."""
-    ids = [] if words[2] == "anything" else [field.labels[word].record_id for word in words[2:]]
-    digest = bytes(range(32)) if words[2] == "anything" else seal_digest(ids)
+    """``seal of a b``, or ``seal of anything`` (``of 3 of anything``) with a digest of nothing."""
+    if words[-1] == "anything":
+        count, digest = int(words[2]) if len(words) > 3 else 0, bytes(range(32))
+    else:
+        ids = [field.labels[word].record_id for word in words[2:]]
+        count, digest = len(ids), seal_digest(ids)
     at = Instant.from_ms(pen.ms)
-    return pen.write(Seal(at=at, n=0, key="feed", count=len(ids), digest=Hash(digest)))
+    return pen.write(Seal(at=at, n=0, key="feed", count=count, digest=Hash(digest)))
 
 
 def _kind(_field, pen, words):

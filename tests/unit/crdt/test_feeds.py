@@ -158,6 +158,7 @@ def test_a_feed_is_as_sealed_where_count_and_hash_agree(court):
     seal = sealed(court.bob, records)
     whole = fed(court, *records, seal)
     assert whole.as_sealed() is True
+    assert whole.as_sealed() is True  # as it was kept
     assert whole.last_seal() is seal
     assert fed(court, records[0], seal).as_sealed() is False  # one is withheld
     assert fed(court, seal).as_sealed() is False
@@ -207,3 +208,15 @@ def test_the_rendering_shows_what_is_live_and_nothing_behind_a_fork(court):
     feed.find(1, two.record_id).verdict = BUILT_UPON
     feed.fork = 1
     assert feed.rendered_record(1) is None
+
+
+def test_what_is_neither_held_nor_empty_is_unknown(court):
+    feed = fed(court, *(court.bob.story("a", clock=clock) for clock in (2, 3, 9)))
+    assert list(feed.unknown(feed.head)) == [(0, 2), (4, 9)]
+    feed.gaps.add(1, 2)
+    feed.gaps.add(5, 6)
+    assert list(feed.unknown(feed.head)) == [(0, 1), (4, 5), (6, 9)]
+    assert list(feed.unknown(5)) == [(0, 1), (4, 5)]
+    assert list(feed.unknown(0)) == []
+    feed.empty(0, 12)
+    assert list(feed.unknown(feed.head)) == []

@@ -312,6 +312,22 @@ def test_a_seal_counts_the_live_records_and_stands_last_once(court):
     assert "nothing to seal" in refused(court, court.bob, WriteSeal())
 
 
+def test_a_seal_that_the_roster_made_untrue_is_written_anew(court):
+    """Nothing was written after it, and yet another event counts no longer."""
+    parent = court.cat.transition("s-1", p.DepsMet())
+    child = court.bob.transition("s-1", p.GatesStarted(), parent, ms=court.cat.ms + 1)
+    court.take(parent, child)
+    write(court, court.bob, WriteSeal())
+    assert court.feed(court.bob).as_sealed() is True
+    demoted = court.founder.revocation(court.cat.node, [court.admissions[court.cat.node]])
+    court.take(demoted, court.founder.member(court.cat.node, Role.OBSERVER))
+    assert court.verdict(child) == "rejected"
+    assert court.feed(court.bob).as_sealed() is False
+    assert write(court, court.bob, WriteSeal()).body.count == 0
+    assert court.feed(court.bob).as_sealed() is True
+    assert "nothing to seal" in refused(court, court.bob, WriteSeal())
+
+
 def test_an_accusation_carries_the_proof_that_is_known(court):
     one, two = (court.bob.story(title, clock=3) for title in "ab")
     accuse = AccuseFork(one.feed, 3)

@@ -1,0 +1,137 @@
+"""What is told of a feed that is not held as its author sealed it, for people and for programs.
+
+Stands beside ``report.py``: takes what ``crdt/shortfall.py`` found, adds names and addresses, and
+says it in one sentence. Of a running daemon its sessions say who was asked; of a store's file
+nobody can tell. Source: protocol §8.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+
+from crdt.feeds import Feed
+from crdt.ledger import Ledger
+from crdt.ranges import RangeSet
+from crdt.replica import Replica
+from crdt.shortfall import Road, Shortfall, shortfall, sources
+from machines.values import NodePubkey
+from node.api import types
+from node.saying import Names, called
+
+Addresses = Mapping[NodePubkey, Sequence[str]]
+Look = Callable[[Feed], types.Shortfall | None]
+RUNS_SHOWN = 32
+RUNS_SAID = 4
+NODES_SAID = 3
+UNKNOWN = "unknown"
+
+
+def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float) -> Look:
+    """Says of a feed what a running daemon knows."""
+
+    def look(feed: Feed) -> types.Shortfall | None:
+        found = shortfall(replica.ledger, feed)
+        if found is None:
+            return None
+        rows = [
+            types.SourceRow(
+                node=one.node.hex(),
+                name=names.get(one.node.hex(), ""),
+                road=str(one.road),
+                seconds=None if one.asked is None else round(mono - one.asked, 1),
+                addresses=tuple(addresses.get(one.node, ())),
+            )
+            for one in sources(replica.ledger, replica.sessions, replica.own, feed)
+        ]
+        return _told(found, names, rows)
+
+    return look
+
+
+def of_file(ledger: Ledger, names: Names, addresses: Addresses) -> Look:
+    """Says of a feed what a store's file alone can tell."""
+
+    def look(feed: Feed) -> types.Shortfall | None:
+        found = shortfall(ledger, feed)
+        if found is None:
+            return None
+        nodes = [node for node in ledger.roster.nodes() if ledger.roster.belongs(node)]
+        rows = [
+            types.SourceRow(
+                node.hex(), names.get(node.hex(), ""), UNKNOWN, None, tuple(addresses.get(node, ()))
+            )
+            for node in sorted(nodes, key=lambda node: (node != feed.author, node))
+        ]
+        return _told(found, names, rows)
+
+    return look
+
+
+def _told(found: Shortfall, names: Names, rows: Sequence[types.SourceRow]) -> types.Shortfall:
+    return types.Shortfall(
+        seal=found.seal,
+        stated=found.stated,
+        held=found.held,
+        unknown=_first(found.unknown),
+        gone=_first(found.gone),
+        idle=_first(found.idle),
+        false=found.false,
+        sources=tuple(rows),
+        says=_sentence(found, names, rows),
+    )
+
+
+def _first(runs: RangeSet) -> tuple[tuple[int, int], ...]:
+    return tuple(islice(runs, RUNS_SHOWN))
+
+
+def _sentence(found: Shortfall, names: Names, rows: Sequence[types.SourceRow]) -> str:
+    author = found.feed.author.hex()
+    feed = f"{called(names, author)}/{found.feed.incarnation}"
+    seal = f"the seal at #{found.seal} counts {found.stated} live below it"
+    told = [f"{feed} is not as its author sealed it: {seal}, {found.held} here"]
+    if found.false:
+        told.append("whatever came, that seal would fit no feed that holds these")
+    else:
+        told += [
+            f"{what} {_clocks(runs)}"
+            for what, runs in (
+                ("nothing is known of", found.unknown),
+                ("without content, superseded or withheld:", found.gone),
+                ("here, and not counting:", found.idle),
+            )
+            if runs
+        ]
+    told += _who(rows, author)
+    return "; ".join(told)
+
+
+def _clocks(runs: RangeSet) -> str:
+    said = [
+        f"#{start}" if end == start + 1 else f"#{start} to #{end - 1}"
+        for start, end in islice(runs, RUNS_SAID)
+    ]
+    more = len(runs) - len(said)
+    return ", ".join([*said, f"{more} more"] if more else said)
+
+
+def _who(rows: Sequence[types.SourceRow], author: str) -> Iterable[str]:
+    for road, what in (
+        (Road.ASKED, "asked and holding something else:"),
+        (Road.SAME, "holding the same:"),
+        (Road.NOT_COMPARED, "linked, not compared yet:"),
+        (Road.NOT_LINKED, "not linked, may have it:"),
+        (UNKNOWN, "may have it:"),
+    ):
+        chosen = [row for row in rows if row.road == road]
+        said = [_one(row, author) for row in chosen[:NODES_SAID]]
+        more = len(chosen) - len(said)
+        if said:
+            yield f"{what} {', '.join([*said, f'{more} more'] if more else said)}"
+
+
+def _one(row: types.SourceRow, author: str) -> str:
+    facts = ["its author"] if row.node == author else []
+    facts += [f"{row.seconds:.0f} s ago"] if row.seconds is not None else []
+    facts += row.addresses[:1] if row.road in (Road.NOT_LINKED, UNKNOWN) else []
+    told = row.name or row.node[:8]
+    return f"{told} ({', '.join(facts)})" if facts else told
