@@ -74,11 +74,15 @@ class World(Protocol):
 
 
 def is_cut(world: World, feed: FeedId, clock: int) -> bool:
-    """Whether a slot of a feed lies at or after a cut, by fork or by revocation."""
+    """Whether a slot of a feed lies at or after a cut, by fork or by revocation.
+
+    One that only an observer's role is left for is cut as well: it was written in a role that a
+    revocation took, or by nobody who may write.
+    """
     fork = world.fork_of(feed)
     if fork is not None and clock >= fork:
         return True
-    return world.roster.role_of_slot(feed, clock) is None
+    return world.roster.role_of_slot(feed, clock) in (None, Role.OBSERVER)
 
 
 def judge(record: VerifiedRecord, world: World, now: Instant) -> Judgement:

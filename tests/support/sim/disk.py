@@ -24,6 +24,7 @@ class Disk:
     token: bytes = b""
     writes: int = 0
     settled: set = field(default_factory=set)
+    former: object = None
     unsure: object = None
     """A commit that failed half-way: a crash before the next one that works may bring it back."""
 
@@ -48,7 +49,7 @@ class Disk:
         """The same contents in another file."""
         return Disk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
-            self.incarnation, self.doubt, self.token, self.writes, set(self.settled),
+            self.incarnation, self.doubt, self.token, self.writes, set(self.settled), self.former,
         )  # fmt: skip
 
     def swear_in(self, witness, token):

@@ -4,7 +4,7 @@ What can be read off one ledger stands in ``tests/support/laws.py``, for every h
 raises ``Broken`` with the law's number and what was seen. Numbers as in docs/testing.md.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from math import inf
 
 from crdt import antientropy, limits
@@ -14,12 +14,15 @@ from crdt.document import Document
 from crdt.frame import Records, SyncStep2, Update, decode_frame
 from crdt.identity import FeedId
 from crdt.intake import place_slices
+from crdt.ready import Noticed
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import decode_update
 from tests.support import laws
 from tests.support.cluster import check_document, shown
 from tests.support.laws import Broken
+from tests.support.naive_roster import Naive
+from tests.support.sim.members import ticket_of
 
 BYTES_FOR_A_RUN = 32
 BYTES_FOR_A_FEED = 128
@@ -46,6 +49,9 @@ class Laws:
         self._last_said = {}
         self._keys = {}
         self._verified = set()
+        self._began = {}
+        self._taken = defaultdict(Counter)
+        self._quiet_since = None
 
     # --- at every step ---------------------------------------------------------------------
 
@@ -82,6 +88,23 @@ class Laws:
         if self._slots.setdefault((node.pub, incarnation, clock), record_id) != record_id:
             raise Broken("L5", f"{node} used {incarnation}/{clock} twice")
 
+    def started(self, world, node):
+        """A new run: what a node knew of twins, and what its buckets gave, is gone."""
+        self._began[node.number] = world.t
+        self._taken[node.number].clear()
+
+    def noticed(self, world, node, event):
+        """L12: of two daemons with one key both are told, and nobody ever is without cause."""
+        if not isinstance(event, Noticed) or event.what != "twin":
+            return
+        self.looked["L12"] += 1
+        key = event.node
+        owner = world.owners[key]
+        if node.honest and world.nodes[owner].honest and owner not in world.twinned():
+            raise Broken("L12", f"{node} takes n{owner} for two: {event.detail}")
+        if key == node.pub:
+            world.counts["a twin was noticed"] += 1
+
     def refused(self, node, refusal):
         """L9: what a node may write by its rules, its own gate lets through."""
         self.looked["L9"] += 1
@@ -91,12 +114,13 @@ class Laws:
     # --- every few seconds -----------------------------------------------------------------
 
     def anytime(self, world):
+        honest = {pub for n in world.nodes if n.honest for pub in n.keys} - world.forks
         for node in world.honest():
             ledger = node.replica.ledger
             self._signatures(world, node)
             self.looked.update(("L4", "L6", "L7", "L11"))
             laws.bounds(node, ledger)
-            laws.no_honest_cut(node, ledger, {n.pub for n in world.nodes if n.honest} - world.forks)
+            laws.no_honest_cut(node, ledger, honest)
             laws.legal_paths(node, ledger)
             laws.cuts(node, ledger)
             laws.standing(node, ledger)
@@ -131,15 +155,15 @@ class Laws:
             return
         self.looked["L6"] += 1
         roster = node.replica.ledger.roster
-        known = {one.pub: one.number for one in world.nodes[: plan.nodes]}
         for pub in roster.nodes():
-            if roster.role(pub) is Role.ADMIN and known.get(pub) not in {0, *plan.admins}:
+            if roster.role(pub) is Role.ADMIN and world.owners.get(pub) not in world.admins:
                 raise Broken("L6", f"{node} takes {pub.short} for an admin")
-            if set(plan.hostile) & set(plan.admins):
+            if set(plan.hostile) & world.admins:
                 continue
-            if pub not in known:
+            if pub not in world.owners:
                 raise Broken("L6", f"{node} has {pub.short} on its roster, whom nobody admitted")
-            if pub not in world.expelled and roster.role(pub) is None:
+            lacks = node.number in world.torn  # a revocation may be there, the next word not
+            if pub not in world.expelled and roster.role(pub) is None and not lacks:
                 raise Broken("L6", f"{node} takes {pub.short} for revoked")
 
     # --- after the faults ------------------------------------------------------------------
@@ -157,7 +181,44 @@ class Laws:
         texts = {shown(node.replica) for node in honest}
         if len(texts) > 1:
             return f"{len(texts)} Yjs documents under one digest"
-        return self._unsealed(world) or self._unsettled(world) or self._unnamed(world)
+        return (
+            self._unsealed(world)
+            or self._unsettled(world)
+            or self._unnamed(world)
+            or self._speechless(world)
+            or self._twins(world)
+        )
+
+    def _speechless(self, world):
+        """L9: with every clock right, who has a voice may write; unless every disk was lost."""
+        founding = tuple(world.found.record.ref)
+        if all(founding not in node.disk.rows for node in world.honest()):
+            return ""
+        for node in world.honest():
+            why = node.replica.writable(world.now(node))
+            if why and node.roster.role(node.pub) in (Role.ADMIN, Role.MEMBER):
+                return f"{node} may not write: {why}"
+        return ""
+
+    def _twins(self, world):
+        """L12: both daemons with one key have said so, and their peers say it too."""
+        for pair in world.twins:
+            if any(one.replica is None or not one.honest for one in pair):
+                continue
+            pub = pair[0].pub
+            if pair[1].pub != pub or not self._can_talk(world, pub):
+                continue
+            self.looked["L12"] += 1
+            for one in pair:
+                if one.replica.beacon.twins.standing(world.t / 1000) is None:
+                    return f"{one} has not noticed that another daemon runs with its key"
+        return ""
+
+    @staticmethod
+    def _can_talk(world, pub):
+        """Whether an honest node in between takes what both say of themselves."""
+        others = [one for one in world.honest() if one.pub != pub]
+        return any(one.roster.belongs(pub) and one.roster.belongs(one.pub) for one in others)
 
     def _unnamed(self, world):
         """L6: every proven fork is named, with its proof, in some feed that counts."""
@@ -178,11 +239,16 @@ class Laws:
         for author in world.honest():
             if author.replica.writable(world.now(author)):
                 continue  # who was revoked keeps what it lost until it is admitted again
+            # What its former key wrote is handed to nobody: with its disk it lost that too.
+            former = author.disk.former if author.number not in world.lost else None
+            # Of two daemons with its key either may have dealt with it.
+            mine = [one.disk.settled for one in world.nodes if one.pub == author.pub]
+            settled = set().union(*mine)
             for node in world.honest():
-                for record in lost_records(node.replica.ledger, author.pub):
+                for record in lost_records(node.replica.ledger, author.pub, former):
                     if self._said_since(record):
                         continue
-                    if record.record_id not in author.disk.settled:
+                    if record.record_id not in settled:
                         return f"{author} has not dealt with {record!r}, which {node} keeps"
         return ""
 
@@ -216,6 +282,53 @@ class Laws:
             fresh.rebuild(node.replica.ledger.feeds.values())
         self._acknowledged(world)
         self._on_disk(world)
+        self._belonging(world)
+        self._moved_over(world)
+
+    def _belonging(self, world):
+        """L13: who belongs is what the words of the protocol make of all that was said.
+
+        And of every ticket one node came in, and whoever left by a petition is gone from then on.
+        """
+        self.looked["L13"] += 1
+        for node in world.honest():
+            ledger = node.replica.ledger
+            held = [entry.record for feed in ledger.feeds.values() for entry in feed.entries()]
+            naive = Naive(ledger.roster.founder, held)
+            for pub in {*ledger.roster.nodes(), *world.owners}:
+                mine = ledger.roster.on_roster(pub), ledger.roster.role(pub)
+                if mine != (naive.on_roster(pub), naive.role(pub)):
+                    raise Broken("L13", f"{node} takes {pub.short} for {mine[1]}")
+            for inviter in world.nodes[: world.plan.nodes]:
+                secret = ticket_of(world, inviter)
+                users = {
+                    record.body.node
+                    for record in naive.admissions
+                    if record.body.ticket == secret and record.feed.author == inviter.pub
+                }
+                if len(users) > 1 and inviter.honest and inviter.number not in world.lost:
+                    raise Broken("L13", f"the ticket of {inviter} let in {len(users)}")
+
+    def _moved_over(self, world):
+        """L13: who has a new key belongs by it alone, and what it did goes on under it."""
+        for number, old, successor, by in world.parted:
+            node, doer = world.nodes[number], world.nodes[by]
+            if successor is None or not doer.honest or {number, by} & world.lost:
+                continue
+            self.looked["L13"] += 1
+            for one in world.honest():
+                if one.roster.belongs(old) and old not in world.taken_back:
+                    raise Broken("L13", f"{one} lets in the key that {node} had before")
+            if node.pub != successor.pubkey or node.roster.role(node.pub) in (None, Role.OBSERVER):
+                continue
+            for writer, receipt in world.acked:
+                kind, story = self._keys.get(receipt.record_id) or (None, None)
+                if receipt.author not in node.had or kind != "execution" or writer is not node:
+                    continue
+                board = node.replica.ledger.board
+                views = board.state(story).execution_views() if board.state(story) else ()
+                if not any(view.node == node.pub for view in views):
+                    raise Broken("L13", f"{node} left its execution of {story} with its old key")
 
     def _bytes(self, node):
         """L7: the document grows with what is live, not with what was ever written."""

@@ -6,6 +6,7 @@ second"), so that a schedule with steps taken out is a schedule still.
 """
 
 import random
+from collections.abc import Iterable
 
 import msgspec
 
@@ -14,6 +15,8 @@ FAULTS = (
     "corrupt", "clock_bump", "clock_freeze", "clock_fast", "clock_jump", "clock_lost", "storm",
     "wipe", "restore", "clone", "rollback", "disk_full", "eio", "slow_disk",
 )  # fmt: skip
+FAULTS_APART = ("ring", "jam", "clock_strobe", "old_page")
+"""Faults that came later, drawn apart."""
 PROGRAMS = (
     "equivocate", "fork_old", "illegal", "foreign", "false_seal", "flood", "far_future",
     "back_date", "revoke", "garbage", "forge_gap", "malformed", "false_evidence", "withhold",
@@ -21,8 +24,10 @@ PROGRAMS = (
 )  # fmt: skip
 WORK = ("add", "edit", "fire", "fire", "fire", "execution", "execution", "claim", "release")
 ROSTER_WORK = ("expel", "readmit")
-MEMBERSHIP = ("promote", "demote", "rename", "leave")
-"""What the founder wishes, and what a node asks of it; in some runs, drawn apart from the rest."""
+MEMBERSHIP = (
+    "promote", "demote", "rename", "admit", "strike", "ticket", "leave", "rotate", "rotate",
+)  # fmt: skip
+"""What admins wish, and what nodes ask of them; in some runs, drawn apart from the rest."""
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         loss: messages lost, in a thousand; ``duplicates`` likewise.
         steps: in order of time.
         observers: which of the nodes are observers at first.
+        newcomers: which of the nodes nobody has admitted at first.
     """
 
     seed: int
@@ -60,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     duplicates: int
     steps: tuple[Step, ...]
     observers: tuple[int, ...] = ()
+    newcomers: tuple[int, ...] = ()
 
 
 def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
@@ -93,14 +100,14 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
     # Drawn apart, so that the schedules of before stay what they were but for these.
     apart = random.Random(f"membership {seed}")
     observers: tuple[int, ...] = ()
-    if apart.random() < 0.25:
+    newcomers: tuple[int, ...] = ()
+    if apart.random() < 0.35:
         plain = [n for n in range(1, size) if n not in admins and n not in hostile]
-        observers = tuple(n for n in plain if apart.random() < 0.3)
-        for what in MEMBERSHIP:
-            for _ in range(apart.randint(0, 3)):
-                at = apart.randint(3, seconds) * 1000 + apart.randrange(1000)
-                node = apart.randrange(size)
-                steps.append(Step(at, what, node, apart.getrandbits(31), apart.getrandbits(31)))
+        observers = tuple(n for n in plain if apart.random() < 0.2)
+        newcomers = tuple(n for n in plain if n not in observers and apart.random() < 0.3)
+        steps += _drawn(apart, MEMBERSHIP, size, seconds, 3)
+    later = [fault for fault in FAULTS_APART if apart.random() < 0.2]
+    steps += _drawn(apart, later, size, seconds, 3)
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed=seed,
@@ -113,7 +120,17 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
         duplicates=chance.choice([50, 500]) if "duplicate" in faults else 0,
         steps=tuple(steps),
         observers=observers,
+        newcomers=newcomers,
     )
+
+
+def _drawn(chance: random.Random, names: Iterable[str], size: int, seconds: int, most: int):
+    """Each of some steps up to so many times, at any time, at any node."""
+    for what in names:
+        for _ in range(chance.randint(0, most)):
+            at = chance.randint(3, seconds) * 1000 + chance.randrange(1000)
+            node = chance.randrange(size)
+            yield Step(at, what, node, chance.getrandbits(31), chance.getrandbits(31))
 
 
 def _work(chance: random.Random, size: int, seconds: int):

@@ -10,10 +10,11 @@ from pathlib import Path
 from unittest import mock
 
 import msgspec
+from msgspec import UNSET
 
-from crdt import again, antientropy, bodies, fold, judge, ledger, limits, replica
+from crdt import again, antientropy, bodies, fold, judge, ledger, limits, membership, replica
 from crdt.again import Rewriting
-from crdt.bodies import Transition
+from crdt.bodies import Member, Revocation, Transition
 from crdt.duties import Duties
 from crdt.errors import Reason
 from crdt.feeds import Feed, Verdict
@@ -27,10 +28,11 @@ from crdt.proposals import Author
 from crdt.ready import Persist, Ready
 from crdt.record import sign_record
 from crdt.replica import Replica
-from crdt.roster import Admission, Roster
+from crdt.roster import Admission, Roster, Taking
 from crdt.session import Session
 from crdt.stamp import Stamp
 from crdt.turned import TurnedAway
+from crdt.twins import Twins
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
 from node.turn import Carrier, Turn
@@ -572,6 +574,90 @@ def an_end_is_acknowledged_by_its_author_too():
 @planted("board-an-end-is-acknowledged.txt")
 def an_ack_is_written_at_once():
     with mock.patch.object(limits, "ACK_AFTER_SECONDS", 0.0):
+        yield
+
+
+@planted("built-on-a-role-that-is-gone")
+def an_observers_slot_is_no_cut():
+    def cut(world, feed, clock):
+        fork = world.fork_of(feed)
+        behind = fork is not None and clock >= fork
+        return behind or world.roster.role_of_slot(feed, clock) is None
+
+    with mock.patch.object(judge, "is_cut", cut):
+        yield
+
+
+@planted("two-daemons-with-one-key")
+def twins_never_tell_whom_they_heard():
+    with mock.patch.object(Twins, "heard", lambda _self, _mono: ()):
+        yield
+
+
+@planted("a-restart-is-no-twin")
+def a_restart_is_taken_for_a_twin():
+    """Any other run with the own key, without asking whether it is of before."""
+    original = Twins.hear
+
+    def hasty(self, state, mono):
+        named = (self.run,) if state.run not in (UNSET, self.run) else UNSET
+        return original(self, msgspec.structs.replace(state, heard=named), mono)
+
+    with mock.patch.object(Twins, "hear", hasty):
+        yield
+
+
+@planted("a-new-key-takes-its-work-along")
+def a_new_key_forgets_what_the_old_one_did():
+    original = Rewriting.__init__
+
+    def forgetful(self, own, held, sessions, _former=None):
+        original(self, own, held, sessions)
+
+    with mock.patch.object(Rewriting, "__init__", forgetful):
+        yield
+
+
+@planted("a-new-key-takes-its-work-along")
+def a_new_key_comes_beside_the_old_one():
+    original = membership.steps
+
+    def polite(wish, roster, own):
+        done = original(wish, roster, own)
+        return done[:1] if isinstance(wish, membership.Replace) else done
+
+    with mock.patch.object(membership, "steps", polite):
+        yield
+
+
+@planted("an-admin-revokes-the-others")
+def an_admin_revokes_whom_others_admitted():
+    def add(self, stratum, revoking):
+        for record in stratum:
+            if isinstance(record.body, Member) and self._may_admit(record.feed.author, record.body):
+                takes = tuple(
+                    Taking(one.ref, one.body.at, dict(one.body.keep))
+                    for one in revoking
+                    if isinstance(one.body, Revocation)
+                    and record.record_id in one.body.admissions
+                    and self.may_revoke(one, one.body)
+                )
+                admission = Admission(record.ref, record.body, takes)
+                self._admissions.setdefault(record.body.node, []).append(admission)
+                self._counting.add(record.record_id)
+
+    with mock.patch.object(Roster, "_add", add):
+        yield
+
+
+@planted("a-ticket-whose-guest-was-revoked")
+def a_revoked_guest_makes_the_ticket_good_again():
+    original = Roster.ticket_users
+
+    def forgiving(self, ticket, inviter):
+        return {node for node in original(self, ticket, inviter) if self.belongs(node)}
+
+    with mock.patch.object(Roster, "ticket_users", forgiving):
         yield
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from tests.support.laws import Broken
 from tests.support.sim.laws import Laws
-from tests.support.sim.plan import FAULTS, MEMBERSHIP, PROGRAMS, ROSTER_WORK, Plan
+from tests.support.sim.plan import (
+    FAULTS,
+    FAULTS_APART,
+    MEMBERSHIP,
+    PROGRAMS,
+    ROSTER_WORK,
+    Plan,
+)
 from tests.support.sim.world import World
 
 CHECK_MS = 5000
@@ -89,5 +96,6 @@ def must_fire():
     network = {"lost", "duplicated", "corrupted", "lost in a partition", "withheld"}
     counted = {"duplicate": "duplicates"}
     faults = {counted.get(fault, fault) for fault in FAULTS}
-    faults |= {*ROSTER_WORK, *MEMBERSHIP, "a failed commit came back"}
+    faults |= {*FAULTS_APART, *ROSTER_WORK, *MEMBERSHIP, "a failed commit came back"}
+    faults |= {"a twin was noticed", "changed keys", "ticket: let in", "petition: done"}
     return faults | killed | network | {f"hostile: {program}" for program in PROGRAMS}

@@ -61,6 +61,8 @@ class Shrinker:
                 nodes=last,
                 hostile=tuple(n for n in plan.hostile if n != last),
                 admins=tuple(n for n in plan.admins if n != last),
+                observers=tuple(n for n in plan.observers if n != last),
+                newcomers=tuple(n for n in plan.newcomers if n != last),
                 steps=tuple(step for step in plan.steps if step.node != last),
             )
             if not self.breaks(candidate):
@@ -75,6 +77,8 @@ class Shrinker:
             {"duplicates": 0},
             {"delay_ms": 1},
             {"admins": ()},
+            {"observers": ()},
+            {"newcomers": ()},
             {"seconds": last // 1000 + 1},
         ):
             candidate = msgspec.structs.replace(plan, **changes)

@@ -12,103 +12,28 @@ from crdt import limits, membership
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
 from crdt.frame import Records, encode_frame
-from crdt.intents import (
-    AddStory,
-    AdmitNode,
-    ClaimStory,
-    EditStory,
-    FireEvent,
-    FireExecution,
-    Receipt,
-    ReleaseClaim,
-    RevokeNode,
-)
-from crdt.ready import Now, Ready, Row
+from crdt.intents import AdmitNode, Receipt
+from crdt.ready import Now, PetitionAnswered, Ready, Row
 from crdt.replica import Replica
-from machines import execution as x
-from machines import pipeline as p
-from machines.pipeline import PIPELINE
-from machines.values import AgentName, BranchName, FreeText, GitSha, Instant, StoryId
+from machines.values import FreeText, Instant
 from node.errors import StoreFailure
 from node.turn import PROBE_SECONDS, Carrier, Job
 from node.witness import Vouch
 from tests.support.cluster import START, Found, key
-from tests.support.sim import hostile
+from tests.support.laws import Broken
+from tests.support.sim import faults, hostile, members, work
 from tests.support.sim.disk import Disk
+from tests.support.sim.host import Node
 
 TICK_MS = 500
 DIAL_MS = 1000
 SNAPSHOT_MS = 4000
 BATCH_MAX = 256
-NOTICES_MS = 10_000
-"""How long a link carries nothing before both ends give it up."""
-POINTS = ("now", "before_commit", "in_commit_lost", "in_commit_kept", "after_commit", "sending")
-STORIES = 6
-
-
-def pipeline_events(number):
-    """Every event of the pipeline, with contents."""
-    text = FreeText(f"because {number % 97}")
-    branch, sha = BranchName(f"feature/{number % 7}"), GitSha(f"{number % 4096:03x}abc")
-    return [
-        p.DepsMet(), p.GatesStarted(), p.GatesPassed(branch, 1 + number % 5), p.GatesFailed(text),
-        p.QaSkipped(branch, 1), p.MergeSucceeded(sha), p.MergeFailedFinal(text), p.Accepted(),
-        p.Block(text), p.Unblock(), p.Abandon(), p.Supersede(StoryId("s-0")), p.ReviewHold(text),
-    ]  # fmt: skip
-
-
-def execution_events(number):
-    """Every event of an execution, with contents."""
-    return [
-        x.SpawnRequested(AgentName(f"agent-{number % 3}")), x.SpawnedSuccessfully(), x.Heartbeat(),
-        x.HitRateLimit(Instant.from_ms(START.ms + number % 10**6)), x.Exited(number % 3),
-        x.Stopped(), x.Reset(),
-    ]  # fmt: skip
-
-
-class Clock:
-    """A host's wall clock, which may be off, stand still, or run too fast."""
-
-    def __init__(self):
-        self.since, self.base, self.rate = 0, START.ms, 1.0
-
-    def at(self, t):
-        return int(self.base + (t - self.since) * self.rate)
-
-    def set(self, t, base, rate=1.0):
-        self.since, self.base, self.rate = t, base, rate
-
-
-class Node:
-    """One daemon, its disk and its clock. ``replica`` is ``None`` while it is down."""
-
-    def __init__(self, number, signing, disk, *, honest=True):
-        self.number = number
-        self.key = signing
-        self.pub = signing.pubkey
-        self.disk = disk
-        self.honest = honest
-        self.witness = None
-        self.clock = Clock()
-        self.carrier = None
-        self.life = 0
-        self.builds = 0
-        self.inbox = deque()
-        self.busy = False
-        self.stalled_until = 0
-        self.slow_disk_until = 0
-        self.full_disk_until = self.bad_disk_until = 0
-        self.kill_at = None
-        self.links = {}  # peer's key -> (peer's number, id of the link)
-        self.snapshots = []
-        self.doing = ()
-
-    @property
-    def replica(self):
-        return self.carrier.replica if self.carrier is not None else None
-
-    def __repr__(self):
-        return f"n{self.number}"
+TWIN_MS = 5000
+"""How old a link must be for another daemon with the peer's key to take its place."""
+LATE_FRAMES = 50
+KEPT_FRAMES = 300
+STEPS = {**work.STEPS, **members.STEPS, **faults.STEPS}
 
 
 class World:
@@ -118,7 +43,15 @@ class World:
         acked: (node, receipt) of every write that was acknowledged to a local caller.
         excused: record ids whose loss is the schedule's doing (a disk lost before anybody else
             had them).
-        expelled: keys that the founder revoked at some time.
+        lost: numbers of the nodes that lost a disk, or went back.
+        torn: numbers of those of whose disk a part went back.
+        taken_back: keys that somebody asked to be admitted when they had been in before.
+        expelled: keys that somebody asked to be revoked at some time.
+        admins: numbers of the nodes that the founder named admins at some time.
+        owners: key → number of its node.
+        twins: (node, its clone), for every clone there was.
+        petitions: nonce → who asked, and the number of whom.
+        parted: (number, key, next key or none, number of who did it), for each done petition.
         forks: keys that a rolled-back or cloned host may have forked.
         counts: what happened, how often.
     """
@@ -133,16 +66,28 @@ class World:
         self.acked = []
         self.excused = set()
         self.forks = set()
+        self.lost = set()
+        self.torn = set()
+        self.taken_back = set()
         self.expelled = set()
+        self.admins = {0, *plan.admins}
+        self.owners = {key(number + 1).pubkey: number for number in range(plan.nodes)}
+        self.twins = []
+        self.petitions = {}
+        self.parted = []
+        self.clogged = {}
         self.blocked = Counter()
         self.loss = self.duplicates = self.corrupt = 0
         self._events = []
         self._order = 0
         self._sent = Counter()
+        self._spoilt = set()
         self._last_arrival = {}
         self._link_ids = 0
-        self.old_frames = deque(maxlen=50)
-        self._dial_again = {}
+        self._links = {}  # id of a link -> (since, number -> the key with which it said hello)
+        self.old_frames = deque(maxlen=LATE_FRAMES)
+        self.archive = deque(maxlen=KEPT_FRAMES)
+        self.dial_again = {}
         self._hash = hashlib.blake2b(digest_size=16)
         self.nodes = []
         for number in range(plan.nodes):
@@ -156,7 +101,7 @@ class World:
             node.witness = Vouch(node.disk.host, node.disk.inode, node.disk.token, 0)
         for node in self.nodes:
             self.start(node)
-        for number in range(1, plan.nodes):
+        for number in sorted({*range(1, plan.nodes)} - {*plan.newcomers}):
             role = Role.ADMIN if number in plan.admins else Role.MEMBER
             role = Role.OBSERVER if number in plan.observers else role
             intent = AdmitNode(self.nodes[number].pub, role, FreeText(f"node-{number}"))
@@ -210,8 +155,13 @@ class World:
         token = self._seed("token", node, node.life)[:16]
         disk.doubt, node.witness = disk.swear_in(node.witness, token)
         node.carrier = Carrier(lambda: self._build(node))
+        if members.settle(self, node):
+            node.carrier = Carrier(lambda: self._build(node))
+        if node.replica is None:
+            return
+        self.laws.started(self, node)
         node.inbox.append(node.carrier.owed())
-        self._wake(node)
+        self.wake(node)
         self.after(self.chance("tick", node.number) * TICK_MS, self._tick, node, node.life)
 
     def _seed(self, *names):
@@ -228,6 +178,7 @@ class World:
             seed=self._seed("replica", node, node.builds),
             incarnation=disk.incarnation,
             doubt=disk.doubt,
+            former=disk.former,
         )
         ready = replica.replay(
             sorted(disk.rows.values(), key=lambda row: row[:4]),
@@ -250,10 +201,11 @@ class World:
         self._drop_links(node)
 
     def _drop_links(self, node):
-        for pub, (number, link) in list(node.links.items()):
+        for number, link in node.links.values():
+            face = self._links[link][1][node.number]
             other = self.nodes[number]
-            self.after(self.chance("rst", link) * 2000, self._lose, other, node.pub, link)
-            del node.links[pub]
+            self.after(self.chance("rst", link) * 2000, self._lose, other, face, link)
+        node.links.clear()
 
     def restart(self, node):
         if node.replica is None:
@@ -262,19 +214,23 @@ class World:
     def _tick(self, node, life):
         if node.life != life:
             return
+        if not node.busy and members.has_next(node):
+            self.kill(node)
+            self.after(100, self.restart, node)
+            return
         if len(node.inbox) < 3 * BATCH_MAX:
             node.inbox.append(Job(lambda at: (node.replica.tick(at), None)))
-        self._wake(node)
+        self.wake(node)
         self.after(TICK_MS, self._tick, node, life)
 
     def _snapshot(self):
         for node in self.nodes:
-            node.snapshots.append((node.disk.copy(inode=node.disk.inode), node.witness))
+            node.snapshots.append(node.snapshot())
         self.after(SNAPSHOT_MS, self._snapshot)
 
     # --- turns -----------------------------------------------------------------------------
 
-    def _wake(self, node):
+    def wake(self, node):
         if not node.busy and node.inbox and node.replica is not None:
             node.busy = True
             self.after(0, self._turn, node, node.life)
@@ -289,7 +245,7 @@ class World:
         turn = node.carrier.work(jobs, self.now(node))
         if node.kill_at == "before_commit":
             self.counts["killed before a commit"] += 1
-            return self._fall(node)
+            return self.fall(node)
         if not turn.must_commit:
             return self._let_out(node, turn, life)
         if self.t < node.full_disk_until:
@@ -306,7 +262,7 @@ class World:
             return
         if node.kill_at == "in_commit_lost":
             self.counts["killed in a commit that was lost"] += 1
-            self._fall(node)
+            self.fall(node)
             return
         if self.t < node.bad_disk_until:
             self.counts["eio"] += 1
@@ -318,12 +274,12 @@ class World:
         if node.kill_at == "in_commit_kept":
             # Durable, and the witness does not know yet.
             self.counts["killed in a commit that was kept"] += 1
-            self._fall(node)
+            self.fall(node)
             return
         node.witness = node.witness._replace(writes=node.disk.writes)
         if node.kill_at == "after_commit":
             self.counts["killed between commit and sending"] += 1
-            self._fall(node)
+            self.fall(node)
             return
         self._let_out(node, turn, life)
 
@@ -344,7 +300,7 @@ class World:
         self.say(node, "writes again")
         node.disk.unsure = None  # written over
         node.inbox.appendleft(node.carrier.resume())
-        self._wake(node)
+        self.wake(node)
 
     def _let_out(self, node, turn, life):
         left = 1 if node.kill_at == "sending" else None
@@ -361,13 +317,13 @@ class World:
             turn.let_out(send, lambda event: self._observed(node, event))
         except _Killed:
             self.counts["killed between two peers"] += 1
-            self._fall(node)
+            self.fall(node)
             return
         if node.life == life:
             node.busy = False
-            self._wake(node)
+            self.wake(node)
 
-    def _fall(self, node):
+    def fall(self, node):
         self.kill(node)
         self.after(200 + self.chance("up", node.number, self.t) * 5000, self.restart, node)
 
@@ -376,6 +332,9 @@ class World:
         self.counts[name] += 1
         if name in ("IncarnationOpened", "ForkProven", "PeerFaulted"):
             self.say(node, f"notices {event}")
+        if isinstance(event, PetitionAnswered):
+            members.answered(self, event)
+        self.laws.noticed(self, node, event)
 
     # --- the network -----------------------------------------------------------------------
 
@@ -388,30 +347,50 @@ class World:
     def _try_link(self, one, other):
         if None in (one.replica, other.replica) or one.pub == other.pub:
             return
-        if one.carrier.halted or other.carrier.halted:
+        if one.carrier.halted or other.carrier.halted or self._is_cut(one, other):
             return
-        if other.pub in one.links or one.pub in other.links or self._is_cut(one, other):
+        if self.dial_again.get((one.number, other.number), 0) > self.t:
             return
-        if self._dial_again.get((one.number, other.number), 0) > self.t:
+        faces = {one.number: one.face(other), other.number: other.face(one)}
+        ends = ((one, other), (other, one))
+        if not any(here.roster.belongs(faces[there.number]) for here, there in ends):
             return
-        if not (_belongs(one, other) or _belongs(other, one)):
-            return
+        taken = [(here, here.links.get(faces[there.number])) for here, there in ends]
+        for _, held in taken:
+            if held is not None and not self._gives_way(*held, but=(one, other)):
+                return
+        for here, held in taken:
+            if held is not None:
+                self._push_out(here, *held)
         self._link_ids += 1
         link = self._link_ids
-        for here, there in ((one, other), (other, one)):
-            here.links[there.pub] = (there.number, link)
-            self._connect(here, there.pub, self.now(there).wall)
+        self._links[link] = (self.t, faces)
+        for here, there in ends:
+            here.links[faces[there.number]] = (there.number, link)
+            self._connect(here, faces[there.number], self.now(there).wall)
         self.say(one, f"links with {other}")
+
+    def _gives_way(self, number, link, *, but):
+        """Whether a link is another daemon's with the same key, and stood for a while."""
+        return self.nodes[number] not in but and self.t - self._links[link][0] >= TWIN_MS
+
+    def _push_out(self, here, number, link):
+        """The newer link with one key counts; who lost it leaves it there for a while."""
+        loser = self.nodes[number]
+        self.counts["a twin took the link"] += 1
+        self.unlink(here, loser)
+        pair = tuple(sorted((here.number, number)))
+        self.dial_again[pair] = self.t + TWIN_MS + self.chance("left", link) * 10_000
 
     def _connect(self, here, pub, wall):
         here.inbox.append(Job(lambda at: (here.replica.connected(pub, wall, at), None)))
-        self._wake(here)
+        self.wake(here)
 
     def unlink(self, one, other):
         for here, there in ((one, other), (other, one)):
-            number, link = here.links.get(there.pub, (None, None))
-            if number == there.number:
-                self._lose(here, there.pub, link)
+            for pub, (number, link) in list(here.links.items()):
+                if number == there.number:
+                    self._lose(here, pub, link)
 
     def _lose(self, node, pub, link):
         """A node learns that a link is gone."""
@@ -419,10 +398,10 @@ class World:
             return
         number = node.links.pop(pub)[0]
         pair = tuple(sorted((node.number, number)))
-        self._dial_again[pair] = self.t + 500 + self.chance("again", link) * 2000
+        self.dial_again[pair] = self.t + 500 + self.chance("again", link) * 2000
         if node.replica is not None:
             node.inbox.append(Job(lambda _at: (node.replica.disconnected(pub) or Ready(), None)))
-            self._wake(node)
+            self.wake(node)
 
     def _is_cut(self, one, other):
         a, b = one.number, other.number
@@ -445,8 +424,14 @@ class World:
         self._sent[way] += 1
         count = self._sent[way]
         self.old_frames.append((way, link, data))
+        if self._sent[way] % 20 == 0:
+            self.archive.append(data)
         if self.blocked[way] > 0:
             self.counts["lost in a partition"] += 1
+            return
+        if way in self.clogged:
+            self.counts["held up in a clogged path"] += 1
+            self.clogged[way].append((node, other, link, data))
             return
         if self.loss and self.chance("loss", way, count) * 1000 < self.loss:
             self.counts["lost"] += 1
@@ -455,6 +440,7 @@ class World:
             self.counts["corrupted"] += 1
             where = int(self.chance("where", way, count) * len(data))
             data = data[:where] + bytes([data[where] ^ 0x10]) + data[where + 1 :]
+            self._spoilt.add(data)
         draw = self.chance("delay", way, count)
         delay = 1 + self.plan.delay_ms * 2 * draw
         if draw > 0.995:
@@ -462,14 +448,21 @@ class World:
         # A link is a stream: what was sent later does not arrive sooner.
         arrival = max(self.t + delay, self._last_arrival.get((way, link), 0))
         self._last_arrival[way, link] = arrival
-        self.at(int(arrival), self._arrive, node, other, link, data)
+        self.at(int(arrival), self.arrive, node, other, link, data)
         if self.duplicates and self.chance("twice", way, count) * 1000 < self.duplicates:
             self.counts["duplicated"] += 1
             later = arrival + self.chance("later", way, count) * 3000
-            self.at(int(later), self._arrive, node, other, link, data)
+            self.at(int(later), self.arrive, node, other, link, data)
 
-    def _arrive(self, node, other, link, data):
-        if other.replica is None or other.links.get(node.pub) != (node.number, link):
+    def unclog(self, way):
+        """A path carries again: what was held up comes first, in its order."""
+        for node, other, link, data in self.clogged.pop(way, ()):
+            self._last_arrival[way, link] = self.t + 1
+            self.at(self.t + 1, self.arrive, node, other, link, data)
+
+    def arrive(self, node, other, link, data):
+        face = self._links[link][1][node.number]
+        if other.replica is None or other.links.get(face) != (node.number, link):
             return
         if len(other.inbox) > 4 * BATCH_MAX:
             self.counts["dropped by a full inbox"] += 1
@@ -477,11 +470,12 @@ class World:
 
         def drop(reason):
             self.counts[f"dropped: {reason}"] += 1
+            if node.honest and other.honest and data not in self._spoilt:
+                raise Broken("L9", f"{other} takes for {reason} what {node} sent in good faith")
             self.unlink(node, other)
 
-        pub = node.pub
-        other.inbox.append(Job(lambda at: (other.replica.receive(pub, data, at), None), drop=drop))
-        self._wake(other)
+        other.inbox.append(Job(lambda at: (other.replica.receive(face, data, at), None), drop=drop))
+        self.wake(other)
 
     # --- work ------------------------------------------------------------------------------
 
@@ -514,308 +508,17 @@ class World:
                 self.laws.refused(node, result)
 
         node.inbox.append(Job(job, answer=answer))
-        self._wake(node)
+        self.wake(node)
 
     def do(self, step):
         """Do one step of the schedule."""
         node = self.nodes[step.node]
-        handler = getattr(self, f"step_{step.what}", None)
-        if handler is not None:
-            handler(node, step.a, step.b)
+        if step.what in STEPS:
+            STEPS[step.what](self, node, step.a, step.b)
         elif not node.honest and node.replica is not None:
             self.counts[f"hostile: {step.what}"] += 1
             self.say(node, f"does {step.what}")
             hostile.PROGRAMS[step.what](self, node, step.a, step.b)
-
-    def step_add(self, node, a, b):
-        self.request(node, lambda _: AddStory(StoryId(f"s-{a % STORIES}"), FreeText(f"t{b % 99}")))
-
-    def step_edit(self, node, a, b):
-        self.request(
-            node, lambda r: (s := _story(r, a)) and EditStory(s, title=FreeText(f"t{b % 99}"))
-        )
-
-    def step_fire(self, node, a, b):
-        def choose(replica):
-            story = _story(replica, a)
-            if story is None:
-                return None
-            legal = PIPELINE.legal_events(replica.ledger.board.state(story).stage)
-            events = [e for e in pipeline_events(b) if PIPELINE.event_name(e) in legal]
-            return FireEvent(story, events[b % len(events)], force=True) if events else None
-
-        self.request(node, choose)
-
-    def step_execution(self, node, a, b):
-        def choose(replica):
-            story = _story(replica, a)
-            events = execution_events(b)
-            return story and FireExecution(story, events[b % len(events)])
-
-        self.request(node, choose)
-
-    def step_claim(self, node, a, b):
-        self.request(node, lambda r: (s := _story(r, a)) and ClaimStory(s, 60 + b % 3000))
-
-    def step_release(self, node, a, b):
-        self.request(node, lambda r: (s := _story(r, a)) and ReleaseClaim(s))
-
-    def step_expel(self, node, a, b):
-        """The founder revokes a node; honest ones seldom, by mistake."""
-        target = self._somebody(a)
-        if target is not None:
-            self.counts["expel"] += 1
-            self.expelled.add(target.pub)
-            self.request(self.nodes[0], lambda _: RevokeNode(target.pub, None if b & 1 else ()))
-
-    def step_readmit(self, node, a, b):
-        """The founder takes a node back in."""
-        target = self._somebody(a)
-        if target is not None:
-            self.counts["readmit"] += 1
-            intent = AdmitNode(target.pub, Role.MEMBER, FreeText("again"))
-            self.request(self.nodes[0], lambda _: intent)
-
-    def step_promote(self, node, a, b):
-        """The founder makes an observer a member."""
-        self._wish("promote", a, lambda pub: membership.Promote(pub, Role.MEMBER))
-
-    def step_demote(self, node, a, b):
-        """The founder takes a node one step down."""
-        self._wish("demote", a, membership.Demote)
-
-    def step_rename(self, node, a, b):
-        """The founder calls a node something else."""
-        self._wish("rename", a, lambda pub: membership.Rename(pub, FreeText(f"name-{b % 99}")))
-
-    def _wish(self, name, a, made_for):
-        target = self._somebody(a)
-        if target is not None:
-            self.counts[name] += 1
-            self.request(self.nodes[0], lambda _: made_for(target.pub))
-
-    def step_leave(self, node, a, b):
-        """A node asks the founder to take it off the roster."""
-        founder = self.nodes[0]
-        if node is founder or not founder.honest or None in (node.replica, founder.replica):
-            return
-        self.counts["leave"] += 1
-        self.expelled.add(node.pub)
-        nonce = a.to_bytes(32, "big")
-        ask = node.replica.ask_to_part
-        node.inbox.append(Job(lambda at: (ask(founder.pub, None, nonce, at), None)))
-        self._wake(node)
-
-    def _somebody(self, a):
-        """A hostile node, where there is one and nine times of ten; never the founder."""
-        others = self.nodes[1 : self.plan.nodes]
-        hostile_ones = [n for n in others if not n.honest]
-        chosen = hostile_ones if hostile_ones and a % 10 else others
-        return chosen[a % len(chosen)] if self.nodes[0].honest else None
-
-    # --- faults ----------------------------------------------------------------------------
-
-    def step_kill(self, node, a, b):
-        if node.replica is None:
-            return
-        point = POINTS[a % len(POINTS)]
-        self.counts["kill"] += 1
-        if point == "now":
-            self.counts["killed at once"] += 1
-            self.kill(node)
-            self.after(b % 8000, self.restart, node)
-        else:
-            node.kill_at = point
-
-    def step_stall(self, node, a, b):
-        self.counts["stall"] += 1
-        node.stalled_until = self.t + 100 + a % 15_000
-
-    def step_partition(self, node, a, b):
-        """The nodes of a bit mask are cut off from the others."""
-        mask = a % (2 ** len(self.nodes))
-        inside = [n for n in range(len(self.nodes)) if mask >> n & 1]
-        ways = [
-            way
-            for one in inside
-            for other in range(len(self.nodes))
-            if other not in inside
-            for way in ((one, other), (other, one))
-        ]
-        self._block(ways, 1000 + b % 20_000, "partition")
-
-    def step_one_way(self, node, a, b):
-        self._block([(node.number, a % len(self.nodes))], 1000 + b % 20_000, "one_way")
-
-    def step_clog(self, node, a, b):
-        self._block([(node.number, a % len(self.nodes))], b % 5000, "clog")
-
-    def _block(self, ways, ms, name):
-        if not ways:
-            return
-        self.counts[name] += 1
-        for way in ways:
-            self.blocked[way] += 1
-        if ms > NOTICES_MS:
-            self.after(NOTICES_MS, self._give_up, ways)
-        self.after(ms, self._unblock, ways)
-
-    def _give_up(self, ways):
-        for one, other in ways:
-            self.unlink(self.nodes[one], self.nodes[other])
-
-    def _unblock(self, ways):
-        for way in ways:
-            self.blocked[way] -= 1
-
-    def step_flap(self, node, a, b):
-        """A link that is cut ten times a second."""
-        other = self.nodes[a % len(self.nodes)]
-        self.counts["flap"] += 1
-        for number in range(10):
-            self.after(number * 100, self.unlink, node, other)
-            self._dial_again.clear()
-
-    def step_loss(self, node, a, b):
-        self._for_a_while("loss", self.plan.loss, 2000 + b % 20_000)
-
-    def step_duplicate(self, node, a, b):
-        self._for_a_while("duplicates", self.plan.duplicates, 2000 + b % 20_000)
-
-    def step_corrupt(self, node, a, b):
-        self._for_a_while("corrupt", 5, 2000 + b % 10_000)
-
-    def _for_a_while(self, name, value, ms):
-        self.counts[name] += 1
-        setattr(self, name, value)
-        self.after(ms, setattr, self, name, 0)
-
-    def step_replay(self, node, a, b):
-        """Frames of before come once more, as far as their links still stand."""
-        self.counts["replay"] += 1
-        frames = list(self.old_frames)
-        for number in range(5):
-            if frames:
-                (one, other), link, data = frames[(a + number * b) % len(frames)]
-                self.at(self.t, self._arrive, self.nodes[one], self.nodes[other], link, data)
-
-    def step_clock_bump(self, node, a, b):
-        self.counts["clock_bump"] += 1
-        bound = 288_000 if b & 1 else 140_000
-        true = START.ms + self.t
-        off = (node.clock.at(self.t) - true) + a % (2 * bound) - bound
-        node.clock.set(self.t, true + max(-bound, min(bound, off)))
-
-    def step_clock_freeze(self, node, a, b):
-        self._odd_clock(node, 0.0, 1000 + a % 60_000, "clock_freeze")
-
-    def step_clock_fast(self, node, a, b):
-        self._odd_clock(node, 10.0, 1000 + a % 12_000, "clock_fast")
-
-    def step_clock_jump(self, node, a, b):
-        """A day or ten years off, ahead or back, for a while."""
-        days = (1, 3650)[b & 1] * (1, -1)[b >> 1 & 1]
-        self._set_clock(node, START.ms + self.t + days * 86_400_000, a, "clock_jump")
-
-    def step_clock_lost(self, node, a, b):
-        """1970, or 9999: a host without a battery, or a typing mistake; also across a restart."""
-        if b & 2:
-            self.kill(node)
-            self.after(b % 3000, self.restart, node)
-        self._set_clock(node, (0, 253_000_000_000_000)[b & 1], a, "clock_lost")
-
-    def _set_clock(self, node, ms, a, name):
-        self.counts[name] += 1
-        node.clock.set(self.t, ms)
-        self.after(1000 + a % 30_000, lambda: node.clock.set(self.t, START.ms + self.t))
-
-    def step_storm(self, node, a, b):
-        """Killed again and again, each time before it has come to itself."""
-        self.counts["storm"] += 1
-        for number in range(2 + a % 8):
-            self.after(number * (100 + b % 900), self.kill, node)
-            self.after(number * (100 + b % 900) + 50, self.restart, node)
-
-    def _odd_clock(self, node, rate, ms, name):
-        self.counts[name] += 1
-        node.clock.set(self.t, node.clock.at(self.t), rate)
-        self.after(ms, lambda: node.clock.set(self.t, START.ms + self.t))
-
-    def step_slow_disk(self, node, a, b):
-        self.counts["slow_disk"] += 1
-        node.slow_disk_until = self.t + a % 10_000
-
-    def step_disk_full(self, node, a, b):
-        node.full_disk_until = self.t + a % 15_000
-
-    def step_eio(self, node, a, b):
-        node.bad_disk_until = self.t + a % 15_000
-        if b & 1:  # before the disk is well again
-            self.after(a % 15_000, self._crash, node)
-
-    def _crash(self, node):
-        if node.replica is not None:
-            self._fall(node)
-
-    def step_wipe(self, node, a, b):
-        self._lose_disk(node, "wipe")
-        node.disk = Disk(node.disk.host, node.disk.inode + 1000)
-        node.witness = None
-        self.after(b % 8000, self.restart, node)
-
-    def step_restore(self, node, a, b):
-        """An older copy of the store is put back; the witness knows better."""
-        if node.snapshots:
-            self._lose_disk(node, "restore")
-            old, _ = node.snapshots[a % len(node.snapshots)]
-            node.disk = old.copy(inode=old.inode)
-            self.after(b % 8000, self.restart, node)
-
-    def step_rollback(self, node, a, b):
-        """The whole host goes back to a snapshot, witness and all: it will fork once, and heal."""
-        if node.snapshots:
-            self._lose_disk(node, "rollback")
-            self.forks.add(node.pub)
-            old, witness = node.snapshots[a % len(node.snapshots)]
-            node.disk, node.witness = old.copy(inode=old.inode), witness
-            self.after(b % 8000, self.restart, node)
-
-    def _lose_disk(self, node, name):
-        """What no other honest disk holds is lost with this one, by the schedule's doing."""
-        self.counts[name] += 1
-        self.kill(node)
-        held = set().union(
-            *(other.disk.rows for other in self.nodes if other.honest and other is not node)
-        )
-        for _, receipt in self.acked:
-            ref = (receipt.author, receipt.incarnation, receipt.clock, receipt.record_id)
-            if ref not in held:
-                self.excused.add(receipt.record_id)
-
-    def step_clone(self, node, a, b):
-        """A second daemon with the same key: from a copy at rest, or (odd) of a running host."""
-        if not node.snapshots or node.number >= self.plan.nodes:
-            return
-        if any(other.pub == node.pub and other is not node for other in self.nodes):
-            return
-        self.counts["clone"] += 1
-        disk, witness = node.disk.copy(inode=node.disk.inode), node.witness
-        if b & 1:
-            self.forks.add(node.pub)
-        else:
-            disk.host = f"clone of {disk.host}"
-        clone = Node(len(self.nodes), node.key, disk, honest=node.honest)
-        clone.witness = witness
-        clone.clock.set(self.t, node.clock.at(self.t))
-        self.nodes.append(clone)
-        self.say(clone, f"is a clone of {node}")
-        self.start(clone)
-        self.after(5000 + a % 20_000, self._retire, clone)
-
-    def _retire(self, clone):
-        """The operator found it, and stopped it; what only it had is gone with it."""
-        self._lose_disk(clone, "clone stopped")
-        clone.disk = Disk(clone.disk.host, clone.disk.inode)
 
     # --- the phases ------------------------------------------------------------------------
 
@@ -823,6 +526,8 @@ class World:
         """Faults stop: the network carries, clocks are set right, every host is up."""
         self.say("--", "faults stop")
         self.blocked.clear()
+        for way in list(self.clogged):
+            self.unclog(way)
         self.loss = self.duplicates = self.corrupt = 0
         for node in self.nodes:
             node.kill_at = None
@@ -831,8 +536,10 @@ class World:
             node.clock.set(self.t, START.ms + self.t)
             if node.number < self.plan.nodes:
                 self.restart(node)
-            elif node.replica is not None:
-                self._retire(node)
+
+    def twinned(self):
+        """The numbers of the nodes of which there ever were two at once."""
+        return {node.number for node, _ in self.twins}
 
     def honest(self):
         """The honest nodes that are up."""
@@ -857,13 +564,4 @@ class _Killed(Exception):
     """A node was killed between two sends."""
 
 
-def _belongs(here, there):
-    return here.replica.ledger.roster.belongs(there.pub)
-
-
-def _story(replica, number):
-    views = sorted(view.id for view in replica.ledger.board.stories())
-    return views[number % len(views)] if views else None
-
-
-assert limits.ANTI_ENTROPY_SECONDS * 1000 > NOTICES_MS
+assert limits.ANTI_ENTROPY_SECONDS * 1000 > faults.NOTICES_MS

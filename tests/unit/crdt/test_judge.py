@@ -142,6 +142,23 @@ def test_a_slot_is_cut_by_a_fork_and_by_a_revocation(court, world):
     assert [is_cut(world, feed, clock) for clock in (1, 2)] == [False, True]
 
 
+def test_what_was_built_on_a_role_that_is_gone_is_merged(court, world):
+    """Its author could not know that the other is an observer now, in all that he wrote."""
+    began = court.bob.transition("s-1", p.DepsMet())
+    built = court.cat.transition("s-1", p.GatesStarted(), began)
+    world.held.append(began)
+    assert told(world, built) == ADMITTED
+    admission = court.admissions[court.bob.node]
+    world.statements += [
+        court.founder.revocation(court.bob.node, [admission]),
+        court.founder.member(court.bob.node, Role.OBSERVER),
+    ]
+    assert reason(world, began) is Reason.NOT_ALLOWED
+    world.held, world.rejected = [], [began.ref]
+    assert is_cut(world, began.feed, began.clock)
+    assert told(world, built) == ADMITTED
+
+
 # Transitions
 
 
