@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,9 +20,15 @@ from node.client import Client
 from node.errors import Trouble
 from node.home import Home
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 KEY_SHOWN = 8
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+FIRM_WIDTH = 12
+"""A column gives way down to this, and one that is no wider does not."""
+GAP = 3
 PIPE_WIDTH = 1 << 20
 """Wide enough for any row: what reads a pipe goes by lines."""
 
@@ -137,41 +143,82 @@ def put_table(
 ) -> None:
     """An answer for people: every cell escaped, nothing cut off, one line a row in a pipe.
 
-    Only the last column gives way where the terminal is narrow. ``empty`` is said, beside the
-    answer, where there are no rows.
+    Where a terminal is too narrow, columns with nothing in them are left out, then the widest give
+    way first, and at last each row becomes lines of its own. ``empty`` is said, beside the answer,
+    where there are no rows.
     """
     shown = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
     if not shown:
         say(empty)
         return
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - slow to import, and only for tables
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and only for tables
 
     console = Console()
     if not console.is_terminal:
         console.width = PIPE_WIDTH
-    table = Table(
-        title=title or None, title_justify="left", title_style="bold",
-        box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False,
-    )  # fmt: skip
-    for number, column in enumerate(columns, start=1):
-        table.add_column(column, no_wrap=number < len(columns), overflow="fold")
-    for row in shown:
-        table.add_row(*map(escape, row))
+    widths = _widths(columns, shown)
+    if sum(widths) + GAP * len(widths) > console.width:
+        used = [number for number, _ in enumerate(columns) if any(row[number] for row in shown)]
+        columns = [columns[number] for number in used]
+        shown = [[row[number] for number in used] for row in shown]
+        widths = [widths[number] for number in used]
+    if sum(min(width, FIRM_WIDTH) + GAP for width in widths) > console.width:
+        for row in shown:
+            put_pairs(zip(columns, row, strict=True))
+            typer.echo()
+        return
     with console.capture() as capture:
-        console.print(table)
+        console.print(_table(title, columns, widths, shown, lines=console.is_terminal))
     for line in capture.get().splitlines():
         sys.stdout.write(f"{line.rstrip()}\n")
 
 
+def _table(
+    title: str,
+    columns: Sequence[str],
+    widths: Sequence[int],
+    rows: Sequence[Sequence[str]],
+    *,
+    lines: bool,
+) -> "Table":
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - slow to import, and only for tables
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold",
+        box=SIMPLE_HEAD if lines else None, pad_edge=False,
+    )  # fmt: skip
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, overflow="fold", no_wrap=width <= FIRM_WIDTH)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    from rich.cells import cell_len  # noqa: PLC0415 - slow to import, and only for tables
+
+    return [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+
+
 def put_pairs(rows: Iterable[tuple[str, object]]) -> None:
-    """Names and values, a line each; what is empty is left out, and both are escaped."""
-    shown = [(clean(name), clean(str(value))) for name, value in rows if value not in ("", None)]
-    width = max(len(name) for name, _ in shown)
+    """Names and values, a line each; what is empty is left out, and both are escaped.
+
+    A value that is a list has a line for each of its own, all but the first indented.
+    """
+    shown = [(clean(name), value) for name, value in rows if value not in ("", None, [""])]
+    width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        typer.echo(f"{name.ljust(width)}  {value}")
+        first, *more = value if isinstance(value, list) else [value]
+        typer.echo(f"{name.ljust(width)}  {clean(str(first))}")
+        for line in more:
+            typer.echo(f"{' ' * width}  {clean(str(line))}".rstrip())
+
+
+def paragraphs(text: str) -> list[str]:
+    """A text's own lines, where they may stand as such: newlines and tabs are allowed in it."""
+    return text.expandtabs().split("\n")
 
 
 def when(instant: str) -> str:

@@ -12,6 +12,7 @@ from node.cli.common import (
     ask,
     client,
     natural,
+    paragraphs,
     put_json,
     put_pairs,
     put_table,
@@ -176,7 +177,7 @@ def stories(
             )
             for row in sorted(rows, key=lambda row: natural(row["id"]))
         ],
-        empty="no stories yet; add one with: gangline add" if stage is None else "none is there",
+        empty=f"no story is at {stage}" if stage else "no stories yet; add one with: gangline add",
     )  # fmt: skip
 
 
@@ -200,14 +201,18 @@ def story(story_id: StoryArgument, as_json: Json = False) -> None:
     names = answer["names"]
     stage = answer["stage"]
     reason = stage.get("reason", {})
-    rows = [
+    rows: list[tuple[str, object]] = [
         ("story", answer["id"]),
         ("title", answer["title"]),
         ("stage", stage_text(stage)),
         ("moved by", place(names, answer["last"])),
-        *((name.replace("_", " "), value) for name, value in stage.items() if name in STAGE_SHOWN),
-        *((name, value) for name, value in reason.items() if name != "kind"),
-        ("description", answer["description"]),
+        *(
+            (name.replace("_", " "), when(value) if name.endswith("_at") else value)
+            for name, value in stage.items()
+            if name in STAGE_SHOWN
+        ),
+        *((name, paragraphs(value)) for name, value in reason.items() if name != "kind"),
+        ("description", paragraphs(answer["description"] or "")),
         ("depends on", ", ".join(answer["depends_on"])),
         ("labels", ", ".join(answer["labels"])),
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from node.cli import complete
+from node.cli.common import put_table
 from node.cli.exits import Exit
 from node.cli.text import clean
 
@@ -71,15 +72,7 @@ def show_table(name: Name, as_json: Json = False) -> None:
         fields = ("from", "event", "to", "action")
         typer.echo(replay.to_json([dict(zip(fields, row, strict=True)) for row in rows]))
         return
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and only for tables
-    from rich.table import Table  # noqa: PLC0415
-
-    grid = Table(title=f"{name}: what is not here is ignored")
-    for heading, style in (("from", "cyan"), ("event", "bold"), ("to", "green"), ("asks for", "")):
-        grid.add_column(heading, style=style)
-    for row in rows:
-        grid.add_row(*row)
-    Console().print(grid)
+    put_table(f"{name}: what is not here is ignored", ("from", "event", "to", "asks for"), rows)
 
 
 @app.command()

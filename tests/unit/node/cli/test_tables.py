@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from node.cli.main import app
@@ -18,14 +19,14 @@ def cells(line):
 
 @pytest.fixture
 def narrow(monkeypatch):
-    def show(rows, *command):
+    def show(rows, *command, width=80):
         for module in ("inspect", "look", "members"):
             monkeypatch.setattr(f"node.cli.{module}.ask", lambda *_: rows)
-        terminal = {"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "dumb"}
+        terminal = {"COLUMNS": str(width), "FORCE_COLOR": "1", "TERM": "dumb"}
         answer = CliRunner().invoke(app, command, env=terminal)
         assert answer.exit_code == 0
         lines = [line.rstrip() for line in answer.output.splitlines() if line.strip()]
-        assert max(map(len, lines)) <= 80
+        assert max(map(cell_len, lines)) <= width
         return lines
 
     return show
@@ -83,3 +84,48 @@ def test_a_program_gets_stories_in_the_order_of_the_daemon(monkeypatch):
     monkeypatch.setattr("node.cli.look.ask", lambda *_: rows)
     answer = CliRunner().invoke(app, ["stories", "--json"])
     assert [row["id"] for row in json.loads(answer.output)] == ["k-1", "k-10", "k-2"]
+
+
+LONG = "a-rather-long-story-identifier-from-an-issue-tracker-PROJ-1234"
+TITLE = "日本語の長いタイトル 🚀 which says a good deal more than fits into a line of a terminal"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_long_id_and_a_long_title_leave_each_other_room(narrow, width):
+    rows = [story(LONG, title=TITLE), story("s-2", depends_on=["s-1"], title="short")]
+    head, _, *lines = narrow(rows, "stories", width=width)
+    assert cells(head) == ["story", "stage", "waits for", "title"]
+    assert cells(lines[-1]) == ["s-2", "backlog", "s-1", "short"]
+    first = [cells(line)[0] for line in lines[:-1]]
+    assert "".join(part for part in first if part in LONG) == LONG
+    assert {word for word in TITLE.split() if len(word) < 9} <= set(" ".join(lines).split())
+
+
+def test_what_has_room_keeps_the_columns_with_nothing_in_them(narrow):
+    head, _, line = narrow([story("s-1", title="short")], "stories")
+    assert cells(head) == ["story", "stage", "working on it", "waits for", "lost", "title"]
+    assert cells(line) == ["s-1", "backlog", "short"]
+
+
+def test_where_no_table_fits_a_row_has_lines_of_its_own(narrow):
+    lines = narrow([story("s-2", depends_on=["s-1"])], "stories", width=26)
+    assert lines == ["story      s-2", "stage      backlog", "waits for  s-1"]
+
+
+def test_a_text_of_several_lines_stands_indented_and_forges_nothing(monkeypatch):
+    stage = {
+        "stage": "archived", "archived_at": AT, "reason": {"kind": "blocked", "reason": "a\nb"},
+    }  # fmt: skip
+    answer = story("s-1", stage=stage, description="one\nclaim  held by me\x1b[2J\ttab") | {
+        "names": {}, "last": None, "labels": [], "claims": [], "holder": None,
+    }  # fmt: skip
+    monkeypatch.setattr("node.cli.look.ask", lambda *_: answer)
+    assert CliRunner().invoke(app, ["story", "s-1"]).output.splitlines() == [
+        "story        s-1",
+        "stage        archived (blocked)",
+        "archived at  2026-11-25 00:01:02",
+        "reason       a",
+        "             b",
+        "description  one",
+        "             claim  held by me\\x1b[2J   tab",
+    ]
