@@ -217,7 +217,9 @@ def _claim(intent: ClaimStory, ledger: Ledger, author: Author) -> Claim:
     stamp = author.stamp()
     holder = ledger.board.holder(intent.story, stamp.at)
     if holder is not None and holder.node != author.node:
-        raise ProposalRefused(f"{intent.story} is held by {holder.node.short} until {holder.until}")
+        name = ledger.roster.name(holder.node)
+        who = f"{name} ({holder.node.short})" if name else holder.node.short
+        raise ProposalRefused(f"{intent.story} is held by {who} until {holder.until}")
     mine = [c for c in state.claim_views() if c.node == author.node and c.stands(stamp.at)]
     # A claim of an older incarnation may be stamped later than the clock says now.
     since = min(mine[0].since, stamp) if mine and mine[0].since is not None else stamp

@@ -116,16 +116,29 @@ def edit(
     description: Description = None,
     depends_on: DependsOn = None,
     labels: Labels = None,
+    no_depends_on: Annotated[
+        bool, typer.Option("--no-depends-on", help="It waits for none any longer.")
+    ] = False,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="It has none any longer.")] = False,
     wait_for: WaitFor = 0,
     timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Change some fields of a story; what is not named stays.
 
-    Example: gangline edit s-2 --title "Parse the header, strictly"
+    --depends-on and --label name all that there are from then on, not one more.
+
+    Example: gangline edit s-2 --title "Parse the header, strictly" --label parser
+      gangline edit s-2 --no-depends-on
     Exits: 1 3 4 65
     """
+    if (depends_on and no_depends_on) or (labels and no_labels):
+        raise typer.BadParameter("name some, or none with --no-…, but not both")
     body = _fields(title, description, depends_on, labels)
+    body |= {"depends_on": []} if no_depends_on else {}
+    body |= {"labels": []} if no_labels else {}
+    if all(value is None for value in body.values()):
+        raise typer.BadParameter("nothing to change: name a field")
     _write(
         f"edited {story_id}", "PATCH", f"/stories/{segment(story_id)}", body,
         wait_for=wait_for, timeout=timeout, as_json=as_json,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 KEY_SHOWN = 8
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+OWN_HINT = re.compile(r"(?<=: )gangline(?= (?:run|stop)\b)")
 FIRM_WIDTH = 12
 """A column gives way down to this, and one that is no wider does not."""
 GAP = 3
@@ -34,9 +35,10 @@ PIPE_WIDTH = 1 << 20
 
 
 class Chosen:
-    """Which node the command line is about."""
+    """Which node the command line is about, and how a command says so."""
 
     home: Home = Home(Path())
+    command = "gangline"
 
 
 def client() -> Client:
@@ -50,8 +52,12 @@ def client() -> Client:
 
 
 def say(sentence: str) -> None:
-    """One sentence on standard error, with nothing in it that a terminal obeys."""
-    sys.stderr.write(f"gangline: {clean(sentence)}\n")
+    """One sentence on standard error, with nothing in it that a terminal obeys.
+
+    To run and to stop are about the chosen node, so that what is said can be pasted.
+    """
+    told = OWN_HINT.sub(lambda _: Chosen.command, clean(sentence))
+    sys.stderr.write(f"gangline: {told}\n")
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ def init(name: Name = None, listen: Listen = DEFAULT_LISTEN, advertise: Advertis
         node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
-    say("next: gangline run; then, for each further host: gangline invite")
+    say(f"next: gangline run; then, for each further host: {Chosen.command} invite")
 
 
 def run(

@@ -5,6 +5,7 @@ Stands outside the line. Imports as little as each command needs, so that the qu
 
 import errno
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,28 +31,43 @@ app = typer.Typer(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415 - only here
+
+        typer.echo(f"gangline {version('gangline')}")
+        raise typer.Exit
+
+
 @app.callback()
 def gangline(
     home: Annotated[
-        Path | None, typer.Option(help="Which node: its folder. Also GANGLINE_HOME.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Which node: its folder. Also GANGLINE_HOME."),
     ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
 ) -> None:
     """Keep the state of a fleet of coding agents: one board, a daemon on every host, no server."""
     Chosen.home = Home.chosen(home)
+    Chosen.command = f"gangline --home {shlex.quote(str(home))}" if home else "gangline"
 
 
-for command in (
-    found.init, members.join, members.invite, members.leave, members.rotate,
-    found.run, found.stop, found.demo,
-    look.status, look.nodes, look.peers, look.stories, look.story, look.watch,
-    act.add, act.edit, act.fire, act.claim, act.release,
-    keep.backup, keep.restore, keep.export,
+AS_IT_STANDS = {"allow_extra_args": True, "ignore_unknown_options": True}
+for name, command in (
+    ("init", found.init), ("join", members.join), ("invite", members.invite),
+    ("leave", members.leave), ("rotate", members.rotate),
+    ("run", found.run), ("stop", found.stop), ("demo", found.demo),
+    ("status", look.status), ("nodes", look.nodes), ("peers", look.peers),
+    ("stories", look.stories), ("story", look.story), ("watch", look.watch),
+    ("add", act.add), ("edit", act.edit), ("fire", act.fire),
+    ("claim", act.claim), ("release", act.release), ("exec", act.execute),
+    ("backup", keep.backup), ("restore", keep.restore),
+    ("export", keep.export), ("import", keep.import_),
 ):  # fmt: skip
-    app.command()(command)
-app.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    act.execute
-)
-app.command("import")(keep.import_)
+    app.command(name, context_settings=AS_IT_STANDS if name == "exec" else None)(command)
 app.add_typer(members.members, name="members")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(machine.app, name="machine")

@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from node.cli.exits import Exit
 from node.cli.main import app
 from node.cli.usage import ending, parts
 
+PROJECT = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
 ROOT = typer.main.get_command(app)
 COMMANDS = dict(cli_page.commands(ROOT, typer.Context(ROOT, info_name="gangline")))
 
@@ -73,6 +75,8 @@ def test_the_list_of_commands_cuts_nothing_off():
         (("exec", "s-1", "--", "true"), "Missing option '--agent'"),
         (("exec", "s-1", "--agent", "a"), "say what to run"),
         (("stories", "--stage", "nope"), "there are: backlog, coding"),
+        (("edit", "s-1"), "nothing to change"),
+        (("edit", "s-1", "--label", "a", "--no-labels"), "not both"),
         (("machine", "table", "nope"), "there are: pipeline, execution"),
         (("status", "--nonesuch"), "No such option"),
     ],
@@ -85,11 +89,39 @@ def test_wrong_usage_is_a_sentence_and_ends_with_2(args, told):
 
 def test_no_daemon_and_no_store_are_sentences(tmp_path):
     answer = run("--home", str(tmp_path / "none"), "status")
-    assert (answer.exit_code, "gangline run" in answer.output) == (Exit.NO_DAEMON, True)
+    again = f"start it with: gangline --home {tmp_path / 'none'} run"
+    assert (answer.exit_code, again in answer.output) == (Exit.NO_DAEMON, True)
     answer = run("inspect", "feeds", "--store", str(tmp_path / "none"))
     assert (answer.exit_code, "no store at" in answer.output) == (Exit.ENVIRONMENT, True)
     answer = run("inspect", "update", str(tmp_path / "none"))
     assert (answer.exit_code, "cannot read" in answer.output) == (Exit.ENVIRONMENT, True)
+
+
+def test_it_says_its_version():
+    assert run("--version").output == f"gangline {PROJECT['version']}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "body"),
+    [
+        (("--no-labels",), {"labels": []}),
+        (("--no-depends-on",), {"depends_on": []}),
+        (("--title", ""), {"title": ""}),
+        (("--label", "a", "--label", "b", "--depends-on", "s-2"),
+         {"labels": ["a", "b"], "depends_on": ["s-2"]}),
+    ],
+)  # fmt: skip
+def test_edit_changes_what_is_named_and_nothing_else(monkeypatch, args, body):
+    asked = []
+
+    def ask(*told):
+        asked.append(told)
+        return {"warnings": [], "author": "ab" * 32, "incarnation": 0, "clock": 7, "holders": 0}
+
+    monkeypatch.setattr("node.cli.act.ask", ask)
+    assert run("edit", "s-1", *args).output == "edited s-1 (abababab/0#7)\n"
+    fields = dict.fromkeys(("title", "description", "depends_on", "labels")) | body
+    assert asked == [("PATCH", "/stories/s-1", fields)]
 
 
 def test_init_says_which_name_it_took(tmp_path, monkeypatch):
