@@ -76,18 +76,21 @@ class Rewriting:
         self._settled = set(settled)
 
     def due(self, mono: float) -> list[VerifiedRecord]:
-        """What to deal with now: once seen, it waits a little, since peers may know more."""
+        """What to deal with now. What the own key lost waits a little, since peers may know more;
+        what the former key lost by its revocation moves over at once, before anybody asks for it.
+        """
         # Alone, it may be the own clock that makes a stamp look ahead.
         vouched = bool(self._sessions.all())
         found = lost_records(self._ledger, self._own, self._former, vouched=vouched)
         if vouched:
             found += self._ledger.pending.ahead_of(self._own)
         lost = [record for record in found if record.record_id not in self._settled]
-        if not lost:
+        moving = [record for record in lost if record.feed.author == self._former]
+        if len(moving) == len(lost):
             self._at = float("inf")
-            return []
+            return moving
         self._at = min(self._at, mono + limits.WRITE_AGAIN_SECONDS)
-        return lost if mono >= self._at else []
+        return lost if mono >= self._at else moving
 
     def carry_out(self, mono: float, write: Callable[[VerifiedRecord], Receipt]) -> None:
         """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
@@ -102,7 +105,8 @@ class Rewriting:
                 said = f"{what} counts nowhere and was not written again: {refusal}"
             else:
                 self.moved[record.record_id] = receipt.ref
-                said = f"{what} counted nowhere and was written again at {_slot(receipt.ref)}"
+                if record.feed.author != self._former:  # what moves to the next key was to move
+                    said = f"{what} counted nowhere and was written again at {_slot(receipt.ref)}"
             if said:
                 self._ledger.ready.observe.append(Noticed("written_again", said, self._own))
             self.settle(record)

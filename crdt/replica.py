@@ -147,7 +147,7 @@ class Replica:
                 self.ledger.take((), now.wall, peer=peer)
                 return self._finish(peer, now)
         replies = self._answer(peer, frame, now)
-        ready = self._finish(peer, now)
+        ready = self._finish(None, now)  # what was written for a petition is its peer's news too
         ready.reply += [Outgoing((peer,), encode_frame(reply)) for reply in replies]
         return ready
 

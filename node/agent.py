@@ -21,7 +21,7 @@ from machines.values import Instant
 from node import clock
 from node.client import Client, Refused, segment
 from node.config import RateLimit
-from node.errors import NoDaemon
+from node.errors import NoDaemon, Trouble
 
 BEAT_SECONDS = 15.0
 DURABLE_SECONDS = 300.0
@@ -63,31 +63,37 @@ class Execution:
             self._client.ask("POST", self._path, body)
 
     def fire(self, event: str, **fields: object) -> None:
-        """Record an event, waiting for the daemon to come back where it is away."""
+        """Record an event, waiting where the daemon is away, or cannot write just now."""
+        unanswered = False
         while True:
             try:
                 self._client.ask("POST", self._path, {"event": {"event": event, **fields}})
-            except NoDaemon:
-                self._note_silence()
-                time.sleep(AGAIN_SECONDS)
             except Refused as refusal:
-                self.say(f"{event} was not recorded: {refusal.sentence}")
-                return
+                if not refusal.passing:
+                    # An event that was asked for twice may have been recorded the first time.
+                    if not unanswered:
+                        self.say(f"{event} was not recorded: {refusal.sentence}")
+                    return
+                self._note_silence(refusal.sentence)
+            except Trouble as trouble:
+                unanswered = unanswered or not isinstance(trouble, NoDaemon)
+                self._note_silence()
             else:
                 self._silent_since = None
                 return
+            time.sleep(AGAIN_SECONDS)
 
     def beat(self) -> None:
         """Say that the agent is there; a beat that does not get through is not missed."""
         try:
             self._client.ask("POST", f"{self._path}/beat", {})
-        except (NoDaemon, Refused):
+        except Trouble:
             self._note_silence()
 
-    def _note_silence(self) -> None:
+    def _note_silence(self, why: str = "the daemon is away") -> None:
         if self._silent_since is None:
             self._silent_since = clock.monotonic()
-            self.say("the daemon is away; the agent goes on, and is recorded when it is back")
+            self.say(f"{why}; the agent goes on, and is recorded as soon as can be")
 
 
 def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit]) -> int:

@@ -23,11 +23,13 @@ class Refused(Trouble):
 
     Attributes:
         problem: the problem details it gave.
+        passing: it is no word on what was asked; the same may be taken in a moment.
     """
 
     def __init__(self, problem: dict[str, Any], status: int) -> None:
         super().__init__(str(problem.get("detail", status)), EXITS.get(status, Exit.ENVIRONMENT))
         self.problem = problem
+        self.passing = status == http.client.SERVICE_UNAVAILABLE
 
 
 class _Connection(http.client.HTTPConnection):

@@ -77,22 +77,27 @@ class Parting:
         path = self._home.next_key
         key = keys.load(path) if path.exists() else keys.generate(path)
         await self._ask(key)
-        await self._until(lambda r: r.ledger.roster.belongs(key.pubkey), "changed its key")
+        await self._until(lambda r: _replaced(r, key.pubkey), "changed its key")
         return key.pubkey
 
     async def watch(self) -> None:
         """Change keys as soon as the roster has the next one, whoever asked for it and when."""
         while True:
-            path = self._home.next_key
-            if path.exists():
-                node = keys.load(path).pubkey
-                if await self._driver.query(lambda r, node=node: r.ledger.roster.belongs(node)):  # type: ignore[misc]
-                    # A moment, so that who asked for it still gets an answer.
-                    await asyncio.sleep(2 * LOOK_SECONDS)
-                    self.switching = True
-                    self._switch()
-                    return
+            if await self.is_due():
+                # A moment, so that who asked for it still gets an answer.
+                await asyncio.sleep(2 * LOOK_SECONDS)
+                self.switching = True
+                self._switch()
+                return
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def is_due(self) -> bool:
+        """Whether the roster has put the next key in the present one's place."""
+        path = self._home.next_key
+        if not path.exists():
+            return False
+        key = keys.load(path)
+        return await self._driver.query(lambda r: _replaced(r, key.pubkey))
 
     async def _ask(self, successor: SigningKey | None) -> None:
         linked = set(self._driver.links)
@@ -170,6 +175,12 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> list[NodePubkey]:
     return authors
 
 
+def _replaced(replica: Replica, successor: NodePubkey) -> bool:
+    """Both words have come: until the present key is off, what it says it does would stand too."""
+    roster = replica.ledger.roster
+    return roster.belongs(successor) and not roster.belongs(replica.own)
+
+
 def former(store: Store) -> NodePubkey | None:
     """The key that this node had before its present one."""
     raw = store.meta(FORMER)
@@ -184,7 +195,7 @@ def settle(home: Home, store: Store, replica: Replica) -> bool:
     if not home.next_key.exists():
         return False
     key = keys.load(home.next_key)
-    if not replica.ledger.roster.belongs(key.pubkey):
+    if not _replaced(replica, key.pubkey):
         return False
     # The key changes last and in one step. Before it the present key can write nothing any more,
     # so that it does not matter what these two say of it.

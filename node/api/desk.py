@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from crdt.errors import UnknownStory
+from crdt.errors import NotWritable, UnknownStory
 from crdt.identity import RecordRef
 from crdt.intents import (
     AddStory,
@@ -240,7 +240,13 @@ class Desk:
         return await self._write(ReleaseClaim(StoryId(story)), patience)
 
     async def _write(self, intent: Intent, patience: Patience) -> types.Written:
-        receipt = await self.driver.propose(intent)
+        try:
+            receipt = await self.driver.propose(intent)
+        except NotWritable:
+            if await self.parting.is_due():
+                sentence = "this node is changing its key; ask again in a moment"
+                raise Trouble(sentence) from None
+            raise
         return _written(receipt, await self._wait(receipt.ref, patience))
 
     async def _wait(self, ref: RecordRef, patience: Patience) -> int:

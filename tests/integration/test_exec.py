@@ -3,11 +3,12 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from tests.support.daemons import GANGLINE, Fleet, eventually
+from tests.support.daemons import GANGLINE, Fleet, agree, eventually
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -125,3 +126,82 @@ def test_what_cannot_be_started_ends_as_in_a_shell_and_is_recorded_so(den, tmp_p
     den.gangline("exec", "s-1", "--agent", "a", "--", "true")
     assert (state(den)["state"], state(den)["exit_code"]) == ("completed", 0)
     den.gangline("exec", "nonesuch", "--agent", "a", "--", "true", code=4)
+
+
+WAITING = (
+    "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
+)
+
+
+class Agents:
+    """Agents that run until they are told to end, each on a story of its own."""
+
+    def __init__(self, node, folder, count):
+        self.node, self.folder = node, folder
+        self.stories = [f"w-{number}" for number in range(count)]
+        for story in self.stories:
+            node.gangline("add", story)
+        self.running = [
+            subprocess.Popen(
+                [GANGLINE, "--home", str(node.home), "exec", story, "--agent", "a", "--",
+                 sys.executable, "-c", f"{WAITING}\nsys.exit({number})", str(folder / story)],
+                stderr=subprocess.PIPE, text=True,
+            )
+            for number, story in enumerate(self.stories)
+        ]  # fmt: skip
+        eventually(lambda: [*self.states(node)] == ["running"] * count, "all run", 120)
+
+    def states(self, node):
+        for story in self.stories:
+            for view in node.json("story", story)["executions"]:
+                yield view["state"]["state"]
+
+    def end(self, number):
+        (self.folder / self.stories[number]).touch()
+
+    def ends(self):
+        """What each said, and with what code it ended."""
+        ended = [(one.communicate(timeout=120)[1], one.returncode) for one in self.running]
+        assert [code for _, code in ended] == [*range(len(ended))]
+        return [said for said, _ in ended]
+
+
+def test_what_runs_across_a_change_of_keys_ends_under_the_new_one(tmp_path):
+    """Before the old key is revoked, between the two, while the daemon starts, and long after."""
+    with Fleet(tmp_path) as fleet:
+        den = fleet.found()
+        b = fleet.join(den, "b")
+        agents = Agents(b, tmp_path, 10)
+        old = b.key()
+        rotating = threading.Thread(target=b.gangline, args=("rotate",))
+        rotating.start()
+        for number in range(9):
+            agents.end(number)
+            time.sleep(0.2)  # so that they end all along the way
+        rotating.join()
+        eventually(lambda: b.key() not in (None, old), "it has its new key")
+        agree(den, b)
+        assert [*agents.states(den)][9] == "running"
+        agents.end(9)
+        assert not [said for said in agents.ends() if "not recorded" in said]
+        agree(den, b)
+        for number, story in enumerate(agents.stories):
+            (view,) = den.json("story", story)["executions"]
+            assert view["node"] == b.key()
+            assert (view["state"]["state"], view["state"]["exit_code"]) == ("completed", number)
+
+
+def test_who_leaves_while_an_agent_runs_is_told_that_its_end_is_not_recorded(tmp_path):
+    with Fleet(tmp_path) as fleet:
+        den = fleet.found()
+        b = fleet.join(den, "b")
+        agents = Agents(b, tmp_path, 1)
+        agree(den, b)
+        b.gangline("leave")
+        eventually(lambda: [*agents.states(den)] == [], "what it does counts no longer")
+        agents.end(0)
+        (said,) = agents.ends()
+        assert said == (
+            "gangline: exited was not recorded: this node is not on the roster, or its admission "
+            "was revoked\n"
+        )

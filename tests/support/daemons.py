@@ -123,6 +123,13 @@ class Node:
     def status(self):
         return self.client.ask("GET", "/status")
 
+    def key(self):
+        """Its key; none while it starts again, under another one say."""
+        try:
+            return self.status()["node"]
+        except Trouble:
+            return None
+
     def digest(self):
         return self.status()["digest"]
 

@@ -8,7 +8,7 @@ from crdt.bodies import Role
 from crdt.errors import Reason
 from crdt.frame import encode_frame
 from crdt.intents import ClaimStory, FireExecution
-from crdt.ready import PetitionAnswered
+from crdt.ready import Noticed, PetitionAnswered
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId
 from tests.support.cluster import Cluster, key
@@ -69,6 +69,30 @@ def test_a_node_leaves_and_what_it_wrote_stands(team, who_does_it):
         assert "s-1" in replica.ledger.board
     team.settle()
     team.assert_agreed()
+
+
+@pytest.mark.parametrize("successor", [None, NEXT])
+def test_who_asked_hears_of_it_over_its_own_link_though_nobody_else_is_there(team, successor):
+    """It is parted from at once: what it is not sent now it would be sent by nobody."""
+    team.unlink(0, 2)
+    team.unlink(0, 1)
+    assert hand(team, 1, asked(team, 2, 1, successor)) == "done"
+    assert not team.replicas[2].ledger.roster.belongs(team.keys[2].pubkey)
+
+
+def test_what_is_to_move_to_the_next_key_moves_at_its_first_turn(team):
+    """Or whoever reports on it before would be told that nothing runs."""
+    team.propose(2, FireExecution(STORY, x.SpawnRequested(AgentName("coder"))))
+    team.deliver()
+    hand(team, 1, asked(team, 2, 1, NEXT))
+    old, team.keys[2] = team.keys[2].pubkey, NEXT
+    team.links = set()
+    team.restart(2, incarnation=0, former=old)
+    team.carry(2, team.replicas[2].tick(team.now_of(2)))
+    team.propose(2, FireExecution(STORY, x.SpawnedSuccessfully()))
+    (execution,) = team.replicas[2].ledger.board.story("s-1").executions
+    assert (execution.node, type(execution.state)) == (NEXT.pubkey, x.Running)
+    assert not [one for one in team.observed[2] if isinstance(one, Noticed)]
 
 
 def test_a_key_gives_way_to_the_next_and_its_work_moves_over(team):
