@@ -178,20 +178,17 @@ class Driver:
             StoreFailure: a commit failed, and what is on disk cannot be read either. Nothing that
                 rested on it left the process.
         """
-        # What is due at a start, an execution that moves to the next key say, comes before callers.
-        await self._do([self._carrier.owed(), self._due()])
-        next_tick = clock.monotonic() + TICK_SECONDS
+        await self._do([self._carrier.owed()])
+        next_tick = clock.monotonic()
         while True:
             jobs = await self._inbox.gather(next_tick - clock.monotonic())
             if self.halted and clock.monotonic() >= self._carrier.try_at:
                 await self._try_disk()
             if clock.monotonic() >= next_tick:
                 next_tick = clock.monotonic() + TICK_SECONDS
-                jobs.append(self._due())
+                # Before the callers: at a start, what moves to the next key moves first.
+                jobs.insert(0, Job(lambda at: (self.replica.tick(at), None)))
             await self._do(jobs)
-
-    def _due(self) -> Job:
-        return Job(lambda at: (self.replica.tick(at), None))
 
     async def _do(self, jobs: list[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""

@@ -193,11 +193,11 @@ class Lone:
         self.home = Home(path / "home")
         founding.found(self.home, "lone", "")
         self.settings = config.load(self.home.config)
-        asyncio.run(self._write())
-        spoil_row(self.home.store, 1, 70)
+        written = asyncio.run(self._write())
+        spoil_row(self.home.store, written.clock, 70)
 
     async def _write(self):
-        await self.with_driver(open_driver(self.home, self.settings), "s-1")
+        return await self.with_driver(open_driver(self.home, self.settings), "s-1")
 
     async def with_driver(self, driver, story):
         running = asyncio.create_task(driver.run())
