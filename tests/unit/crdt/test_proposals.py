@@ -313,19 +313,17 @@ def test_a_seal_counts_the_live_records_and_stands_last_once(court):
 
 
 def test_a_seal_that_the_roster_made_untrue_is_written_anew(court):
-    """Nothing was written after it, and yet another event counts no longer."""
-    parent = court.cat.transition("s-1", p.DepsMet())
-    child = court.bob.transition("s-1", p.GatesStarted(), parent, ms=court.cat.ms + 1)
-    court.take(parent, child)
-    write(court, court.bob, WriteSeal())
-    assert court.feed(court.bob).as_sealed() is True
-    demoted = court.founder.revocation(court.cat.node, [court.admissions[court.cat.node]])
-    court.take(demoted, court.founder.member(court.cat.node, Role.OBSERVER))
-    assert court.verdict(child) == "rejected"
-    assert court.feed(court.bob).as_sealed() is False
-    assert write(court, court.bob, WriteSeal()).body.count == 0
-    assert court.feed(court.bob).as_sealed() is True
-    assert "nothing to seal" in refused(court, court.bob, WriteSeal())
+    """Nothing was written after it, and yet a revocation counts no longer."""
+    write(court, court.ada, AdmitNode(court.sam.node, Role.MEMBER, FreeText("sam")))
+    revoked = write(court, court.ada, RevokeNode(court.sam.node))
+    write(court, court.ada, WriteSeal())
+    assert court.feed(court.ada).as_sealed() is True
+    court.take(court.founder.member(court.sam.node, Role.ADMIN))
+    assert court.verdict(revoked) == "rejected"
+    assert court.feed(court.ada).as_sealed() is False
+    assert write(court, court.ada, WriteSeal()).body.count == 1
+    assert court.feed(court.ada).as_sealed() is True
+    assert "nothing to seal" in refused(court, court.ada, WriteSeal())
 
 
 def test_an_accusation_carries_the_proof_that_is_known(court):
