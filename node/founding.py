@@ -25,6 +25,7 @@ from node.errors import Trouble
 from node.handshake import HelloRefused, Identity
 from node.home import Home
 from node.link import reach
+from node.plain import plain
 from node.refusals import told
 from node.store import Store
 from node.ticket import Ticket
@@ -129,12 +130,12 @@ def _check(config: Config, at: Instant) -> None:
     try:
         msgspec.convert(msgspec.to_builtins(config), type=Config)
     except msgspec.ValidationError as fault:
-        raise Trouble(f"this makes no config: {fault}", Exit.USAGE) from fault
+        raise Trouble(f"this makes no config: {plain(str(fault))}", Exit.USAGE) from fault
     try:
         # Whose key it is makes no difference to a name.
         encode_body(_founder(NodePubkey(bytes(32)), config.name, at))
     except (MalformedRecord, UnicodeError) as fault:
-        raise Trouble(f"the name cannot be used: {fault}", Exit.USAGE) from fault
+        raise Trouble(f"the name cannot be used: {plain(str(fault))}", Exit.USAGE) from fault
 
 
 def _time() -> Instant:

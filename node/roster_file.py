@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from node.cli.exits import Exit
 from node.errors import Trouble
+from node.plain import plain
 
 RANK = {"observer": 0, "member": 1, "admin": 2}
 
@@ -76,7 +77,9 @@ def read(path: Path) -> list[Entry]:
     except OSError as fault:
         raise Trouble(f"cannot read {path}: {fault.strerror}") from fault
     except (ValueError, msgspec.ValidationError) as fault:
-        raise Trouble(f"{path} is no list of members: {fault}", Exit.MALFORMED) from fault
+        raise Trouble(
+            f"{path} is no list of members: {plain(str(fault))}", Exit.MALFORMED
+        ) from fault
     twice = {one.node for one in hosts if sum(other.node == one.node for other in hosts) > 1}
     if twice:
         raise Trouble(f"{path} names {', '.join(sorted(twice))} more than once", Exit.MALFORMED)

@@ -28,11 +28,12 @@ from machines.codec import enc_hook
 from machines.errors import InvalidValue
 from node.api import asked as asked_for
 from node.api import membership, tickets, types
-from node.api.asked import Malformed, plain
+from node.api.asked import Malformed
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
 from node.errors import Trouble
 from node.history import HISTORY_SHOWN
+from node.plain import plain
 from node.report import Explained
 
 Waiting = NamedDependency[types.Patience]

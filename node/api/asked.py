@@ -4,7 +4,6 @@ Stands under ``desk.py``. Callers may write text in any form of Unicode and inst
 RFC 3339; what is made of them is in the one form that records have. Source: protocol §4.
 """
 
-import re
 from typing import Any
 
 import msgspec
@@ -18,9 +17,9 @@ from machines.kernel import Machine, tag_of
 from machines.pipeline import PIPELINE, PipelineEvent
 from machines.values import FreeText, Label, StoryId
 from node.api import types
+from node.plain import plain
 
 WAIT_SECONDS_MAX = 60
-_WHERE = re.compile(r" - at `\$\.?(.*?)`$")
 
 
 class Malformed(Exception):
@@ -99,14 +98,3 @@ def story_fields(asked: types.Add) -> dict[str, Any]:
         "depends_on": None if depends_on is None else tuple(map(StoryId, depends_on)),
         "labels": None if labels is None else tuple(map(Label, labels)),
     }
-
-
-def plain(fault: str) -> str:
-    """What msgspec says, in the order a person reads it: where, then what."""
-    if found := re.match(r"Object (missing required|contains unknown) field `(\w+)`", fault):
-        lacks = found[1].startswith("missing")
-        return f"{found[2]} is missing" if lacks else f"there is no field {found[2]}"
-    where = _WHERE.search(fault)
-    what = _WHERE.sub("", fault).replace("`", "")
-    what = what[:1].lower() + what[1:]
-    return f"{where[1]}: {what}" if where is not None and where[1] else what

@@ -81,7 +81,7 @@ class Desk:
         found = Counter(map(PIPELINE.state_name, ledger.board.stages()))
         return types.Status(
             node=replica.own.hex(),
-            name=self._config.name,
+            name=ledger.roster.name(replica.own) or self._config.name,
             cluster=replica.cluster.hex(),
             role=str(ledger.roster.role(replica.own) or "none"),
             founder=replica.own == ledger.roster.founder,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 KEY_SHOWN = 8
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-OWN_HINT = re.compile(r"(?<=: )gangline(?= (?:run|stop)\b)")
+OWN_HINT = re.compile(r"(?<=: )gangline(?= (?:init|run|stop)\b)")
 FIRM_WIDTH = 12
 """A column gives way down to this, and one that is no wider does not."""
 GAP = 3

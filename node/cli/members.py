@@ -27,6 +27,18 @@ from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name
 from node.cli.text import clean
 from node.client import Refused
 
+
+def role_named(text: str | None) -> str | None:
+    """A role as an option gave it.
+
+    Raises:
+        typer.BadParameter: there is none of that name.
+    """
+    if text is not None and text not in (known := complete.roles()):
+        raise typer.BadParameter(f"no role is called {text}; there are: {', '.join(known)}")
+    return text
+
+
 NodeArgument = Annotated[
     str,
     typer.Argument(
@@ -48,7 +60,13 @@ KEEP_HELP = (
 
 def invite(
     role: Annotated[
-        str, typer.Option(metavar="ROLE", help="member or observer.", autocompletion=complete.roles)
+        str,
+        typer.Option(
+            metavar="ROLE",
+            help="member or observer.",
+            callback=role_named,
+            autocompletion=complete.roles,
+        ),
     ] = "member",
     expires: Annotated[
         str, typer.Option(metavar="TIME", help="How long it works, at most 30d.")
@@ -217,7 +235,10 @@ def admit(
     role: Annotated[
         str,
         typer.Option(
-            metavar="ROLE", help="admin, member or observer.", autocompletion=complete.roles
+            metavar="ROLE",
+            help="admin, member or observer.",
+            callback=role_named,
+            autocompletion=complete.roles,
         ),
     ] = "member",
     name: Annotated[str, typer.Option(metavar="NAME", help="What the node is called.")] = "",
@@ -237,7 +258,10 @@ def promote(
     role: Annotated[
         str | None,
         typer.Option(
-            metavar="ROLE", help="admin or member; else the next.", autocompletion=complete.roles
+            metavar="ROLE",
+            help="admin or member; else the next.",
+            callback=role_named,
+            autocompletion=complete.roles,
         ),
     ] = None,
 ) -> None:
@@ -256,7 +280,10 @@ def demote(
     role: Annotated[
         str | None,
         typer.Option(
-            metavar="ROLE", help="member or observer; else the next.", autocompletion=complete.roles
+            metavar="ROLE",
+            help="member or observer; else the next.",
+            callback=role_named,
+            autocompletion=complete.roles,
         ),
     ] = None,
 ) -> None:

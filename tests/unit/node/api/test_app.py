@@ -114,6 +114,12 @@ async def test_how_long_to_wait_has_its_bounds(client, asked, told):
     assert (await client.get("/stories/s-1")).json()["title"] == "first"
 
 
+async def test_a_node_goes_by_the_name_that_the_roster_has(client):
+    own = (await client.get("/status")).json()["node"]
+    await client.post("/members/name", json={"node": own, "name": "kennel-1"})
+    assert (await client.get("/status")).json()["name"] == "kennel-1"
+
+
 async def test_stories_are_counted_in_the_order_of_the_stages(client):
     for number in range(2):
         await client.post(f"/stories/a-{number}", json={})

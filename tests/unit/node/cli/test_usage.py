@@ -75,6 +75,8 @@ def test_the_list_of_commands_cuts_nothing_off():
         (("exec", "s-1", "--", "true"), "Missing option '--agent'"),
         (("exec", "s-1", "--agent", "a"), "say what to run"),
         (("stories", "--stage", "nope"), "there are: backlog, coding"),
+        (("invite", "--role", "boss"), "no role is called boss; there are: admin"),
+        (("members", "promote", "b", "--role", "boss"), "no role is called boss"),
         (("edit", "s-1"), "nothing to change"),
         (("edit", "s-1", "--label", "a", "--no-labels"), "not both"),
         (("machine", "table", "nope"), "there are: pipeline, execution"),
