@@ -321,7 +321,7 @@ def test_a_seal_that_the_roster_made_untrue_is_written_anew(court):
     court.take(court.founder.member(court.sam.node, Role.ADMIN))
     assert court.verdict(revoked) == "rejected"
     assert court.feed(court.ada).as_sealed() is False
-    assert write(court, court.ada, WriteSeal()).body.count == 1
+    assert write(court, court.ada, WriteSeal()).body.count == 2
     assert court.feed(court.ada).as_sealed() is True
     assert "nothing to seal" in refused(court, court.ada, WriteSeal())
 
