@@ -92,6 +92,17 @@ def story_named(text: str | None) -> str | None:
         raise typer.Exit(Exit.MALFORMED) from None
 
 
+def role_named(text: str | None) -> str | None:
+    """A role as an option gave it.
+
+    Raises:
+        typer.BadParameter: there is none of that name.
+    """
+    if text is not None and text not in (known := complete.roles()):
+        raise typer.BadParameter(f"no role is called {text}; there are: {', '.join(known)}")
+    return text
+
+
 StoryArgument = Annotated[
     str,
     typer.Argument(

@@ -258,17 +258,23 @@ def watch(
 ) -> None:
     """Print what happens, as it happens; until Ctrl-C.
 
-    Who reads too slowly is told how many events he missed. Ends with 3 when the daemon does.
+    A line begins with the time, in UTC, at which it was heard of here; seals, which every feed gets
+    whenever it is quiet, are left to --json. Who reads too slowly is told how many events he
+    missed. Ends with 3 when the daemon does.
 
     Example: gangline watch s-1
     Exits: 1 3 65 130
     """
     path = "/events" if story_id is None else f"/events?story={segment(story_id)}"
     names = {} if as_json else {row["node"]: row["name"] for row in ask("GET", "/nodes")}
+    from node import clock  # noqa: PLC0415 - only here
+
     with speaking():
         for event in client().stream(path):
-            line = json_line(event) if as_json else event_line(event, names)
-            typer.echo(clean(line))
+            if as_json:
+                typer.echo(clean(json_line(event)))
+            elif event.get("kind") != "seal":
+                typer.echo(f"{clock.wall()[11:19]}  {clean(event_line(event, names))}")
         say("the daemon has ended, and the stream with it")
     raise typer.Exit(Exit.NO_DAEMON)
 

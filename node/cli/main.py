@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli import act, found, inspect, keep, look, machine, members
+from node.cli import act, found, inspect, joining, keep, look, machine, members
 from node.cli.common import Chosen, say
 from node.cli.exits import Exit
 from node.cli.usage import teach
@@ -57,8 +57,8 @@ def gangline(
 
 AS_IT_STANDS = {"allow_extra_args": True, "ignore_unknown_options": True}
 for name, command in (
-    ("init", found.init), ("join", members.join), ("invite", members.invite),
-    ("leave", members.leave), ("rotate", members.rotate),
+    ("init", found.init), ("join", joining.join), ("invite", joining.invite),
+    ("leave", joining.leave), ("rotate", joining.rotate),
     ("run", found.run), ("stop", found.stop), ("demo", found.demo),
     ("status", look.status), ("nodes", look.nodes), ("peers", look.peers),
     ("stories", look.stories), ("story", look.story), ("watch", look.watch),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import select
 import signal
 import subprocess
@@ -41,8 +42,8 @@ def test_watch_tells_what_happens_and_ends_with_130(den):
     with watching(den) as (process, first):
         assert " admitted (den/0#" in first
         den.gangline("fire", "w-0", "deps_met")
-        line = next(line for line in process.stdout if line.startswith("w-0:"))
-        assert line.startswith("w-0: backlog → coding by deps_met (den/0#")
+        line = next(line for line in process.stdout if " w-0:" in line)
+        assert re.match(r"\d\d:\d\d:\d\d  w-0: backlog → coding by deps_met \(den/0#", line)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         assert process.returncode == 130

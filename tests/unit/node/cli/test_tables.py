@@ -129,3 +129,18 @@ def test_a_text_of_several_lines_stands_indented_and_forges_nothing(monkeypatch)
         "description  one",
         "             claim  held by me\\x1b[2J   tab",
     ]
+
+
+def test_watch_tells_people_when_and_leaves_seals_to_programs(monkeypatch):
+    ref = [KEYS[0], 0, 7, "ab" * 32]
+    events = [
+        {"type": "record_admitted", "kind": "seal", "record": ref, "own": True},
+        {"type": "claim_moved", "story": "s-1", "holder": KEYS[0], "lost_by_us": False},
+    ]
+    monkeypatch.setattr("node.cli.look.ask", lambda *_: [{"node": KEYS[0], "name": "den"}])
+    monkeypatch.setattr("node.client.Client.stream", lambda *_: iter(events))
+    told = CliRunner().invoke(app, ["watch"])
+    assert told.exit_code == 3
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  s-1: claimed by den\n", told.stdout)
+    lines = CliRunner().invoke(app, ["watch", "--json"]).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == events

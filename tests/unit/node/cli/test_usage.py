@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from crdt import limits
 from node.api import asked, tickets
-from node.cli import act, cli_page, members
+from node.cli import act, cli_page, joining
 from node.cli.common import seconds
 from node.cli.exits import Exit
 from node.cli.main import app
@@ -207,7 +207,7 @@ def test_the_ranges_that_the_options_name_are_those_of_the_rules():
 
     assert lasts(act.CLAIM_MAX) * 1000 == limits.CLAIM_MS_MAX
     assert lasts(act.WAIT_MAX) == asked.WAIT_SECONDS_MAX
-    assert (lasts(members.TICKET_MAX), members.USES_MAX) == (tickets.SECONDS_MAX, tickets.USES_MAX)
+    assert (lasts(joining.TICKET_MAX), joining.USES_MAX) == (tickets.SECONDS_MAX, tickets.USES_MAX)
 
 
 @pytest.mark.parametrize("name", ["add", "edit", "fire", "claim", "release"])
