@@ -94,6 +94,7 @@ class Replica:
         self.founder = founder
         self.incarnation = incarnation
         self.held = ""  # why the shell lets nothing be written
+        self.keeps = True  # whether the shell can keep what peers bring
         self.ledger = Ledger(cluster, founder, verifier)
         self.document = Document()
         self.sessions = Sessions()
@@ -131,6 +132,8 @@ class Replica:
 
     def _hear(self, peer: NodePubkey, frame: Frame, now: Now) -> Ready:
         match frame:
+            case SyncStep2() | Update() | Records() | Proof() if not self.keeps:
+                return self._finish(peer, now)  # it is asked for again once it can be kept
             case SyncStep2(update) | Update(update):
                 whole = isinstance(frame, SyncStep2)
                 most = limits.CATCHUP_BYTES_MAX if whole else limits.UPDATE_BYTES_MAX
@@ -278,7 +281,8 @@ class Replica:
 
     def tick(self, now: Now) -> Ready:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
-        self.ledger.ripen(now.wall)
+        if self.keeps:
+            self.ledger.ripen(now.wall)
         if not self.writable(now):
             quiet = 0.0 if self.doubt else now.mono - self._wrote_at
             for intent in self._duties.due(self._own_feed(), quiet, now.mono):
@@ -286,7 +290,8 @@ class Replica:
             self._rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
         self.ledger.ready.observe += self.clock_watch.news(now) + self._seal_watch.news(now.mono)
         ready = self._finish(None, now)
-        self._say_presence(ready, now)
+        if self.sessions.peers() and (said := self.beacon.say(now)) is not None:
+            ready.send(self.sessions.peers(), encode_frame(said))
         for session in self.sessions.all():
             if now.mono >= session.next_offer:
                 session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
@@ -314,7 +319,8 @@ class Replica:
         self.sessions.open(Session(peer, now.mono, ahead_ms(peer_clock, now), now.mono + 1.0))
         self.beacon.hurry()
         ready = self._finish(None, now)
-        ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
+        if self.keeps:
+            ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
         ready.send((peer,), encode_frame(QueryAwareness()))
         return ready
 
@@ -335,11 +341,6 @@ class Replica:
         if news.entries:
             others = self.sessions.peers(but=peer)
             self.ledger.ready.send(others, encode_frame(Awareness(news.entries)))
-
-    def _say_presence(self, ready: Ready, now: Now) -> None:
-        said = self.beacon.say(now) if self.sessions.peers() else None
-        if said is not None:
-            ready.send(self.sessions.peers(), encode_frame(said))
 
     # --- the end of each step ------------------------------------------------------------------
 
@@ -404,11 +405,10 @@ class Replica:
         self.ledger.touched.clear()
         self.ledger.comeback = False
         ready = self._finish(None, now)
-        ready.observe = (
-            [Noticed("damaged_row", f"{len(damaged)} rows of the store hold no record")]
-            if damaged
-            else []
-        )
+        ready.observe = []
+        if damaged:
+            told = f"{len(damaged)} rows of the store hold no record"
+            ready.observe.append(Noticed("damaged_row", told))
         return ready
 
     # --- questions -----------------------------------------------------------------------------

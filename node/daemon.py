@@ -46,6 +46,7 @@ from node.witness import host_name
 log = logging.getLogger("gangline")
 
 SEED_BYTES = 32
+DAMAGED = "%s; it is set aside, and made anew from what verifies"
 LOOK_SECONDS = 15.0
 SILENT_LOOKS = 4
 
@@ -105,15 +106,12 @@ def open_driver(home: Home, settings: Config, *, accept_loss: bool = False) -> D
         Trouble: the key, the config or the disk.
     """
 
-    def rebuild() -> None:
-        log.warning("%s", salvage.rebuild(home.store, *_cluster(home, settings)).sentence)
-
     def opened() -> Driver:
         store = Store(home.store, history=Bounds(settings.history_rows, settings.history_days))
         try:
             if accept_loss:
                 store.set_meta(salvage.HURT, b"")
-            if home.next_key.exists():
+            if home.next_key.exists() and not store.no_room:
                 parting.settle(home, store, open_replica(home, settings, store)[0])
             driver = Driver(store, lambda store: open_replica(home, settings, store))
         except BaseException:
@@ -124,13 +122,19 @@ def open_driver(home: Home, settings: Config, *, accept_loss: bool = False) -> D
         return driver
 
     if salvage.left_aside(home.store) is not None:
-        rebuild()
+        _rebuild(home, settings)
+    elif not home.store.exists():
+        log.warning("%s is gone: %s", home.store, salvage.GONE)
     try:
         return opened()
     except StoreDamaged as damage:
-        log.error("%s; it is set aside, and made anew from what verifies", damage)  # noqa: TRY400 - a sentence is enough
-    rebuild()
+        log.error(DAMAGED, damage)  # noqa: TRY400 - a sentence is enough
+    _rebuild(home, settings)
     return opened()
+
+
+def _rebuild(home: Home, settings: Config) -> None:
+    log.warning("%s", salvage.rebuild(home.store, *_cluster(home, settings)).sentence)
 
 
 async def run(home: Home, *, accept_loss: bool = False) -> None:
@@ -139,7 +143,18 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
     Raises:
         Trouble: something an operator can mend.
     """
-    while await _live(home, accept_loss=accept_loss):
+    whole = True
+    while True:
+        try:
+            if not await _live(home, accept_loss=accept_loss):
+                return
+        except StoreDamaged as damage:
+            # Once: a disk that goes on damaging what it holds is for the operator.
+            if not whole:
+                raise
+            whole = False
+            log.error(DAMAGED, damage)  # noqa: TRY400 - a sentence is enough
+            _rebuild(home, config.load(home.config))
         accept_loss = False
 
 
@@ -189,10 +204,12 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
         )
     finally:
         await listener.stop()
-        await driver.stop()
-        if listening is not None:
-            listening.close()
-            home.socket.unlink(missing_ok=True)
+        try:
+            await driver.stop()
+        finally:
+            if listening is not None:
+                listening.close()
+                home.socket.unlink(missing_ok=True)
     return leaving.switching
 
 

@@ -1,12 +1,15 @@
 """The SQLite file under a store: opened, checked, brought up to date, kept small, locked.
 
 Stands under ``store.py``, which knows the tables. WAL and ``synchronous=FULL``: what was committed
-is on disk. One writer, by a lock on a file beside it that names who. Source: protocol §11.
+is on disk. One writer, by a lock on a file beside it that names who. On a full disk the file is
+opened to be read, and anew once there is room. Source: protocol §11.
 """
 
 import contextlib
+import functools
 import logging
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,8 @@ from typing import Any
 
 import apsw
 
-from node.errors import StoreDamaged, StoreFailure
+from machines.errors import InvalidValue
+from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.lock import take_lock
 from node.schema import APPLICATION_ID, MIGRATIONS
 
@@ -31,6 +35,7 @@ FREE_PAGES_MIN = 64
 FREE_PAGES_AT_ONCE = 512
 AUTO_VACUUM_INCREMENTAL = 2
 BUSY_MS = 5000
+PRIVATE = 0o600
 
 
 class Database:
@@ -43,6 +48,7 @@ class Database:
 
     Attributes:
         version: of the file's tables; less than today's only where it was opened to look.
+        no_room: why nothing can be written, though the file can be read; empty where it can.
 
     Raises:
         StoreDamaged: it is no database, or fails SQLite's quick check.
@@ -52,18 +58,36 @@ class Database:
     def __init__(self, path: Path, *, readonly: bool = False, vfs: str = "") -> None:
         self.path = path
         self.readonly = readonly
+        self.no_room = ""
+        self._vfs = vfs
         self._lock = None if readonly else take_lock(path)
         self._commits = 0
         try:
-            with self._speaking("open"):
-                self._db = self._connect(vfs)
-                self._migrate()
-                if not readonly:
-                    self._settle()
-                self._ready()
+            self._open()
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> None:
+        """Open the file to be written; on a full disk, to be read."""
+        try:
+            self._try_open()
+        except NoRoom as full:
+            if self.readonly or not hasattr(self, "_db"):
+                raise
+            with contextlib.suppress(apsw.Error):
+                self._db.close()
+            self.no_room = str(full)
+            self._try_open()
+
+    def _try_open(self) -> None:
+        with self._speaking("open"):
+            self._db = self._connect(self._vfs)
+            self._migrate()
+            if not self.readonly:
+                self._check_tables()
+                self._settle()
+            self._ready()
 
     def _ready(self) -> None:
         """The file is open: read from it what must be known."""
@@ -72,6 +96,7 @@ class Database:
         flags = apsw.SQLITE_OPEN_READONLY
         if not self.readonly:
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+            self._mend_mode()
         # O_NOFOLLOW: what a link points at is not ours to write.
         db = apsw.Connection(
             str(self.path), flags=flags | apsw.SQLITE_OPEN_NOFOLLOW, vfs=vfs or None
@@ -80,17 +105,31 @@ class Database:
         db.set_busy_timeout(BUSY_MS)
         db.create_scalar_function("row_sum", _row_sum, 5, deterministic=True)
         if not self.readonly:
-            self.path.chmod(0o600)
+            self.path.chmod(PRIVATE)
+        if self.no_room:
+            # Alone with the file SQLite keeps the WAL's index in memory, not in a file beside it.
+            db.pragma("locking_mode", "exclusive")
+        elif not self.readonly:
             db.pragma("auto_vacuum", AUTO_VACUUM_INCREMENTAL)  # before anything is in the file
             db.pragma("journal_mode", "wal")
             # An acknowledged write survives a power cut; NORMAL loses it.
             db.pragma("synchronous", "full")
             db.pragma("wal_autocheckpoint", WAL_PAGES)
             db.pragma("journal_size_limit", WAL_BYTES_MAX)
+        if not self.readonly:
             ((told,),) = db.execute("PRAGMA quick_check(1)").fetchall()
             if told != "ok":
                 raise StoreDamaged(f"{self.path} is damaged: {told}")
         return db
+
+    def _mend_mode(self) -> None:
+        """Who owns the file may write to it again."""
+        with contextlib.suppress(FileNotFoundError):
+            mode = self.path.lstat().st_mode
+            if stat.S_ISREG(mode) and not mode & stat.S_IWUSR:
+                self.path.chmod(PRIVATE)
+                told = "%s was not to be written (mode %04o); now it is again (0600)"
+                log.warning(told, self.path, stat.S_IMODE(mode))
 
     def _migrate(self) -> None:
         self.version = version = self._db.pragma("user_version")
@@ -99,9 +138,13 @@ class Database:
                 f"{self.path} was written by a newer Gangline (version {version}, this one knows "
                 f"{len(MIGRATIONS)}); run that one"
             )
-        if self.readonly:
+        if self.readonly or self.no_room:
             if not version:
-                raise StoreFailure(f"{self.path} is no store")
+                raise (
+                    NoRoom(self.no_room)
+                    if self.no_room
+                    else StoreFailure(f"{self.path} is no store")
+                )
             return
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             with self._transaction():
@@ -110,12 +153,22 @@ class Database:
                 self._db.pragma("user_version", number)
             self.version = number
 
+    def _check_tables(self) -> None:
+        """The definitions of the tables are no rows, and no sum is kept of them."""
+        if self.version == len(MIGRATIONS) and _definitions(self._db) != _defined(MIGRATIONS):
+            raise StoreDamaged(f"{self.path} is damaged: its tables are not as they were made")
+
     def _settle(self) -> None:
         """Bring what the last run left into the file, and the file into today's form."""
         # A commit that failed at its fsync may be in the WAL all the same, and not on the disk: it
         # must be before anybody is shown it.
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        if self._db.pragma("auto_vacuum") != AUTO_VACUUM_INCREMENTAL:
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except apsw.FullError:
+            if not self.no_room:
+                raise
+            return  # the WAL is synced first: what is in it is on disk
+        if not self.no_room and self._db.pragma("auto_vacuum") != AUTO_VACUUM_INCREMENTAL:
             try:
                 self._db.pragma("auto_vacuum", AUTO_VACUUM_INCREMENTAL)
                 self._db.execute("VACUUM")
@@ -137,17 +190,49 @@ class Database:
                 os.close(self._lock)
                 self._lock = None
 
-    def probe(self) -> None:
+    def probe(self) -> bool:
         """See whether the disk takes writes: as much as a commit of some records needs.
+
+        Says whether the file was opened anew, because it could only be read before.
 
         Raises:
             StoreFailure: it does not.
         """
+        if self.no_room:
+            self._look_for_room()
+            self._open_anew()
+            return True
         for size in (PROBE_BYTES, 0):
             with self._speaking("write to"), self._transaction():
                 self._db.execute(
                     "INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(?))", (size,)
                 )
+        return False
+
+    def _look_for_room(self) -> None:
+        """Try the disk with another file, so that the store is not closed for nothing."""
+        trial = self.path.with_name(self.path.name + ".probe")
+        try:
+            with trial.open("wb") as file:
+                file.write(bytes(PROBE_BYTES))
+                os.fsync(file.fileno())
+        except OSError as fault:
+            raise NoRoom(f"cannot write to {self.path}: {fault.strerror}") from fault
+        finally:
+            with contextlib.suppress(OSError):
+                trial.unlink(missing_ok=True)
+
+    def _open_anew(self) -> None:
+        why, self.no_room = self.no_room, ""
+        with contextlib.suppress(apsw.Error):
+            self._db.close()
+        try:
+            self._open()
+        except BaseException:
+            self.no_room = why
+            raise
+        if self.no_room:
+            raise NoRoom(self.no_room)
 
     def _tidy(self) -> None:
         """Now and then, give pages that hold nothing back to the file system."""
@@ -180,11 +265,13 @@ class Database:
         """Turn SQLite's errors into a sentence."""
         try:
             yield
-        except (apsw.CorruptError, apsw.NotADBError) as fault:
+        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, InvalidValue) as fault:
             raise StoreDamaged(f"{self.path} is damaged: {fault}") from fault
         except apsw.FullError as fault:
-            raise StoreFailure(f"cannot {what} {self.path}: the disk is full") from fault
+            raise NoRoom(f"cannot {what} {self.path}: the disk is full") from fault
         except apsw.IOError as fault:
+            if getattr(fault, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+                raise NoRoom(f"cannot {what} {self.path}: the disk is full") from fault
             raise StoreFailure(f"cannot {what} {self.path}: the disk fails ({fault})") from fault
         except apsw.CantOpenError as fault:
             raise StoreFailure(f"cannot {what} {self.path}: {_why_not(self.path)}") from fault
@@ -198,6 +285,20 @@ def row_sum(author: bytes, incarnation: int, clock: int, record_id: bytes, value
     return zlib.crc32(value, zlib.crc32(place))
 
 
+def _definitions(db: apsw.Connection) -> list[tuple[Any, ...]]:
+    return list(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"))
+
+
+@functools.cache
+def _defined(migrations: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    """The definitions as they are made."""
+    with contextlib.closing(apsw.Connection(":memory:")) as db:
+        db.create_scalar_function("row_sum", _row_sum, 5, deterministic=True)
+        for script in migrations:
+            db.execute(script)
+        return _definitions(db)
+
+
 def _row_sum(*values: Any) -> int:
     """The same, as the migrations call it."""
     return row_sum(*values)
@@ -206,4 +307,6 @@ def _row_sum(*values: Any) -> int:
 def _why_not(path: Path) -> str:
     if path.is_symlink():
         return "it is a symlink; move the file itself here"
+    if path.is_dir():
+        return "it is a folder; move it away, and the store's file here"
     return "is there such a folder, and may this user write to it?"

@@ -2,8 +2,8 @@
 
 Stands around the line: takes messages from links and intents from local callers, one batch at a
 time; commits what the batch must persist, in a thread of its own; and only then lets anything
-leave: answers, frames, events. While the disk takes no writes it serves looking alone, without
-links, and tries the disk again by itself. Source: protocol §11.
+leave: answers, frames, events. While the disk takes no writes it serves callers who look, and
+peers, from what is on it, and tries it again by itself. Source: protocol §11.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock
 from node.bus import Bus
-from node.errors import StoreFailure
+from node.errors import StoreDamaged, StoreFailure
 from node.inbox import Inbox
 from node.link import Link
 from node.store import Store
@@ -55,7 +55,8 @@ class Driver:
         self.bus = Bus()
         self._inbox = Inbox()
         self._disk = ThreadPoolExecutor(1, "store")
-        self._carrier = Carrier(lambda: build(store))
+        self._carrier = Carrier(lambda: build(store), store.no_room)
+        self._broken: StoreFailure | None = None
 
     @property
     def replica(self) -> Replica:
@@ -105,7 +106,11 @@ class Driver:
     async def on_disk(self, work: Callable[[Store], T]) -> T:
         """Do something with the store in its own thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._disk, work, self.store)
+        try:
+            return await loop.run_in_executor(self._disk, work, self.store)
+        except StoreDamaged as damage:
+            self._broken = damage  # whoever came upon it, all of this ends
+            raise
 
     async def _ask(self, work: Callable[[Now], tuple[Ready, Any]], *, looks: bool = False) -> Any:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -116,10 +121,6 @@ class Driver:
 
     async def attach(self, link: Link) -> str:
         """Run a session over a link until it ends; gives one word why it did."""
-        if self.halted:
-            # What a peer sends could not be kept, and it would not send it twice.
-            link.drop("read_only")
-            return await link.run(self._received)
         if link.peer == self.replica.own:
             link.drop("own_key")
             return await link.run(self._received)
@@ -164,10 +165,10 @@ class Driver:
             self._inbox.spent(peer, clock.monotonic() - begin)
             return ready, None
 
-        await self._inbox.put_from(peer, Job(hear, drop=link.drop), len(data))
+        await self._inbox.put_from(peer, Job(hear, drop=link.drop, looks=True), len(data))
 
     async def _tell(self, work: Callable[[Now], Ready]) -> None:
-        await self._inbox.put(Job(lambda at: (work(at), None)))
+        await self._inbox.put(Job(lambda at: (work(at), None), looks=True))
 
     # --- the task --------------------------------------------------------------------------------
 
@@ -177,18 +178,23 @@ class Driver:
         Raises:
             StoreFailure: a commit failed, and what is on disk cannot be read either. Nothing that
                 rested on it left the process.
+            StoreDamaged: what is on disk is not what was written.
         """
-        await self._do([self._carrier.owed()])
+        if not self.halted:
+            await self._do([self._carrier.owed()])
         next_tick = clock.monotonic()
-        while True:
+        while self._broken is None:
             jobs = await self._inbox.gather(next_tick - clock.monotonic())
             if self.halted and clock.monotonic() >= self._carrier.try_at:
                 await self._try_disk()
             if clock.monotonic() >= next_tick:
                 next_tick = clock.monotonic() + TICK_SECONDS
                 # Before the callers: at a start, what moves to the next key moves first.
-                jobs.insert(0, Job(lambda at: (self.replica.tick(at), None)))
-            await self._do(jobs)
+                jobs.insert(0, Job(lambda at: (self.replica.tick(at), None), looks=True))
+            # Who only looks sees what is on disk now, and need not wait for the next commit.
+            await self._do([job for job in jobs if job.looks and job.answer])
+            await self._do([job for job in jobs if not (job.looks and job.answer)])
+        raise self._broken
 
     async def _do(self, jobs: list[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""
@@ -206,14 +212,15 @@ class Driver:
         turn.let_out(self._send, self.bus.publish)
 
     async def _halt(self, turn: Turn, failure: StoreFailure, at: Now) -> Turn:
-        """Go on without writing: drop the links and what rested on the commit that failed."""
-        for link in self.links.values():
-            link.drop("read_only")
-        self.links.clear()
-        log.error("%s; reads are served, writes refused until it works again", failure)
+        """Go on without writing, from what is on disk: what rested on the failed commit goes."""
+        self._open_links_anew("read_only")
         try:
+            if isinstance(failure, StoreDamaged):
+                raise failure
+            log.error("%s; reads are served, writes refused until it works again", failure)
             return await self.on_disk(lambda _store: self._carrier.fail(turn, str(failure), at))
         except StoreFailure as worse:
+            self._broken = worse
             for job, _, _ in turn.results:
                 if job.answer is not None:
                     job.answer(worse)
@@ -222,12 +229,20 @@ class Driver:
     async def _try_disk(self) -> None:
         """See whether the disk takes writes again, and if so, go back to work."""
         try:
-            await self.on_disk(Store.probe)
+            first = await self.on_disk(lambda store: self._carrier.resume(anew=store.probe()))
+        except StoreDamaged:
+            raise
         except StoreFailure:
             self._carrier.try_at = clock.monotonic() + PROBE_SECONDS
             return
         log.warning("%s takes writes again", self.store.path)
-        await self._do([self._carrier.resume()])
+        self._open_links_anew("writes_again")
+        await self._do([first])
+
+    def _open_links_anew(self, why: str) -> None:
+        for link in self.links.values():
+            link.drop(why)
+        self.links.clear()
 
     def _send(self, peer: NodePubkey, data: bytes) -> None:
         link = self.links.get(peer)
@@ -235,15 +250,22 @@ class Driver:
             link.send(data)
 
     async def stop(self) -> None:
-        """Seal the own feed, let what is owed out, and close the store."""
-        await self._do([Job(lambda at: (self.replica.seal(at), None))])
-        while len(self._inbox):
-            for job in await self._inbox.gather(0):
-                if job.answer is not None:
-                    job.answer(StoreFailure("the daemon is stopping"))
-        self.bus.close()
-        self._disk.shutdown(wait=True)
-        self.store.close()
+        """Seal the own feed, let what is owed out, and close the store.
+
+        Raises:
+            StoreFailure: the disk fails.
+        """
+        try:
+            if self._broken is None:
+                await self._do([Job(lambda at: (self.replica.seal(at), None))])
+        finally:
+            while len(self._inbox):
+                for job in await self._inbox.gather(0):
+                    if job.answer is not None:
+                        job.answer(StoreFailure("the daemon is stopping"))
+            self.bus.close()
+            self._disk.shutdown(wait=True)
+            self.store.close()
 
 
 def _answer(done: asyncio.Future[Any]) -> Callable[[Any], None]:

@@ -5,7 +5,8 @@ Stands beside the shell. ``node/cli`` prints the sentence and ends with the code
     Exception
     └── Trouble           something an operator can mend; has an exit code
         ├── StoreFailure  the store cannot be read or written
-        │   └── StoreDamaged  what is in it is not what was written
+        │   ├── StoreDamaged  what is in it is not what was written
+        │   └── NoRoom        the disk is full
         └── NoDaemon      nobody answers on the node's socket
 """
 
@@ -32,6 +33,10 @@ class StoreFailure(Trouble):
 
 class StoreDamaged(StoreFailure):
     """What is in the store is not what was written: no database, or damaged pages or rows."""
+
+
+class NoRoom(StoreFailure):
+    """The disk, or this user's share of it, is full."""
 
 
 class NoDaemon(Trouble):

@@ -3,6 +3,7 @@
 Stands under ``store.py`` and ``backup.py``.
 """
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -20,7 +21,9 @@ def take_lock(store: Path) -> int:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as fault:
-        raise StoreFailure(f"cannot open {path}: {fault.strerror}") from fault
+        raise StoreFailure(
+            f"cannot open {path}: {fault.strerror}; this user must be able to write there"
+        ) from fault
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as fault:
@@ -31,6 +34,6 @@ def take_lock(store: Path) -> int:
         raise StoreFailure(
             f"{store} is in use by the daemon with pid {pid}; stop it with: gangline stop"
         ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
+    with contextlib.suppress(OSError):  # on a full disk it holds all the same, and names nobody
+        os.ftruncate(lock, os.pwrite(lock, str(os.getpid()).encode(), 0))
     return lock

@@ -83,7 +83,7 @@ class Parting:
     async def watch(self) -> None:
         """Change keys as soon as the roster has the next one, whoever asked for it and when."""
         while True:
-            if await self.is_due():
+            if not self._driver.halted and await self.is_due():
                 # A moment, so that who asked for it still gets an answer.
                 await asyncio.sleep(2 * LOOK_SECONDS)
                 self.switching = True

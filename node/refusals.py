@@ -76,6 +76,14 @@ SENTENCES = {
         "it sent what no honest node sends, and must stay away for a while: gangline peers",
     ),
     "full": Sentences("that node has no room for another link", "there was no room for its link"),
+    "read_only": Sentences(
+        "that node's disk takes no writes now; it serves what it has",
+        "this node's disk takes no writes; the link is opened anew, to serve what is on it",
+    ),
+    "writes_again": Sentences(
+        "that node's disk takes writes again; it asks for what it missed",
+        "this node's disk takes writes again; the link is opened anew, to ask for what it missed",
+    ),
     "lagging": Sentences("that node waited for this one too long", "it read too slowly"),
 }
 

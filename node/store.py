@@ -1,33 +1,35 @@
 """Stage 8 of the line: SQLite, where truth is kept.
 
 Takes a batch of instructions from ``driver.py`` in one transaction, durable when it returns; gives
-everything back at a start. One file a cluster, one writer (a lock on a file beside it that names
-who). Only ever called from one thread at a time. Source: protocol §11.
+everything back at a start (``reading.py``). One file a cluster, one writer (a lock on a file beside
+it that names who). Only ever called from one thread at a time. Source: protocol §11.
 """
 
 import contextlib
+import errno
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import apsw
 
 from crdt import limits
-from crdt.identity import FeedId, RecordId
-from crdt.ready import Observation, Persist, ProofRow, Quarantined, Row, RowKey
-from machines.values import NodePubkey
+from crdt.identity import FeedId
+from crdt.ready import Observation, Persist, Quarantined, RowKey
 from node import history
-from node.database import Database, row_sum
-from node.errors import StoreDamaged, StoreFailure
-from node.history import BOUNDS, FIRST_VERSION, HISTORY_SHOWN, Bounds
+from node.database import row_sum
+from node.errors import NoRoom, StoreDamaged, StoreFailure
+from node.history import BOUNDS, Bounds
+from node.reading import Reading
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
 
-COPY_PAGES = 1024
+HEADER_BYTES = 100
+"""With fewer, SQLite takes a file for one that nobody has written to yet."""
 
 
-class Store(Database):
+class Store(Reading):
     """One open store.
 
     Args:
@@ -43,20 +45,30 @@ class Store(Database):
     def __init__(
         self, path: Path, *, readonly: bool = False, vfs: str = "", history: Bounds = BOUNDS
     ) -> None:
-        self._feeds: dict[FeedId, int] = {}
         self._writes = 0
         self._witness = Witness(path)
         self._history = history
         self.doubt = ""
         super().__init__(path, readonly=readonly, vfs=vfs)
 
-    def _ready(self) -> None:
-        for number, author, incarnation in self._read("SELECT id, author, incarnation FROM feeds"):
-            self._feeds[FeedId(NodePubkey(author), incarnation)] = number
-        if not self.readonly:
-            self._swear_in()
+    def _connect(self, vfs: str) -> apsw.Connection:
+        """The same, where there is not less of the file than this node had written."""
+        if not self.readonly and (said := self._witness.read()) is not None:
+            with contextlib.suppress(FileNotFoundError):
+                size = self.path.lstat().st_size
+                if size < HEADER_BYTES and self.path.is_file():
+                    raise StoreDamaged(
+                        f"{self.path} is damaged: {size} bytes are left of it, and this node had "
+                        f"written to it {said.writes} times"
+                    )
+        return super()._connect(vfs)
 
-    def _swear_in(self) -> None:
+    def _ready(self) -> None:
+        super()._ready()
+        if not self.readonly:
+            self._look_at_witness()
+
+    def _look_at_witness(self) -> None:
         """Compare the store with its witness, and let it vouch for this one from here on.
 
         A doubt is kept in the store until a new incarnation was opened: a crash does not settle it.
@@ -65,6 +77,10 @@ class Store(Database):
         found = Vouch(host_id(), self.path.stat().st_ino, self.meta("token") or b"", self._writes)
         known = (self.meta("doubt") or b"").decode()
         self.doubt = known or why_doubt(found, self._witness.read())
+        if not self.no_room:
+            self._swear_in(found)
+
+    def _swear_in(self, found: Vouch) -> None:
         token = secrets.token_bytes(16)
         # The store first: a crash between the two leaves a doubt too many, never one too few.
         with self._transaction():
@@ -73,7 +89,10 @@ class Store(Database):
         try:
             self._witness.open(found._replace(token=token))
         except OSError as fault:
-            raise StoreFailure(f"cannot write {self._witness.path}: {fault.strerror}") from fault
+            full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (NoRoom if full else StoreFailure)(
+                f"cannot write {self._witness.path}: {fault.strerror}"
+            ) from fault
 
     def __enter__(self) -> Self:
         return self
@@ -91,96 +110,6 @@ class Store(Database):
             super().close()
         finally:
             self._witness.close()
-
-    # --- out -----------------------------------------------------------------------------------
-
-    def rows(self) -> Iterator[Row]:
-        """Every record, feed by feed in order of clock.
-
-        Raises:
-            StoreDamaged: a row is not the one that was written (not where one only looks).
-        """
-        by_id = {number: feed for feed, number in self._feeds.items()}
-        checked = not self.readonly
-        query = (
-            f"SELECT feed, clock, record_id, value, {'sum' if checked else '0'} FROM records "  # noqa: S608 - two fixed words
-            "ORDER BY feed, clock, record_id"
-        )
-        with self._speaking("read"):
-            for number, clock, record_id, value, told in self._db.execute(query):
-                feed = by_id[number]
-                if checked and row_sum(*feed, clock, record_id, value) != told:
-                    place = f"{feed.author.short}/{feed.incarnation}#{clock}"
-                    raise StoreDamaged(f"{self.path} is damaged: {place} is not as it was written")
-                yield Row(feed.author, feed.incarnation, clock, RecordId(record_id), value)
-
-    def proofs(self) -> list[ProofRow]:
-        """Every proven fork."""
-        query = "SELECT author, incarnation, clock, sides FROM proofs"
-        return [self.proof_of_row(*row) for row in self._read(query)]
-
-    @staticmethod
-    def proof_of_row(author: bytes, incarnation: int, clock: int, sides: bytes) -> ProofRow:
-        """A proven fork from its row."""
-        size, half = limits.SIGNATURE_BYTES, len(sides) // 2
-        one, other = sides[:half], sides[half:]
-        both = ((one[:size], one[size:]), (other[:size], other[size:]))
-        return ProofRow(NodePubkey(author), incarnation, clock, both)
-
-    def rendered(self) -> dict[FeedId, int]:
-        """Per feed the clock below which every slot without a row is empty."""
-        query = "SELECT author, incarnation, rendered FROM feeds"
-        return {FeedId(NodePubkey(a), i): end for a, i, end in self._read(query)}
-
-    def copy_to(self, path: Path, progress: Callable[[int, int], None]) -> None:
-        """Copy the whole store, as of this instant, into a file; who writes is not held up.
-
-        Args:
-            progress: told how many pages of how many are there.
-
-        Raises:
-            StoreFailure: it cannot be read, or the copy not written.
-        """
-        with self._speaking("copy"), contextlib.closing(apsw.Connection(str(path))) as target:
-            with self._db:
-                # One read transaction from the first page to the last: without it every commit
-                # of the daemon would begin the copy anew.
-                self._db.execute("SELECT count(*) FROM meta").fetchall()
-                with target.backup("main", self._db, "main") as copy:
-                    while not copy.done:
-                        copy.step(COPY_PAGES)
-                        progress(copy.page_count - copy.remaining, copy.page_count)
-            target.pragma("journal_mode", "delete")
-
-    def meta(self, name: str) -> bytes | None:
-        """One value that belongs to the whole store."""
-        found = self._read("SELECT value FROM meta WHERE name = ?", name)
-        return bytes(found[0][0]) if found else None
-
-    def settled(self) -> list[RecordId]:
-        """Own records that count nowhere, and were written again or reported."""
-        query = "SELECT record_id FROM settled"
-        return [RecordId(found) for (found,) in (self._read(query) if self.version > 1 else ())]
-
-    def history(self, story: str = "", limit: int = HISTORY_SHOWN) -> list[tuple[int, bytes]]:
-        """What happened, the newest first: when (Unix ms), and the event as JSON."""
-        if self.version < FIRST_VERSION:
-            return []
-        with self._speaking("read"):
-            return history.read(self._db, story, limit)
-
-    def addresses(self) -> dict[NodePubkey, tuple[str, ...]]:
-        """The last known addresses of other nodes."""
-        query = "SELECT node, text FROM addresses"
-        return {NodePubkey(node): tuple(text.split()) for node, text in self._read(query)}
-
-    def quarantine(self, limit: int = 100) -> list[tuple[object, ...]]:
-        """What was turned away, the newest first."""
-        return self._read(
-            "SELECT at, peer, author, incarnation, clock, record_id, reason, detail, value "
-            "FROM quarantine ORDER BY id DESC LIMIT ?",
-            limit,
-        )
 
     # --- in ------------------------------------------------------------------------------------
 
@@ -246,26 +175,23 @@ class Store(Database):
             history.write(self._db, events, at_ms, self._history)
 
     def _write_rows(self, persist: Persist) -> None:
-        self._db.executemany(
-            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?)",
-            [
-                (*self._place(key), row.value, row_sum(*row))
-                for key, row in persist.rows.items()
-                if row is not None
-            ],
-        )
-        self._db.executemany(
-            "DELETE FROM records WHERE feed = ? AND clock = ? AND record_id = ?",
-            [self._place(key) for key, row in persist.rows.items() if row is None],
-        )
+        gained = [
+            (*self._place(key), row.value, row_sum(*row))
+            for key, row in persist.rows.items()
+            if row is not None
+        ]
+        lost = [self._place(key) for key, row in persist.rows.items() if row is None]
+        put = "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?) RETURNING sum"
+        drop = "DELETE FROM records WHERE feed = ? AND clock = ? AND record_id = ? RETURNING sum"
+        new = [told for (told,) in self._db.executemany(put, gained)]
+        old = [told for (told,) in self._db.executemany(drop, lost)]
+        if new or old:
+            change = len(new) - len(old), sum(new) - sum(old)
+            self._db.execute("UPDATE total SET rows = rows + ?, sum = sum + ?", change)
 
     def _place(self, key: RowKey) -> tuple[int, int, bytes]:
         feed = self._feed(FeedId(key.author, key.incarnation))
         return feed, key.clock, bytes(key.record_id)
-
-    def columns(self, table: str) -> list[str]:
-        """The columns of a table."""
-        return [name for (name,) in self._read("SELECT name FROM pragma_table_info(?)", table)]
 
     def fill(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Put rows of another store into a table of this one; those that do not fit are left."""
@@ -288,11 +214,6 @@ class Store(Database):
             self._db.execute(
                 "INSERT INTO tickets (hash, role, expires, uses) VALUES (?, ?, ?, ?)", ticket[:4]
             )
-
-    def tickets(self) -> list[TicketRow]:
-        """Every ticket that was handed out from here, the first to expire first."""
-        query = "SELECT hash, role, expires, uses, withdrawn FROM tickets ORDER BY expires, hash"
-        return [TicketRow(*row) for row in self._read(query)]
 
     def withdraw_ticket(self, secret_hash: bytes) -> None:
         """A ticket works no longer."""

@@ -3,7 +3,8 @@
 Stands between ``driver.py``, which owns the time and the threads, and the core. Knows neither loop
 nor store, so that whatever carries turns out keeps one order: work, commit, let out. Where the
 commit fails, everything that rested on it is dropped: the replica is built again from what is on
-disk, and until the disk takes writes again there is only looking. Source: protocol §11.
+disk, and until the disk takes writes again callers look and peers are served, but nothing is
+written, and nothing is taken that could not be kept. Source: protocol §11.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ class Job:
         work: does it; gives the instructions and the answer to who asked.
         answer: told the answer, or why there is none, once what it rests on is on disk.
         drop: told why the link that brought the work must go, where it must.
-        looks: it changes nothing that is stored, so it can be done while nothing can be written.
+        looks: it writes nothing of its own, so it can be done while nothing can be written.
     """
 
     work: Callable[[Now], tuple[Ready, Any]]
@@ -73,18 +74,34 @@ class Carrier:
 
     Args:
         build: the replica as the disk has it, and what reading it left to be written.
+        why: why nothing can be written from the start.
 
     Attributes:
-        replica: another object after every ``fail``: never keep it over a turn.
+        replica: another object after a ``fail`` or ``resume``: never keep it over a turn.
         halted: why nothing can be written now; empty while all is well.
         try_at: when to try the disk again (monotonic), while halted.
     """
 
-    def __init__(self, build: Callable[[], tuple[Replica, Ready]]) -> None:
+    def __init__(self, build: Callable[[], tuple[Replica, Ready]], why: str = "") -> None:
         self._build = build
         self.replica, self._owed = build()
         self.halted = self._held = ""
         self.try_at = float("inf")
+        if why:
+            self._halt(why, float("-inf"))
+
+    def _halt(self, why: str, try_at: float) -> None:
+        self._held = self.replica.held
+        self.replica.held = self.halted = f"read-only until the disk takes writes again: {why}"
+        self.replica.keeps = False
+        self.try_at = try_at
+
+    def _build_again(self) -> None:
+        beacon = self.replica.beacon
+        self.replica, self._owed = self._build()
+        # What no disk holds: where this node can be reached, who was heard of, and which presence
+        # was its last, which peers take no older one after.
+        self.replica.beacon = beacon
 
     def owed(self) -> Job:
         """What reading the disk left to be done: the first job, also after ``resume``."""
@@ -104,6 +121,10 @@ class Carrier:
             except ProposalRefused as refusal:
                 ready, result = Ready(), refusal
             turn.results.append((job, ready, result))
+            if self.halted:
+                # No record: an address, or that a slot is empty. It is written later.
+                self._owed.persist.add(ready.persist)
+                continue
             turn.persist.add(ready.persist)
             turn.quarantine += ready.quarantine
             turn.events += filter(is_kept, ready.observe)
@@ -112,23 +133,30 @@ class Carrier:
     def fail(self, turn: Turn, why: str, at: Now) -> Turn:
         """A commit failed: drop what rested on it. Gives what may be let out instead of the turn.
 
-        Who asked for a write is refused; who looked, looks again. Links must be dropped: the new
-        replica has no sessions.
+        Who asked for a write is refused; who looked, looks again. Links must be dropped, to be
+        opened anew: the new replica has no sessions.
 
         Raises:
             StoreFailure: what is on disk cannot be read either.
         """
-        before = self.replica
-        self.replica, self._owed = self._build()
-        # What no disk holds: where this node can be reached, and who was heard of.
-        self.replica.beacon = before.beacon
-        self._held = self.replica.held
-        self.replica.held = self.halted = f"read-only: {why}"
-        self.try_at = at.mono + PROBE_SECONDS
+        self._build_again()
+        self._halt(why, at.mono + PROBE_SECONDS)
         return self.work([job for job, _, _ in turn.results], at)
 
-    def resume(self) -> Job:
-        """The disk takes writes again. Gives the first job to do."""
-        self.replica.held, self.halted = self._held, ""
-        self.try_at = float("inf")
+    def resume(self, *, anew: bool = False) -> Job:
+        """The disk takes writes again. Gives the first job to do.
+
+        Links must be dropped: what peers brought meanwhile was not taken, and is to be asked for.
+
+        Args:
+            anew: the store was opened anew, so that the replica must be too.
+
+        Raises:
+            StoreFailure: what is on disk cannot be read.
+        """
+        if anew:
+            self._build_again()
+        else:
+            self.replica.held, self.replica.keeps = self._held, True
+        self.halted, self.try_at = "", float("inf")
         return self.owed()

@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 MACHINE_ID = Path("/etc/machine-id")
 SUFFIX = ".witness"
 BYTES_MAX = 512
+WRITES_BYTES = 21
 
 
 class Vouch(NamedTuple):
@@ -45,6 +46,8 @@ def why_doubt(found: Vouch, said: Vouch | None) -> str:
     """
     if said is None:
         return "nothing vouches for the store: it is new here, or a copy"
+    if not found.token:
+        return "nothing is left in the store of what this node had written to it"
     if said.host != found.host:
         return "the store was last written on another host"
     if said.inode != found.inode:
@@ -90,16 +93,18 @@ class Witness:
         Raises:
             OSError: it cannot be written.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self.path, flags, 0o600)
         self._head = f"{vouch.host}\n{vouch.inode}\n{vouch.token.hex()}\n".encode("ascii")
+        # Over what is there: on a full disk a file that was emptied first would stay empty.
         self.note(vouch.writes)
+        os.ftruncate(self._file, len(self._head) + WRITES_BYTES)
         return self
 
     def note(self, writes: int) -> None:
         """The store holds this many writes now."""
         assert self._file is not None, "an opened witness"
-        os.pwrite(self._file, self._head + f"{writes:020d}\n".encode(), 0)
+        os.pwrite(self._file, self._head + f"{writes:0{WRITES_BYTES - 1}d}\n".encode(), 0)
 
     def close(self) -> None:
         """Let the file go."""

@@ -84,7 +84,8 @@ class House:
             raise
         if store.doubt and not self.may_doubt:
             raise Broken("L5", f"the store is doubted for nothing: {store.doubt}")
-        self.may_doubt = bool(store.doubt)
+        # On a full disk as after a failure: nobody knows how far its opening came.
+        self.may_doubt = bool(store.doubt or store.no_room)
 
     async def _serve(self, driver, writes):
         running = [asyncio.create_task(driver.run()), asyncio.create_task(self._link(driver))]

@@ -5,7 +5,9 @@ import contextlib
 
 import pytest
 
-from crdt.intents import AddStory
+from crdt.bodies import Role
+from crdt.intents import AddStory, AdmitNode
+from crdt.replica import Replica
 from machines.values import FreeText, StoryId
 from node import config, founding
 from node.daemon import open_replica
@@ -13,8 +15,13 @@ from node.driver import Driver, now
 from node.errors import StoreFailure
 from node.home import Home
 from node.store import Store
+from tests.support.cluster import key
 
 BIG = FreeText("x" * 4000)
+
+
+def names(replica):
+    return sorted(view.id for view in replica.ledger.board.stories())
 
 
 class House:
@@ -51,20 +58,27 @@ class House:
         raise AssertionError("the disk never filled up")
 
     async def stories(self):
-        return await self.driver.query(lambda r: sorted(v.id for v in r.ledger.board.stories()))
+        return await self.driver.query(names)
+
+
+@contextlib.asynccontextmanager
+async def running(driver):
+    """A driver at work, stopped in order."""
+    task = asyncio.create_task(driver.run())
+    try:
+        yield driver
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await driver.stop()
 
 
 @contextlib.asynccontextmanager
 async def house(path):
     one = House(path)
-    running = asyncio.create_task(one.driver.run())
-    try:
+    async with running(one.driver):
         yield one
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        await one.driver.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -122,21 +136,81 @@ async def test_a_look_in_the_same_batch_is_answered_from_the_disk(tmp_path):
         assert set(results[-1]) >= set(kept)
 
 
-async def test_a_link_is_dropped_while_nothing_can_be_kept(tmp_path):
-    class Link:
-        peer, dialled, reason = b"p" * 32, True, ""
+class PeerLink:
+    """The link to a peer in memory, as the driver has it."""
 
-        def drop(self, reason):
-            self.reason = reason
+    dialled, address, since = True, "in memory", 0.0
 
-        async def run(self, _received):
-            return self.reason
+    def __init__(self, peer, own):
+        self.replica, self.peer, self.own = peer, peer.own, own
+        self.peer_clock = now().wall
+        self.reason = ""
+        self._replies = asyncio.Queue()
 
+    def send(self, data):
+        self.hand(self.replica.receive(self.own, data, now()))
+
+    def hand(self, ready):
+        assert ready.fault is None
+        for outgoing in (*ready.reply, *ready.publish):
+            self._replies.put_nowait(outgoing.data)
+
+    def drop(self, reason):
+        self.reason = self.reason or reason
+        self._replies.put_nowait(None)
+
+    async def run(self, received):
+        self.hand(self.replica.connected(self.own, now().wall, now()))
+        while (data := await self._replies.get()) is not None:
+            await received(self, data)
+        self.replica.disconnected(self.own)
+        return self.reason
+
+
+async def linked(one, peer):
+    """A link that is up, and what it ends with."""
+    link = PeerLink(peer, one.driver.replica.own)
+    ended = asyncio.create_task(one.driver.attach(link))
+    await until(one, lambda _: peer.own in one.driver.links)
+    return link, ended
+
+
+async def until(one, check):
+    """Wait until the replica shows something."""
+    while not await one.driver.query(check):
+        pass
+
+
+async def test_while_nothing_can_be_written_peers_are_served_and_nothing_is_taken_from_them(
+    tmp_path,
+):
     async with house(tmp_path) as one:
+        driver = one.driver
+        peer = Replica(key(2), driver.replica.cluster, driver.replica.founder, seed=bytes(32))
+        await driver.propose(AdmitNode(peer.own, Role.MEMBER, FreeText("peer")))
+        link, ended = await linked(one, peer)
+        await one.add("first")
         one.fill()
-        await one.add_until_full()
-        assert await one.driver.attach(Link()) == "read_only"
-        assert one.driver.links == {}
+        kept = ["first", *(await one.add_until_full())[0]]
+        assert await ended == "read_only", "opened anew, on what is on disk"
+        peer = Replica(key(2), driver.replica.cluster, driver.replica.founder, seed=bytes(32))
+        link, ended = await linked(one, peer)
+
+        await until(one, lambda _: names(peer) == sorted(kept))
+        link.hand(peer.propose(AddStory(StoryId("theirs"), FreeText("t")), now())[0])
+        link.hand(peer.tick(now()))
+
+        await until(one, lambda r: r.beacon.liveness.last(peer.own) is not None)
+        assert await one.stories() == sorted(kept), "what could not be kept is not shown"
+        one.make_room()
+        while driver.halted:
+            await one.stories()
+        assert await ended == "writes_again"
+        link, ended = await linked(one, peer)
+
+        await until(one, lambda r: names(r) == sorted([*kept, "theirs"]))
+        link.drop("done")
+        await ended
 
 
 async def test_where_the_store_cannot_be_read_either_the_driver_ends(tmp_path):

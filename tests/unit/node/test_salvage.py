@@ -2,20 +2,24 @@
 
 import asyncio
 import contextlib
+import functools
 import os
+import random
 
 import apsw
 import pytest
 
-from crdt.identity import FeedId
+from crdt.errors import Reason
+from crdt.identity import FeedId, RecordId
 from crdt.intents import AddStory
-from crdt.ready import Persist, ProofRow, Row, RowKey
+from crdt.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey
 from machines.values import FreeText, StoryId
-from node import config, founding, salvage
+from node import config, daemon, founding, salvage, sift
+from node.client import Client
 from node.config import Peer
 from node.daemon import open_driver
 from node.driver import now
-from node.errors import StoreDamaged, StoreFailure
+from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.home import Home
 from node.store import Store
 from node.ticket import TicketRow
@@ -52,9 +56,13 @@ def spoil_row(path, clock, at):
 
 def leaf_pages(path):
     """The pages that hold records and nothing else hangs on."""
+    return pages_of(path, "records")
+
+
+def pages_of(path, table):
     with contextlib.closing(apsw.Connection(str(path))) as database:
-        query = "SELECT pageno FROM dbstat WHERE name = 'records' AND pagetype = 'leaf'"
-        return [number for (number,) in database.execute(query)]
+        query = "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf'"
+        return [number for (number,) in database.execute(query, (table,))]
 
 
 def spoil_page(path, number):
@@ -117,6 +125,61 @@ def test_a_file_that_is_no_database_is_set_aside_too(path):
     assert read(path) == []
 
 
+@pytest.mark.parametrize("size", [0, 1, 16, 99, 100, 511, 512, 1000, 4095])
+def test_a_store_that_is_left_empty_is_damage_where_this_node_had_written(path, size):
+    os.truncate(path, size)
+    saved = rebuilt(path)
+    assert saved.aside.stat().st_size == size
+    assert saved.lacks
+    with Store(path) as store:
+        assert list(store.rows()) == []
+        assert "damaged" in store.doubt
+        assert store.meta(salvage.HURT)
+
+
+def test_a_wal_beside_an_empty_store_is_kept_as_it_is(path):
+    wal = path.with_name(path.name + "-wal")
+    os.truncate(path, 0)
+    wal.write_bytes(b"frames")
+    saved = rebuilt(path)
+    assert saved.aside.with_name(saved.aside.name + "-wal").read_bytes() == b"frames"
+
+
+def test_an_empty_file_that_nobody_has_written_to_is_a_new_store(tmp_path):
+    path = tmp_path / "store.db"
+    path.touch()
+    with Store(path) as store:
+        assert "nothing vouches" in store.doubt
+
+
+def test_whatever_byte_of_the_file_is_another_the_daemon_starts(tmp_path):
+    """Somewhere in the file, one byte or a few in a row; also where it makes no text of a text."""
+    lone = Lone(tmp_path, spoiled=False)
+    with Store(lone.home.store) as store:
+        persist = Persist(addresses={key(2).pubkey: ("two:1",)}, settled=[RecordId(b"s" * 32)])
+        turned = Quarantined(key(2).pubkey, FEED, 1, None, Reason.BAD_SIGNATURE, "detail", b"b")
+        store.commit(persist, [turned], START.ms, [Noticed("what", "detail")])
+        store.add_ticket(TicketRow(b"t" * 32, "member", 5), 0)
+    path = lone.home.store
+    whole = path.read_bytes()
+    used = [at for at in range(len(whole)) if whole[at]]
+    rng = random.Random(4)
+    noticed = 0
+    for _ in range(100):
+        data = bytearray(whole)
+        at = rng.choice(used)
+        for offset in range(rng.choice((1, 1, 4))):
+            if at + offset < len(data):
+                data[at + offset] ^= rng.choice((0x01, 0x80, 0xFF, 0x40))
+        path.write_bytes(data)
+        driver = open_driver(lone.home, lone.settings)
+        asyncio.run(driver.stop())
+        for aside in path.parent.glob("*.damaged-*"):
+            noticed += 1
+            aside.unlink()
+    assert noticed > 20
+
+
 def test_a_missing_wal_is_an_older_store_and_is_doubted(tmp_path):
     path = tmp_path / "store.db"
     store = Store(path)
@@ -132,7 +195,7 @@ def test_a_missing_wal_is_an_older_store_and_is_doubted(tmp_path):
     path.write_bytes((tmp_path / "killed" / "store.db").read_bytes())
     with Store(path) as again:
         assert list(again.rows()) == []
-        assert "put back" in again.doubt
+        assert "nothing is left" in again.doubt
 
 
 def test_a_symlink_is_refused_and_left_alone(path, tmp_path):
@@ -160,7 +223,7 @@ def test_a_rebuilding_that_was_cut_off_is_begun_again(path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(salvage, "_take_records", cut_off)
+        patched.setattr(sift, "take_records", cut_off)
         with pytest.raises(KeyboardInterrupt):
             rebuilt(path)
     assert not path.exists()
@@ -189,12 +252,13 @@ def test_a_store_of_an_earlier_version_is_salvaged_too(path):
 class Lone:
     """A founder whose store lost a record."""
 
-    def __init__(self, path):
+    def __init__(self, path, *, spoiled=True):
         self.home = Home(path / "home")
         founding.found(self.home, "lone", "")
         self.settings = config.load(self.home.config)
-        written = asyncio.run(self._write())
-        spoil_row(self.home.store, written.clock, 70)
+        self.written = asyncio.run(self._write())
+        if spoiled:
+            spoil_row(self.home.store, self.written.clock, 70)
 
     async def _write(self):
         return await self.with_driver(open_driver(self.home, self.settings), "s-1")
@@ -238,3 +302,90 @@ def test_who_knows_a_peer_writes_on_in_a_new_feed(tmp_path):
     )
     receipt = asyncio.run(lone.with_driver(open_driver(lone.home, settings), "s-2"))
     assert receipt.incarnation != 0
+
+
+def test_a_page_swapped_with_an_older_one_is_noticed_and_no_slot_is_used_twice(tmp_path):
+    lone = Lone(tmp_path, spoiled=False)
+    path = lone.home.store
+    before = path.read_bytes()
+    asyncio.run(lone.with_driver(open_driver(lone.home, lone.settings), "s-2"))
+    after = path.read_bytes()
+    (page,) = pages_of(path, "records")
+    for number in {page, *pages_of(path, "total")}:
+        swapped = bytearray(after)
+        place = slice((number - 1) * 4096, number * 4096)
+        assert swapped[place] != before[place]
+        swapped[place] = before[place]
+        path.write_bytes(swapped)
+        with pytest.raises(StoreDamaged, match="older than the rest"):
+            read(path)
+        driver = open_driver(lone.home, lone.settings, accept_loss=True)
+        asyncio.run(driver.stop())
+        driver = open_driver(lone.home, lone.settings, accept_loss=True)
+        receipt = asyncio.run(lone.with_driver(driver, f"s-after-{number}"))
+        assert receipt.incarnation != 0
+    with Store(path) as store:
+        assert store.rendered()[FeedId(receipt.author, 0)] == 0, "nothing is taken for empty"
+
+
+async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
+    tmp_path, caplog, monkeypatch
+):
+    lone = await asyncio.to_thread(Lone, tmp_path, spoiled=False)
+    running = asyncio.create_task(daemon.run(lone.home))
+    ask = functools.partial(asyncio.to_thread, Client(lone.home.socket).ask)
+    try:
+        await speaks(ask, running)
+        spoil_row(lone.home.store, lone.written.clock, 70)
+        with monkeypatch.context() as patched:
+            patched.setattr("node.history.write", torn)
+            with pytest.raises(Trouble, match="is damaged"):
+                await ask("POST", "/stories/s-2", {"title": "t"})
+        await speaks(ask, running)
+        assert "accept-loss" in (await ask("GET", "/status"))["writable"], "it is alone"
+        await ask("POST", "/stop")
+    finally:
+        await running
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert any("is damaged" in one and "set aside" in one for one in said)
+    assert len(list(lone.home.path.glob("store.db.damaged-*Z"))) == 1
+
+
+async def test_a_disk_that_damages_what_it_holds_again_ends_the_daemon(tmp_path, monkeypatch):
+    lone = await asyncio.to_thread(Lone, tmp_path, spoiled=False)
+    lives = []
+
+    async def live(*_args, **_options):
+        lives.append(1)
+        raise StoreDamaged("it is damaged")
+
+    monkeypatch.setattr(daemon, "_live", live)
+    with pytest.raises(StoreDamaged):
+        await daemon.run(lone.home)
+    assert len(lives) == 2
+
+
+def torn(*_):
+    """What SQLite says when it comes upon a page that makes no sense."""
+    raise apsw.CorruptError("database disk image is malformed")
+
+
+async def speaks(ask, running):
+    """Wait until the daemon answers."""
+    for _ in range(2000):
+        assert not running.done()
+        with contextlib.suppress(Trouble):
+            await ask("GET", "/status")
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never answered")
+
+
+def test_a_store_that_is_gone_is_told_of(tmp_path, caplog):
+    lone = Lone(tmp_path, spoiled=False)
+    lone.home.store.unlink()
+    driver = open_driver(lone.home, lone.settings)
+    asyncio.run(driver.stop())
+    assert "nothing is left" in driver.store.doubt
+    (said,) = [r.getMessage() for r in caplog.records if "is gone" in r.getMessage()]
+    assert "gangline restore" in said

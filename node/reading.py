@@ -1,0 +1,162 @@
+"""What a store holds, read: every row with its sum, and all of them with theirs.
+
+Stands between ``database.py`` and ``store.py``. A row that was damaged is found by its own sum, and
+one that is gone, or back again, by what all of them add up to (docs/decisions/0002). Source:
+protocol §11.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+
+from crdt import limits
+from crdt.identity import FeedId, RecordId
+from crdt.ready import ProofRow, Row
+from machines.values import NodePubkey
+from node import history
+from node.database import Database, row_sum
+from node.errors import StoreDamaged
+from node.history import FIRST_VERSION, HISTORY_SHOWN
+from node.ticket import TicketRow
+
+COPY_PAGES = 1024
+SUMMED_VERSION = 3
+TOTAL_VERSION = 5
+"""The versions of the tables that brought a sum for each row, and one for all."""
+
+
+class Reading(Database):
+    """One open store, to be read."""
+
+    def _ready(self) -> None:
+        self._feeds = {
+            FeedId(NodePubkey(author), incarnation): number
+            for number, author, incarnation in self._read(
+                "SELECT id, author, incarnation FROM feeds"
+            )
+        }
+
+    def rows(self) -> Iterator[Row]:
+        """Every record, feed by feed in order of clock.
+
+        Raises:
+            StoreDamaged: a row is not the one that was written, one is gone, or an older one is
+                back (not where one only looks).
+        """
+        by_id = {number: feed for feed, number in self._feeds.items()}
+        checked = not self.readonly and self.version >= SUMMED_VERSION
+        query = (
+            f"SELECT feed, clock, record_id, value, {'sum' if checked else '0'} FROM records "  # noqa: S608 - two fixed words
+            "ORDER BY feed, clock, record_id"
+        )
+        many = total = 0
+        with self._speaking("read"):
+            for number, clock, record_id, value, told in self._db.execute(query):
+                feed = by_id.get(number)
+                if feed is None or (checked and not _is_sum(told, feed, clock, record_id, value)):
+                    place = f"{feed.author.short}/{feed.incarnation}#" if feed else "feed ? #"
+                    raise StoreDamaged(
+                        f"{self.path} is damaged: {place}{clock} is not as it was written"
+                    )
+                many, total = many + 1, total + told
+                yield Row(feed.author, feed.incarnation, clock, RecordId(record_id), value)
+        if not self.readonly and (many, total) != self._total(many, total):
+            raise StoreDamaged(f"{self.path} is damaged: a part of it is older than the rest")
+
+    def _total(self, *without: int) -> tuple[int, int]:
+        """How many rows there should be, and their sums added up; where no total is kept: any."""
+        if self.version < TOTAL_VERSION:
+            return without[0], without[1]
+        found = self._read("SELECT rows, sum FROM total")
+        return found[0] if len(found) == 1 else (-1, -1)
+
+    def proofs(self) -> list[ProofRow]:
+        """Every proven fork."""
+        query = "SELECT author, incarnation, clock, sides FROM proofs"
+        with self._speaking("read"):
+            return [self.proof_of_row(*row) for row in self._read(query)]
+
+    @staticmethod
+    def proof_of_row(author: bytes, incarnation: int, clock: int, sides: bytes) -> ProofRow:
+        """A proven fork from its row."""
+        size, half = limits.SIGNATURE_BYTES, len(sides) // 2
+        one, other = sides[:half], sides[half:]
+        both = ((one[:size], one[size:]), (other[:size], other[size:]))
+        return ProofRow(NodePubkey(author), incarnation, clock, both)
+
+    def rendered(self) -> dict[FeedId, int]:
+        """Per feed the clock below which every slot without a row is empty."""
+        query = "SELECT author, incarnation, rendered FROM feeds"
+        with self._speaking("read"):
+            return {FeedId(NodePubkey(a), i): end for a, i, end in self._read(query)}
+
+    def copy_to(self, path: Path, progress: Callable[[int, int], None]) -> None:
+        """Copy the whole store, as of this instant, into a file; who writes is not held up.
+
+        Args:
+            progress: told how many pages of how many are there.
+
+        Raises:
+            StoreFailure: it cannot be read, or the copy not written.
+        """
+        with self._speaking("copy"), contextlib.closing(apsw.Connection(str(path))) as target:
+            with self._db:
+                # One read transaction from the first page to the last: without it every commit
+                # of the daemon would begin the copy anew.
+                self._db.execute("SELECT count(*) FROM meta").fetchall()
+                with target.backup("main", self._db, "main") as copy:
+                    while not copy.done:
+                        copy.step(COPY_PAGES)
+                        progress(copy.page_count - copy.remaining, copy.page_count)
+            target.pragma("journal_mode", "delete")
+
+    def meta(self, name: str) -> bytes | None:
+        """One value that belongs to the whole store."""
+        found = self._read("SELECT value FROM meta WHERE name = ?", name)
+        return bytes(found[0][0]) if found else None
+
+    def settled(self) -> list[RecordId]:
+        """Own records that count nowhere, and were written again or reported."""
+        query = "SELECT record_id FROM settled"
+        with self._speaking("read"):
+            return [RecordId(found) for (found,) in (self._read(query) if self.version > 1 else ())]
+
+    def history(self, story: str = "", limit: int = HISTORY_SHOWN) -> list[tuple[int, bytes]]:
+        """What happened, the newest first: when (Unix ms), and the event as JSON."""
+        if self.version < FIRST_VERSION:
+            return []
+        with self._speaking("read"):
+            return history.read(self._db, story, limit)
+
+    def addresses(self) -> dict[NodePubkey, tuple[str, ...]]:
+        """The last known addresses of other nodes."""
+        query = "SELECT node, text FROM addresses"
+        with self._speaking("read"):
+            return {NodePubkey(node): tuple(text.split()) for node, text in self._read(query)}
+
+    def quarantine(self, limit: int = 100) -> list[tuple[object, ...]]:
+        """What was turned away, the newest first."""
+        return self._read(
+            "SELECT at, peer, author, incarnation, clock, record_id, reason, detail, value "
+            "FROM quarantine ORDER BY id DESC LIMIT ?",
+            limit,
+        )
+
+    def tickets(self) -> list[TicketRow]:
+        """Every ticket that was handed out from here, the first to expire first."""
+        query = "SELECT hash, role, expires, uses, withdrawn FROM tickets ORDER BY expires, hash"
+        return [TicketRow(*row) for row in self._read(query)]
+
+    def columns(self, table: str) -> dict[str, str]:
+        """The columns of a table, each with its type."""
+        return dict(self._read("SELECT name, type FROM pragma_table_info(?)", table))
+
+
+def _is_sum(told: int, feed: FeedId, clock: int, record_id: bytes, value: bytes) -> bool:
+    """Whether a row is the one that was written; what is no place in a feed never was."""
+    try:
+        return row_sum(*feed, clock, record_id, value) == told
+    except OverflowError:
+        return False

@@ -1,0 +1,252 @@
+"""What can still be read of a damaged store, and is what it says it is.
+
+Stands under ``salvage.py``. Row by row, around what cannot be read; every record and every proof
+with its signatures, everything else where its values make sense. Source: protocol §11.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from crdt.bodies import Role
+from crdt.forks import proves_fork
+from crdt.identity import ClusterId, FeedId, RecordId
+from crdt.intake import Unreadable, open_records
+from crdt.limits import SIGNATURE_BYTES
+from crdt.ready import Persist, Row, RowKey
+from crdt.record import SignedRecord, VerifiedRecord
+from crdt.verify import verify_batch
+from machines.errors import InvalidValue
+from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
+from node import parting
+from node.store import Store
+
+log = logging.getLogger("gangline.store")
+
+BATCH = 4096
+CLOCK_END = 2**31
+AS_THEY_ARE = ("addresses", "tickets", "quarantine", "settled", "history")
+CHECKS: dict[str, dict[str, Callable[[Any], object]]] = {
+    "addresses": {"node": NodePubkey},
+    "tickets": {"role": Role},
+    "settled": {"record_id": RecordId},
+    "history": {"event": json.loads},
+}
+"""What makes a value of a column one that the daemon can read."""
+META_BYTES = {parting.INCARNATION: 4, parting.FORMER: NODE_PUBKEY_BYTES}
+OF_ONE_LIFE = ("token", "writes", "doubt", "probe")
+"""What ``meta`` says of the file rather than of the node."""
+
+
+@dataclass(slots=True)
+class Saved:
+    """What came of it.
+
+    Attributes:
+        kept: records whose signature holds.
+        bad: records that were there, and are not what their author signed.
+        unread: stretches that could not be read at all.
+        older: some of its pages were older than the rest.
+    """
+
+    aside: Path
+    kept: int = 0
+    bad: int = 0
+    unread: int = 0
+    older: bool = False
+
+    @property
+    def lacks(self) -> bool:
+        """Whether something that was written may be missing."""
+        return bool(self.bad or self.unread or self.older)
+
+    @property
+    def sentence(self) -> str:
+        """What an operator should know."""
+        return (
+            f"{self.kept} records of the damaged store verify and were kept, {self.bad} do not, "
+            f"{self.unread} stretches could not be read"
+            f"{', and a part of it is older than the rest' if self.older else ''}; "
+            f"it is kept as {self.aside}"
+        )
+
+
+def opened(aside: Path) -> apsw.Connection:
+    """The damaged file, to be read as far as it goes."""
+    old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READONLY)
+    # So that one table whose definition is hurt does not keep the others from being read.
+    old.pragma("writable_schema", True)
+    return old
+
+
+def _feeds_of(saved: Saved, old: apsw.Connection) -> list[tuple[int, FeedId, int]]:
+    """Each feed with its number, and the clock below which what has no row is empty."""
+    query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('feeds', 'records')"
+    if list(_scan(saved, old, query)) != [(2,)]:
+        saved.unread += 1  # no version of the file was ever without them
+    saved.older = not _adds_up(saved, old)
+    feeds: list[tuple[int, FeedId, int]] = []
+    query = (
+        f"SELECT id, {_bytes('author')}, {_number('incarnation')}, {_number('rendered')} FROM feeds"  # noqa: S608 - our own names
+    )
+    for number, author, incarnation, end in _scan(saved, old, query):
+        try:
+            feed = FeedId(NodePubkey(author), incarnation)
+        except InvalidValue:
+            saved.unread += 1
+            continue
+        if 0 <= incarnation <= U32_MAX:
+            feeds.append((number, feed, 0 if saved.older else max(end, 0)))
+        else:
+            saved.unread += 1
+    return feeds
+
+
+def _adds_up(saved: Saved, old: apsw.Connection) -> bool:
+    """Whether the rows are those that were written last, and none of an older page."""
+    total = list(_scan(saved, old, "SELECT rows, sum FROM total"))
+    before = saved.unread
+    found = list(_scan(saved, old, "SELECT count(*), coalesce(sum(sum), 0) FROM records"))
+    torn, saved.unread = saved.unread > before, before  # told of feed by feed
+    return torn or not total or total == found
+
+
+def take_records(
+    saved: Saved, persist: Persist, old: apsw.Connection, cluster: ClusterId, founder: NodePubkey
+) -> None:
+    """Every record whose signature holds."""
+    for number, feed, end in _feeds_of(saved, old):
+        batch: list[SignedRecord] = []
+        first_bad = CLOCK_END
+        for found in (*_records_of(old, number), None):
+            if isinstance(found, int):  # from this clock on something cannot be read
+                saved.unread += 1
+                first_bad = min(first_bad, found)
+            elif found is not None:
+                batch.append(SignedRecord(feed, *found))
+            if len(batch) == BATCH or found is None:
+                good = _check(batch, cluster, founder)
+                bad = {one.clock for one in batch} - {one.clock for one in good}
+                first_bad = min([first_bad, *bad])
+                saved.bad += len(batch) - len(good)
+                saved.kept += len(good)
+                for one in good:
+                    persist.rows[RowKey(*one.ref)] = Row(*one.ref, one.value)
+                batch.clear()
+                log.info("rebuilding %s: %d records verify", saved.aside, saved.kept)
+        # Behind what is gone nothing may be taken for empty.
+        persist.rendered[feed] = min(end, first_bad)
+
+
+def _check(
+    batch: list[SignedRecord], cluster: ClusterId, founder: NodePubkey
+) -> list[VerifiedRecord]:
+    whole_ones = [one for one in batch if len(one.value) > SIGNATURE_BYTES]
+    opened = open_records(whole_ones, cluster, founder, verify_batch)
+    return [one for one in opened.records if not isinstance(one, Unreadable)]
+
+
+def _records_of(old: apsw.Connection, feed: int) -> Iterator[tuple[int, bytes] | int]:
+    """Clock and value of what can be read of a feed; a number: from there on a stretch cannot.
+
+    Where a page is torn the scan goes on behind it, in steps that double until a row is found.
+    """
+    clock_, step = -1, 1
+    query = (
+        f"SELECT {_number('clock')} AS at, {_bytes('value')} FROM records "  # noqa: S608 - our own names
+        "WHERE feed = ? AND clock > ? AND clock < ? ORDER BY clock"
+    )
+    while clock_ < CLOCK_END:
+        try:
+            for at, value in old.execute(query, (feed, clock_, CLOCK_END)):
+                clock_, step = at, 1
+                yield at, bytes(value)
+        except apsw.Error:
+            if step == 1:
+                yield clock_ + 1
+            clock_, step = clock_ + step, step * 2
+        else:
+            return
+
+
+def take_table(saved: Saved, store: Store, old: apsw.Connection, table: str) -> None:
+    """A table as it is, in the columns that both files have, but for rows that hold no sense."""
+    query = f"SELECT name FROM pragma_table_info('{table}')"  # noqa: S608 - fixed names
+    there = {name for (name,) in _scan(saved, old, query)}
+    columns = {name: kind for name, kind in store.columns(table).items() if name in there}
+    if columns:
+        # As bytes: what is no text any longer must cost its row alone.
+        kinds = {"TEXT": "BLOB"}
+        read = ", ".join(f"CAST({n} AS {kinds.get(k, k)})" for n, k in columns.items())
+        query = f"SELECT {read} FROM {table}"  # noqa: S608 - our own names
+        store.fill(table, list(columns), _sensible(saved, table, columns, _scan(saved, old, query)))
+
+
+def _sensible(
+    saved: Saved, table: str, columns: dict[str, str], rows: Iterator[tuple[Any, ...]]
+) -> Iterator[list[Any]]:
+    for row in rows:
+        try:
+            values = [
+                value.decode() if kind == "TEXT" and value is not None else value
+                for kind, value in zip(columns.values(), row, strict=True)
+            ]
+            for name, check in CHECKS.get(table, {}).items():
+                check(values[list(columns).index(name)])
+        except (TypeError, ValueError):
+            saved.unread += 1
+        else:
+            yield values
+
+
+def take_meta(saved: Saved, store: Store, old: apsw.Connection) -> None:
+    """What is said of the node."""
+    query = f"SELECT {_bytes('name')}, {_bytes('value')} FROM meta"  # noqa: S608 - our own names
+    for raw, value in _scan(saved, old, query):
+        name = raw.decode("ascii", "replace")
+        if name in OF_ONE_LIFE:
+            continue
+        if len(value) == META_BYTES.get(name, len(value)):
+            store.set_meta(name, bytes(value))
+        else:
+            saved.unread += 1
+
+
+def take_proofs(saved: Saved, persist: Persist, old: apsw.Connection, cluster: ClusterId) -> None:
+    """Every fork that its proof proves."""
+    columns = f"{_bytes('author')}, {_number('incarnation')}, {_number('clock')}, {_bytes('sides')}"
+    query = f"SELECT {columns} FROM proofs"  # noqa: S608 - our own names
+    for row in _scan(saved, old, query):
+        try:
+            proof = Store.proof_of_row(*row)
+            holds = proves_fork(cluster, proof, verify_batch)
+        except (InvalidValue, OverflowError):
+            holds = False
+        if holds:
+            persist.proofs.append(proof)
+        else:
+            saved.bad += 1
+
+
+def _bytes(column: str) -> str:
+    """A column as bytes, whatever a damaged page makes of it."""
+    return f"ifnull(CAST({column} AS BLOB), x'')"
+
+
+def _number(column: str) -> str:
+    return f"ifnull(CAST({column} AS INTEGER), -1)"
+
+
+def _scan(saved: Saved, old: apsw.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, up to where they cannot be read."""
+    try:
+        yield from old.execute(query)
+    except apsw.SQLError:
+        return  # a table that this version of the file does not have
+    except (apsw.Error, UnicodeDecodeError):
+        saved.unread += 1
