@@ -149,6 +149,28 @@ class Board:
         standing = [c for c in state.claim_views() if c.since is not None and c.stands(at)]
         return min(standing, key=lambda claim: (claim.since, claim.node), default=None)
 
+    def way(self, begin: str, end: str) -> list[str]:
+        """How a story waits for another, step by step; empty where it does not.
+
+        Each story is looked at once: concurrent edits may make a circle that nobody was refused.
+        """
+        came_from: dict[str, str | None] = {begin: None}
+        left = [begin]
+        while left:
+            story: str | None = left.pop()
+            if story == end:
+                steps = []
+                while story is not None:
+                    steps.append(story)
+                    story = came_from[story]
+                return steps[::-1]
+            state = self.state(str(story))
+            for other in (state.field("depends_on") if state is not None else None) or ():
+                if other not in came_from:
+                    came_from[other] = story
+                    left.append(other)
+        return []
+
     def unmet(self, story: str) -> list[str]:
         """Those of a story's dependencies that are not done.
 

@@ -6,7 +6,7 @@ first: what would be rejected is never written. Reads the ledger, changes nothin
 """
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from machines.execution import EXECUTION, ExecutionState
 from machines.kernel import Ignored
@@ -52,6 +52,8 @@ from crdt.intents import (
 from crdt.ledger import Ledger
 from crdt.stamp import Stamp, next_stamp
 from crdt.story import StoryState
+
+CIRCLE_SHOWN_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,15 @@ def _story(
     awaited = intent.depends_on or ()
     if intent.story in awaited:
         raise ProposalRefused(f"{intent.story} cannot wait for itself")
+    for story in awaited:
+        if way := ledger.board.way(story, intent.story):
+            shown = (
+                way
+                if len(way) <= CIRCLE_SHOWN_MAX
+                else [*way[: CIRCLE_SHOWN_MAX - 1], "…", way[-1]]
+            )
+            circle = " → ".join((intent.story, *shown))
+            raise ProposalRefused(f"stories cannot wait for each other in a circle: {circle}")
     warnings = tuple(f"no story is called {s} yet" for s in awaited if s not in ledger.board)
     stamp = author.stamp()
     body = Story(

@@ -1,7 +1,7 @@
 import pytest
 
 from crdt import limits
-from crdt.bodies import Role
+from crdt.bodies import Role, Story
 from crdt.digest import seal_digest
 from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.forks import claimed_proof
@@ -114,6 +114,33 @@ def test_a_story_does_not_wait_for_itself(court):
     assert sentence in refused(court, court.bob, AddStory(s2, depends_on=(S1, s2)))
     write(court, court.bob, AddStory(s2, depends_on=(S1,)))
     assert sentence in refused(court, court.bob, EditStory(s2, depends_on=(s2,)))
+
+
+def test_stories_do_not_wait_for_each_other_in_a_circle(court):
+    names = [StoryId(f"c-{number}") for number in range(12)]
+    for number, name in enumerate(names):
+        awaited = (S1, *names[number + 1 : number + 3])  # more than one way each
+        write(court, court.bob, AddStory(name, depends_on=awaited))
+    told = refused(court, court.bob, EditStory(names[2], depends_on=(S1, names[1])))
+    assert told == "stories cannot wait for each other in a circle: c-2 → c-1 → c-2"
+    told = refused(court, court.bob, EditStory(names[11], depends_on=(names[0],)))
+    assert told.startswith("stories cannot wait for each other in a circle: c-11 → c-0 → c-")
+    assert told.endswith("→ c-11")
+    assert len(told) < 130
+    assert body(court, court.bob, EditStory(names[1], depends_on=(names[11],))).depends_on
+
+
+def test_a_circle_that_concurrent_edits_made_hangs_nothing_and_can_be_undone(court):
+    s2, s3 = StoryId("s-2"), StoryId("s-3")
+    write(court, court.bob, AddStory(s2, depends_on=(s3,)))
+    body_of_ada = Story(at=court.now, n=0, story=s3, depends_on=(s2,))  # who saw nothing of it
+    court.take(court.ada.write(body_of_ada))
+    assert court.ledger.board.way("s-2", "s-2") == ["s-2"]
+    assert court.ledger.board.way("s-2", "s-9") == []
+    assert "s-3" in refused(court, court.bob, FireEvent(s2, p.DepsMet()))
+    assert body(court, court.bob, FireEvent(s2, p.DepsMet(), force=True))
+    assert body(court, court.bob, EditStory(S1, depends_on=(s2,))).depends_on  # no part of it
+    assert body(court, court.bob, EditStory(s3, depends_on=())).depends_on == ()
 
 
 def test_to_wait_for_a_story_that_nobody_named_leaves_a_warning(court):
