@@ -26,7 +26,8 @@ from crdt.stamp import Stamp
 Counter = Annotated[int, Meta(ge=0, le=limits.STAMP_COUNTER_MAX)]
 TITLE_CHARACTERS_MAX: Final = 256
 Title = Annotated[str, Meta(max_length=TITLE_CHARACTERS_MAX)]
-NodeName = Annotated[str, Meta(max_length=64)]
+NODE_NAME_CHARACTERS_MAX: Final = 64
+NodeName = Annotated[str, Meta(max_length=NODE_NAME_CHARACTERS_MAX)]
 Description = Annotated[str, Meta(max_length=4096)]
 
 

@@ -35,11 +35,15 @@ class Attempt:
     again: float = 0.0
     last_error: str = ""
 
-    def failed(self, error: str) -> None:
-        """Wait longer before the next try; with jitter, so that a fleet does not dial as one."""
-        self.last_error = error
+    def failed(self, error: str) -> bool:
+        """Wait longer before the next try; with jitter, so that a fleet does not dial as one.
+
+        Says whether it failed in another way than the last time.
+        """
+        news, self.last_error = error != self.last_error, error
         self.again = clock.monotonic() + self.pause * random.uniform(0.5, 1.0)  # noqa: S311
         self.pause = min(2 * self.pause, BACKOFF_SECONDS_MAX)
+        return news
 
     def worked(self) -> None:
         """The link was up: the next try is at once."""
@@ -132,35 +136,47 @@ class Dialer:
         return link
 
     async def _dial(self, node: NodePubkey) -> None:
+        """Try a node's addresses in turn; where none will do, all of them count as one failure."""
         attempt = self.attempts[node]
+        errors: dict[str, None] = {}
+        refused = False
         try:
             for address in self.known[node]:
                 try:
                     link = await self._reach(address, node)
                 except HelloRefused as refusal:
-                    attempt.failed(told(refusal.reason, refusal.version))
-                    log.info("no link to %s at %s: %s", node.short, address, attempt.last_error)
+                    refused = True
+                    errors[told(refusal.reason, refusal.version)] = None
                 except OSError as fault:
-                    attempt.failed(str(fault))
+                    errors[str(fault)] = None
                 else:
-                    pause = attempt.pause
-                    attempt.worked()
-                    self.door.homes.note(node, link.host)
-                    reason = await self._driver.attach(link)
-                    if reason in FAULTS:
-                        self.door.fault_of(node, reason)
-                    why = told(link.told) if reason == "closed" else said(reason)
-                    if "duplicate" in (link.told, reason):
-                        if node not in self._driver.links:
-                            # Another daemon with our key has the link: leave it some time there.
-                            attempt.pause = pause
-                            attempt.failed("another daemon with this node's key took the link")
-                    elif why:
-                        attempt.failed(why)
-                        log.info("link to %s ended: %s", node.short, why)
+                    await self._hold(node, link, attempt)
                     return
+            error = "; ".join(errors)
+            # Who cannot be reached now may well be off; the table of peers says so. Who refuses is
+            # told of once, not at every try.
+            if attempt.failed(error) and refused:
+                log.info("no link to %s at %s: %s", node.short, ", ".join(self.known[node]), error)
         finally:
             del self._dialling[node]
+
+    async def _hold(self, node: NodePubkey, link: Link, attempt: Attempt) -> None:
+        """Be linked until the link ends."""
+        pause = attempt.pause
+        attempt.worked()
+        self.door.homes.note(node, link.host)
+        reason = await self._driver.attach(link)
+        if reason in FAULTS:
+            self.door.fault_of(node, reason)
+        why = told(link.told) if reason == "closed" else said(reason)
+        if "duplicate" in (link.told, reason):
+            if node not in self._driver.links:
+                # Another daemon with our key has the link: leave it some time there.
+                attempt.pause = pause
+                attempt.failed("another daemon with this node's key took the link")
+        elif why:
+            attempt.failed(why)
+            log.info("link to %s ended: %s", node.short, why)
 
 
 def _look(replica: Replica) -> tuple[dict[NodePubkey, tuple[str, ...]], set[NodePubkey]]:

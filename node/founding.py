@@ -11,12 +11,12 @@ import msgspec
 from msgspec import UNSET
 
 from crdt.bodies import Member, Role, encode_body
-from crdt.errors import MalformedRecord
 from crdt.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.intake import Unreadable, open_records
 from crdt.ready import Persist, Row, RowKey
 from crdt.record import VerifiedRecord, sign_record, signed_record
 from crdt.verify import verify_batch
+from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey
 from node import clock, config, keys
 from node.cli.exits import Exit
@@ -25,6 +25,7 @@ from node.errors import Trouble
 from node.handshake import HelloRefused, Identity
 from node.home import Home
 from node.link import reach
+from node.naming import node_name
 from node.plain import plain
 from node.refusals import told
 from node.store import Store
@@ -40,7 +41,7 @@ def found(
         Trouble: there is a node here already, or something cannot be written.
     """
     at = _time()
-    _check(Config("", "", name, listen, [*advertise]), at)
+    _check(Config("", "", name, listen, [*advertise]))
     key = _make(home)
     body = _founder(key.pubkey, name, at)
     cluster = cluster_id_of(key.pubkey, encode_body(body))
@@ -72,7 +73,7 @@ async def join(
     inviter = NodePubkey(ticket.inviter)
     peers = [Peer(inviter.hex(), ticket.address)]
     at = _time()
-    _check(Config("", "", name, listen, [*advertise], peers), at)
+    _check(Config("", "", name, listen, [*advertise], peers))
     fresh = not home.path.exists()
     key = _make(home)
     try:
@@ -117,7 +118,7 @@ def _founder(node: NodePubkey, name: str, at: Instant) -> Member:
     )  # fmt: skip
 
 
-def _check(config: Config, at: Instant) -> None:
+def _check(config: Config) -> None:
     """Look at what was asked for before anything is written.
 
     Raises:
@@ -128,14 +129,13 @@ def _check(config: Config, at: Instant) -> None:
         option, _, sentence = wrong
         raise Trouble(f"{option}: {sentence}", Exit.USAGE)
     try:
+        node_name(config.name)
+    except InvalidValue as fault:
+        raise Trouble(str(fault), Exit.USAGE) from fault
+    try:
         msgspec.convert(msgspec.to_builtins(config), type=Config)
     except msgspec.ValidationError as fault:
         raise Trouble(f"this makes no config: {plain(str(fault))}", Exit.USAGE) from fault
-    try:
-        # Whose key it is makes no difference to a name.
-        encode_body(_founder(NodePubkey(bytes(32)), config.name, at))
-    except (MalformedRecord, UnicodeError) as fault:
-        raise Trouble(f"the name cannot be used: {plain(str(fault))}", Exit.USAGE) from fault
 
 
 def _time() -> Instant:

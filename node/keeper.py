@@ -13,12 +13,11 @@ from crdt.identity import H
 from crdt.intents import AdmitNode
 from crdt.replica import Replica
 from machines.errors import InvalidValue
-from machines.values import FreeText, NodePubkey
+from machines.values import NodePubkey
 from node import clock
 from node.driver import Driver
 from node.handshake import Accepted, HelloRefused
-
-NAME_MAX = 64
+from node.naming import node_name
 
 
 class Keeper:
@@ -75,9 +74,12 @@ class Keeper:
 
     async def _admit(self, node: NodePubkey, role: Role, name: str, ticket: bytes) -> None:
         try:
-            intent = AdmitNode(node, role, FreeText(name[:NAME_MAX]), ticket)
-            await self._driver.propose(intent)
-        except (ProposalRefused, InvalidValue) as refusal:
+            called = node_name(name)
+        except InvalidValue as fault:
+            raise HelloRefused("malformed_frame") from fault
+        try:
+            await self._driver.propose(AdmitNode(node, role, called, ticket))
+        except ProposalRefused as refusal:
             raise HelloRefused("not_an_admin") from refusal
 
     def _accepted(self) -> Accepted:

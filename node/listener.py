@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import socket
+from collections import OrderedDict
 from pathlib import Path
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -26,6 +27,8 @@ from node.link import OPTIONS, Link
 from node.refusals import said, told, word_of
 
 log = logging.getLogger("gangline.listener")
+
+TOLD_MAX = 256
 
 
 class Listener:
@@ -45,6 +48,7 @@ class Listener:
         self._context, self._certificate = tls.server_context(key, folder)
         self._door = door
         self._server: Server | None = None
+        self._told: OrderedDict[str, str] = OrderedDict()
 
     async def start(self, address: str) -> str:
         """Listen; gives the address with its real port.
@@ -95,16 +99,15 @@ class Listener:
             if refusal.reason in FAULTS:
                 self._door.fault_at(address[0], refusal.reason)
             who = "hung up on us" if refusal.told else "was refused"
-            log.info(
-                "a caller from %s %s: %s", address[0], who, said(refusal.reason, refusal.version)
-            )
+            self._say(address[0], f"{who}: {said(refusal.reason, refusal.version)}")
             return
         except ConnectionClosed as closed:
             word = word_of(closed.rcvd.reason) if closed.rcvd is not None else ""
             if word:
-                log.info("a caller from %s hung up on us: %s", address[0], said(word))
+                self._say(address[0], f"hung up on us: {said(word)}")
             return
         self._door.welcome(address, peer)
+        self._told.pop(address[0], None)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
             with contextlib.suppress(ConnectionClosed):
                 await socket_.close(1000, "joined" if joined else "full")
@@ -114,7 +117,17 @@ class Listener:
         if reason in FAULTS:
             self._door.fault_of(peer, reason)
         why = told(link.told) if link.told else said(reason)
-        log.info("link from %s ended: %s", peer.short, why)
+        # Of two links with one peer one gives way: that is no news.
+        quiet = "duplicate" in (link.told, reason)
+        log.log(logging.DEBUG if quiet else logging.INFO, "link from %s ended: %s", peer.short, why)
+
+    def _say(self, host: str, sentence: str) -> None:
+        """Tell of a caller once, not each time that he tries the same again."""
+        news = self._told.pop(host, "") != sentence
+        self._told[host] = sentence
+        while len(self._told) > TOLD_MAX:
+            self._told.popitem(last=False)
+        log.log(logging.INFO if news else logging.DEBUG, "a caller from %s %s", host, sentence)
 
 
 def _text(address: Address) -> str:

@@ -20,6 +20,7 @@ from node.api import types
 from node.plain import plain
 
 WAIT_SECONDS_MAX = 60
+ECHOED_MAX = 128
 
 
 class Malformed(Exception):
@@ -50,7 +51,9 @@ def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
     kinds = {tag_of(kind): kind for kind in machine.events}
     name = asked.get("event")
     if not isinstance(name, str) or name not in kinds:
-        raise Malformed(f"no event is called {name}; there are: {', '.join(kinds)}")
+        raise Malformed(
+            f"no event is called {str(name)[:ECHOED_MAX]}; there are: {', '.join(kinds)}"
+        )
     try:
         return msgspec.convert(asked, type=union, dec_hook=lenient_hook)
     except msgspec.ValidationError as fault:
@@ -78,7 +81,7 @@ def role(text: str) -> Role:
         Malformed: there is no such role.
     """
     if text not in set(Role):
-        raise Malformed(f"no role is called {text}; there are: {', '.join(Role)}")
+        raise Malformed(f"no role is called {text[:ECHOED_MAX]}; there are: {', '.join(Role)}")
     return Role(text)
 
 

@@ -105,12 +105,16 @@ class Desk:
 
     async def peers(self) -> list[types.PeerRow]:
         """Every link, those that do not come about, and who must stay away."""
-        agrees = await self.driver.query(
-            lambda replica: {session.peer: session.agrees for session in replica.sessions.all()}
+        agrees, names = await self.driver.query(
+            lambda replica: (
+                {session.peer: session.agrees for session in replica.sessions.all()},
+                report.names(replica.ledger),
+            )
         )
         rows = [
             types.PeerRow(
                 peer.hex(),
+                names.get(peer.hex(), ""),
                 "linked",
                 link.address,
                 agrees.get(peer),
@@ -125,10 +129,9 @@ class Desk:
         for peer, attempt in sorted(self._dialer.attempts.items()):
             if peer not in self.driver.links and peer.hex() not in keys:
                 address = ", ".join(self._dialer.known.get(peer, ()))
-                rows.append(
-                    types.PeerRow(peer.hex(), "down", address, None, 0, 0, attempt.last_error)
-                )
-        return rows + [_banned(one) for one in shut]
+                who = peer.hex(), names.get(peer.hex(), "")
+                rows.append(types.PeerRow(*who, "down", address, None, 0, 0, attempt.last_error))
+        return rows + [_banned(one, names) for one in shut]
 
     async def stories(self) -> list[shown.StoryShown]:
         """The board."""
@@ -263,11 +266,11 @@ class Desk:
         return holders
 
 
-def _banned(one: Shut) -> types.PeerRow:
+def _banned(one: Shut, names: report.Names) -> types.PeerRow:
     """Somebody who must stay away: a key, or a place from which no key was shown."""
     why = f"{one.reason}: {one.times} in the last hour, may come again in {one.seconds:.0f} s"
     key, place = ("", one.who) if one.of_place else (one.who, "")
-    return types.PeerRow(key, "banned", place, None, 0, 0, why)
+    return types.PeerRow(key, names.get(key, ""), "banned", place, None, 0, 0, why)
 
 
 def _now() -> tuple[Instant, float]:

@@ -17,13 +17,13 @@ from crdt import limits, membership
 from crdt.errors import ProposalRefused
 from crdt.intents import Receipt
 from crdt.roster import Admission, Roster
-from machines.codec import lenient_hook
 from machines.values import FreeText, NodePubkey
 from node.api import asked as asked_for
 from node.api import types
 from node.api.asked import Malformed
 from node.api.tickets import HASH_SHOWN
 from node.driver import Driver
+from node.naming import node_name
 
 PREFIX_MIN: Final = 4
 KEY_DIGITS: Final = 64
@@ -108,9 +108,8 @@ class Membership:
                 f"to admit a node, give its whole key: {KEY_DIGITS} lower-case hex digits"
             )
         node = NodePubkey.from_hex(asked.node)
-        return await self._change(
-            membership.Admit(node, asked_for.role(asked.role), _name(asked.name))
-        )
+        name = node_name(asked.name) if asked.name else FreeText("")
+        return await self._change(membership.Admit(node, asked_for.role(asked.role), name))
 
     async def change_role(self, asked: ChangeRole) -> types.Written:
         """Promote or demote a node."""
@@ -122,7 +121,7 @@ class Membership:
     async def rename(self, asked: Rename) -> types.Written:
         """Call a node something else."""
         return await self._change(
-            membership.Rename(await self._find(asked.node), _name(asked.name))
+            membership.Rename(await self._find(asked.node), node_name(asked.name))
         )
 
     async def revoke(self, asked: Revoke) -> types.Written:
@@ -149,7 +148,8 @@ def find(roster: Roster, text: str) -> NodePubkey:
     if len(found) == 1:
         return found[0]
     what = "is no node" if not found else f"is {len(found)} nodes"
-    raise ProposalRefused(f"{text} {what} of the roster; take a key from: gangline members")
+    shown = text if text.strip() and len(text) <= KEY_DIGITS else "that"
+    raise ProposalRefused(f"{shown} {what} of the roster; take a key from: gangline members")
 
 
 def kept(text: str) -> tuple[tuple[int, int], ...] | None:
@@ -202,12 +202,6 @@ def _admitted(admission: Admission, roster: Roster) -> Admitted:
             for take in admission.takes
         ),
     )
-
-
-def _name(text: str) -> FreeText:
-    name = lenient_hook(FreeText, text)
-    assert isinstance(name, FreeText)
-    return name
 
 
 def _written(receipt: Receipt) -> types.Written:

@@ -78,10 +78,12 @@ class PeerRow(msgspec.Struct, frozen=True):
 
     Attributes:
         node: empty where a place alone is known.
+        name: what the node is called; empty where that is not known, or not it alone.
         state: ``linked``, ``down`` or ``banned``.
     """
 
     node: str
+    name: str
     state: str
     address: str
     agrees: bool | None

@@ -103,6 +103,22 @@ def role_named(text: str | None) -> str | None:
     return text
 
 
+def node_named(text: str) -> str:
+    """A name as an argument gave it, before anybody is asked.
+
+    Raises:
+        typer.Exit: nothing can be called that.
+    """
+    from machines.errors import InvalidValue  # noqa: PLC0415 - only where a node is named
+    from node.naming import node_name  # noqa: PLC0415
+
+    try:
+        return str(node_name(text))
+    except InvalidValue as fault:
+        say(str(fault))
+        raise typer.Exit(Exit.MALFORMED) from None
+
+
 StoryArgument = Annotated[
     str,
     typer.Argument(

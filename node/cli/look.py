@@ -131,11 +131,11 @@ def peers(as_json: Json = False) -> None:
     agrees = {None: "not asked yet", True: "yes", False: "not yet"}
     put_table(
         "",
-        ("node", "state", "address", "agrees", "in", "out", "last error"),
+        ("node", "name", "state", "address", "agrees", "in", "out", "last error"),
         [
             (
-                short(row["node"]), row["state"], row["address"], agrees[row["agrees"]],
-                row["frames_in"], row["frames_out"], row["error"],
+                short(row["node"]), row["name"], row["state"], row["address"],
+                agrees[row["agrees"]], row["frames_in"], row["frames_out"], row["error"],
             )
             for row in rows
         ],

@@ -10,6 +10,7 @@ from node.cli.common import (
     Json,
     ask,
     client,
+    node_named,
     put_json,
     put_table,
     role_named,
@@ -96,7 +97,7 @@ def admit(
     Example: gangline members admit 1feb11c0… --role observer --name wall-screen
     Exits: 1 3 4 65
     """
-    ask("POST", "/members", {"node": node, "role": role, "name": name})
+    ask("POST", "/members", {"node": node, "role": role, "name": name and node_named(name)})
     typer.echo(f"admitted {short(node)} as {role}")
 
 
@@ -156,7 +157,7 @@ def rename(
     Example: gangline members rename 1feb11c0 kennel-3
     Exits: 1 3 4 65
     """
-    ask("POST", "/members/name", {"node": node, "name": name})
+    ask("POST", "/members/name", {"node": node, "name": node_named(name)})
     typer.echo(f"{clean(node)} is called {clean(name)}")
 
 

@@ -183,6 +183,27 @@ def test_a_key_that_was_replaced_while_its_host_lay_still_comes_back_by_itself(f
     agree(den, b, c)
 
 
+def test_what_nothing_can_be_called_is_one_plain_sentence_wherever_it_is_said(fleet):
+    den = fleet.found()
+    sentence = "gangline: a node's name: 1 to 64 characters on one line, no control characters\n"
+    for name in ("x" * 65, "x" * 9999, "two\nlines", "\x1b[31m", "  "):
+        for args in (("rename", "den", name), ("admit", "ab" * 32, "--name", name)):
+            assert den.gangline("members", *args, code=65) == sentence
+        new, ticket = fleet.another("new"), den.gangline("invite")
+        assert new.gangline("init", "--name", name, code=2) == sentence
+        assert new.gangline("join", "--name", name, stdin=ticket, code=2) == sentence
+        assert not new.home.exists()
+    body = {"node": "den", "name": "x" * 65}
+    with pytest.raises(Refused) as refused:
+        den.client.ask("POST", "/members/name", body)
+    assert f"gangline: {refused.value.sentence}\n" == sentence
+    told = den.gangline("members", "promote", "x" * 5000, code=4)
+    assert told == "gangline: that is no node of the roster; take a key from: gangline members\n"
+    b = fleet.join(den, "b")
+    eventually(lambda: "b " in den.gangline("peers"), "peers shows names")
+    assert {row["name"] for row in b.json("peers")} == {"den"}
+
+
 # --- several at once -----------------------------------------------------------------------
 
 

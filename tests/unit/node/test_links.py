@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from crdt.identity import ClusterId
 from machines.values import Instant
 from node import tls
-from node.dialer import Dialer
+from node.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.door import Door
 from node.handshake import Accepted, HelloRefused, Identity, Proof
 from node.link import OPTIONS, reach
@@ -68,12 +69,12 @@ async def test_garbage_before_the_hello_is_refused(tmp_path, first):
     async with listening(tmp_path) as (address, _, driver):
         async with connect(
             f"wss://{address}", ssl=tls.client_context(), proxy=None, **OPTIONS
-        ) as socket:
-            await socket.send(first)
+        ) as one:
+            await one.send(first)
             with contextlib.suppress(ConnectionClosed):
-                assert b"malformed_frame" in await socket.recv()
+                assert b"malformed_frame" in await one.recv()
             with pytest.raises(ConnectionClosed):
-                await socket.recv()
+                await one.recv()
         assert not driver.links
 
 
@@ -123,6 +124,49 @@ async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
         assert [(row.who, row.reason) for row in door.shut()] == [(node.hex(), "malformed_frame")]
         dialer.attempts[node].again = 0.0
         assert dialer._due() == []
+
+
+async def test_all_addresses_of_a_node_are_one_try(caplog):
+    """Or a node with three would soon be tried but twice a minute."""
+    free = socket.create_server(("127.0.0.1", 0))
+    closed = f"127.0.0.1:{free.getsockname()[1]}"
+    free.close()
+    node = key(9).pubkey
+    known = {node: (closed, "nonesuch.invalid:1", closed)}
+    dialer = Dialer(None, Identity(key(1), ClusterId(b"c" * 32)), known, 8, Door(lambda: 0.0))
+    attempt = dialer.attempts[node] = Attempt()
+    dialer._dialling[node] = None
+    await dialer._dial(node)
+    assert attempt.pause == 2 * BACKOFF_SECONDS_MIN
+    first, second = attempt.last_error.split("; ")
+    assert first == f"no connection to {closed}: Connection refused"
+    assert second.startswith("no connection to nonesuch.invalid:1: ")
+    assert "Errno" not in second
+    assert not caplog.records
+
+
+async def test_a_refusal_is_told_once_and_again_when_it_is_another(tmp_path, caplog):
+    caplog.set_level("INFO", "gangline")
+    member, stranger = key(2), key(3)
+
+    async def knock(node, cluster):
+        with contextlib.suppress(HelloRefused):
+            link, _ = await reach(address, me.key.pubkey, Identity(node, cluster), NOW)
+            link.drop("done")
+            await link.run(None)
+
+    async with listening(tmp_path, member.pubkey) as (address, me, driver):
+        other = ClusterId(b"o" * 32)
+        for node, cluster in (
+            *[(stranger, me.cluster)] * 3, *[(stranger, other)] * 3, (stranger, me.cluster),
+            (member, me.cluster), (stranger, me.cluster),
+        ):  # fmt: skip
+            await knock(node, cluster)
+            while driver.links:  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0.01)
+    told = [row.getMessage() for row in caplog.records if "was refused" in row.getMessage()]
+    words = ["not_a_member", "wrong_cluster", "not_a_member", "not_a_member"]
+    assert [line.split(": ")[1] for line in told] == words
 
 
 async def test_an_older_tls_is_refused(tmp_path):
