@@ -44,7 +44,8 @@ for command in (
     app.command()(command)
 
 InsteadOfDaemon = Annotated[
-    Path | None, typer.Option("--store", help="A store file or a home, instead of the daemon.")
+    Path | None,
+    typer.Option("--store", metavar="PATH", help="A store file or a home, instead of the daemon."),
 ]
 SEALED = {None: "not yet", True: "as sealed", False: "NOT AS SEALED"}
 

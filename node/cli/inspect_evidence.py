@@ -36,7 +36,9 @@ def evidence(
     store: StoreOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the proof into a file that anyone can check."),
+        typer.Option(
+            "--out", metavar="FILE", help="Write the proof into a file that anyone can check."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Json = False,

@@ -22,7 +22,10 @@ def history(
         typer.Argument(metavar="STORY", help="Of this story alone.", callback=story_named),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option("--store", help="A store file or a home, instead of the daemon.")
+        Path | None,
+        typer.Option(
+            "--store", metavar="PATH", help="A store file or a home, instead of the daemon."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many events at most.")] = LIMIT,
     as_json: Json = False,

@@ -28,7 +28,8 @@ from node.errors import Trouble
 from node.saying import place
 
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="A store file or a home; else the own node's.")
+    Path | None,
+    typer.Option("--store", metavar="PATH", help="A store file or a home; else the own node's."),
 ]
 
 

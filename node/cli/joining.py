@@ -99,7 +99,8 @@ def join(
     listen: Listen = DEFAULT_LISTEN,
     advertise: Advertise = None,
     ticket_file: Annotated[
-        Path | None, typer.Option("--ticket-file", help="Read the ticket from a file.")
+        Path | None,
+        typer.Option("--ticket-file", metavar="FILE", help="Read the ticket from a file."),
     ] = None,
 ) -> None:
     """Join a cluster by ticket, read from a prompt, a pipe or a file; never an argument.

@@ -75,12 +75,15 @@ def backup(
 def restore(
     file: File,
     key: Annotated[
-        Path | None, typer.Option("--key", help="The node's key file, if the backup has none.")
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="The node's key file, if the backup has none."),
     ] = None,
     as_new: Annotated[
         bool, typer.Option("--as-new", help="A node of its own, with a new key, that must join.")
     ] = False,
-    name: Annotated[str | None, typer.Option("--name", help="What a new node is called.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What a new node is called.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

@@ -163,7 +163,8 @@ def rename(
 
 @members.command()
 def revoke(
-    node: NodeArgument, keep: Annotated[str, typer.Option(help=KEEP_HELP)] = "written"
+    node: NodeArgument,
+    keep: Annotated[str, typer.Option(metavar="WHAT", help=KEEP_HELP)] = "written",
 ) -> None:
     """Take a node off the roster: its links end, and nothing it writes from now on counts.
 

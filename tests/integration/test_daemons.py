@@ -131,6 +131,6 @@ def test_no_daemon_and_a_second_daemon_are_sentences(fleet):
     assert str(den.process.pid) in told
     den.stop()
     assert "error" not in den.log()
-    assert "gangline run" in den.gangline("status", code=3)
+    assert f"gangline --home {den.home} run" in den.gangline("status", code=3)
     den.home.joinpath("node.key").chmod(0o644)
     assert "chmod 600" in den.gangline("run", code=1)

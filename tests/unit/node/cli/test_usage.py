@@ -39,6 +39,7 @@ def test_a_command_says_what_it_does_an_example_and_how_it_ends(name):
     assert re.match(r"[A-Z].*", first), "a sentence"
     assert re.search(rf"\n  Example:\n    .*gangline( --home \S+)? ?{name[9:]}", text)
     assert re.search(r"\n  Ends with:\n      0  done\n", text)
+    assert not re.search(r"--\S+ <", text), "an option says what it takes, not of which type"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
