@@ -18,6 +18,7 @@ from crdt.intents import (
     RevokeNode,
 )
 from crdt.presence import PresenceState, sign_presence
+from crdt.ready import PetitionAnswered
 from machines.values import FreeText, Instant, StoryId
 from tests.support import scenario_looks as looks
 from tests.support.scenario_signs import duration, execution_event, pipeline_event, sign
@@ -97,6 +98,28 @@ def admit(field, node, other, role, label=None):
 def revoke(field, node, other, what="all", label=None):
     pubkey = field.keys[field.number(other)].pubkey
     return field.ask(node, RevokeNode(pubkey, None if what == "all" else ()), label)
+
+
+@command("{node} asks {other} to let it go")
+def say_goodbye(field, node, other, label=None):
+    """A petition over the link; the label is what was sent."""
+    number, receiver = field.number(node), field.number(other)
+    replica, peer = field.replicas[number], field.keys[receiver].pubkey
+    ready = replica.ask_to_part(peer, None, label.encode().ljust(32), field.now_of(number))
+    field.labels[label] = (number, ready.publish[-1].data)
+    return repeat(field, other, label)
+
+
+@command("{receiver} is asked again: {which}")
+def repeat(field, receiver, which):
+    """A petition, as it was sent; shows the answer."""
+    sender, data = field.labels[which]
+    field.deliver()
+    before = len(field.observed[sender])
+    field.hand(sender, field.number(receiver), data)
+    field.deliver()
+    news = field.observed[sender][before:]
+    return [event.word for event in news if isinstance(event, PetitionAnswered)]
 
 
 # --- liars -------------------------------------------------------------------------------------

@@ -6,18 +6,31 @@ program is called with the world, the node and two numbers from the schedule.
 
 import random
 
-from crdt.bodies import (
-    Role,
-    Transition,
-)
+from crdt import limits
+from crdt.bodies import Role, Transition
 from crdt.errors import PeerFault
-from crdt.frame import DigestOffer, Records, SyncStep2, Update, decode_frame, encode_frame
-from crdt.identity import FeedId, H, Hash, RecordRef
+from crdt.forks import proof_of, proof_side
+from crdt.frame import (
+    DigestOffer,
+    FeedDigest,
+    FeedDigests,
+    Holding,
+    Proof,
+    RangeDigest,
+    RangeDigests,
+    Records,
+    SyncStep2,
+    Update,
+    decode_frame,
+    encode_frame,
+)
+from crdt.identity import FeedId, H, Hash, RecordRef, SigningKey
+from crdt.petition import NONCE_BYTES, Petition, petition_bytes
 from crdt.record import signed_bytes
 from crdt.yupdate import FeedSlice, decode_update, encode_update
 from machines import execution as x
 from machines import pipeline as p
-from machines.values import AgentName, FreeText, Instant, StoryId
+from machines.values import AgentName, FreeText, Instant, NodePubkey, StoryId
 from tests.support.authors import Pen
 
 
@@ -290,12 +303,73 @@ def big_claims(world, node, a, b):
     spread(world, node, pen_of(world, node).claim(pick_story(node, a), since))
 
 
+def flood_valid(world, node, a, b):
+    """As many good records as it can sign."""
+    pen = pen_of(world, node)
+    story = pick_story(node, a)
+    spread(world, node, *(pen.story(story, title=f"flood {number}") for number in range(50)))
+
+
+def spend_others(world, node, a, b):
+    """Many records in another's name; none is signed by him."""
+    victim = any_record(node, a)
+    if victim is not None:
+        body = victim.value[limits.SIGNATURE_BYTES :]
+        rows = [(1000 + b % 1000 + n, random.Random(n).randbytes(64) + body) for n in range(60)]
+        tell(world, node, encode_frame(Records(*victim.feed, tuple(rows))))
+
+
+def forge_petition(world, node, a, b):
+    """Petitions that somebody did not sign: a successor, the node that is named, this receiver."""
+    stranger = SigningKey(random.Random(a).randbytes(32))
+    others = [one for one in world.nodes[: world.plan.nodes] if one is not node]
+    victim = others[b % len(others)]
+    at_ms = node.clock.at(world.t)
+    for number, _ in list(node.links.values()):
+        peer = world.nodes[number]
+        for named, successor, receiver, signer in (
+            (node, stranger.pubkey, peer, node),
+            (victim, None, peer, node),
+            (node, None, victim, node),
+        ):
+            asked = Petition(named.pub, successor, at_ms, bytes(NONCE_BYTES), (), ())
+            said = petition_bytes(world.found.id, receiver.pub, asked)
+            signature = bytes(signer.key.sign(said))
+            count = 1 if successor is None else 2
+            frame = encode_frame(asked._replace(signatures=(signature,) * count))
+            if receiver is not peer or named is not node or successor is not None:
+                tell(world, node, frame, to=[number])
+
+
+def strange_forks(world, node, a, b):
+    """Proofs that keys which nobody knows have forked, made for it."""
+    for number in range(15):
+        seed = (a + number).to_bytes(8, "big") * 4
+        pens = [Pen(SigningKey(seed), world.found.id, node.clock.at(0), 0) for _ in range(2)]
+        one, two = (pen.story("s-0", title=t) for pen, t in zip(pens, "ab", strict=True))
+        proof = proof_of(one.feed, 0, proof_side(one.value), proof_side(two.value))
+        tell(world, node, encode_frame(Proof(*proof)))
+
+
+def endless_feeds(world, node, a, b):
+    """Feeds that there are not, in everything that names feeds."""
+    chance = random.Random(a)
+    for _ in range(10):
+        feed = NodePubkey(chance.randbytes(32)), chance.getrandbits(32)
+        row = FeedDigest(*feed, H(b"nothing"), None)
+        tell(world, node, encode_frame(Holding(*feed, b % 1000)))
+        tell(world, node, encode_frame(FeedDigests((row,), last=bool(b & 1))))
+        whole = RangeDigest(0, 2**31, 1 + b % 9, H(b"nothing"))
+        tell(world, node, encode_frame(RangeDigests(*feed, (whole,))))
+
+
 PROGRAMS = {
     program.__name__: program
     for program in (
         equivocate, fork_old, illegal, foreign, false_seal, flood, far_future, back_date, revoke,
         garbage, forge_gap, malformed, false_evidence, withhold, replay_frames, carried, squat,
-        false_ack, big_claims, hide_twin,
+        false_ack, big_claims, hide_twin, flood_valid, spend_others, forge_petition,
+        strange_forks, endless_feeds,
     )
 }  # fmt: skip
 

@@ -26,6 +26,7 @@ from tests.support.sim.members import ticket_of
 
 BYTES_FOR_A_RUN = 32
 BYTES_FOR_A_FEED = 128
+PROMPT_MS = 12_000
 
 
 def records_in(data, cluster, by_client):
@@ -51,7 +52,8 @@ class Laws:
         self._verified = set()
         self._began = {}
         self._taken = defaultdict(Counter)
-        self._quiet_since = None
+        self._acked = []
+        self._on_all = set()
 
     # --- at every step ---------------------------------------------------------------------
 
@@ -68,6 +70,7 @@ class Laws:
                 self._last_said[said] = max(key.clock, self._last_said.get(said, -1))
             if row is not None and key.author == node.pub and node.pub not in world.forks:
                 self._use(node, key.incarnation, key.clock, key.record_id)
+        self._shares(world, node, persist)
 
     def sent(self, world, node, data):
         """L5: an own record is on disk before anybody else sees it."""
@@ -88,14 +91,39 @@ class Laws:
         if self._slots.setdefault((node.pub, incarnation, clock), record_id) != record_id:
             raise Broken("L5", f"{node} used {incarnation}/{clock} twice")
 
-    def started(self, world, node):
-        """A new run: what a node knew of twins, and what its buckets gave, is gone."""
-        self._began[node.number] = world.t
-        self._taken[node.number].clear()
+    def acknowledged(self, world, node, receipt):
+        """L9: nobody writes by a roster of which it knows nothing."""
+        self._acked.append((world.t, receipt))
+        if node.honest and tuple(world.found.record.ref) not in node.disk.rows:
+            raise Broken("L9", f"{node} wrote, and holds nothing of its cluster")
+
+    def _shares(self, world, node, persist):
+        """L14: of one author so much is taken and no more; a new replica has full buckets."""
+        build = node.number, node.builds
+        began = self._began.setdefault(build, world.t)
+        taken = self._taken[build]
+        taken.update(
+            key.author
+            for key, row in persist.rows.items()
+            if row is not None and key.author not in node.keys
+        )
+        self.looked["L14"] += 1
+        seconds = (world.t - began) / 1000 + 1
+        most = limits.AUTHOR_RECORDS_BURST + limits.AUTHOR_RECORDS_PER_SECOND * seconds
+        for author, many in taken.items():
+            if many > most:
+                raise Broken("L14", f"{node} took {many} records of {author.short}, over {most}")
 
     def noticed(self, world, node, event):
-        """L12: of two daemons with one key both are told, and nobody ever is without cause."""
-        if not isinstance(event, Noticed) or event.what != "twin":
+        """L12: of two daemons with one key both are told, and nobody ever is without cause.
+
+        L14: where nothing goes wrong but floods, nobody is told that an honest author floods.
+        """
+        if not isinstance(event, Noticed) or event.what not in ("twin", "flood"):
+            return
+        if event.what == "flood":
+            if world.plan.calm and event.node in {one.pub for one in world.honest()}:
+                raise Broken("L14", f"{node} is told of an honest author: {event.detail}")
             return
         self.looked["L12"] += 1
         key = event.node
@@ -127,6 +155,35 @@ class Laws:
             laws.one_for_each_key(node, ledger)
             laws.seals(node, ledger)
             self._roster(world, node)
+            self._sessions(node)
+        if world.plan.calm:
+            self._prompt(world)
+
+    @staticmethod
+    def _sessions(node):
+        """L7: what a peer says of feeds that there are not is not remembered without end."""
+        for session in node.replica.sessions.all():
+            if len(session.doubts) > limits.FEEDS_PER_FRAME_MAX:
+                raise Broken("L7", f"{node} remembers {len(session.doubts)} feeds that differ")
+            unknown = session.holding.keys() - node.replica.ledger.feeds.keys()
+            if unknown:
+                raise Broken("L7", f"{node} remembers what a peer holds of {len(unknown)} feeds")
+
+    def _prompt(self, world):
+        """L14: where nothing goes wrong but floods, what honest nodes write is soon everywhere."""
+        honest = {node.pub for node in world.honest()}
+        for at, receipt in self._acked:
+            if at > world.t - PROMPT_MS or receipt.author not in honest:
+                continue
+            if receipt.record_id in self._on_all:
+                continue
+            self._on_all.add(receipt.record_id)
+            self.looked["L14"] += 1
+            for node in world.honest():
+                key = self._keys.get(receipt.record_id, laws.ANY)
+                if not laws.accounts_for(node.replica.ledger, receipt, key):
+                    where = f"{receipt.author.short}/{receipt.incarnation} #{receipt.clock}"
+                    raise Broken("L14", f"{node} still lacks {where} after {PROMPT_MS // 1000} s")
 
     def _signatures(self, world, node):
         self.looked["L3"] += 1
@@ -240,7 +297,8 @@ class Laws:
             if author.replica.writable(world.now(author)):
                 continue  # who was revoked keeps what it lost until it is admitted again
             # What its former key wrote is handed to nobody: with its disk it lost that too.
-            former = author.disk.former if author.number not in world.lost else None
+            gone = world.lost | world.twinned()
+            former = author.disk.former if author.number not in gone else None
             # Of two daemons with its key either may have dealt with it.
             mine = [one.disk.settled for one in world.nodes if one.pub == author.pub]
             settled = set().union(*mine)

@@ -22,6 +22,10 @@ PROGRAMS = (
     "back_date", "revoke", "garbage", "forge_gap", "malformed", "false_evidence", "withhold",
     "replay_frames", "carried", "squat", "false_ack", "big_claims", "hide_twin",
 )  # fmt: skip
+PROGRAMS_APART = ("flood_valid", "spend_others", "forge_petition", "strange_forks", "endless_feeds")
+"""Hostile programs that came later, drawn apart."""
+CALM = ("flood_valid", "spend_others", "flood", "squat")
+"""Programs beside which honest work must not even wait, where nothing else goes wrong."""
 WORK = ("add", "edit", "fire", "fire", "fire", "execution", "execution", "claim", "release")
 ROSTER_WORK = ("expel", "readmit")
 MEMBERSHIP = (
@@ -54,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         steps: in order of time.
         observers: which of the nodes are observers at first.
         newcomers: which of the nodes nobody has admitted at first.
+        small: the bounds are small, so that they are met (``SMALL`` in ``run.py``).
     """
 
     seed: int
@@ -67,6 +72,13 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: tuple[Step, ...]
     observers: tuple[int, ...] = ()
     newcomers: tuple[int, ...] = ()
+    small: bool = False
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing goes wrong but what floods do."""
+        quiet = not (self.loss or self.duplicates or self.newcomers)
+        return quiet and all(step.what in {*WORK, *CALM} for step in self.steps)
 
 
 def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
@@ -108,6 +120,19 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
         steps += _drawn(apart, MEMBERSHIP, size, seconds, 3)
     later = [fault for fault in FAULTS_APART if apart.random() < 0.2]
     steps += _drawn(apart, later, size, seconds, 3)
+    bad_ones = [name for name in PROGRAMS_APART if apart.random() < 0.25]
+    for node in hostile:
+        steps += _drawn(apart, bad_ones, size, seconds, 3, by=node)
+    small = apart.random() < 0.3
+    delay_ms = chance.choice([1, 30, 100, 400])
+    loss = chance.choice([0, 0, 20, 100, 300]) if "loss" in faults else 0
+    duplicates = chance.choice([50, 500]) if "duplicate" in faults else 0
+    if hostile and apart.random() < 0.06:
+        # Nothing goes wrong but floods, so that nobody else may even have to wait.
+        steps = [step for step in steps if step.what in WORK]
+        for node in hostile:
+            steps += _drawn(apart, CALM, size, seconds, 5, by=node)
+        small, loss, duplicates, newcomers = True, 0, 0, ()
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed=seed,
@@ -115,21 +140,29 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
         hostile=hostile,
         admins=admins,
         seconds=seconds,
-        delay_ms=chance.choice([1, 30, 100, 400]),
-        loss=chance.choice([0, 0, 20, 100, 300]) if "loss" in faults else 0,
-        duplicates=chance.choice([50, 500]) if "duplicate" in faults else 0,
+        delay_ms=delay_ms,
+        loss=loss,
+        duplicates=duplicates,
         steps=tuple(steps),
         observers=observers,
         newcomers=newcomers,
+        small=small,
     )
 
 
-def _drawn(chance: random.Random, names: Iterable[str], size: int, seconds: int, most: int):
-    """Each of some steps up to so many times, at any time, at any node."""
+def _drawn(
+    chance: random.Random,
+    names: Iterable[str],
+    size: int,
+    seconds: int,
+    most: int,
+    by: int | None = None,
+):
+    """Each of some steps up to so many times, at any time, at any node or at one."""
     for what in names:
         for _ in range(chance.randint(0, most)):
             at = chance.randint(3, seconds) * 1000 + chance.randrange(1000)
-            node = chance.randrange(size)
+            node = chance.randrange(size) if by is None else by
             yield Step(at, what, node, chance.getrandbits(31), chance.getrandbits(31))
 
 

@@ -12,29 +12,47 @@ from unittest import mock
 import msgspec
 from msgspec import UNSET
 
-from crdt import again, antientropy, bodies, fold, judge, ledger, limits, membership, replica
+from crdt import (
+    again,
+    antientropy,
+    bodies,
+    document,
+    fold,
+    judge,
+    ledger,
+    limits,
+    membership,
+    parting,
+    replica,
+    sync,
+)
 from crdt.again import Rewriting
+from crdt.beacon import Beacon
 from crdt.bodies import Member, Revocation, Transition
 from crdt.duties import Duties
 from crdt.errors import Reason
 from crdt.feeds import Feed, Verdict
-from crdt.identity import H
+from crdt.frame import Awareness, Holding
+from crdt.identity import FeedId, H
 from crdt.intents import AccuseFork
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
 from crdt.pending import Pending
 from crdt.presence import Liveness
 from crdt.proposals import Author
+from crdt.quota import Quota
 from crdt.ready import Persist, Ready
 from crdt.record import sign_record
 from crdt.replica import Replica
 from crdt.roster import Admission, Roster, Taking
-from crdt.session import Session
+from crdt.session import Session, Sessions
 from crdt.stamp import Stamp
+from crdt.sync import Sync
 from crdt.turned import TurnedAway
 from crdt.twins import Twins
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
+from machines.values import NodePubkey
 from node.turn import Carrier, Turn
 from tests.support import scenario
 from tests.support.cluster import START
@@ -73,7 +91,7 @@ def signatures_are_not_checked():
         yield
 
 
-@planted(1)
+@planted(3)
 def an_event_is_judged_from_where_the_story_stands_now():
     original = ledger.judge
 
@@ -104,7 +122,7 @@ def frames_leave_before_the_disk_has_them():
         yield
 
 
-@planted(2)
+@planted(7)
 def what_rested_on_a_failed_commit_stays():
     original = Carrier.fail
 
@@ -250,7 +268,7 @@ def holes_stay_unknown():
         yield
 
 
-@planted(3)
+@planted(4)
 def a_row_deleted_in_the_batch_that_wrote_it_stays():
     original = Persist.add
 
@@ -354,7 +372,7 @@ def a_record_inside_a_gap_is_passed_over():
         yield
 
 
-@planted(1)
+@planted(2)
 def a_seal_is_taken_at_its_word():
     def believe(self):
         return None if self.last_seal() is None else True
@@ -427,7 +445,7 @@ def a_carried_kind_supersedes_nothing():
         yield
 
 
-@planted(8)
+@planted(4)
 def a_twin_that_is_withdrawn_takes_the_slot_with_it():
     original = Feed.withdraw
 
@@ -658,6 +676,145 @@ def a_revoked_guest_makes_the_ticket_good_again():
         return {node for node in original(self, ticket, inviter) if self.belongs(node)}
 
     with mock.patch.object(Roster, "ticket_users", forgiving):
+        yield
+
+
+# --- petitions, shares, and what was real --------------------------------------------------
+
+
+@planted("a-petition-that-nobody-signed")
+def a_petition_need_not_be_signed():
+    with mock.patch.object(parting, "_is_signed", lambda *_: True):
+        yield
+
+
+@planted("belonging-a-goodbye-from-before.txt")
+def a_petition_is_good_for_ever():
+    original = parting._why_not
+
+    def patient(asked, peer, held, own, wall):
+        word = original(asked, peer, held, own, wall)
+        return "" if word == "stale" else word
+
+    with mock.patch.object(parting, "_why_not", patient):
+        yield
+
+
+@planted("nobody-waits-for-a-flood")
+def one_bucket_is_for_all():
+    original = Quota._bucket
+
+    def shared(self, _author, mono):
+        return original(self, NodePubkey(bytes(32)), mono)
+
+    with mock.patch.object(Quota, "_bucket", shared):
+        yield
+
+
+@planted("records-in-anothers-name")
+def an_author_pays_for_what_he_did_not_sign():
+    original = Replica._take
+
+    def early(self, peer, arrivals, now):
+        fresh = [r for r in arrivals.records if not self.ledger.has(r)]
+        arrivals.records, floods = self._quota.take(fresh, now.mono)
+        self.ledger.ready.observe += floods
+        with mock.patch.object(Quota, "take", lambda _self, records, _mono: (records, [])):
+            original(self, peer, arrivals, now)
+
+    with mock.patch.object(Replica, "_take", early):
+        yield
+
+
+@planted("nobody-waits-for-a-flood")
+def an_author_has_no_share():
+    with mock.patch.object(Quota, "take", lambda _self, records, _mono: (list(records), [])):
+        yield
+
+
+@planted("more-than-fits-one-update")
+def what_came_at_once_is_forwarded_whole():
+    original = document.updates_since
+
+    def whole(feeds, known):
+        with mock.patch.object(limits, "UPDATE_BYTES_MAX", 2**30):
+            return original(feeds, known)
+
+    with (
+        mock.patch.object(document, "updates_since", whole),
+        mock.patch.object(sync, "updates_since", whole),
+    ):
+        yield
+
+
+@planted(1)
+def everybodys_presence_goes_in_one_frame():
+    def all_at_once(self):
+        return [Awareness(self.liveness.entries())]
+
+    with mock.patch.object(Beacon, "everybody", all_at_once):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def each_frame_of_digests_is_taken_for_all():
+    differing, digests = antientropy.differing, antientropy.feed_digests
+
+    def narrow(held, theirs, _listed):
+        return differing(held, theirs._replace(last=True), set())
+
+    def one_by_one(held):
+        with mock.patch.object(limits, "FEEDS_PER_FRAME_MAX", 1):
+            return digests(held)
+
+    with (
+        mock.patch.object(antientropy, "differing", narrow),
+        mock.patch.object(antientropy, "feed_digests", one_by_one),
+    ):
+        yield
+
+
+@planted("proofs-against-strangers")
+def a_full_table_of_proofs_takes_none_against_a_member():
+    original = Ledger.accuse
+
+    def full(self, claimed):
+        known = FeedId(claimed.author, claimed.incarnation) in self.proofs
+        room = known or len(self.proofs) < limits.PENDING_MAX
+        return room and original(self, claimed)
+
+    with mock.patch.object(Ledger, "accuse", full):
+        yield
+
+
+@planted("a-founder-alone-without-its-store")
+def a_founder_without_a_store_writes_at_once():
+    original = Roster.why_no_voice
+
+    def bold(self, node):
+        return "" if node == self.founder else original(self, node)
+
+    with mock.patch.object(Roster, "why_no_voice", bold):
+        yield
+
+
+@planted("a-clock-that-is-put-right")
+def a_peers_clock_is_read_at_the_hello_alone():
+    with mock.patch.object(Sessions, "hear_clock", lambda *_: None):
+        yield
+
+
+@planted(1)
+def what_a_peer_names_is_remembered():
+    original = Sync.answer
+
+    def naive(self, frame, session, digest, mono):
+        if isinstance(frame, Holding):
+            session.holds(FeedId(frame.author, frame.incarnation), frame.end)
+            return []
+        return original(self, frame, session, digest, mono)
+
+    with mock.patch.object(Sync, "answer", naive):
         yield
 
 

@@ -1,9 +1,12 @@
 """Plays schedules and says how it went; one summary for one or for thousands."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
+from crdt import limits
 from tests.support.laws import Broken
 from tests.support.sim.laws import Laws
 from tests.support.sim.plan import (
@@ -11,6 +14,7 @@ from tests.support.sim.plan import (
     FAULTS_APART,
     MEMBERSHIP,
     PROGRAMS,
+    PROGRAMS_APART,
     ROSTER_WORK,
     Plan,
 )
@@ -22,6 +26,23 @@ FIXED = range(1, 21)
 SCHEDULES = Path(__file__).parents[2] / "simulation" / "schedules"
 KEPT = sorted(SCHEDULES.glob("*.json"))
 """Schedules that once broke a law, cut down."""
+SMALL = {
+    "UPDATE_BYTES_MAX": 20 * limits.KIB,
+    "CATCHUP_BYTES_MAX": 40 * limits.KIB,
+    "FEEDS_PER_FRAME_MAX": 4,
+    "RANGES_PER_FRAME_MAX": 4,
+    "RECORDS_PER_FRAME_MAX": 64,
+    "AWARENESS_ENTRIES_MAX": 2,
+    "RANGE_LEAF": 4,
+    "PENDING_PER_AUTHOR_MAX": 20,
+    "PENDING_MAX": 60,
+    "REJECTED_MAX": 100,
+    "VOID_PER_AUTHOR_MAX": 100,
+    "VOID_MAX": 300,
+    "AUTHOR_RECORDS_BURST": 40,
+    "AUTHOR_RECORDS_PER_SECOND": 4.0,
+}
+"""The bounds of the core, so small that a minute meets them."""
 SETTLE_MS = 600_000
 """After the faults stop, a cluster must agree within this virtual time."""
 
@@ -45,6 +66,11 @@ class Outcome:
 
 def play(plan, *, trace=None):
     """Play one schedule: faults, then quiet until the cluster agrees, then every law."""
+    with mock.patch.multiple(limits, **SMALL) if plan.small else contextlib.nullcontext():
+        return _play(plan, trace)
+
+
+def _play(plan, trace):
     laws = Laws()
     world = World(plan, laws, trace=trace)
     outcome = Outcome(plan, counts=world.counts, looked=laws.looked)
@@ -98,4 +124,9 @@ def must_fire():
     faults = {counted.get(fault, fault) for fault in FAULTS}
     faults |= {*FAULTS_APART, *ROSTER_WORK, *MEMBERSHIP, "a failed commit came back"}
     faults |= {"a twin was noticed", "changed keys", "ticket: let in", "petition: done"}
-    return faults | killed | network | {f"hostile: {program}" for program in PROGRAMS}
+    return (
+        faults
+        | killed
+        | network
+        | {f"hostile: {program}" for program in (*PROGRAMS, *PROGRAMS_APART)}
+    )

@@ -159,7 +159,6 @@ class World:
             node.carrier = Carrier(lambda: self._build(node))
         if node.replica is None:
             return
-        self.laws.started(self, node)
         node.inbox.append(node.carrier.owed())
         self.wake(node)
         self.after(self.chance("tick", node.number) * TICK_MS, self._tick, node, node.life)
@@ -501,6 +500,7 @@ class World:
                 self.counts["acknowledged"] += 1
                 self.say(node, f"wrote {result.incarnation}/{result.clock}")
                 self.acked.append((node, result))
+                self.laws.acknowledged(self, node, result)
             elif isinstance(result, StoreFailure):
                 self.counts["refused: the disk fails"] += 1
             elif isinstance(result, ProposalRefused):
@@ -549,7 +549,7 @@ class World:
         """Whether any node still has work before it, or is not up yet."""
         hosts = [node for node in self.nodes[: self.plan.nodes] if node.honest]
         return any(node.replica is None for node in hosts) or any(
-            node.inbox or node.busy for node in self.honest()
+            node.inbox or node.busy or node.replica.ledger.comeback for node in self.honest()
         )
 
     def frames_of(self, *records):
@@ -557,7 +557,12 @@ class World:
         by_feed = {}
         for record in records:
             by_feed.setdefault(record.feed, []).append((record.clock, record.value))
-        return [encode_frame(Records(*feed, tuple(rows))) for feed, rows in by_feed.items()]
+        most = limits.RECORDS_PER_FRAME_MAX
+        return [
+            encode_frame(Records(*feed, tuple(rows[start : start + most])))
+            for feed, rows in by_feed.items()
+            for start in range(0, len(rows), most)
+        ]
 
 
 class _Killed(Exception):
