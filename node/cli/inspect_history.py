@@ -27,7 +27,7 @@ def history(
             "--store", metavar="PATH", help="A store file or a home, instead of the daemon."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many events at most.")] = LIMIT,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="So many events at most.")] = LIMIT,
     as_json: Json = False,
 ) -> None:
     """What happened here, the newest first: moves, conflicts, rejections, forks, members.
