@@ -1,14 +1,17 @@
 """Two daemons with one key find out, and a restarted one never takes itself for another."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from crdt import limits
 from crdt.presence import PresenceState
 from crdt.twins import HEARD_MAX, Twins, own_sentence, peer_sentence
 from machines.values import Instant
-from tests.support.cluster import key
+from tests.support.cluster import Cluster, key
 
 AT = Instant("2026-11-24T02:00:00.000Z")
 RUNS = [f"{number:016x}" for number in range(4)]
@@ -81,3 +84,75 @@ def test_two_that_live_find_out_whatever_is_lost_before(gap):
             found[1] |= other.hear(says(one.run, *one.heard(mono)), mono)
         found[0] |= one.hear(says(other.run, *other.heard(mono)), mono)
     assert found == [True, True]
+
+
+class Twinned(Cluster):
+    """A founder, a member, another peer, and a clone of the member: the store copied, both run."""
+
+    DEN, ONE, OTHER, CLONE = range(4)
+
+    def __init__(self):
+        super().__init__(3)
+        self.admit_all()
+        signing = self.keys[self.ONE]
+        self.keys.append(signing)
+        self.replicas.append(self.make(signing, seed=b"drawn anew", doubt="a copy"))
+        self.stores.append(dict(self.stores[self.DEN]))
+        for kept, fresh in (
+            (self.proofs, {}), (self.rendered, {}), (self.observed, []), (self.quarantined, []),
+        ):  # fmt: skip
+            kept.append(fresh)
+        self.carry(self.CLONE, self.start(self.CLONE))
+
+    def route(self, number, pubkey):
+        """Of the two the one that this node is linked with."""
+        linked = [there for here, there in self.links if here == number]
+        return next((n for n in linked if self.keys[n].pubkey == pubkey), self.index(pubkey))
+
+    def noticed(self):
+        return [
+            self.replicas[one].beacon.twins.standing(self.mono) is not None
+            for one in (self.ONE, self.CLONE)
+        ]
+
+    def seconds_until_both_notice(self, move):
+        """Time in the cluster since both were first linked."""
+        for second in range(2 * int(limits.ANTI_ENTROPY_SECONDS)):
+            if all(self.noticed()):
+                return second
+            move(second)
+            self.tick()
+        return None
+
+
+def test_two_linked_with_different_peers_notice_within_one_anti_entropy_period():
+    twins = Twinned()
+    twins.link(twins.DEN, twins.OTHER)
+    twins.link(twins.DEN, twins.ONE)
+    twins.settle()
+    assert not any(twins.noticed())
+    twins.link(twins.OTHER, twins.CLONE)
+    took = twins.seconds_until_both_notice(lambda _: None)
+    assert took is not None
+    assert took <= limits.ANTI_ENTROPY_SECONDS
+
+
+@pytest.mark.parametrize("pause", [2, 5, 7])
+def test_two_that_take_each_other_s_link_to_one_peer_notice_within_one_period(pause):
+    # A peer holds one link for a key: the newer one, and the other dials again after a pause.
+    twins = Twinned()
+    twins.link(twins.DEN, twins.ONE)
+    twins.settle()
+    turns = itertools.cycle((twins.CLONE, twins.ONE))
+
+    def take_turns(second):
+        if second % pause == 0:
+            taker = next(turns)
+            for one in (twins.ONE, twins.CLONE):
+                if (twins.DEN, one) in twins.links:
+                    twins.unlink(twins.DEN, one)
+            twins.link(twins.DEN, taker)
+
+    took = twins.seconds_until_both_notice(take_turns)
+    assert took is not None
+    assert took <= limits.ANTI_ENTROPY_SECONDS

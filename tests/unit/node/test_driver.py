@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 
@@ -211,6 +212,69 @@ async def test_while_nothing_can_be_written_peers_are_served_and_nothing_is_take
         await until(one, lambda r: names(r) == sorted([*kept, "theirs"]))
         link.drop("done")
         await ended
+
+
+async def test_what_no_disk_holds_outlives_a_failed_commit(tmp_path):
+    async with house(tmp_path) as one:
+        driver = one.driver
+        peer = Replica(key(2), driver.replica.cluster, driver.replica.founder, seed=bytes(32))
+        await driver.propose(AdmitNode(peer.own, Role.MEMBER, FreeText("peer")))
+        link, ended = await linked(one, peer)
+        told = driver.replica.beacon
+        told.addresses, told.beats = ("den:7467",), {"s-1": now().wall}
+        link.hand(peer.tick(now()))
+        await until(one, lambda r: r.beacon.liveness.last(peer.own) is not None)
+        await until(one, lambda r: peer.beacon.liveness.last(r.own) is not None)
+        before = peer.beacon.liveness.last(driver.replica.own)
+        replica = driver.replica
+        one.fill()
+        await one.add_until_full()
+        assert await ended == "read_only"
+        assert driver.replica is not replica
+        assert driver.replica.beacon is told
+        link, ended = await linked(one, peer)
+
+        def newer(replica):
+            last = peer.beacon.liveness.last(replica.own)
+            return (last.state.at, last.clock) > (before.state.at, before.clock)
+
+        await until(one, newer)
+        said = peer.beacon.liveness.last(driver.replica.own).state
+        assert (said.addresses, set(said.beats)) == (("den:7467",), {"s-1"})
+        assert said.run == before.state.run, "it is not taken for another daemon with its key"
+        assert await driver.query(lambda r: r.beacon.liveness.last(peer.own)) is not None
+        link.drop("done")
+        await ended
+
+
+async def test_while_a_sync_takes_long_the_loop_goes_on_and_who_looks_waits_for_it_alone(
+    tmp_path, monkeypatch
+):
+    syncing, synced = threading.Event(), threading.Event()
+    commit = Store.commit
+
+    def slow(store, *batch):
+        syncing.set()
+        assert synced.wait(60)
+        commit(store, *batch)
+
+    async with house(tmp_path) as one:
+        await one.add("s-0")
+        monkeypatch.setattr(Store, "commit", slow)
+        writes = [asyncio.create_task(one.add(f"s-{number}")) for number in range(1, 4)]
+        await asyncio.to_thread(syncing.wait)
+        for _ in range(1000):
+            await asyncio.sleep(0)  # the loop is free: links are read, and pings answered
+        look = asyncio.create_task(one.stories())
+        late = asyncio.create_task(one.add("late"))
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in (*writes, look, late))
+        seen = asyncio.Event()
+        look.add_done_callback(lambda _: seen.set() if not late.done() else None)
+        synced.set()
+        await asyncio.gather(*writes, look, late)
+        assert seen.is_set(), "who looks does not wait for the commit after the next"
+        assert {"s-0"} <= set(look.result()) <= {"s-0", "s-1", "s-2", "s-3"}
 
 
 async def test_where_the_store_cannot_be_read_either_the_driver_ends(tmp_path):
