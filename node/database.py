@@ -60,6 +60,7 @@ class Database:
         self.readonly = readonly
         self.no_room = ""
         self._vfs = vfs
+        self._inode: int | None = None
         self._lock = None if readonly else take_lock(path)
         self._commits = 0
         try:
@@ -88,6 +89,8 @@ class Database:
                 self._check_tables()
                 self._settle()
             self._ready()
+            if not (self.readonly or self.no_room):
+                self._inode = self.path.stat().st_ino
 
     def _ready(self) -> None:
         """The file is open: read from it what must be known."""
@@ -224,6 +227,7 @@ class Database:
 
     def _open_anew(self) -> None:
         why, self.no_room = self.no_room, ""
+        self._inode = None
         with contextlib.suppress(apsw.Error):
             self._db.close()
         try:
@@ -233,6 +237,28 @@ class Database:
             raise
         if self.no_room:
             raise NoRoom(self.no_room)
+
+    def _must_be_in_place(self) -> None:
+        """What is written to a file that was deleted meanwhile would go with this process.
+
+        Raises:
+            StoreFailure: another file stands in the store's place, or none.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.stat().st_ino == self._inode:
+                self._wal_must_be_in_place()
+                return
+        raise StoreFailure(
+            f"{self.path} was taken away while in use: put it back; or let peers have what this "
+            "node wrote (gangline status: unshared), stop it, and start it again"
+        )
+
+    def _wal_must_be_in_place(self) -> None:
+        if not self.path.with_name(self.path.name + "-wal").exists():
+            # SQLite has it open still: what it holds is carried over into the file.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._open_anew()
+            log.warning("%s-wal was deleted while in use; nothing of it is lost", self.path)
 
     def _tidy(self) -> None:
         """Now and then, give pages that hold nothing back to the file system."""
@@ -250,6 +276,8 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         """All of it or nothing."""
+        if self._inode is not None:
+            self._must_be_in_place()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

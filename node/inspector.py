@@ -178,6 +178,7 @@ def examine(place: Path) -> Held:
     path = store_path(place)
     try:
         with Store(path, readonly=True) as store:
+            whole = store.adds_up()
             rows = list(store.rows())
             quarantined = store.quarantine(limits.QUARANTINE_ROWS_MAX)
             proofs = store.proofs()
@@ -188,6 +189,8 @@ def examine(place: Path) -> Held:
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     opened = open_records(signed, cluster, founder, verify_batch)
     held = Held(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
+    if not whole:
+        held.faults.append("the store: rows are missing, or a part of it is older than the rest")
     held.faults += [f"{_place(one)}: its signature does not hold" for one in opened.forged]
     good: list[VerifiedRecord] = []
     for one in opened.records:

@@ -72,6 +72,13 @@ class Reading(Database):
         found = self._read("SELECT rows, sum FROM total")
         return found[0] if len(found) == 1 else (-1, -1)
 
+    def adds_up(self) -> bool:
+        """Whether all rows are there that were written, and no older one is back."""
+        found = "(SELECT count(*) FROM records), (SELECT coalesce(sum(sum), 0) FROM records)"
+        query = f"SELECT rows, sum, {found} FROM total"  # noqa: S608 - two fixed texts
+        rows = self._read(query) if self.version >= TOTAL_VERSION else [(0, 0, 0, 0)]
+        return [row[:2] for row in rows] == [row[2:] for row in rows] and len(rows) == 1
+
     def proofs(self) -> list[ProofRow]:
         """Every proven fork."""
         query = "SELECT author, incarnation, clock, sides FROM proofs"

@@ -8,6 +8,7 @@ it that names who). Only ever called from one thread at a time. Source: protocol
 import contextlib
 import errno
 import secrets
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -55,11 +56,11 @@ class Store(Reading):
         """The same, where there is not less of the file than this node had written."""
         if not self.readonly and (said := self._witness.read()) is not None:
             with contextlib.suppress(FileNotFoundError):
-                size = self.path.lstat().st_size
-                if size < HEADER_BYTES and self.path.is_file():
+                there = self.path.lstat()
+                if stat.S_ISREG(there.st_mode) and there.st_size < HEADER_BYTES:
                     raise StoreDamaged(
-                        f"{self.path} is damaged: {size} bytes are left of it, and this node had "
-                        f"written to it {said.writes} times"
+                        f"{self.path} is damaged: {there.st_size} bytes are left of it, and this "
+                        f"node had written to it {said.writes} times"
                     )
         return super()._connect(vfs)
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from crdt import limits
 from crdt.bodies import parse_body
 from crdt.errors import ProposalRefused
-from crdt.identity import FeedId
 from crdt.intents import AddStory, ClaimStory
 from crdt.ready import Now, Row
 from crdt.replica import Replica
@@ -147,6 +146,6 @@ def test_no_slot_is_used_twice_and_no_stamp_goes_back(script):
                 # As often as one likes; each time the witness doubts it.
                 life.disk = copy.deepcopy(life.older[how % len(life.older)])
                 life.start(doubt="it was put back")
-    for incarnation in {FeedId(life.replica.own, number).incarnation for number, _ in life.shown}:
+    for incarnation in {number for number, _ in life.shown}:
         feed = sorted((c, s) for (i, c), s in life.stamps.items() if i == incarnation)
         assert all(one[1] < other[1] for one, other in pairwise(feed))

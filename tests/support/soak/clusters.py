@@ -21,6 +21,7 @@ from tests.support.soak.zygote import Zygote
 
 STORE_FILES = ("store.db", "store.db-wal")
 WRITE_SECONDS = 0.4
+PAGE_BYTES = 4096
 
 
 class Trio:
@@ -150,6 +151,68 @@ class Trio:
         (victim.home / "store.db-wal").unlink(missing_ok=True)
         self._start_hurt(victim)
 
+    def emptied(self, victim):
+        """The file is there, and nothing is in it, or less than its header."""
+
+        def empty(data):
+            del data[self.rng.choice((0, 0, 1, 99)) :]
+
+        self._hurt(victim, empty)
+        if "are left of it" not in victim.log() and "is damaged" not in victim.log():
+            raise Broken("L8", "an empty store was taken for a new one")
+
+    def older_page(self, victim):
+        """A page of the file at rest is as it was some writes ago."""
+        victim.stop()
+        before = victim.store.read_bytes()
+        victim.start()
+
+        def swap(data):
+            pages = range(min(len(before), len(data)) // PAGE_BYTES)
+            places = [slice(n * PAGE_BYTES, (n + 1) * PAGE_BYTES) for n in pages]
+            place = self.rng.choice([one for one in places if data[one] != before[one]])
+            data[place] = before[place]
+
+        self._hurt(victim, swap)
+
+    def lost_at_work(self, victim):
+        """What SQLite keeps beside the file is deleted under the running daemon."""
+        self.write(*self.nodes)
+        for suffix in ("-shm", "-wal"):
+            victim.store.with_name(victim.store.name + suffix).unlink()
+            self.write(*self.nodes)
+        victim.kill()
+        victim.start()
+        self.write(*self.nodes)
+
+    def not_writable(self, victim):
+        """Its owner may read the file, and not write to it."""
+        self.write(*self.nodes)
+        victim.stop()
+        victim.store.chmod(0o400)
+        victim.start()
+        self.write(*self.nodes)
+
+    def replaced(self, victim):
+        """A link or a folder stands in the file's place until the operator has read the log."""
+        self.write(*self.nodes)
+        victim.kill()
+        away = victim.store.rename(victim.store.with_name("away.db"))
+        if self.rng.random() < 0.5:
+            victim.store.symlink_to(away)
+            mend, word = victim.store.unlink, "it is a symlink"
+        else:
+            victim.store.mkdir()
+            mend, word = victim.store.rmdir, "it is a folder"
+        victim.spawn()
+        eventually(lambda: victim.process.poll() is not None, "a daemon without a store ends")
+        if victim.process.returncode != 1 or word not in victim.log():
+            raise Broken("L8", f"a store that is no file is not told of: {victim.log()[-500:]}")
+        mend()
+        away.rename(victim.store)
+        victim.start()
+        self.write(*self.nodes)
+
     def _hurt(self, victim, how):
         self.write(*self.nodes)
         agree(*self.nodes)
@@ -174,7 +237,10 @@ class Trio:
         return not node.client.ask("GET", "/status")["writable"]
 
 
-WHAT = ("restored", "cloned", "wiped", "flipped", "truncated", "lost_wal")
+WHAT = (
+    "restored", "cloned", "wiped", "flipped", "truncated", "lost_wal",
+    "emptied", "older_page", "lost_at_work", "not_writable", "replaced",
+)  # fmt: skip
 
 
 def run(folder, seed, times):

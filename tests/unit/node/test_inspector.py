@@ -89,6 +89,7 @@ def test_a_row_taken_out_is_found_by_the_seal(stores):
     told = inspect("verify", "--store", one)
     assert told.exit_code == 5
     assert "not as its author sealed it" in told.output
+    assert "the store: rows are missing" in told.output
 
 
 def test_what_is_no_store(tmp_path):

@@ -179,3 +179,79 @@ def test_room_that_is_free_is_given_back(path, monkeypatch):
         for clock in range(20, 60):
             put(store, row(clock))
     assert path.stat().st_size < full / 2
+
+
+def test_a_wal_that_is_deleted_while_in_use_loses_nothing(path, tmp_path, caplog):
+    with Store(path) as store:
+        put(store, row(1), doubt="")
+        Path(f"{path}-wal").unlink()
+        put(store, row(2))
+        # As a kill leaves it: nothing but what is in its place.
+        left = tmp_path / "left" / "store.db"
+        left.parent.mkdir()
+        for suffix in ("", "-wal"):
+            left.with_name(left.name + suffix).write_bytes(Path(f"{path}{suffix}").read_bytes())
+    with Store(left) as again:
+        assert list(again.rows()) == [row(1), row(2)]
+    assert "was deleted while in use" in caplog.text
+    with Store(path) as again:
+        assert again.doubt == ""
+
+
+@pytest.mark.parametrize("suffix", ["-shm", ".lock", ".witness"])
+def test_what_else_stands_beside_it_may_be_deleted_while_in_use(path, suffix):
+    with Store(path) as store:
+        put(store, row(1), doubt="")
+        Path(f"{path}{suffix}").unlink()
+        put(store, row(2))
+    with Store(path) as again:
+        assert list(again.rows()) == [row(1), row(2)]
+
+
+@pytest.mark.parametrize("instead", [None, b"another"])
+def test_a_store_that_is_taken_away_while_in_use_takes_no_writes_until_it_is_back(
+    path, tmp_path, instead
+):
+    away = tmp_path / "away.db"
+    with Store(path) as store:
+        put(store, row(1), doubt="")
+        path.rename(away)
+        if instead is not None:
+            path.write_bytes(instead)
+        for write in (lambda: put(store, row(2)), store.probe):
+            with pytest.raises(StoreFailure, match="was taken away"):
+                write()
+        assert list(store.rows()) == [row(1)], "it can be read all the same"
+        away.replace(path)
+        store.probe()
+        put(store, row(3))
+    with Store(path) as again:
+        assert list(again.rows()) == [row(1), row(3)]
+
+
+def test_a_folder_or_a_link_in_its_place_is_said_and_is_no_damage(path, tmp_path):
+    with Store(path) as store:
+        put(store, row(1), doubt="")
+    away = path.rename(tmp_path / "away.db")
+    path.mkdir()
+    with pytest.raises(StoreFailure, match="it is a folder"):
+        Store(path)
+    path.rmdir()
+    path.symlink_to(away)
+    with pytest.raises(StoreFailure, match="it is a symlink"):
+        Store(path)
+    path.unlink()
+    away.rename(path)
+    with Store(path) as store:
+        assert (store.doubt, list(store.rows())) == ("", [row(1)])
+
+
+def test_a_file_that_its_owner_may_not_write_is_made_writable_and_said(path, caplog):
+    with Store(path) as store:
+        put(store, row(1), doubt="")
+    path.chmod(0o400)
+    with Store(path) as store:
+        put(store, row(2))
+        assert store.doubt == ""
+    assert "mode 0400" in caplog.text
+    assert path.stat().st_mode & 0o777 == 0o600
