@@ -75,15 +75,26 @@ class Home:
         Raises:
             Trouble: somebody else could put his own things in their place.
         """
-        for folder in (self.path, self.run, self.socket.parent.parent, self.socket.parent):
-            if not folder.exists():
-                folder.mkdir(mode=0o700, parents=True)
+        try:
+            for folder in (self.path, self.run, self.socket.parent.parent, self.socket.parent):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, parents=True)
+        except OSError as fault:
+            raise self._unusable(fault) from fault
         if self.path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
             raise Trouble(
                 f"everybody may write in {self.path}; mend it with: chmod go-w {self.path}"
             )
         self.check_socket()
-        self.socket.parent.chmod(0o700)
+        try:
+            self.socket.parent.chmod(0o700)
+        except OSError as fault:
+            raise self._unusable(fault) from fault
+
+    def _unusable(self, fault: OSError) -> Trouble:
+        return Trouble(
+            f"cannot write in {self.path}: {fault.strerror}; mend that, or choose another --home"
+        )
 
     def unmake(self, *, whole: bool) -> None:
         """Take back what ``make`` made, and the key, where nothing came of it.

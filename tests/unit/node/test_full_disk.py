@@ -16,10 +16,10 @@ import pytest
 from crdt.intents import AddStory
 from crdt.ready import Persist
 from machines.values import FreeText, StoryId
-from node import config, founding
+from node import config, daemon, founding
 from node.daemon import open_driver
 from node.driver import now
-from node.errors import NoRoom, StoreFailure
+from node.errors import NoRoom, StoreFailure, Trouble
 from node.home import Home
 from node.store import Store
 from tests.support.frail import TAKES_SPACE, Fault, FrailDisk
@@ -51,6 +51,9 @@ class Disk:
                 except OSError:
                     continue
         assert os.statvfs(self.path).f_bavail == 0
+
+    def mount_again(self, how):
+        subprocess.run(["mount", "-o", f"remount,{how}", str(self.path)], check=True)
 
     def make_room(self):
         self._rest.unlink()
@@ -131,6 +134,17 @@ async def test_a_commit_that_finds_no_room_and_a_restart_lose_nothing(disk, home
         assert await driver.query(stories) == sorted(kept)
     async with running(opened(home)) as driver:
         assert await driver.query(stories) == sorted(kept)
+
+
+async def test_on_a_file_system_that_is_mounted_read_only_it_says_so_and_ends(disk, home):
+    disk.mount_again("ro")
+    with pytest.raises(Trouble, match="Read-only file system"):
+        await daemon.run(home)
+    with pytest.raises(Trouble, match="Read-only file system"):
+        opened(home)
+    disk.mount_again("rw")
+    async with running(opened(home)) as driver:
+        assert (await add(driver, "s-1")).incarnation == 0
 
 
 def test_what_nobody_has_written_yet_cannot_be_read_on_a_full_disk(disk):
