@@ -17,6 +17,7 @@ from crdt.identity import ClusterId, SigningKey
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.petition import Answer, Petition, petition_bytes
+from crdt.roster import Roster
 from crdt.verify import Verifier
 
 DONE: Final = "done"
@@ -63,7 +64,7 @@ def answer(
     if not word:
         word = DONE
         wish: membership.Wish = membership.Revoke(asked.node)
-        if asked.successor is not None:
+        if asked.successor is not None and not ledger.roster.belongs(asked.successor):
             wish = membership.Replace(asked.node, asked.successor)
         try:
             membership.carry_out(wish, ledger, own, write)
@@ -91,9 +92,16 @@ def _why_not(
     if asked.at_ms <= oldest or abs(asked.at_ms - wall.ms) > limits.STAMP_AHEAD_MS_MAX:
         return "stale"
     if asked.successor is not None:
-        return "known_key" if roster.on_roster(asked.successor) else ""
+        known = roster.on_roster(asked.successor)
+        return "known_key" if known and not _is_in_place(asked.successor, peer, roster) else ""
     held = {feed.id.incarnation: feed.head for feed in ledger.feeds.values() if feed.author == peer}
     return BEHIND if any(held.get(number, 0) < end for number, end in asked.ends) else ""
+
+
+def _is_in_place(successor: NodePubkey, node: NodePubkey, roster: Roster) -> bool:
+    """Whether another who admitted the node put its next key in its place already."""
+    same_role = roster.role(successor) is roster.role(node)
+    return successor != node and same_role and roster.name(successor) == roster.name(node)
 
 
 def _is_signed(asked: Petition, own: NodePubkey, cluster: ClusterId, verifier: Verifier) -> bool:

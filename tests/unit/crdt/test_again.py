@@ -215,6 +215,24 @@ def test_what_is_written_again_is_told_with_where_it_stood_and_stands(court):
     assert carried_out(court, rewriting, lambda _: pytest.fail("twice")) == ([], [])
 
 
+def test_what_moves_to_the_next_key_moves_at_once_with_nothing_said(court):
+    """And what the next key lost itself waits beside it."""
+    court.take(taken := court.bob.story("a"))
+    admission = court.admissions[court.bob.node]
+    court.take(court.founder.revocation(court.bob.node, [admission]))
+    rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node)
+    assert rewriting.due(0.0) == [taken]
+    fork(court, court.cat)
+    assert rewriting.due(0.0) == [taken]
+    assert len(rewriting.due(SOON)) == 3
+    court.ledger.take_ready()
+    place = RecordRef(court.cat.node, 0, 0, taken.record_id)
+    rewriting.carry_out(0.0, lambda _: Receipt(*place, ()))
+    ready = court.ledger.take_ready()
+    assert not ready.observe
+    assert ready.persist.settled == [taken.record_id]
+
+
 def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court):
     rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
     fork(court, court.bob)

@@ -161,6 +161,18 @@ def test_a_dependency_is_met_when_it_is_done_or_was_accepted(court):
     assert made.unmet("s-2") == made.unmet("s-3") == made.unmet("nowhere") == []
 
 
+def test_the_way_from_a_story_to_what_it_waits_for_is_found_whatever_circles_there_are(court):
+    found = board(
+        depends(court.ada, "a", "b", "c"),
+        depends(court.ada, "b", "c", "nobody-named-it"),
+        depends(court.bob, "c", "a", "d"),
+    )
+    assert found.way("a", "a") == ["a"]
+    assert found.way("b", "d") == ["b", "c", "d"]
+    assert found.way("c", "b") == ["c", "a", "b"]
+    assert found.way("d", "a") == found.way("a", "e") == []
+
+
 def test_the_end_of_a_story_that_is_gone_wants_nothing(court):
     records = ended(court.bob, "s-1", p.Accepted())
     made = board(*records)

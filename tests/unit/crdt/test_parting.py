@@ -80,6 +80,29 @@ def test_who_asked_hears_of_it_over_its_own_link_though_nobody_else_is_there(tea
     assert not team.replicas[2].ledger.roster.belongs(team.keys[2].pubkey)
 
 
+def test_each_of_two_who_admitted_a_node_puts_its_next_key_in_its_place():
+    """Both admitted it at the same moment, and the founder is away."""
+    cluster = Cluster(4)
+    for number in (1, 2):
+        wish(cluster, 0, m.Admit(cluster.keys[number].pubkey, Role.ADMIN, FreeText("admin")))
+        cluster.link(0, number)
+    cluster.deliver()
+    old = cluster.keys[3].pubkey
+    for number in (1, 2):
+        cluster.unlink(0, number)
+        wish(cluster, number, m.Admit(old, Role.MEMBER, FreeText("mem")))
+    for one, other in ((1, 2), (1, 3), (2, 3)):
+        cluster.link(one, other)
+    cluster.deliver()
+    assert hand(cluster, 1, asked(cluster, 3, 1, NEXT), brought_by=3) == "done"
+    assert cluster.replicas[3].ledger.roster.belongs(old)
+    assert hand(cluster, 2, asked(cluster, 3, 2, NEXT), brought_by=3) == "done"
+    for number in (1, 2, 3):
+        roster = cluster.replicas[number].ledger.roster
+        assert not roster.belongs(old)
+        assert roster.role(NEXT.pubkey) is Role.MEMBER
+
+
 def test_what_is_to_move_to_the_next_key_moves_at_its_first_turn(team):
     """Or whoever reports on it before would be told that nothing runs."""
     team.propose(2, FireExecution(STORY, x.SpawnRequested(AgentName("coder"))))
