@@ -270,6 +270,7 @@ def _read_label(file: Path) -> Label:
     """
     if not file.is_file():
         raise Trouble(f"there is no backup at {file}")
+    inspector.store_path(file)
     try:
         with Store(file, readonly=True) as store:
             said = store.meta(ROW)

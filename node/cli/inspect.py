@@ -16,6 +16,7 @@ import typer
 from node.cli import inspect_evidence, inspect_history, inspect_store
 from node.cli.common import (
     Json,
+    StoryArgument,
     as_plain,
     ask,
     put_json,
@@ -23,7 +24,6 @@ from node.cli.common import (
     say,
     short,
     speaking,
-    story_named,
     when_about,
 )
 from node.cli.exits import Exit
@@ -109,7 +109,7 @@ def feeds(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
 
 @app.command()
 def explain(
-    story: Annotated[str, typer.Argument(metavar="STORY", help="The story.", callback=story_named)],
+    story: StoryArgument,
     store: InsteadOfDaemon = None,
     as_json: Json = False,
 ) -> None:

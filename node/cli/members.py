@@ -204,7 +204,7 @@ def apply_file(
             continue
         try:
             client().ask("POST", step.path, step.body)
-            typer.echo(clean(step.said))
+            typer.echo(f"done: {clean(step.said)}")
         except Refused as refusal:
             left.append(f"cannot {step.said}: {refusal.sentence}")
     for sentence in (*plan.extra, *left):
