@@ -301,6 +301,11 @@ class Database:
             if getattr(fault, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
                 raise NoRoom(f"cannot {what} {self.path}: the disk is full") from fault
             raise StoreFailure(f"cannot {what} {self.path}: the disk fails ({fault})") from fault
+        except apsw.BusyError as fault:
+            raise StoreFailure(
+                f"cannot {what} {self.path}: a daemon whose disk is full has it for itself; "
+                "make room first"
+            ) from fault
         except apsw.CantOpenError as fault:
             raise StoreFailure(f"cannot {what} {self.path}: {_why_not(self.path)}") from fault
         except apsw.Error as fault:

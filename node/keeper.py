@@ -16,6 +16,7 @@ from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import clock
 from node.driver import Driver
+from node.errors import StoreFailure
 from node.handshake import Accepted, HelloRefused
 from node.naming import node_name
 
@@ -81,6 +82,8 @@ class Keeper:
             await self._driver.propose(AdmitNode(node, role, called, ticket))
         except ProposalRefused as refusal:
             raise HelloRefused("not_an_admin") from refusal
+        except StoreFailure as failure:
+            raise HelloRefused("read_only") from failure
 
     def _accepted(self) -> Accepted:
         return Accepted(self._driver.replica.founder.hex(), self._founding)

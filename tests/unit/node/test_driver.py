@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from crdt.bodies import Role
+from crdt.identity import H
 from crdt.intents import AddStory, AdmitNode
 from crdt.replica import Replica
 from machines.values import FreeText, StoryId
@@ -14,8 +15,11 @@ from node import config, founding
 from node.daemon import open_replica
 from node.driver import Driver, now
 from node.errors import StoreFailure
+from node.handshake import HelloRefused
 from node.home import Home
+from node.keeper import Keeper
 from node.store import Store
+from node.ticket import TicketRow
 from tests.support.cluster import key
 
 BIG = FreeText("x" * 4000)
@@ -212,6 +216,23 @@ async def test_while_nothing_can_be_written_peers_are_served_and_nothing_is_take
         await until(one, lambda r: names(r) == sorted([*kept, "theirs"]))
         link.drop("done")
         await ended
+
+
+async def test_nobody_is_let_in_while_it_cannot_be_written_down(tmp_path):
+    async with house(tmp_path) as one:
+        secret = b"s" * 16
+        ticket = TicketRow(H(secret), "member", now().wall.ms + 60_000)
+        await one.driver.on_disk(lambda store: store.add_ticket(ticket, now().wall.ms))
+        one.fill()
+        await one.add_until_full()
+        keeper = Keeper(one.driver, "")
+        with pytest.raises(HelloRefused) as refused:
+            await keeper.join(key(2).pubkey, secret, "two")
+        assert refused.value.reason == "read_only"
+        one.make_room()
+        while one.driver.halted:
+            await one.stories()
+        await keeper.join(key(2).pubkey, secret, "two")
 
 
 async def test_what_no_disk_holds_outlives_a_failed_commit(tmp_path):

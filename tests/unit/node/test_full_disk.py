@@ -32,6 +32,7 @@ DISK_BYTES = 4 * 1024 * 1024
 def _tries_at_once(monkeypatch):
     monkeypatch.setattr("node.turn.PROBE_SECONDS", 0.0)
     monkeypatch.setattr("node.driver.PROBE_SECONDS", 0.0)
+    monkeypatch.setattr("node.database.BUSY_MS", 0)
 
 
 class Disk:
@@ -107,6 +108,8 @@ async def test_on_a_full_disk_it_starts_and_writes_by_itself_once_there_is_room(
     async with running(opened(home)) as driver:
         assert "the disk is full" in await driver.query(lambda r: r.writable(now()))
         assert await driver.query(stories) == ["s-1"]
+        with pytest.raises(StoreFailure, match="make room first"):
+            Store(home.store, readonly=True)
         with pytest.raises(StoreFailure, match="the disk is full"):
             await add(driver, "s-2")
         disk.make_room()
