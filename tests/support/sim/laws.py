@@ -53,6 +53,7 @@ class Laws:
         self._began = {}
         self._taken = defaultdict(Counter)
         self._acked = []
+        self._seen = set()
         self._on_all = set()
 
     # --- at every step ---------------------------------------------------------------------
@@ -84,8 +85,16 @@ class Laws:
                 if not gone and (*signed.feed, signed.clock, record_id) not in node.disk.rows:
                     where = f"{signed.feed.incarnation}/{signed.clock}"
                     raise Broken("L5", f"{node} sent {where}, which is not on its disk")
+                self._seen.add((*signed.feed, signed.clock))
                 if node.pub not in world.forks:
                     self._use(node, signed.feed.incarnation, signed.clock, record_id)
+
+    def forget(self, node, rows):
+        """What is gone from a disk before anybody saw it."""
+        for author, incarnation, clock, _ in rows:
+            slot = (author, incarnation, clock)
+            if author == node.pub and slot not in self._seen:
+                self._slots.pop(slot, None)
 
     def _use(self, node, incarnation, clock, record_id):
         if self._slots.setdefault((node.pub, incarnation, clock), record_id) != record_id:
@@ -373,11 +382,14 @@ class Laws:
             node, doer = world.nodes[number], world.nodes[by]
             if successor is None or not doer.honest or {number, by} & world.lost:
                 continue
+            if by != 0 and node.pub != successor.pubkey:
+                continue  # another who admitted it may not have been asked yet
             self.looked["L13"] += 1
             for one in world.honest():
                 if one.roster.belongs(old) and old not in world.taken_back:
                     raise Broken("L13", f"{one} lets in the key that {node} had before")
-            if node.pub != successor.pubkey or node.roster.role(node.pub) in (None, Role.OBSERVER):
+            silent = node.roster.role(node.pub) in (None, Role.OBSERVER)
+            if node.pub != successor.pubkey or silent:
                 continue
             for writer, receipt in world.acked:
                 kind, story = self._keys.get(receipt.record_id) or (None, None)

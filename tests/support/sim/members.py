@@ -11,7 +11,7 @@ from crdt.identity import H
 from crdt.intents import AdmitNode, RevokeNode
 from crdt.parting import BEHIND, DONE
 from machines.values import FreeText
-from node.parting import _who_may
+from node.parting import _replaced, _who_may
 from node.turn import Job
 from tests.support.cluster import key
 
@@ -79,7 +79,6 @@ def admit(world, node, a, b):
     """A newcomer, or somebody who was revoked."""
     target = world.nodes[a % world.plan.nodes]
     role = (Role.MEMBER, Role.OBSERVER)[b & 1]
-    world.taken_back.add(target.pub)
     _wish(world, node, "admit", membership.Admit, target, role, FreeText(f"name-{b % 99}"))
 
 
@@ -100,6 +99,8 @@ def _wish(world, node, name, make, target, *rest):
         boss = node
     if boss.honest:
         world.counts[name] += 1
+        if make is not membership.Revoke:
+            world.taken_back.add(target.pub)
         world.request(boss, lambda _: make(target.pub, *rest))
 
 
@@ -210,8 +211,8 @@ def answered(world, event):
 
 
 def has_next(node):
-    """Whether the roster has a node's next key: then it starts again under it."""
-    return node.next_key is not None and node.roster.belongs(node.next_key.pubkey)
+    """Whether the roster has put a node's next key in its place: then it starts again under it."""
+    return node.next_key is not None and _replaced(node.replica, node.next_key.pubkey)
 
 
 def settle(world, node):

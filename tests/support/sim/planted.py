@@ -32,16 +32,17 @@ from crdt.bodies import Member, Revocation, Transition
 from crdt.duties import Duties
 from crdt.errors import Reason
 from crdt.feeds import Feed, Verdict
-from crdt.frame import Awareness, Holding
+from crdt.frame import Awareness, Holding, encode_frame
 from crdt.identity import FeedId, H
 from crdt.intents import AccuseFork
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
 from crdt.pending import Pending
+from crdt.petition import Petition
 from crdt.presence import Liveness
 from crdt.proposals import Author
 from crdt.quota import Quota
-from crdt.ready import Persist, Ready
+from crdt.ready import Outgoing, Persist, Ready
 from crdt.record import sign_record
 from crdt.replica import Replica
 from crdt.roster import Admission, Roster, Taking
@@ -697,6 +698,22 @@ def a_petition_is_good_for_ever():
         return "" if word == "stale" else word
 
     with mock.patch.object(parting, "_why_not", patient):
+        yield
+
+
+@planted("belonging-a-goodbye-from-before.txt")
+def who_asked_to_leave_is_not_told():
+    original = Replica._hear
+
+    def deaf(self, peer, frame, now):
+        if not isinstance(frame, Petition):
+            return original(self, peer, frame, now)
+        replies = self._answer(peer, frame, now)
+        ready = self._finish(peer, now)
+        ready.reply += [Outgoing((peer,), encode_frame(reply)) for reply in replies]
+        return ready
+
+    with mock.patch.object(Replica, "_hear", deaf):
         yield
 
 

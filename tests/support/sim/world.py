@@ -45,7 +45,7 @@ class World:
             had them).
         lost: numbers of the nodes that lost a disk, or went back.
         torn: numbers of those of whose disk a part went back.
-        taken_back: keys that somebody asked to be admitted when they had been in before.
+        taken_back: keys of which some admin said a further word, which may cross a revocation.
         expelled: keys that somebody asked to be revoked at some time.
         admins: numbers of the nodes that the founder named admins at some time.
         owners: key → number of its node.
@@ -96,6 +96,7 @@ class World:
             self.nodes.append(Node(number, key(number + 1), disk, honest=honest))
         for node in self.nodes:
             founding = self.found.record
+            node.disk.token = self._seed("founded", node)[:16]
             node.disk.rows[tuple(founding.ref)] = Row(*founding.ref, founding.value)
             # Founded or joined a moment ago, and left in order.
             node.witness = Vouch(node.disk.host, node.disk.inode, node.disk.token, 0)
