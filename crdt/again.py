@@ -143,7 +143,7 @@ def lost_records(
     found = [
         entry.record
         for feed in ledger.feeds.values()
-        if (feed.author == own and (feed.keyed_dead or ledger.any_ahead)) or feed.author == former
+        if (feed.author == own and (feed.keyed_dead or ledger.ahead)) or feed.author == former
         for entry in feed.entries()
         if (entry.verdict is not Verdict.VOID_REVOKED or feed.author == former)
         and (entry.verdict is not Verdict.AHEAD or vouched)
@@ -158,7 +158,7 @@ def handed_back(ledger: Ledger, session: Session) -> Iterator[tuple[FeedId, list
     By feed; each record once a session. What counts travels by anti-entropy.
     """
     for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id):
-        if feed.author == session.peer and (feed.keyed_dead or ledger.any_ahead):
+        if feed.author == session.peer and (feed.keyed_dead or ledger.ahead):
             kept = [
                 entry.record
                 for entry in feed.entries()

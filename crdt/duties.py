@@ -9,6 +9,7 @@ from machines.values import NodePubkey, StoryId
 
 from crdt import limits
 from crdt.bodies import Evidence
+from crdt.bucket import Bucket
 from crdt.draw import Draw
 from crdt.feeds import Feed
 from crdt.identity import FeedId
@@ -31,6 +32,7 @@ class Duties:
         self._draw = draw
         self._ends_seen: dict[tuple[str, bytes], float] = {}
         self._forks_seen: dict[tuple[FeedId, int], float] = {}
+        self._pace = Bucket(limits.ACCUSATIONS_BURST, limits.AUTHOR_FEEDS_PER_SECOND, 0.0)
 
     def due(self, feed: Feed, quiet_seconds: float, mono: float) -> list[Intent]:
         """What to write now.
@@ -75,7 +77,8 @@ class Duties:
             delay = self._draw.fraction() * limits.EVIDENCE_DELAY_SECONDS_MAX
             at = self._forks_seen.get((feed, proof.clock), mono + delay)
             unsaid[feed, proof.clock] = at
-            if mono >= at:
+            room = len(due) < limits.ACCUSATIONS_PER_TICK_MAX
+            if mono >= at and room and self._pace.take(mono):
                 due.append(AccuseFork(feed, proof.clock))
         self._forks_seen = unsaid
         return due

@@ -116,6 +116,13 @@ class Feed:
                 twins.sort(key=lambda entry: entry.record.record_id)
             yield from twins
 
+    def entries_between(self, start: int, end: int) -> Iterator[Entry]:
+        """Every held record whose clock lies in ``[start, end)``, however far that is."""
+        clocks = range(start, end)
+        found = clocks if len(clocks) < len(self.slots) else [c for c in self.slots if c in clocks]
+        for clock in found:
+            yield from self.entries_at(clock)
+
     def find(self, clock: int, record_id: RecordId) -> Entry | None:
         """The held record of a slot with this id."""
         for entry in self.entries_at(clock):
@@ -173,6 +180,14 @@ class Feed:
         self.gaps.add(clock, end)
         self.head = max(self.head, end)
         self._sealed = None
+
+    def believe_gap(self, start: int, end: int) -> bool:
+        """Take clocks as empty as far as a record follows them; says whether any could be."""
+        end = min(end, max(self.slots, default=-1))
+        if start >= end:
+            return False
+        self.empty(start, end)
+        return True
 
     def touch(self) -> None:
         """A verdict, the cut or a keep changed: forget what was computed from the live set."""

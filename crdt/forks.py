@@ -37,7 +37,7 @@ def claimed_proof(body: Evidence) -> ProofRow:
 
 def sides_hold(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> list[bool]:
     """For each side whether its signature is the author's, for this very slot."""
-    feed = FeedId(NodePubkey(proof.author), proof.incarnation)
+    feed = accused(proof)
     return verifier(
         [
             (feed.author, signed_bytes(cluster, feed, proof.clock, body_hash), signature)
@@ -50,3 +50,26 @@ def proves_fork(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> bool
     """Whether both signatures hold for the slot and the bodies differ."""
     (_, one), (_, other) = proof.sides
     return one != other and all(sides_hold(cluster, proof, verifier))
+
+
+class Proofs(dict[FeedId, ProofRow]):
+    """For each accused feed the lowest proven fork."""
+
+    def __init__(self, cluster: ClusterId, verifier: Verifier) -> None:
+        super().__init__()
+        self._cluster = cluster
+        self._verifier = verifier
+
+    def is_news(self, claimed: ProofRow) -> bool:
+        """Whether a claimed proof is lower than what is known, and proves what it claims."""
+        return self.is_lower(claimed) and proves_fork(self._cluster, claimed, self._verifier)
+
+    def is_lower(self, claimed: ProofRow) -> bool:
+        """Whether it is, if it proves anything, lower than what is known."""
+        known = self.get(accused(claimed))
+        return known is None or claimed.clock < known.clock
+
+
+def accused(proof: ProofRow) -> FeedId:
+    """The feed that a proof is about."""
+    return FeedId(NodePubkey(proof.author), proof.incarnation)

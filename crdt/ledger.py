@@ -7,9 +7,8 @@ moves, what rested on it is judged again. What must be stored and what happened 
 Source: protocol §5, §9.
 """
 
-import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from machines.values import Instant, NodePubkey
@@ -19,12 +18,12 @@ from crdt.board import Board
 from crdt.bodies import Evidence, Member, Revocation, Transition
 from crdt.errors import Reason
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.forks import claimed_proof, proof_of, proof_side, proves_fork
+from crdt.forks import Proofs, accused, claimed_proof, proof_of, proof_side
 from crdt.identity import ClusterId, FeedId, RecordId, RecordRef
 from crdt.intake import Unreadable
 from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
 from crdt.names import Names, named_by
-from crdt.pending import Pending
+from crdt.pending import Ahead, Pending
 from crdt.ready import (
     ForkProven,
     ProofRow,
@@ -36,6 +35,7 @@ from crdt.ready import (
     RowKey,
 )
 from crdt.record import SignedRecord, VerifiedRecord
+from crdt.room import Room, void_bounds
 from crdt.roster import Roster
 from crdt.turned import TurnedAway
 from crdt.verify import Verifier
@@ -43,6 +43,9 @@ from crdt.verify import Verifier
 
 class Ledger:
     """Every record this node knows, each with its verdict.
+
+    Args:
+        openings: whether one more feed, or fork, of a member is taken now.
 
     Attributes:
         feeds: what is held, by feed.
@@ -52,11 +55,19 @@ class Ledger:
         evidence: live ``evidence`` records, by the feed they accuse.
         by_client: the feed that is rendered under a Yjs client id.
         touched: feeds that changed since the document was last rendered.
+        ahead: what is held and waits for its time.
         comeback: something must come back into, or be withdrawn from, what was rendered.
         admitted: records that became live since ``take`` was last called.
     """
 
-    def __init__(self, cluster: ClusterId, founder: NodePubkey, verifier: Verifier) -> None:
+    def __init__(
+        self,
+        cluster: ClusterId,
+        founder: NodePubkey,
+        verifier: Verifier,
+        openings: Callable[[NodePubkey], bool] = lambda _author: True,
+    ) -> None:
+        self._openings = openings
         self.cluster = cluster
         self.verifier = verifier
         self.feeds: dict[FeedId, Feed] = {}
@@ -64,7 +75,7 @@ class Ledger:
         self.board = Board()
         self.pending = Pending()
         self.rejected = TurnedAway()
-        self.proofs: dict[FeedId, ProofRow] = {}
+        self.proofs = Proofs(cluster, verifier)
         self.evidence: dict[FeedId, list[VerifiedRecord]] = {}
         self.touched: set[FeedId] = set()
         self.comeback = False
@@ -73,9 +84,8 @@ class Ledger:
         self.by_client: dict[int, FeedId] = {}
         self._statements: dict[RecordId, VerifiedRecord] = {}
         self._names = Names()
-        self._void: dict[NodePubkey, int] = {}
-        self._ahead: list[tuple[int, int, VerifiedRecord]] = []
-        self._ahead_seen = 0
+        self._void = Room(void_bounds)
+        self.ahead = Ahead()
         self._latest_ms = 0
         self._work: deque[VerifiedRecord] = deque()
         self._queued: set[RecordId] = set()
@@ -108,14 +118,13 @@ class Ledger:
             beside = fresh.setdefault((record.feed, record.clock), [])
             if self._is_known(record) or any(r.record_id == record.record_id for r in beside):
                 continue
-            self._watch_slot(record, beside)
+            if not self._affords(record, beside):
+                continue  # it has no verdict yet, and comes back by anti-entropy
             beside.append(record)
             if isinstance(record, Unreadable):
                 self._turn_away(record, Reason.MALFORMED_RECORD, record.detail)
                 continue
-            if isinstance(record.body, Evidence):
-                self.accuse(claimed_proof(record.body))
-            elif isinstance(record.body, Member | Revocation):
+            if isinstance(record.body, Member | Revocation):
                 self._statements[record.record_id] = record
                 moved = True
             self._names.add(record)
@@ -131,8 +140,8 @@ class Ledger:
         for record in self.pending.ripe(now.ms):
             self._queue(record)
         bound = now.ms + limits.STAMP_AHEAD_MS_MAX
-        while self._ahead and self._ahead[0][0] <= bound:
-            self._queue(heapq.heappop(self._ahead)[2])
+        for record in self.ahead.ripe(bound):
+            self._queue(record)
         if self._latest_ms > bound:
             self._set_back(bound)
         self._settle(now)
@@ -145,42 +154,24 @@ class Ledger:
                 if entry.record.stamp.at.ms > bound:
                     self._queue(entry.record)
 
-    def accuse(self, claimed: ProofRow) -> bool:
+    def accuse(self, claimed: ProofRow) -> None:
         """Take a claimed proof of a fork, if it is one and lower than what is known.
 
-        Says whether it was taken. Counts at once where the accused is on the roster, and from then
-        on where it comes to be. Bounded are those against strangers alone: keys made to be forked
-        must not keep out a proof against a member.
+        Counts at once where the accused is on the roster, and from then on where it comes to be.
         """
-        feed = FeedId(claimed.author, claimed.incarnation)
-        known = self.proofs.get(feed)
-        if known is not None and known.clock <= claimed.clock:
-            return False
-        if not proves_fork(self.cluster, claimed, self.verifier):
-            return False
-        stranger = not self.roster.on_roster(feed.author)
-        if known is None and stranger and len(self.proofs) >= limits.PENDING_MAX:
-            return False
-        self._prove(claimed)
-        return True
+        if self.proofs.is_news(claimed):
+            self._prove(claimed, accused(claimed).author)
 
     def restore_proof(self, row: ProofRow) -> None:
         """Take back a proof that was checked before it was stored."""
-        feed = FeedId(row.author, row.incarnation)
-        known = self.proofs.get(feed)
-        if known is None or row.clock < known.clock:
-            self.proofs[feed] = row
-            self._cut(feed)
+        if self.proofs.is_lower(row):
+            self.proofs[accused(row)] = row
+            self._cut(accused(row))
 
     def believe_gap(self, feed: FeedId, start: int, end: int) -> None:
         """Take a run without content as empty, as far as a record of the feed follows it."""
         held = self.feeds.get(feed)
-        if held is None:
-            return
-        last = max(held.slots, default=-1)
-        end = min(end, last)
-        if start < end:
-            held.empty(start, end)
+        if held is not None and held.believe_gap(start, end):
             self.touched.add(feed)
 
     def believe_holes(self) -> None:
@@ -213,11 +204,6 @@ class Ledger:
         if proof is None or not self.roster.on_roster(feed.author):
             return None
         return proof.clock
-
-    @property
-    def any_ahead(self) -> bool:
-        """Whether anything held waits for its time."""
-        return bool(self._ahead)
 
     def entry(self, ref: RecordRef) -> Entry | None:
         """A held record with its verdict."""
@@ -321,9 +307,12 @@ class Ledger:
             self.pending.discard(record)
             self.rejected.discard(record.record_id)
             if live and self._is_superseded(feed, record):
-                self._pass_over(feed, record)
+                # It came after the one that supersedes it: its slot is empty.
+                feed.empty(record.clock, record.clock + 1)
+                self._unindex(record)
+                self.touched.add(feed.id)
                 return True
-            if not live and not self._void_fits(record.feed.author):
+            if not (live or self._stored or self._void.fits(record)):
                 self._unindex(record)
                 return False
             held = Entry(record, verdict)
@@ -335,15 +324,14 @@ class Ledger:
             self._unindex(record)
             return True
         else:
-            self._count_void(record.feed.author, held.verdict, -1)
+            self._count_void(record, held.verdict, -1)
             held.verdict = verdict
             feed.touch()
-        self._count_void(record.feed.author, verdict, 1)
+        self._count_void(record, verdict, 1)
         if live:
             self._latest_ms = max(self._latest_ms, record.stamp.at.ms)
         elif verdict is Verdict.AHEAD:
-            self._ahead_seen += 1
-            heapq.heappush(self._ahead, (record.stamp.at.ms, self._ahead_seen, record))
+            self.ahead.add(record)
         self.touched.add(feed.id)
         self._key(feed, record, live=live)
         self._show(feed, held)
@@ -354,12 +342,6 @@ class Ledger:
     def _is_superseded(self, feed: Feed, record: VerifiedRecord) -> bool:
         key = record.body.key
         return key is not None and feed.keys.get((record.body.kind, key), -1) > record.clock
-
-    def _pass_over(self, feed: Feed, record: VerifiedRecord) -> None:
-        """A record came after the one that supersedes it: its slot is empty."""
-        feed.empty(record.clock, record.clock + 1)
-        self._unindex(record)
-        self.touched.add(feed.id)
 
     def _key(self, feed: Feed, record: VerifiedRecord, *, live: bool) -> None:
         """Supersede what a keyed record supersedes; or, if it is void, no longer stand for it."""
@@ -397,7 +379,7 @@ class Ledger:
         """Hold a record no longer, and delete its row."""
         record = entry.record
         feed = self.feeds[record.feed]
-        self._count_void(record.feed.author, entry.verdict, -1)
+        self._count_void(record, entry.verdict, -1)
         self._hide(feed, entry)
         feed.withdraw(entry)
         self._key(feed, record, live=False)
@@ -429,15 +411,9 @@ class Ledger:
             if entry.record.clock < feed.rendered:
                 feed.dead.append(entry.record.clock)
 
-    def _void_fits(self, author: NodePubkey) -> bool:
-        if self._stored:
-            return True
-        mine = self._void.get(author, 0)
-        return mine < limits.VOID_PER_AUTHOR_MAX and sum(self._void.values()) < limits.VOID_MAX
-
-    def _count_void(self, author: NodePubkey, verdict: Verdict, by: int) -> None:
+    def _count_void(self, record: VerifiedRecord, verdict: Verdict, by: int) -> None:
         if verdict not in (Verdict.ADMITTED, Verdict.BUILT_UPON):
-            self._void[author] = self._void.get(author, 0) + by
+            self._void.count(record, by)
 
     # --- what was turned away ------------------------------------------------------------------
 
@@ -451,19 +427,9 @@ class Ledger:
             if record.clock not in feed.slots and record.clock not in feed.gaps:
                 feed.empty(record.clock, record.clock + 1)
             self.touched.add(feed.id)
-        self.ready.quarantine.append(
-            Quarantined(
-                self._peer,
-                record.feed,
-                record.clock,
-                record.record_id,
-                reason,
-                detail,
-                record.value,
-            )
-        )
-        ref = RecordRef(*record.feed, record.clock, record.record_id)
-        self.ready.observe.append(RecordRejected(ref, reason, detail, self._peer))
+        where = (record.feed, record.clock, record.record_id)
+        self.ready.quarantine.append(Quarantined(self._peer, *where, reason, detail, record.value))
+        self.ready.observe.append(RecordRejected(record.ref, reason, detail, self._peer))
 
     def _unindex(self, record: VerifiedRecord) -> None:
         """A record is gone: nothing may find it any longer."""
@@ -478,37 +444,72 @@ class Ledger:
         feed = self.feeds.get(record.feed)
         return feed is not None and feed.find(record.clock, record.record_id) is not None
 
-    def _watch_slot(
+    def _affords(
         self,
         record: VerifiedRecord | Unreadable,
         beside: Sequence[VerifiedRecord | Unreadable],
-    ) -> None:
-        """Two different records signed for one slot prove a fork, whatever their verdicts."""
-        fork = self.proofs.get(record.feed)
-        if fork is not None and fork.clock <= record.clock:
-            return
-        others = [*beside]
-        feed = self.feeds.get(record.feed)
-        if feed is not None:
-            others += [entry.record for entry in feed.entries_at(record.clock)]
-        others += self.pending.at(record.feed, record.clock)
-        others += self.rejected.at(record.feed, record.clock)
-        if others:
-            one, two = proof_side(record.value), proof_side(others[0].value)
-            self._prove(proof_of(record.feed, record.clock, one, two))
+    ) -> bool:
+        """Open the feed a record opens, take the fork it proves; says whether both fitted.
 
-    def _prove(self, row: ProofRow) -> None:
-        feed = FeedId(row.author, row.incarnation)
+        Two different records signed for one slot prove a fork, whatever their verdicts.
+        """
+        feed, clock = record.feed, record.clock
+        if feed not in self.feeds and self.roster.on_roster(feed.author):
+            if not (self._stored or self._openings(feed.author)):
+                return False
+            self.feed(feed)
+        fork = self.proofs.get(feed)
+        if fork is None or clock < fork.clock:
+            held = self.feeds[feed].entries_at(clock) if feed in self.feeds else ()
+            twins = [
+                *beside,
+                *(entry.record for entry in held),
+                *self.pending.at(feed, clock),
+                *self.rejected.at(feed, clock),
+            ]
+            if twins:
+                one, two = proof_side(record.value), proof_side(twins[0].value)
+                if not self._prove(proof_of(feed, clock, one, two), feed.author):
+                    return False
+        if isinstance(record, VerifiedRecord) and isinstance(record.body, Evidence):
+            claimed = claimed_proof(record.body)
+            return not self.proofs.is_news(claimed) or self._prove(claimed, feed.author)
+        return True
+
+    def _prove(self, row: ProofRow, by: NodePubkey) -> bool:
+        """Take a proof; says whether it fitted.
+
+        Those against members come as fast as who writes them down may open feeds: what an honest
+        node writes waits for no liar's share. Those against strangers are bounded for good.
+        """
+        feed, on_roster = accused(row), self.roster.on_roster
+        if on_roster(feed.author):
+            if not (self._stored or self._openings(by if on_roster(by) else feed.author)):
+                return False
+        elif feed not in self.proofs and len(self.proofs) >= limits.PENDING_MAX:
+            return True
         self.proofs[feed] = row
         self.ready.persist.proofs.append(row)
         self._cut(feed)
+        return True
 
     def _cut(self, feed_id: FeedId) -> None:
         """A fork was proven lower than any before: judge again what rested on the feed."""
         fork = self.fork_of(feed_id)
         if fork is None:
             return
-        self._rejudge({feed_id.author})
+        feed = self.feeds.get(feed_id)
+        before = None if feed is None else feed.fork
+        # What lies behind an earlier cut rests on that already; the first takes every key.
+        start, end = (0, limits.CLOCK_MAX + 1) if before is None else (fork, before)
+        if feed is not None:
+            feed.fork = fork
+            feed.touch()
+            self.touched.add(feed_id)
+            for entry in feed.entries_between(start, end):
+                self._queue(entry.record)
+        for record in self._names.of_feed(feed_id, start, end):
+            self._queue(record)
         self.comeback = True
         self.ready.observe.append(ForkProven(feed_id.author, feed_id.incarnation, fork))
 
@@ -537,8 +538,8 @@ class Ledger:
         for author in sorted(authors):
             for record in self.pending.of_author(author):
                 self._queue(record)
-            for record in self._names.of_author(author):
-                self._queue(record)
+        for record in self._names.of_authors(authors):
+            self._queue(record)
         for turned in self.rejected:
             if isinstance(turned.record, VerifiedRecord) and turned.record.feed.author in authors:
                 self._queue(turned.record)

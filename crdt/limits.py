@@ -73,15 +73,28 @@ EVIDENCE_FILE_BYTES_MAX: Final = 4 * BODY_BYTES_MAX + KIB
 # --- what waits --------------------------------------------------------------------------------
 PENDING_PER_AUTHOR_MAX: Final = 1_000
 PENDING_MAX: Final = 10_000
-REJECTED_MAX: Final = 10_000
-"""Rejected records remembered in memory, so that they can be judged again."""
 VOID_PER_AUTHOR_MAX: Final = 1_000
 VOID_MAX: Final = 10_000
+WAITING_BYTES_PER_AUTHOR_MAX: Final = 4 * MIB
+WAITING_BYTES_MAX: Final = 32 * MIB
+"""Of what is pending, and once more of what is void."""
+REJECTED_MAX: Final = 10_000
+REJECTED_BYTES_MAX: Final = 16 * MIB
+"""Rejected records remembered in memory, so that they can be judged again."""
 QUARANTINE_ROWS_MAX: Final = 10_000
+QUARANTINE_BYTES_MAX: Final = 32 * MIB
 AUTHOR_RECORDS_BURST: Final = 200_000
 """New records of one author that are taken at once; a whole fleet's history fits."""
 AUTHOR_RECORDS_PER_SECOND: Final = 500.0
 """And a second after that. What does not fit has no verdict, and comes back by anti-entropy."""
+AUTHOR_FEEDS_BURST: Final = 1_000
+"""New feeds, and proven forks, of one author that are taken at once: each costs every node some
+kilobytes for ever. An honest node opens one after a start at which it must doubt its store."""
+AUTHOR_FEEDS_PER_SECOND: Final = 1 / 60
+ACCUSATIONS_BURST: Final = 500
+"""Proofs that a node writes down at once, a few a tick; after that as fast as feeds are taken, so
+that others take all that an honest node writes."""
+ACCUSATIONS_PER_TICK_MAX: Final = 32
 
 # --- links -------------------------------------------------------------------------------------
 LINKS_MAX: Final = 256
@@ -96,6 +109,10 @@ assert FRAME_BYTES_MAX >= CATCHUP_BYTES_MAX + FRAME_OVERHEAD_BYTES
 assert OUTBOX_BYTES_MAX >= 2 * FRAME_BYTES_MAX
 assert PENDING_PER_AUTHOR_MAX <= PENDING_MAX
 assert VOID_PER_AUTHOR_MAX <= VOID_MAX
+assert RECORD_BYTES_MAX <= WAITING_BYTES_PER_AUTHOR_MAX <= WAITING_BYTES_MAX
+assert min(REJECTED_BYTES_MAX, QUARANTINE_BYTES_MAX) >= RECORD_BYTES_MAX
+assert 2 * ACCUSATIONS_BURST <= AUTHOR_FEEDS_BURST
+assert AUTHOR_FEEDS_BURST <= AUTHOR_RECORDS_BURST
 assert CLOCK_MAX < INTEGER_MAX < 2**CLIENT_ID_BITS
 # A presence rides as JSON text within JSON text, so that it may come to be twice as long.
 assert 2 * PRESENCE_BYTES_MAX * AWARENESS_ENTRIES_MAX < FRAME_BYTES_MAX

@@ -4,12 +4,13 @@ Stands beside ``ledger.py``, which judges a record again when the one it names c
 Names only point back, by hash, so there is no ring. Source: protocol §5, 3 and 7.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from machines.values import NodePubkey
 
+from crdt import limits
 from crdt.bodies import Ack, Transition
-from crdt.identity import RecordId, RecordRef
+from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.record import VerifiedRecord
 
 
@@ -23,16 +24,16 @@ def named_by(record: VerifiedRecord) -> RecordRef | None:
 
 
 class Names:
-    """For each record that is named, the records that name it; by the named one's author."""
+    """For each record that is named, the records that name it; by the named one's feed."""
 
     def __init__(self) -> None:
-        self._namers: dict[NodePubkey, dict[RecordId, list[VerifiedRecord]]] = {}
+        self._namers: dict[FeedId, dict[RecordId, list[VerifiedRecord]]] = {}
 
     def add(self, record: VerifiedRecord) -> None:
         """A record is known from now on."""
         ref = named_by(record)
         if ref is not None:
-            namers = self._namers.setdefault(ref.author, {})
+            namers = self._namers.setdefault(ref.feed, {})
             namers.setdefault(ref.record_id, []).append(record)
 
     def discard(self, record: VerifiedRecord) -> None:
@@ -40,20 +41,30 @@ class Names:
         ref = named_by(record)
         if ref is None:
             return
-        namers = self._namers.get(ref.author, {})
+        namers = self._namers.get(ref.feed, {})
         left = [r for r in namers.get(ref.record_id, ()) if r.record_id != record.record_id]
         if left:
             namers[ref.record_id] = left
             return
         namers.pop(ref.record_id, None)
         if not namers:
-            self._namers.pop(ref.author, None)
+            self._namers.pop(ref.feed, None)
 
     def of(self, record: VerifiedRecord) -> Sequence[VerifiedRecord]:
         """The records that name this one."""
-        return self._namers.get(record.feed.author, {}).get(record.record_id, ())
+        return self._namers.get(record.feed, {}).get(record.record_id, ())
 
-    def of_author(self, author: NodePubkey) -> Iterator[VerifiedRecord]:
-        """The records that name one of this author's."""
-        for namers in self._namers.get(author, {}).values():
-            yield from namers
+    def of_feed(
+        self, feed: FeedId, start: int = 0, end: int = limits.CLOCK_MAX + 1
+    ) -> Iterator[VerifiedRecord]:
+        """The records that name one of this feed's whose clock lies in ``[start, end)``."""
+        for namers in self._namers.get(feed, {}).values():
+            ref = named_by(namers[0])
+            if ref is not None and start <= ref.clock < end:
+                yield from namers
+
+    def of_authors(self, authors: Container[NodePubkey]) -> Iterator[VerifiedRecord]:
+        """The records that name one of these authors'."""
+        for feed in self._namers:
+            if feed.author in authors:
+                yield from self.of_feed(feed)

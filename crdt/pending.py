@@ -6,7 +6,7 @@ protocol §5, 7.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from machines.values import NodePubkey
@@ -15,6 +15,7 @@ from crdt import limits
 from crdt.errors import Reason
 from crdt.identity import FeedId, RecordId
 from crdt.record import VerifiedRecord
+from crdt.room import Room, pending_bounds
 from crdt.stamp import Stamp
 
 
@@ -33,6 +34,7 @@ class Pending:
         self._of_author: dict[NodePubkey, dict[RecordId, None]] = {}
         self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
         self._ahead: list[tuple[Stamp, RecordId]] = []
+        self._room = Room(pending_bounds)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -43,14 +45,11 @@ class Pending:
     def add(self, record: VerifiedRecord, reason: Reason, *, bounded: bool) -> bool:
         """Keep a record waiting; says whether it fitted. A new reason replaces the old one."""
         author = record.feed.author
-        if record.record_id not in self._waiting:
-            mine = self._of_author.get(author, ())
-            if bounded and (
-                len(self._waiting) >= limits.PENDING_MAX
-                or len(mine) >= limits.PENDING_PER_AUTHOR_MAX
-            ):
-                return False
         known = self._waiting.get(record.record_id)
+        if known is None:
+            if bounded and not self._room.fits(record):
+                return False
+            self._room.count(record, 1)
         self._waiting[record.record_id] = Waiting(record, reason)
         # Dictionaries, since sets have no order: one run is to be like the next.
         self._of_author.setdefault(author, {})[record.record_id] = None
@@ -63,6 +62,7 @@ class Pending:
         """The record waits no longer."""
         if self._waiting.pop(record.record_id, None) is None:
             return
+        self._room.count(record, -1)
         for index, key in ((self._of_author, record.feed.author), (self._slots, _slot(record))):
             ids = index[key]  # type: ignore[index]
             ids.pop(record.record_id, None)
@@ -96,6 +96,27 @@ class Pending:
     def rows(self) -> Iterable[Waiting]:
         """Everything that waits."""
         return self._waiting.values()
+
+
+class Ahead:
+    """Records that are held and must not count before their time, the first to come first."""
+
+    def __init__(self) -> None:
+        self._queue: list[tuple[int, int, VerifiedRecord]] = []
+        self._seen = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def add(self, record: VerifiedRecord) -> None:
+        """Let a record wait for its stamp."""
+        self._seen += 1
+        heapq.heappush(self._queue, (record.stamp.at.ms, self._seen, record))
+
+    def ripe(self, bound_ms: int) -> Iterator[VerifiedRecord]:
+        """Take out whose stamp is no later than this."""
+        while self._queue and self._queue[0][0] <= bound_ms:
+            yield heapq.heappop(self._queue)[2]
 
 
 def _slot(record: VerifiedRecord) -> tuple[FeedId, int]:

@@ -1,11 +1,13 @@
-"""How many new records of one author are taken: a bucket for each, so that none floods the others.
+"""How much of one author is taken: a bucket of records and one of feeds for each, so that none
+floods the others.
 
-Stands between ``intake.py`` and ``ledger.py``. Counts only records whose signature holds, since
-nobody else's doing may cost an author his share. What does not fit is not taken and has no verdict;
-anti-entropy brings it back. Source: protocol §5, 7; §14.
+Stands between ``intake.py`` and ``ledger.py``. Counts only what an author signed, since nobody
+else's doing may cost him his share. A new feed, or a fork of one, costs every node some kilobytes
+for ever, and is no honest node's daily business: of those far fewer fit. What does not fit is not
+taken and has no verdict; anti-entropy brings it back. Source: protocol §5, 7; §14.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from machines.values import NodePubkey
@@ -18,6 +20,7 @@ from crdt.record import VerifiedRecord
 
 SAY_SECONDS: Final = 60.0
 TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"
+TOO_MANY: Final = "opens or forks more feeds than are taken of one author; the rest comes later"
 R = TypeVar("R", bound=VerifiedRecord | Unreadable)
 
 
@@ -26,41 +29,75 @@ class Quota:
 
     Args:
         own: the own key, whose records are always taken: they come back after a loss.
+
+    Attributes:
+        mono: the time, in monotonic seconds; handed in at each step.
     """
 
     def __init__(self, own: NodePubkey) -> None:
+        self.mono = 0.0
         self._own = own
+        self._records = Buckets(
+            lambda: (limits.AUTHOR_RECORDS_BURST, limits.AUTHOR_RECORDS_PER_SECOND)
+        )
+        self._feeds = Buckets(lambda: (limits.AUTHOR_FEEDS_BURST, limits.AUTHOR_FEEDS_PER_SECOND))
+
+    def take(self, records: Sequence[R]) -> list[R]:
+        """Sort out which records fit."""
+        return [r for r in records if self._fits(self._records, r.feed.author)]
+
+    def opens(self, author: NodePubkey) -> bool:
+        """Whether one more feed of an author, or one more fork, fits."""
+        return self._fits(self._feeds, author)
+
+    def _fits(self, buckets: "Buckets", author: NodePubkey) -> bool:
+        return author == self._own or buckets.take(author, self.mono)
+
+    def news(self) -> list[Noticed]:
+        """What to say of those of whom not everything fitted, since it was last asked.
+
+        An author is named once a minute at most for each.
+        """
+        return [
+            Noticed("flood", f"{author.short} {what}", author)
+            for buckets, what in ((self._records, TOO_MUCH), (self._feeds, TOO_MANY))
+            for author in buckets.news(self.mono)
+        ]
+
+
+class Buckets:
+    """One bucket for each author, and who emptied his.
+
+    Args:
+        bounds: gives what may be taken at once, and what flows back in a second.
+    """
+
+    def __init__(self, bounds: Callable[[], tuple[float, float]]) -> None:
+        self._bounds = bounds
         self._buckets: dict[NodePubkey, Bucket] = {}
+        self._over: set[NodePubkey] = set()
         self._told: dict[NodePubkey, float] = {}
 
-    def take(self, records: Sequence[R], mono: float) -> tuple[list[R], list[Noticed]]:
-        """Sort out what fits; gives that, and what to say of those of whom not everything did.
-
-        An author is named once a minute at most.
-        """
-        taken: list[R] = []
-        over: set[NodePubkey] = set()
-        for record in records:
-            author = record.feed.author
-            if author == self._own or self._bucket(author, mono).take(mono):
-                taken.append(record)
-            else:
-                over.add(author)
-        self._forget(mono)
-        news = sorted(a for a in over if mono - self._told.get(a, float("-inf")) >= SAY_SECONDS)
-        self._told |= dict.fromkeys(news, mono)
-        return taken, [Noticed("flood", f"{a.short} {TOO_MUCH}", a) for a in news]
-
-    def _bucket(self, author: NodePubkey, mono: float) -> Bucket:
+    def take(self, author: NodePubkey, mono: float) -> bool:
+        """Take one; says whether it was there."""
         bucket = self._buckets.get(author)
         if bucket is None:
-            bucket = self._buckets[author] = Bucket(
-                limits.AUTHOR_RECORDS_BURST, limits.AUTHOR_RECORDS_PER_SECOND, mono
-            )
-        return bucket
+            self._forget(mono)
+            bucket = self._buckets[author] = Bucket(*self._bounds(), mono)
+        if bucket.take(mono):
+            return True
+        self._over.add(author)
+        return False
+
+    def news(self, mono: float) -> list[NodePubkey]:
+        """Whom to name: who emptied his bucket since this was last asked."""
+        over, self._over = self._over, set()
+        news = sorted(a for a in over if mono - self._told.get(a, float("-inf")) >= SAY_SECONDS)
+        self._told |= dict.fromkeys(news, mono)
+        return news
 
     def _forget(self, mono: float) -> None:
         """A full bucket says nothing: keys that nobody knows must not fill the memory."""
-        if len(self._buckets) > limits.LINKS_MAX:
+        if len(self._buckets) >= limits.LINKS_MAX:
             self._buckets = {a: b for a, b in self._buckets.items() if not b.full(mono)}
             self._told = {a: t for a, t in self._told.items() if mono - t < SAY_SECONDS}

@@ -95,7 +95,8 @@ class Replica:
         self.incarnation = incarnation
         self.held = ""  # why the shell lets nothing be written
         self.keeps = True  # whether the shell can keep what peers bring
-        self.ledger = Ledger(cluster, founder, verifier)
+        self._quota = Quota(self.own)
+        self.ledger = Ledger(cluster, founder, verifier, self._quota.opens)
         self.document = Document()
         self.sessions = Sessions()
         self.clock_watch = ClockWatch(self.sessions)
@@ -106,7 +107,6 @@ class Replica:
         self.doubt = doubt
         self._verifier = verifier
         self._sync = Sync(self.own, self.ledger)
-        self._quota = Quota(self.own)
         self._duties = Duties(self.own, self.ledger, self._draw)
         self._rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former)
         self._chronicle = Chronicle(self.own, self.ledger.board)
@@ -120,6 +120,7 @@ class Replica:
 
         Never raises for what a peer sends: ``Ready.fault`` says that its link must be dropped.
         """
+        self._quota.mono = now.mono
         try:
             ready = self._hear(peer, decode_frame(data), now)
         except PeerFault as fault:
@@ -166,9 +167,7 @@ class Replica:
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
             self.doubt = "a peer knows more of the own feed than this node does"
             self.ledger.ready.persist.doubt = self.doubt
-        taken, floods = self._quota.take(opened.records, now.mono)
-        self.ledger.ready.observe += floods
-        self.ledger.take(taken, now.wall, peer=peer)
+        self.ledger.take(self._quota.take(opened.records), now.wall, peer=peer)
         for feed, start, end in arrivals.gaps:
             if feed.author != self.own:
                 self.ledger.believe_gap(feed, start, end)
@@ -370,7 +369,7 @@ class Replica:
             if feed.author != self.own and self.sessions.get(feed.author) is not None:
                 holding = Holding(feed.id.author, feed.id.incarnation, feed.known_end())
                 ready.send((feed.author,), encode_frame(holding))
-        ready.observe += self._chronicle.tell(ledger.admitted, now.wall)
+        ready.observe += self._quota.news() + self._chronicle.tell(ledger.admitted, now.wall)
         ledger.admitted.clear()
         return ready
 

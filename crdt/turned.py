@@ -1,7 +1,7 @@
 """Rejected records, remembered so that they can be judged again and named as a parent.
 
-Stands beside ``ledger.py``. Bounded: the one turned away longest ago is forgotten first; its bytes
-stay in quarantine. Source: protocol §5, 2 and 3.
+Stands beside ``ledger.py``. Bounded by count and by bytes: the one turned away longest ago is
+forgotten first; its bytes stay in quarantine. Source: protocol §5, 2 and 3.
 """
 
 from collections import OrderedDict
@@ -28,6 +28,7 @@ class TurnedAway:
     def __init__(self) -> None:
         self._turned: OrderedDict[RecordId, Turned] = OrderedDict()
         self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._turned)
@@ -52,10 +53,13 @@ class TurnedAway:
         self, record: VerifiedRecord | Unreadable, reason: Reason
     ) -> list[VerifiedRecord | Unreadable]:
         """Remember a record; gives those that had to be forgotten for it."""
+        if record.record_id not in self._turned:
+            self._bytes += len(record.value)
         self._turned[record.record_id] = Turned(record, reason)
         self._slots.setdefault((record.feed, record.clock), {})[record.record_id] = None
         forgotten = []
-        while len(self._turned) > limits.REJECTED_MAX:
+        most = limits.REJECTED_MAX, limits.REJECTED_BYTES_MAX
+        while len(self._turned) > most[0] or self._bytes > most[1]:
             oldest = next(iter(self._turned.values())).record
             self.discard(oldest.record_id)
             forgotten.append(oldest)
@@ -66,6 +70,7 @@ class TurnedAway:
         turned = self._turned.pop(record_id, None)
         if turned is None:
             return
+        self._bytes -= len(turned.record.value)
         slot = (turned.record.feed, turned.record.clock)
         ids = self._slots[slot]
         del ids[record_id]

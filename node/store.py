@@ -15,13 +15,13 @@ from typing import Any, Self
 
 import apsw
 
-from crdt import limits
 from crdt.identity import FeedId
 from crdt.ready import Observation, Persist, Quarantined, RowKey
 from node import history
 from node.database import row_sum
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.history import BOUNDS, Bounds
+from node.quarantine import Quarantine
 from node.reading import Reading
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
@@ -49,6 +49,7 @@ class Store(Reading):
         self._writes = 0
         self._witness = Witness(path)
         self._history = history
+        self._quarantine = Quarantine()
         self.doubt = ""
         super().__init__(path, readonly=readonly, vfs=vfs)
 
@@ -133,7 +134,8 @@ class Store(Reading):
         try:
             self._commit(persist, quarantined, at_ms, events)
         except StoreFailure:
-            self._feeds = known  # numbers given in the transaction that failed mean nothing
+            # What was counted in the transaction that failed means nothing.
+            self._feeds, self._quarantine = known, Quarantine()
             raise
         if persist.doubt is not None:
             self.doubt = persist.doubt
@@ -172,7 +174,7 @@ class Store(Reading):
             self._db.executemany(
                 "INSERT OR IGNORE INTO settled VALUES (?)", [(bytes(i),) for i in persist.settled]
             )
-            self._quarantine(quarantined, at_ms)
+            self._quarantine.write(self._db, quarantined, at_ms)
             history.write(self._db, events, at_ms, self._history)
 
     def _write_rows(self, persist: Persist) -> None:
@@ -235,26 +237,3 @@ class Store(Reading):
             )
             number = self._feeds[feed] = self._db.last_insert_rowid()
         return number
-
-    def _quarantine(self, rows: list[Quarantined], at_ms: int) -> None:
-        for row in rows:
-            author, incarnation = row.feed if row.feed is not None else (None, None)
-            self._db.execute(
-                "INSERT INTO quarantine VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    at_ms,
-                    None if row.peer is None else bytes(row.peer),
-                    None if author is None else bytes(author),
-                    incarnation,
-                    row.clock,
-                    None if row.record_id is None else bytes(row.record_id),
-                    str(row.reason),
-                    row.detail,
-                    row.value[: limits.RECORD_BYTES_MAX],
-                ),
-            )
-        if rows:
-            self._db.execute(
-                "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
-                (limits.QUARANTINE_ROWS_MAX,),
-            )

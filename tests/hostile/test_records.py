@@ -351,6 +351,21 @@ def test_a_record_withheld_by_a_relay_is_noticed_and_fetched_elsewhere(siege):
 # --- floods --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sides", ["a", "ab"])
+def test_a_flood_of_feeds_and_forks_is_taken_in_its_share_and_told(siege, monkeypatch, sides):
+    """Each costs every node some kilobytes for ever, and a state vector must fit a frame."""
+    monkeypatch.setattr(limits, "AUTHOR_FEEDS_BURST", 20)
+    for number in range(1, 101):
+        for title in sides:
+            assert siege.show(siege.pen.story(title, clock=0, incarnation=number)).fault is None
+    ledger, liar = siege.replicas[0].ledger, siege.pen.node
+    assert sum(feed.author == liar for feed in ledger.feeds) + len(ledger.proofs) == 20
+    told = [(e.what, e.node) for e in siege.observed[0] if isinstance(e, Noticed)]
+    assert told == [("flood", liar)]
+    siege.unharmed()
+    siege.agree()
+
+
 def test_a_flood_of_valid_records_is_taken_in_its_share_and_told(siege, monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 50)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)

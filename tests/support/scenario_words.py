@@ -7,6 +7,7 @@ import re
 
 from crdt.bodies import Role
 from crdt.frame import Awareness, Records, encode_frame
+from crdt.identity import FeedId
 from crdt.intents import (
     AddStory,
     AdmitNode,
@@ -144,6 +145,24 @@ def show_many(field, peer, nodes, many, story, parent):
         for n in range(int(many))
     ]
     field.show(field.number(peer), field.numbers(nodes), records)
+
+
+@command("{liar} {does} {many}[ {more}] feeds at {nodes}")
+def open_many(field, liar, does, many, nodes, more=""):
+    """``opens 9 feeds``, each by one record; ``forks 9 feeds``, by two; with ``more``, others."""
+    sides = {"opens": 1, "forks": 2}[does]
+    first = 1 + int(many) * (more == "more")
+    pens = [field.pen(liar, incarnation, 0, 0) for incarnation in range(first, first + int(many))]
+    for number in field.numbers(nodes):
+        for pen in pens:
+            records = [pen.story("s-9", clock=0) for _ in range(sides)]
+            field.show(field.number(liar), [number], records)
+        ledger = field.replicas[number].ledger
+        held = [
+            feed for feed in ledger.feeds if feed in {FeedId(p.node, p.incarnation) for p in pens}
+        ]
+        cut = sum(ledger.fork_of(feed) is not None for feed in held)
+        yield f"{field.names[number]} takes {len(held)} of them" + (f", {cut} cut" if cut else "")
 
 
 @command("{peer} shows {nodes} a gap in {feed}[ from {start}][ to {end}]")

@@ -105,3 +105,17 @@ def test_a_strangers_fork_is_nobodys_duty_until_he_is_known(node):
     forked(node, node.court.sam)
     node.due(0.0)
     assert node.due(9.0) == []
+
+
+def test_many_proofs_are_written_down_a_few_at_a_time_and_no_faster_than_others_take(
+    node, monkeypatch
+):
+    monkeypatch.setattr(limits, "ACCUSATIONS_BURST", 40)
+    node.duties = Duties(node.court.cat.node, node.court.ledger, Draw(b"seed"))
+    for number in range(60):
+        node.court.take(*[node.court.bob.story(t, clock=0, incarnation=number) for t in "ab"])
+    assert node.due(0.0) == []
+    due = [len(node.due(limits.EVIDENCE_DELAY_SECONDS_MAX)) for _ in range(3)]
+    assert due == [limits.ACCUSATIONS_PER_TICK_MAX, 8, 0]
+    [one] = node.due(61.0 + limits.EVIDENCE_DELAY_SECONDS_MAX)
+    assert isinstance(one, AccuseFork)

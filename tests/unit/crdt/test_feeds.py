@@ -220,3 +220,21 @@ def test_what_is_neither_held_nor_empty_is_unknown(court):
     assert list(feed.unknown(0)) == []
     feed.empty(0, 12)
     assert list(feed.unknown(feed.head)) == []
+
+
+@pytest.mark.parametrize("end", [6, 2**31])
+def test_what_is_held_between_two_clocks_is_found_however_far_apart_they_are(court, end):
+    records = [court.bob.story("a", clock=clock) for clock in (1, 3, 4, 5)]
+    twin = court.bob.story("b", clock=3)
+    feed = fed(court, *records, twin)
+    found = {entry.record for entry in feed.entries_between(3, end)}
+    assert found == {twin, *records[1:]}
+    assert [entry.record for entry in feed.entries_between(4, 5)] == [records[2]]
+
+
+def test_a_gap_is_believed_below_a_record_alone(court):
+    feed = fed(court, court.bob.story("a", clock=3))
+    assert not feed.believe_gap(3, 9)
+    assert feed.believe_gap(1, 9)
+    assert list(feed.gaps) == [(1, 3)]
+    assert not fed(court).believe_gap(0, 9)

@@ -1,7 +1,7 @@
 from msgspec import structs
 
 from crdt.bodies import Evidence, ProofSide, encode_body, evidence_key, parse_body
-from crdt.forks import claimed_proof, proof_of, proof_side, proves_fork
+from crdt.forks import Proofs, accused, claimed_proof, proof_of, proof_side, proves_fork
 from crdt.identity import ClusterId, H, Hash, Signature
 from crdt.record import sign_record, signed_bytes
 from crdt.verify import verify_batch
@@ -78,3 +78,16 @@ def test_evidence_carries_a_proof_to_those_who_have_neither_record():
     made_up = ProofSide(Signature(b"s" * 64), Hash(b"h" * 32))
     lie = structs.replace(body, proof=(body.proof[0], made_up))
     assert not proves_fork(CLUSTER, claimed_proof(lie), verify_batch)
+
+
+def test_news_is_what_is_lower_than_what_is_known_and_proves_it():
+    def claimed(clock):
+        one, other = fork(clock)
+        return proof_of(one.feed, clock, proof_side(one.value), proof_side(other.value))
+
+    proofs = Proofs(CLUSTER, verify_batch)
+    assert proofs.is_news(claimed(4))
+    assert not proofs.is_news(claimed(4)._replace(clock=3))
+    proofs[accused(claimed(4))] = claimed(4)
+    assert [proofs.is_news(claimed(clock)) for clock in (3, 4, 5)] == [True, False, False]
+    assert proofs.is_lower(claimed(4)._replace(clock=3))

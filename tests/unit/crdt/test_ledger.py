@@ -1,17 +1,20 @@
 import pytest
 
+from crdt import ledger as ledger_module
 from crdt import limits
 from crdt.bodies import Role
 from crdt.errors import Reason
 from crdt.forks import proof_of, proof_side
 from crdt.identity import FeedId, H, RecordId
 from crdt.intake import Unreadable
+from crdt.ledger import Ledger
 from crdt.ready import ForkProven, RecordRejected, RosterMoved, Row
 from crdt.record import signed_bytes, signed_record
+from crdt.verify import verify_batch
 from machines import pipeline as p
 from machines.values import BranchName, FreeText
 from tests.support.authors import Pen
-from tests.support.cluster import key
+from tests.support.cluster import Found, key
 from tests.support.court import (
     ADMITTED,
     AHEAD,
@@ -184,12 +187,12 @@ def test_what_is_on_disk_and_ahead_is_held_and_counts_nowhere_before_its_time(co
     record = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1_000)
     court.take(record, stored=True)
     assert court.verdict(record) is AHEAD
-    assert court.ledger.any_ahead
+    assert court.ledger.ahead
     assert "s-1" not in court.board
     court.ms += 1_000
     court.ledger.ripen(court.now)
     assert court.verdict(record) is ADMITTED
-    assert not court.ledger.any_ahead
+    assert not court.ledger.ahead
 
 
 def test_a_clock_that_goes_back_takes_back_what_it_let_in(court):
@@ -404,17 +407,24 @@ def test_evidence_that_no_longer_counts_is_not_shown(court):
     assert court.ledger.fork_of(one.feed) == 0  # none is ever forgotten
 
 
+def accuse(court, claimed):
+    """Bring a claimed proof; says whether it was taken."""
+    before = dict(court.ledger.proofs)
+    court.ledger.accuse(claimed)
+    return court.ledger.proofs != before
+
+
 def test_a_proof_is_taken_where_it_is_one_and_lower_than_what_is_known(court):
     def claimed(clock, pen=court.bob):
         one, two = twins(pen, clock)
         return proof_of(one.feed, clock, proof_side(one.value), proof_side(two.value))
 
     false = claimed(3)._replace(clock=2)
-    assert not court.ledger.accuse(false)
-    assert court.ledger.accuse(claimed(3))
-    assert not court.ledger.accuse(claimed(3))
-    assert not court.ledger.accuse(claimed(4))
-    assert court.ledger.accuse(claimed(1))
+    assert not accuse(court, false)
+    assert accuse(court, claimed(3))
+    assert not accuse(court, claimed(3))
+    assert not accuse(court, claimed(4))
+    assert accuse(court, claimed(1))
 
 
 def test_proofs_against_strangers_are_bounded_and_keep_out_none_against_a_member(
@@ -426,11 +436,129 @@ def test_proofs_against_strangers_are_bounded_and_keep_out_none_against_a_member
 
     monkeypatch.setattr(limits, "PENDING_MAX", 1)
     other = Pen(key(9), court.cluster, court.ms)
-    assert court.ledger.accuse(claimed(3, court.sam))
-    assert not court.ledger.accuse(claimed(3, other))
-    assert court.ledger.accuse(claimed(2, court.sam))
-    assert court.ledger.accuse(claimed(3, court.bob))
+    assert accuse(court, claimed(3, court.sam))
+    assert not accuse(court, claimed(3, other))
+    assert accuse(court, claimed(2, court.sam))
+    assert accuse(court, claimed(3, court.bob))
     assert court.ledger.fork_of(FeedId(court.bob.node, 0)) == 3
+
+
+def test_made_up_keys_that_fork_in_one_message_are_bounded_too(court, monkeypatch):
+    monkeypatch.setattr(limits, "PENDING_MAX", 3)
+    for number in range(20, 30):
+        court.take(*twins(Pen(key(number), court.cluster, court.ms)))
+    assert len(court.ledger.proofs) == 3
+
+
+def bounded(*, openings):
+    """A court that takes so many new feeds, or forks, of its members."""
+    left = iter(range(openings))
+    found = Found()
+    ledger = Ledger(
+        found.id, found.founder.pubkey, verify_batch, lambda _: next(left, None) is not None
+    )
+    return Court(ledger)
+
+
+def test_a_feed_that_does_not_fit_has_no_verdict_and_comes_back():
+    court = bounded(openings=3)
+    records = [court.bob.story("a", incarnation=n, clock=0) for n in range(5)]
+    court.take(*records)
+    assert [court.verdict(record) for record in records] == [ADMITTED] * 2 + [None] * 3
+    assert len(court.ledger.feeds) == 3  # the founder's too
+    more = court.bob.story("b", incarnation=1, clock=1)
+    court.take(more)
+    assert court.verdict(more) is ADMITTED  # of a feed that is open
+    court.ledger._openings = lambda _: True
+    court.take(*records)
+    assert [court.verdict(record) for record in records] == [ADMITTED] * 5
+
+
+def test_what_is_rejected_or_waits_opens_a_feed_once():
+    court = bounded(openings=3)
+    gone = court.cat.transition("s-1", p.DepsMet())
+    waits = court.bob.transition(
+        "s-1", p.GatesStarted(), gone, ms=court.cat.ms + 1, incarnation=7, clock=0
+    )
+    illegal = court.bob.transition("s-1", p.Accepted(), incarnation=8, clock=0)
+    court.take(waits, illegal)
+    court.take(waits, illegal)
+    assert (court.verdict(waits), court.verdict(illegal)) == ("pending", "rejected")
+    court.take(court.bob.story("a", incarnation=9, clock=0))
+    assert FeedId(court.bob.node, 9) not in court.ledger.feeds
+
+
+def test_a_fork_that_does_not_fit_is_proven_later():
+    court = bounded(openings=2)
+    one, two = twins(court.bob)
+    court.take(one)
+    court.take(two)
+    assert (court.verdict(one), court.verdict(two)) == (ADMITTED, None)
+    assert court.ledger.proofs == {}
+    proof = proof_of(one.feed, one.clock, proof_side(one.value), proof_side(two.value))
+    court.ledger.accuse(proof)
+    assert court.ledger.proofs == {}
+    court.ledger._openings = lambda _: True
+    court.take(two)
+    assert court.ledger.fork_of(one.feed) == one.clock
+    assert court.verdict(one) is VOID_FORK
+
+
+def test_what_an_honest_node_writes_down_waits_for_no_liars_share():
+    """Who writes evidence pays for it; a stranger's is paid for by the accused."""
+    court = bounded(openings=99)
+    asked = []
+    court.ledger._openings = lambda author: asked.append(author) or author != court.bob.node
+    lies = [twins(Pen(key(3), court.cluster, court.ms, incarnation=n), 0) for n in range(3)]
+    evidence = court.founder.evidence(*lies[0])
+    court.take(evidence)
+    assert court.verdict(evidence) is ADMITTED
+    assert court.ledger.fork_of(lies[0][0].feed) == 0
+    strangers = court.sam.evidence(*lies[1])
+    court.take(strangers)
+    assert court.verdict(strangers) is None
+    assert asked == [court.founder.node, court.bob.node]
+    court.take(court.cat.evidence(*lies[0]))  # known: it costs nothing but cat's feed
+    assert asked == [court.founder.node, court.bob.node, court.cat.node]
+
+
+def test_what_stands_in_the_own_store_always_fits():
+    court = bounded(openings=1)
+    one, two = twins(court.bob)
+    court.take(one, two, stored=True)
+    assert court.ledger.fork_of(one.feed) == one.clock
+
+
+def test_a_fork_judges_again_what_rests_on_its_own_feed_and_no_other(court, monkeypatch):
+    """Else one who opens many feeds and forks in each costs the square of their number."""
+    records = [court.bob.story("a", incarnation=n, clock=c) for n in range(50) for c in range(3)]
+    court.take(*records)
+    asked = []
+    original = ledger_module.judge
+    monkeypatch.setattr(
+        ledger_module,
+        "judge",
+        lambda record, *rest: asked.append(record) or original(record, *rest),
+    )
+    court.take(court.bob.story("x", incarnation=7, clock=2))
+    assert {record.feed.incarnation for record in asked} == {7}
+    asked.clear()
+    # And a lower one no more than what lies between the two.
+    lower = court.bob.story("x", incarnation=7, clock=1)
+    court.take(lower)
+    assert {record.clock for record in asked} == {1}
+    assert court.ledger.fork_of(lower.feed) == 1
+
+
+def test_what_waits_for_a_record_of_a_feed_that_nobody_has_is_judged_when_it_is_cut(court):
+    gone = court.bob.transition("s-1", p.DepsMet(), clock=5)
+    waits = court.cat.transition("s-1", p.GatesStarted(), gone, ms=court.bob.ms + 1)
+    court.take(waits)
+    assert court.verdict(waits) == "pending"
+    one, two = twins(court.bob, 3)
+    court.ledger.accuse(proof_of(one.feed, 3, proof_side(one.value), proof_side(two.value)))
+    court.take()
+    assert court.verdict(waits) is ADMITTED
 
 
 def test_a_stored_proof_counts_again_and_the_lowest_of_them(court):
@@ -519,6 +647,16 @@ def test_what_was_turned_away_is_judged_again_when_the_roster_moves(court):
     )
     assert court.verdict(admission) is court.verdict(story) is ADMITTED
     assert court.ledger.roster.role(court.sam.node) is Role.MEMBER
+
+
+def test_what_is_rejected_again_for_the_same_reason_is_told_once(court):
+    illegal = court.bob.transition("s-1", p.Accepted())
+    court.take(illegal)
+    ready = court.take(court.founder.member(court.bob.node, Role.MEMBER, "anew"))
+    assert any(isinstance(one, RosterMoved) for one in ready.observe)
+    assert not any(isinstance(one, RecordRejected) for one in ready.observe)
+    assert ready.quarantine == []
+    assert court.verdict(illegal) == "rejected"
 
 
 def test_a_statement_that_moves_nobody_is_only_a_record(court):

@@ -1,5 +1,6 @@
 import pytest
 
+from crdt.identity import FeedId
 from crdt.names import Names, named_by
 from machines import pipeline as p
 from machines.values import FreeText
@@ -29,12 +30,17 @@ def test_an_event_names_its_parent_and_an_ack_its_end(told):
     assert named_by(court.bob.story("s-1")) is None
 
 
-def test_who_names_a_record_is_found_by_the_record_and_by_its_author(told):
+def test_who_names_a_record_is_found_by_the_record_its_feed_and_its_author(told):
     court, names, first, children = told
     assert list(names.of(first)) == children
-    assert list(names.of_author(court.bob.node)) == children
+    assert list(names.of_authors({court.bob.node})) == children
+    assert list(names.of_feed(first.feed)) == children
+    assert list(names.of_feed(first.feed, first.clock + 1, 9)) == []
+    assert list(names.of_feed(first.feed, 0, first.clock)) == []
+    assert list(names.of_feed(first.feed, first.clock, first.clock + 1)) == children
+    assert list(names.of_feed(FeedId(court.bob.node, 7))) == []
     assert list(names.of(children[0])) == []
-    assert list(names.of_author(court.cat.node)) == []
+    assert list(names.of_authors({court.cat.node})) == []
 
 
 def test_a_record_that_is_gone_names_nothing_any_longer(told):
@@ -46,7 +52,7 @@ def test_a_record_that_is_gone_names_nothing_any_longer(told):
         names.discard(record)
         names.discard(record)
     assert list(names.of(first)) == []
-    assert list(names.of_author(court.bob.node)) == []
+    assert list(names.of_authors({court.bob.node})) == []
 
 
 def test_one_author_forgotten_leaves_what_is_named_of_the_same_author(told):

@@ -2,7 +2,7 @@ import pytest
 
 from crdt import limits
 from crdt.errors import Reason
-from crdt.pending import Pending
+from crdt.pending import Ahead, Pending
 from tests.support.court import Court
 
 WAIT = Reason.MISSING_PARENT
@@ -108,3 +108,27 @@ def test_one_that_must_wait_again_ripens_again(court):
     pending.add(record, WAIT, bounded=True)
     pending.add(record, Reason.STAMP_AHEAD, bounded=True)
     assert pending.ripe(court.ms) == [record]
+
+
+def test_what_is_large_fills_its_share_by_its_bytes(court, monkeypatch):
+    one, two = (court.bob.story(name, title="x" * 100) for name in "ab")
+    monkeypatch.setattr(limits, "WAITING_BYTES_PER_AUTHOR_MAX", len(one.value))
+    pending = filled(one)
+    assert pending.add(one, Reason.STAMP_AHEAD, bounded=True)  # counted once
+    assert not pending.add(two, WAIT, bounded=True)
+    pending.discard(one)
+    assert pending.add(two, WAIT, bounded=True)
+    assert pending.add(one, WAIT, bounded=False)
+
+
+def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
+    early, late = court.bob.story("a", ms=court.ms), court.bob.story("b", ms=court.ms + 5)
+    ahead = Ahead()
+    assert not ahead
+    ahead.add(late)
+    ahead.add(early)
+    assert ahead
+    assert list(ahead.ripe(court.ms - 1)) == []
+    assert list(ahead.ripe(court.ms)) == [early]
+    assert list(ahead.ripe(court.ms + 5)) == [late]
+    assert not ahead

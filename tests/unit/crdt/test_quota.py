@@ -18,29 +18,48 @@ def test_what_does_not_fit_waits_and_others_are_unharmed(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
     quota = Quota(key(1).pubkey)
     flood, honest = records(2, 10), records(3, 3)
-    taken, over = quota.take([*flood, *honest], 0.0)
-    assert taken == [*flood[:3], *honest]
-    assert [notice.node for notice in over] == [key(2).pubkey]
-    taken, over = quota.take(flood[3:], 2.0)
-    assert taken == flood[3:5]
-    assert over == []  # told already
-    [again] = quota.take(flood[5:] * 30, 70.0)[1]
+    assert quota.take([*flood, *honest]) == [*flood[:3], *honest]
+    assert [notice.node for notice in quota.news()] == [key(2).pubkey]
+    quota.mono = 2.0
+    assert quota.take(flood[3:]) == flood[3:5]
+    assert quota.news() == []  # told already
+    quota.mono = 70.0
+    quota.take(flood[5:] * 30)
+    [again] = quota.news()
     assert again.node == key(2).pubkey
 
 
 def test_the_own_records_always_come_back(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 1)
     own = records(1, 5)
-    assert Quota(key(1).pubkey).take(own, 0.0) == (own, [])
+    quota = Quota(key(1).pubkey)
+    assert quota.take(own) == own
+    assert quota.news() == []
 
 
 def test_keys_that_nobody_knows_do_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr(limits, "LINKS_MAX", 4)
     quota = Quota(key(1).pubkey)
     for number in range(2, 60):
-        quota.take(records(number, 1), float(number))
-    assert len(quota._buckets) <= 5
-    assert not quota._told
+        quota.mono = float(number)
+        quota.take(records(number, 1))
+    assert len(quota._records._buckets) <= 5
+    assert not quota._records._told
+
+
+def test_feeds_have_a_bucket_of_their_own(monkeypatch):
+    monkeypatch.setattr(limits, "AUTHOR_FEEDS_BURST", 2)
+    monkeypatch.setattr(limits, "AUTHOR_FEEDS_PER_SECOND", 0.1)
+    quota = Quota(key(1).pubkey)
+    liar, honest = key(2).pubkey, key(3).pubkey
+    assert [quota.opens(liar) for _ in range(3)] == [True, True, False]
+    assert quota.opens(honest)
+    assert all(quota.opens(key(1).pubkey) for _ in range(9))
+    assert [(one.what, one.node) for one in quota.news()] == [("flood", liar)]
+    assert len(quota.take(records(2, 3))) == 3
+    quota.mono = 11.0
+    assert [quota.opens(liar) for _ in range(2)] == [True, False]
+    assert quota.news() == []
 
 
 def test_a_flood_is_told_and_what_did_not_fit_comes_back_when_asked_for(monkeypatch):

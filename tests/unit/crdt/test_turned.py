@@ -58,3 +58,13 @@ def test_the_one_turned_away_longest_ago_is_forgotten_first(court, monkeypatch):
     assert turned.add(three, WHY) == [one]
     assert [row.record for row in turned] == [two, three]
     assert list(turned.at(one.feed, one.clock)) == []
+
+
+def test_what_is_large_is_bounded_by_its_bytes(court, monkeypatch):
+    one, two, three = (court.bob.story(name, title="x" * 100) for name in "abc")
+    monkeypatch.setattr(limits, "REJECTED_BYTES_MAX", len(one.value) + len(two.value))
+    turned = filled(one, two)
+    assert turned.add(two, Reason.STAMP_BACKWARDS) == []  # said anew, and counted once
+    assert turned.add(three, WHY) == [one]
+    turned.discard(two.record_id)
+    assert turned.add(one, WHY) == []

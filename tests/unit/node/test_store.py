@@ -100,6 +100,23 @@ def test_quarantine_is_bounded_and_keeps_the_newest(path, monkeypatch):
         assert [found[4] for found in store.quarantine()] == [5, 4, 3]
 
 
+def test_quarantine_is_bounded_in_bytes_too_across_a_restart(path, monkeypatch):
+    monkeypatch.setattr("crdt.limits.QUARANTINE_BYTES_MAX", 1000)
+    for start in (0, 20, 40):
+        with Store(path) as store:
+            for number in range(start, start + 20):
+                kept = Quarantined(None, FEED, number, None, Reason.BAD_SIGNATURE, "", b"x" * 100)
+                store.commit(Persist(), [kept], number)
+                rows = store.quarantine()
+                assert sum(len(found[8]) for found in rows) <= 1000
+                assert [found[4] for found in rows] == [number - n for n in range(len(rows))]
+            assert len(rows) >= 8  # what is let go is the oldest eighth or so
+    monkeypatch.setattr("crdt.limits.QUARANTINE_BYTES_MAX", 400)
+    with Store(path) as store:
+        store.commit(Persist(), [kept], 60)
+        assert len(store.quarantine()) == 3
+
+
 def test_tickets_are_kept_by_their_hash(path):
     with Store(path) as store:
         ticket = TicketRow(b"h" * 32, "member", 5, 3)

@@ -1,0 +1,54 @@
+import pytest
+
+from crdt import limits
+from crdt.room import Bounds, Room, pending_bounds, void_bounds
+from tests.support.court import Court
+
+MANY = 10**9
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def filled(bounds, *records):
+    room = Room(lambda: bounds)
+    for record in records:
+        assert room.fits(record)
+        room.count(record, 1)
+    return room
+
+
+def test_one_author_has_room_for_so_many_and_for_so_many_bytes(court):
+    one, two, other = court.bob.story("a"), court.bob.story("b"), court.cat.story("c")
+    size = len(one.value)
+    assert len(two.value) == len(other.value) == size
+    for bounds in (Bounds(1, MANY, MANY, MANY), Bounds(MANY, MANY, 2 * size - 1, MANY)):
+        room = filled(bounds, one)
+        assert not room.fits(two)
+        assert room.fits(other)
+    assert filled(Bounds(2, MANY, 2 * size, MANY), one).fits(two)
+
+
+def test_all_have_room_for_so_many_and_for_so_many_bytes(court):
+    one, other = court.bob.story("a"), court.cat.story("c")
+    size = len(one.value)
+    for bounds in (Bounds(MANY, 1, MANY, MANY), Bounds(MANY, MANY, MANY, 2 * size - 1)):
+        room = filled(bounds, one)
+        assert not room.fits(other)
+        room.count(one, -1)
+        assert room.fits(other)
+    assert filled(Bounds(MANY, 2, MANY, 2 * size), one).fits(other)
+
+
+def test_who_has_nothing_there_is_not_remembered(court):
+    room = filled(Bounds(MANY, MANY, MANY, MANY), one := court.bob.story("a"))
+    room.count(one, -1)
+    assert room._of_author == {}
+
+
+def test_the_bounds_are_those_of_the_limits():
+    waiting = (limits.WAITING_BYTES_PER_AUTHOR_MAX, limits.WAITING_BYTES_MAX)
+    assert void_bounds() == (limits.VOID_PER_AUTHOR_MAX, limits.VOID_MAX, *waiting)
+    assert pending_bounds() == (limits.PENDING_PER_AUTHOR_MAX, limits.PENDING_MAX, *waiting)
