@@ -54,6 +54,8 @@ from crdt.stamp import Stamp, next_stamp
 from crdt.story import StoryState
 
 CIRCLE_SHOWN_MAX: Final = 8
+KEEP_BYTES_MAX: Final = limits.BODY_BYTES_MAX - 2 * limits.KIB
+"""What a revocation may keep leaves room for the admissions that it withdraws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +304,12 @@ def _revoke(intent: RevokeNode, ledger: Ledger, author: Author) -> Revocation:
                 for feed in ledger.feeds.values()
                 if feed.author == intent.node and feed.head
             )
+        )
+    # A member gone bad may have opened more feeds than one record can name.
+    if sum(len(f"[{incarnation},{clock}],") for incarnation, clock in keep) > KEEP_BYTES_MAX:
+        raise ProposalRefused(
+            f"{intent.node.short} has {len(keep)} feeds, more than one revocation can name: "
+            "revoke it with --keep nothing, or say with --keep which feeds stay"
         )
     stamp = author.stamp()
     return Revocation(at=stamp.at, n=stamp.n, node=intent.node, admissions=mine, keep=keep)

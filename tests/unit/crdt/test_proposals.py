@@ -339,6 +339,17 @@ def test_a_seal_counts_the_live_records_and_stands_last_once(court):
     assert "nothing to seal" in refused(court, court.bob, WriteSeal())
 
 
+def test_one_who_opened_more_feeds_than_a_record_names_is_revoked_all_the_same(court):
+    for number in range(1100):
+        incarnation = 4_000_000_000 + number
+        court.take(court.bob.story("a", incarnation=incarnation, clock=0))
+    why = refused(court, court.founder, RevokeNode(court.bob.node))
+    assert "has 1100 feeds, more than one revocation can name: revoke it with --keep nothing" in why
+    some = tuple((4_000_000_000 + number, 1) for number in range(800))
+    write(court, court.founder, RevokeNode(court.bob.node, some))
+    assert not court.ledger.roster.belongs(court.bob.node)
+
+
 def test_a_seal_that_the_roster_made_untrue_is_written_anew(court):
     """Nothing was written after it, and yet a revocation counts no longer."""
     write(court, court.ada, AdmitNode(court.sam.node, Role.MEMBER, FreeText("sam")))
