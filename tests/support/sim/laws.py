@@ -80,14 +80,20 @@ class Laws:
         for signed in records_in(data, world.found.id, node.replica.ledger.by_client):
             if signed.feed.author == node.pub:
                 _, record_id = signed_bytes_and_id(world.found.id, signed)
-                # Superseded in the same turn: its slot is on disk as an empty one.
-                gone = node.disk.rendered.get(signed.feed, 0) > signed.clock
-                if not gone and (*signed.feed, signed.clock, record_id) not in node.disk.rows:
+                stored = (*signed.feed, signed.clock, record_id) in node.disk.rows
+                if not stored and not self._is_passed(node, signed):
                     where = f"{signed.feed.incarnation}/{signed.clock}"
                     raise Broken("L5", f"{node} sent {where}, which is not on its disk")
                 self._seen.add((*signed.feed, signed.clock))
                 if node.pub not in world.forks:
                     self._use(node, signed.feed.incarnation, signed.clock, record_id)
+
+    @staticmethod
+    def _is_passed(node, signed):
+        """Superseded in the same turn: its slot is on disk as an empty one, or below others."""
+        return node.disk.rendered.get(signed.feed, 0) > signed.clock or any(
+            row[:2] == signed.feed and row[2] > signed.clock for row in node.disk.rows
+        )
 
     def forget(self, node, rows):
         """What is gone from a disk before anybody saw it."""
@@ -308,9 +314,7 @@ class Laws:
             # What its former key wrote is handed to nobody: with its disk it lost that too.
             gone = world.lost | world.twinned()
             former = author.disk.former if author.number not in gone else None
-            # Of two daemons with its key either may have dealt with it.
-            mine = [one.disk.settled for one in world.nodes if one.pub == author.pub]
-            settled = set().union(*mine)
+            settled = self._settled(world, author.pub)
             for node in world.honest():
                 for record in lost_records(node.replica.ledger, author.pub, former):
                     if self._said_since(record):
@@ -318,6 +322,11 @@ class Laws:
                     if record.record_id not in settled:
                         return f"{author} has not dealt with {record!r}, which {node} keeps"
         return ""
+
+    @staticmethod
+    def _settled(world, pub):
+        """What an author has dealt with: of two daemons with its key either may have."""
+        return set().union(*(one.disk.settled for one in world.nodes if one.pub == pub))
 
     def _said_since(self, record):
         """Whether its author put another record of the same kind and key behind this one.
@@ -417,8 +426,12 @@ class Laws:
         for writer, receipt in world.acked:
             if not writer.honest or receipt.record_id in world.excused:
                 continue
-            if receipt.record_id in writer.disk.settled:
+            if receipt.record_id in self._settled(world, writer.pub):
                 continue  # its author wrote it again, or said that it does not apply
+            feed = FeedId(receipt.author, receipt.incarnation)
+            said = self._keys.get(receipt.record_id)
+            if said is not None and self._last_said.get((feed, *said), -1) > receipt.clock:
+                continue  # its author said a later one, which is asked after itself
             for node in world.honest():
                 key = self._keys.get(receipt.record_id, laws.ANY)
                 if not laws.accounts_for(node.replica.ledger, receipt, key):
