@@ -23,6 +23,7 @@ from crdt import (
     limits,
     membership,
     parting,
+    proposals,
     replica,
     sync,
 )
@@ -30,8 +31,9 @@ from crdt.again import Rewriting
 from crdt.beacon import Beacon
 from crdt.bodies import Member, Revocation, Transition
 from crdt.duties import Duties
-from crdt.errors import Reason
+from crdt.errors import ProposalRefused, Reason
 from crdt.feeds import Feed, Verdict
+from crdt.forks import Proofs, accused
 from crdt.frame import Awareness, Holding, encode_frame
 from crdt.identity import FeedId, H
 from crdt.intents import AccuseFork
@@ -41,7 +43,7 @@ from crdt.pending import Pending
 from crdt.petition import Petition
 from crdt.presence import Liveness
 from crdt.proposals import Author
-from crdt.quota import Quota
+from crdt.quota import Buckets, Quota
 from crdt.ready import Outgoing, Persist, Ready
 from crdt.record import sign_record
 from crdt.replica import Replica
@@ -176,9 +178,9 @@ def a_moved_roster_judges_nothing_again():
 def a_feed_is_cut_at_the_fork_that_came_first():
     original = Ledger._prove
 
-    def first_come(self, row):
-        if all((p.author, p.incarnation) != row[:2] for p in self.proofs.values()):
-            original(self, row)
+    def first_come(self, row, by):
+        known = any((p.author, p.incarnation) == row[:2] for p in self.proofs.values())
+        return known or original(self, row, by)
 
     with mock.patch.object(Ledger, "_prove", first_come):
         yield
@@ -201,12 +203,7 @@ def a_slot_that_is_unknown_holds_up_the_next():
 
 @planted("belonging-two-forkers-carry-the-evidence-against-each-other.txt")
 def evidence_goes_down_with_the_feed_that_carries_it():
-    original = Ledger.accuse
-
-    def picky(self, claimed):
-        return False if self._peer is not None else original(self, claimed)
-
-    with mock.patch.object(Ledger, "accuse", picky):
+    with mock.patch.object(Proofs, "is_news", lambda _self, _claimed: False):
         yield
 
 
@@ -461,12 +458,12 @@ def a_twin_that_is_withdrawn_takes_the_slot_with_it():
 
 @planted("belonging-a-fork-is-cut-at-one-clock.txt")
 def twins_in_one_call_are_overlooked():
-    original = Ledger._watch_slot
+    original = Ledger._affords
 
     def one_by_one(self, record, _beside):
-        original(self, record, ())
+        return original(self, record, ())
 
-    with mock.patch.object(Ledger, "_watch_slot", one_by_one):
+    with mock.patch.object(Ledger, "_affords", one_by_one):
         yield
 
 
@@ -719,12 +716,12 @@ def who_asked_to_leave_is_not_told():
 
 @planted("nobody-waits-for-a-flood")
 def one_bucket_is_for_all():
-    original = Quota._bucket
+    original = Buckets.take
 
     def shared(self, _author, mono):
         return original(self, NodePubkey(bytes(32)), mono)
 
-    with mock.patch.object(Quota, "_bucket", shared):
+    with mock.patch.object(Buckets, "take", shared):
         yield
 
 
@@ -734,9 +731,8 @@ def an_author_pays_for_what_he_did_not_sign():
 
     def early(self, peer, arrivals, now):
         fresh = [r for r in arrivals.records if not self.ledger.has(r)]
-        arrivals.records, floods = self._quota.take(fresh, now.mono)
-        self.ledger.ready.observe += floods
-        with mock.patch.object(Quota, "take", lambda _self, records, _mono: (records, [])):
+        arrivals.records = self._quota.take(fresh)
+        with mock.patch.object(Quota, "take", lambda _self, records: records):
             original(self, peer, arrivals, now)
 
     with mock.patch.object(Replica, "_take", early):
@@ -745,7 +741,7 @@ def an_author_pays_for_what_he_did_not_sign():
 
 @planted("nobody-waits-for-a-flood")
 def an_author_has_no_share():
-    with mock.patch.object(Quota, "take", lambda _self, records, _mono: (list(records), [])):
+    with mock.patch.object(Quota, "take", lambda _self, records: list(records)):
         yield
 
 
@@ -793,14 +789,43 @@ def each_frame_of_digests_is_taken_for_all():
 
 @planted("proofs-against-strangers")
 def a_full_table_of_proofs_takes_none_against_a_member():
-    original = Ledger.accuse
+    original = Proofs.is_news
 
     def full(self, claimed):
-        known = FeedId(claimed.author, claimed.incarnation) in self.proofs
-        room = known or len(self.proofs) < limits.PENDING_MAX
+        room = accused(claimed) in self or len(self) < limits.PENDING_MAX
         return room and original(self, claimed)
 
-    with mock.patch.object(Ledger, "accuse", full):
+    with mock.patch.object(Proofs, "is_news", full):
+        yield
+
+
+@planted("gate-feeds-of-one-author-are-taken-as-they-fit.txt")
+def feeds_are_taken_without_end():
+    with mock.patch.object(Quota, "opens", lambda _self, _author: True):
+        yield
+
+
+@planted("gate-many-forks-shown-here-and-others-there.txt")
+def evidence_waits_for_the_share_of_the_accused():
+    original = Ledger._prove
+
+    def charged(self, row, _by):
+        return original(self, row, row.author)
+
+    with mock.patch.object(Ledger, "_prove", charged):
+        yield
+
+
+@planted("seals-a-seal-is-renewed-when-the-roster-moves.txt")
+def a_seal_that_ceased_to_be_true_is_left_as_it_is():
+    original = proposals._seal
+
+    def once(author):
+        if author.feed.last_seal() is not None:
+            raise ProposalRefused("there is nothing to seal")
+        return original(author)
+
+    with mock.patch.object(proposals, "_seal", once):
         yield
 
 
