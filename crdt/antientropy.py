@@ -108,7 +108,7 @@ def compare_ranges(ledger: Ledger, theirs: RangeDigests) -> list[Frame]:
     feed_id = FeedId(theirs.author, theirs.incarnation)
     halves: list[RangeDigest] = []
     wanted: list[tuple[int, int]] = []
-    records: list[VerifiedRecord] = []
+    shown: list[tuple[int, int]] = []
     for row in theirs.ranges:
         mine = _digest(ledger, feed_id, row.start, row.end)
         if mine.digest == row.digest:
@@ -117,12 +117,12 @@ def compare_ranges(ledger: Ledger, theirs: RangeDigests) -> list[Frame]:
         if not all(sizes) or max(sizes) <= limits.RANGE_LEAF or row.end - row.start == 1:
             if row.size:
                 wanted.append((row.start, row.end))
-            records += _live(ledger, feed_id, row.start, row.end)
+            shown.append((row.start, row.end))
             continue
         middle = _middle(ledger, feed_id, row.start, row.end)
         halves.append(_digest(ledger, feed_id, row.start, middle))
         halves.append(_digest(ledger, feed_id, middle, row.end))
-    frames: list[Frame] = list(as_records(feed_id, records))
+    frames: list[Frame] = list(as_records(feed_id, _as_fit(ledger, feed_id, shown)))
     if wanted:
         frames.append(RecordsWanted(*feed_id, tuple(wanted)))
     size = limits.RANGES_PER_FRAME_MAX
@@ -136,15 +136,7 @@ def compare_ranges(ledger: Ledger, theirs: RangeDigests) -> list[Frame]:
 def serve(ledger: Ledger, wanted: RecordsWanted) -> list[Frame]:
     """The live records of the clocks another node asks for, as far as they fit one answer."""
     feed_id = FeedId(wanted.author, wanted.incarnation)
-    found: list[VerifiedRecord] = []
-    size = 0
-    for start, end in wanted.ranges:
-        for record in _live(ledger, feed_id, start, end):
-            size += len(record.value)
-            if size > limits.CATCHUP_BYTES_MAX:
-                break
-            found.append(record)
-    return list(as_records(feed_id, found))
+    return list(as_records(feed_id, _as_fit(ledger, feed_id, wanted.ranges)))
 
 
 def as_records(feed_id: FeedId, records: Iterable[VerifiedRecord]) -> Iterator[Frame]:
@@ -160,6 +152,19 @@ def as_records(feed_id: FeedId, records: Iterable[VerifiedRecord]) -> Iterator[F
         size += cost
     if batch:
         yield Records(*feed_id, tuple(batch))
+
+
+def _as_fit(
+    ledger: Ledger, feed_id: FeedId, ranges: Iterable[tuple[int, int]]
+) -> Iterator[VerifiedRecord]:
+    """The live records of some ranges, as many as fit one answer; the rest is asked for again."""
+    room = limits.CATCHUP_BYTES_MAX
+    for start, end in ranges:
+        for record in _live(ledger, feed_id, start, end):
+            room -= len(record.value)
+            if room < 0:
+                return
+            yield record
 
 
 def _live(ledger: Ledger, feed_id: FeedId, start: int, end: int) -> list[VerifiedRecord]:

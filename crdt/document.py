@@ -6,7 +6,9 @@ where truth is kept: it can be built anew from the feeds at any time, and is, wh
 come back or be withdrawn, since Yjs cannot take a record back. Source: protocol §3.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from pycrdt import Array, Doc
 
@@ -113,41 +115,65 @@ def as_runs(clocks: dict[int, list[int]]) -> dict[int, list[tuple[int, int]]]:
     return runs
 
 
-def updates_since(feeds: Iterable[Feed], known: dict[int, int]) -> list[bytes]:
-    """What another document lacks, as updates that each fit what a node takes at once.
+class Stretch(NamedTuple):
+    """The clocks of a feed that another document lacks."""
+
+    feed: FeedId
+    start: int
+    end: int
+
+
+def lacking(feeds: Iterable[Feed], known: Mapping[int, int]) -> deque[Stretch]:
+    """What another document lacks of what these feeds show now.
 
     Args:
         feeds: in the order in which they shall arrive.
         known: the other's state vector, client id → next clock.
     """
-    parts: list[bytes] = []
+    ends = ((feed, known.get(feed.client_id, 0)) for feed in feeds)
+    return deque(Stretch(feed.id, end, feed.rendered) for feed, end in ends if end < feed.rendered)
+
+
+def next_update(lacked: deque[Stretch], feeds: Mapping[FeedId, Feed]) -> bytes:
+    """The first of what is lacked, as one update that fits what a node takes at once.
+
+    Args:
+        lacked: what it says is taken out. Empty, or no longer shown: so is the update.
+    """
     batch: list[FeedSlice] = []
     room = limits.UPDATE_BYTES_MAX
-    for feed in feeds:
-        start = known.get(feed.client_id, 0)
-        while start < feed.rendered:
-            end, weight = _cut_point(feed, start, room)
-            if end > start:
-                batch.append(render_slice(feed, start, end))
-                room -= weight
-                start = end
-            if start < feed.rendered:
-                parts.append(encode_update(batch))
-                batch, room = [], limits.UPDATE_BYTES_MAX
-    if batch:
-        parts.append(encode_update(batch))
+    while lacked:
+        feed_id, start, end = lacked.popleft()
+        feed = feeds[feed_id]
+        end = min(end, feed.rendered)  # it may show less than before
+        stop, weight = _cut_point(feed, start, end, room)
+        if stop > start:
+            batch.append(render_slice(feed, start, stop))
+            room -= weight
+        if stop < end:
+            lacked.appendleft(Stretch(feed_id, stop, end))
+            break
+    return encode_update(batch)
+
+
+def updates_since(feeds: Sequence[Feed], known: Mapping[int, int]) -> list[bytes]:
+    """All that another document lacks, part by part. Arguments as for ``lacking``."""
+    lacked, by_id = lacking(feeds, known), {feed.id: feed for feed in feeds}
+    parts: list[bytes] = []
+    while lacked:
+        parts.append(next_update(lacked, by_id))
     return parts
 
 
-def _cut_point(feed: Feed, start: int, room: int) -> tuple[int, int]:
-    """How far a slice from ``start`` may reach in ``room`` bytes, and what it weighs at most."""
+def _cut_point(feed: Feed, start: int, end: int, room: int) -> tuple[int, int]:
+    """How far towards ``end`` a slice may reach in ``room`` bytes, and what it weighs at most."""
     weight = 2 * limits.FRAME_OVERHEAD_BYTES
     clock = start
-    while clock < feed.rendered:
+    while clock < end:
         record = feed.rendered_record(clock)
         cost = 32 + len(record.value) if record is not None else 32
         if weight + cost > room:
             return clock, weight
         weight += cost
         clock = clock + 1 if record is not None else max(feed.gaps.run_end(clock), clock + 1)
-    return feed.rendered, weight
+    return max(start, end), weight

@@ -16,7 +16,14 @@ from msgspec import UNSET
 from crdt.bodies import Body, Member, parse_body
 from crdt.errors import MalformedRecord, PeerFault, Reason
 from crdt.identity import ClusterId, FeedId, RecordId, RecordRef, cluster_id_of
-from crdt.record import SignedRecord, VerifiedRecord, signed_bytes_and_id, signed_record
+from crdt.ready import Row
+from crdt.record import (
+    SignedRecord,
+    VerifiedRecord,
+    signed_bytes_and_id,
+    signed_record,
+    stored_record,
+)
 from crdt.verify import Verifier
 from crdt.yupdate import FeedSlice, parse_root
 
@@ -88,6 +95,18 @@ def place_slices(
         arrivals.records += [signed_record(feed, clock, value) for clock, value in piece.records]
         arrivals.gaps += [(feed, clock, clock + length) for clock, length in piece.gaps]
     return arrivals
+
+
+def stored_records(rows: Iterable[Row]) -> tuple[list[VerifiedRecord], int]:
+    """The records of a store, verified before they were written; and how many rows hold none."""
+    records: list[VerifiedRecord] = []
+    damaged = 0
+    for row in rows:
+        try:
+            records.append(stored_record(*row))
+        except MalformedRecord:
+            damaged += 1
+    return records, damaged
 
 
 def open_records(

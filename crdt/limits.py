@@ -101,6 +101,8 @@ LINKS_MAX: Final = 256
 LINKS_BEFORE_HELLO_MAX: Final = 16
 OUTBOX_MESSAGES_MAX: Final = 1_024
 OUTBOX_BYTES_MAX: Final = 16 * MIB
+TURN_BYTES_MAX: Final = CATCHUP_BYTES_MAX
+"""When the answers made in one turn are this long, the next one answers the rest."""
 HELLO_BYTES_MAX: Final = 64 * KIB
 
 assert BODY_BYTES_MAX > 0

@@ -70,10 +70,14 @@ class Quarantined(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """One encoded frame and the peers it goes to."""
+    """One encoded frame and the peers it goes to.
+
+    ``goes_on``: once it is out, ``Replica.go_on`` may have more to say.
+    """
 
     peers: tuple[NodePubkey, ...]
     data: bytes
+    goes_on: bool = False
 
 
 @dataclass(slots=True)

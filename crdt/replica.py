@@ -35,7 +35,7 @@ from crdt.frame import (
     encode_frame,
 )
 from crdt.identity import ClusterId, FeedId, H, RecordId, SigningKey
-from crdt.intake import Arrivals, open_records, place_slices
+from crdt.intake import Arrivals, open_records, place_slices, stored_records
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted, judge
 from crdt.ledger import Ledger
@@ -54,7 +54,7 @@ from crdt.ready import (
     Ready,
     Row,
 )
-from crdt.record import VerifiedRecord, sign_record, signed_record, stored_record
+from crdt.record import sign_record, signed_record
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from crdt.shortfall import SealWatch
 from crdt.sync import Sync
@@ -153,6 +153,7 @@ class Replica:
         replies = self._answer(peer, frame, now)
         ready = self._finish(None, now)  # what was written for a petition is its peer's news too
         ready.reply += [Outgoing((peer,), encode_frame(reply)) for reply in replies]
+        ready.reply += self._sync.next_part(self.sessions.get(peer))
         return ready
 
     def _take(self, peer: NodePubkey, arrivals: Arrivals, now: Now) -> None:
@@ -341,6 +342,12 @@ class Replica:
             others = self.sessions.peers(but=peer)
             self.ledger.ready.send(others, encode_frame(Awareness(news.entries)))
 
+    def go_on(self, peer: NodePubkey, now: Now) -> Ready:
+        """A part of a long answer to a peer is out: give the next one."""
+        ready = self._finish(None, now)
+        ready.reply += self._sync.next_part(self.sessions.get(peer), is_out=True)
+        return ready
+
     # --- the end of each step ------------------------------------------------------------------
 
     def _finish(self, peer: NodePubkey | None, now: Now) -> Ready:
@@ -386,13 +393,7 @@ class Replica:
     ) -> Ready:
         """Take back what was stored, at a start. Rows were verified before they were written."""
         self._rewriting.restore(settled)
-        records: list[VerifiedRecord] = []
-        damaged: list[Row] = []
-        for row in rows:
-            try:
-                records.append(stored_record(*row))
-            except MalformedRecord:
-                damaged.append(row)
+        records, damaged = stored_records(rows)
         for proof in proofs:
             self.ledger.restore_proof(proof)
         self.ledger.take(records, now.wall, stored=True)
@@ -406,8 +407,7 @@ class Replica:
         ready = self._finish(None, now)
         ready.observe = []
         if damaged:
-            told = f"{len(damaged)} rows of the store hold no record"
-            ready.observe.append(Noticed("damaged_row", told))
+            ready.observe = [Noticed("damaged_row", f"{damaged} rows of the store hold no record")]
         return ready
 
     # --- questions -----------------------------------------------------------------------------

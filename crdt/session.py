@@ -5,12 +5,14 @@ compare digests with it again, how far its clock is off. Knows nothing of socket
 so that a session fits anything that carries frames. Source: protocol §10.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from statistics import median_high, median_low
 
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
+from crdt.document import Stretch
 from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.ready import Noticed, Now
 
@@ -41,6 +43,9 @@ class Session:
         listed: the own feeds that the digests it is sending have named so far.
         handed_back: the peer's own records that it was given because they count nowhere here.
         holding: per feed, the clock below which the peer said it has everything on disk.
+        asked: the peer sent a state vector that nothing has been said to yet.
+        lacked: what its last state vector lacks and was not sent yet.
+        answering: a part of the answer is on its way out.
     """
 
     peer: NodePubkey
@@ -53,6 +58,9 @@ class Session:
     doubts: dict[FeedId, Doubt] = field(default_factory=dict)
     listed: set[FeedId] = field(default_factory=set)
     handed_back: set[RecordId] = field(default_factory=set)
+    asked: bool = False
+    lacked: deque[Stretch] = field(default_factory=deque)
+    answering: bool = False
 
     def holds(self, feed: FeedId, end: int) -> None:
         """The peer said what it has."""

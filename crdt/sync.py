@@ -12,7 +12,7 @@ from machines.values import NodePubkey
 
 from crdt import antientropy
 from crdt.bodies import Role
-from crdt.document import updates_since
+from crdt.document import lacking, next_update
 from crdt.feeds import Feed
 from crdt.frame import (
     DigestOffer,
@@ -24,11 +24,12 @@ from crdt.frame import (
     SyncStep1,
     SyncStep2,
     Update,
+    encode_frame,
 )
 from crdt.identity import FeedId
 from crdt.ledger import Ledger
+from crdt.ready import Outgoing
 from crdt.session import Session
-from crdt.yupdate import encode_update
 
 
 class Sync:
@@ -46,7 +47,7 @@ class Sync:
     def answer(
         self, frame: Frame, session: Session, digest: Callable[[], bytes], mono: float
     ) -> list[Frame]:
-        """What to say to a frame.
+        """What to say to a frame at once; to a state vector, ``next_part`` says it.
 
         Args:
             session: with the peer that sent it.
@@ -56,9 +57,8 @@ class Sync:
         match frame:
             case SyncStep1(vector):
                 self._note_vector(session, vector)
-                parts = updates_since(self.feeds_in_order(), vector)
-                first = parts[0] if parts else encode_update(())
-                return [SyncStep2(first), *map(Update, parts[1:])]
+                session.lacked = lacking(self.feeds_in_order(), vector)
+                session.asked = True
             case DigestOffer(document):
                 return self._compare_documents(session, agrees=document == digest())
             case FeedDigests():
@@ -72,6 +72,25 @@ class Sync:
                 if feed in self._ledger.feeds:  # a peer can name feeds without end
                     session.holds(feed, end)
         return []
+
+    def next_part(self, session: Session | None, *, is_out: bool = False) -> list[Outgoing]:
+        """The next part of what a peer's last state vector lacks; nothing where one is on its way.
+
+        So an answer takes the memory of one part, however long it is and however often it is
+        asked for, and a peer gets it as fast as it reads.
+
+        Args:
+            is_out: the part before it no longer waits here.
+        """
+        if session is None:
+            return []
+        session.answering = session.answering and not is_out
+        if session.answering or not (session.asked or session.lacked):
+            return []
+        update = next_update(session.lacked, self._ledger.feeds)
+        frame = SyncStep2(update) if session.asked else Update(update)
+        session.asked, session.answering = False, True
+        return [Outgoing((session.peer,), encode_frame(frame), goes_on=True)]
 
     def state_vector(self) -> dict[int, int]:
         """Of the rendering: client id → next clock."""

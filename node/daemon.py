@@ -25,7 +25,7 @@ from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import Instant, NodePubkey, StoryId
-from node import addresses, clock, config, garbage, keys, logs, parting, salvage
+from node import addresses, clock, config, garbage, keys, logs, memory, parting, salvage
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -312,4 +312,5 @@ def main(home: Home, *, accept_loss: bool = False) -> None:
     # written to a file when the process dies.
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory.give_back()
     asyncio.run(run(home, accept_loss=accept_loss))

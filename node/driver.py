@@ -8,20 +8,23 @@ peers, from what is on it, and tries it again by itself. Source: protocol §11.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
+from crdt import limits
 from crdt.identity import SigningKey
 from crdt.intents import Intent, Receipt
 from crdt.membership import Wish
-from crdt.ready import Now, Ready
+from crdt.ready import Now, Outgoing, Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock
 from node.bus import Bus
 from node.errors import StoreDamaged, StoreFailure
-from node.inbox import Inbox
+from node.inbox import BATCH_MAX, Inbox
 from node.link import Link
 from node.store import Store
 from node.turn import PROBE_SECONDS, Carrier, Job, Turn
@@ -54,6 +57,7 @@ class Driver:
         self.links: dict[NodePubkey, Link] = {}
         self.bus = Bus()
         self._inbox = Inbox()
+        self._said = 0  # bytes that peers will be sent after this turn
         self._disk = ThreadPoolExecutor(1, "store")
         self._carrier = Carrier(lambda: build(store), store.no_room)
         self._broken: StoreFailure | None = None
@@ -159,13 +163,26 @@ class Driver:
         if self.links.get(peer) is not link:
             return
 
-        def hear(at: Now) -> tuple[Ready, None]:
+        await self._do_for(link, lambda at: self.replica.receive(peer, data, at), len(data))
+
+    async def _go_on(self, link: Link) -> None:
+        """A peer has taken a part of a long answer."""
+        peer = link.peer
+        if self.links.get(peer) is link:
+            await self._do_for(link, lambda at: self.replica.go_on(peer, at), 0)
+
+    async def _do_for(self, link: Link, work: Callable[[Now], Ready], size: int) -> None:
+        """Queue work that is done for a peer, at its cost."""
+
+        def work_at_its_cost(at: Now) -> tuple[Ready, None]:
             begin = clock.monotonic()
-            ready = self.replica.receive(peer, data, at)
-            self._inbox.spent(peer, clock.monotonic() - begin)
+            ready = work(at)
+            self._inbox.spent(link.peer, clock.monotonic() - begin)
+            self._said += sum(len(out.data) for out in (*ready.reply, *ready.publish))
             return ready, None
 
-        await self._inbox.put_from(peer, Job(hear, drop=link.drop, looks=True), len(data))
+        job = Job(work_at_its_cost, drop=link.drop, looks=True)
+        await self._inbox.put_from(link.peer, job, size)
 
     async def _tell(self, work: Callable[[Now], Ready]) -> None:
         await self._inbox.put(Job(lambda at: (work(at), None), looks=True))
@@ -184,19 +201,29 @@ class Driver:
             await self._do([self._carrier.owed()])
         next_tick = clock.monotonic()
         while self._broken is None:
-            jobs = await self._inbox.gather(next_tick - clock.monotonic())
+            await self._inbox.wait(next_tick - clock.monotonic())
             if self.halted and clock.monotonic() >= self._carrier.try_at:
                 await self._try_disk()
+            jobs = self._inbox.local()
             if clock.monotonic() >= next_tick:
                 next_tick = clock.monotonic() + TICK_SECONDS
                 # Before the callers: at a start, what moves to the next key moves first.
                 jobs.insert(0, Job(lambda at: (self.replica.tick(at), None), looks=True))
             # Who only looks sees what is on disk now, and need not wait for the next commit.
             await self._do([job for job in jobs if job.looks and job.answer])
-            await self._do([job for job in jobs if not (job.looks and job.answer)])
+            others = [job for job in jobs if not (job.looks and job.answer)]
+            await self._do(chain(others, self._of_peers(BATCH_MAX - len(jobs))))
         raise self._broken
 
-    async def _do(self, jobs: list[Job]) -> None:
+    def _of_peers(self, most: int) -> Iterator[Job]:
+        """What peers ask for, until the answers are as much as may wait in memory at once."""
+        self._said = 0
+        for job in self._inbox.of_peers(most):
+            yield job
+            if self._said >= limits.TURN_BYTES_MAX:
+                return
+
+    async def _do(self, jobs: Iterable[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""
         at = now()
         turn = self._carrier.work(jobs, at)
@@ -244,10 +271,10 @@ class Driver:
             link.drop(why)
         self.links.clear()
 
-    def _send(self, peer: NodePubkey, data: bytes) -> None:
+    def _send(self, peer: NodePubkey, outgoing: Outgoing) -> None:
         link = self.links.get(peer)
         if link is not None:
-            link.send(data)
+            link.send(outgoing.data, partial(self._go_on, link) if outgoing.goes_on else None)
 
     async def stop(self) -> None:
         """Seal the own feed, let what is owed out, and close the store.
@@ -260,7 +287,7 @@ class Driver:
                 await self._do([Job(lambda at: (self.replica.seal(at), None))])
         finally:
             while len(self._inbox):
-                for job in await self._inbox.gather(0):
+                for job in (*self._inbox.local(), *self._inbox.of_peers(BATCH_MAX)):
                     if job.answer is not None:
                         job.answer(StoreFailure("the daemon is stopping"))
             self.bus.close()

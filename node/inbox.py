@@ -9,6 +9,7 @@ protocol §10; Goyal, Vin and Cheng, "Start-time Fair Queueing" (1996).
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,22 +76,30 @@ class Inbox:
     def _least(self) -> float:
         return min((lane.spent for lane in self._lanes.values() if lane.jobs), default=0.0)
 
-    async def gather(self, seconds: float) -> list[Job]:
-        """Wait for something, for so long at most; then take a batch."""
+    async def wait(self, seconds: float) -> None:
+        """Wait until there is something, for so long at most."""
         if not len(self):
             self._filled.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(seconds, 0)):
                     await self._filled.wait()
-        jobs: list[Job] = []
-        while len(jobs) < BATCH_MAX and not self._local.empty():
-            jobs.append(self._local.get_nowait())
+
+    def local(self) -> list[Job]:
+        """Take what local callers ask for, as much as makes a batch."""
+        return [self._local.get_nowait() for _ in range(min(BATCH_MAX, self._local.qsize()))]
+
+    def of_peers(self, most: int) -> Iterator[Job]:
+        """Take what peers ask for, each job when the one before it is done and its cost known.
+
+        Args:
+            most: as many jobs.
+        """
         room = BATCH_BYTES_MAX
-        while len(jobs) < BATCH_MAX and room > 0 and (taken := self._next()) is not None:
+        while most > 0 and room > 0 and (taken := self._next()) is not None:
             job, size = taken
-            jobs.append(job)
+            most -= 1
             room -= size
-        return jobs
+            yield job
 
     def _next(self) -> tuple[Job, int] | None:
         waiting = [lane for lane in self._lanes.values() if lane.jobs]
@@ -98,7 +107,7 @@ class Inbox:
             return None
         lane = min(waiting, key=lambda lane: lane.spent)
         # Until it is known what this one costs: less than a message, more than nothing, so that
-        # the lanes of one batch alternate.
+        # lanes alternate whose messages are not done at once.
         lane.spent += 1e-6
         lane.room.set()
         return lane.jobs.popleft()

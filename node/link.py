@@ -38,6 +38,8 @@ CLOSE_POLICY: Final = 1008
 REASON_BYTES_MAX: Final = 120
 LAST_WORD_SECONDS_MAX: Final = 5
 
+Then = Callable[[], Awaitable[None]]
+
 
 class Link:
     """An open link, after the hello.
@@ -69,20 +71,24 @@ class Link:
         self._last_word = ""
         self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
         self._socket = socket
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[tuple[bytes, Then | None]] = deque()
         self._outbox_bytes = 0
-        self._filled = asyncio.Event()
+        self._filled, self._dropped = asyncio.Event(), asyncio.Event()
 
     @property
     def host(self) -> str:
         """The address at the other end, never a name."""
         return str(self._socket.remote_address[0])
 
-    def send(self, data: bytes) -> None:
-        """Queue one message; where the peer has fallen too far behind, drop the link instead."""
+    def send(self, data: bytes, then: Then | None = None) -> None:
+        """Queue one message; where the peer has fallen too far behind, drop the link instead.
+
+        Args:
+            then: called once the peer has taken it.
+        """
         if self.reason or self._last_word:
             return
-        self._outbox.append(data)
+        self._outbox.append((data, then))
         self._outbox_bytes += len(data)
         full = len(self._outbox) > limits.OUTBOX_MESSAGES_MAX
         if full or self._outbox_bytes > limits.OUTBOX_BYTES_MAX:
@@ -90,10 +96,12 @@ class Link:
         self._filled.set()
 
     def drop(self, reason: str) -> None:
-        """End the link, and say why."""
+        """End the link, and say why; what waits is sent no more."""
         if not self.reason:
             self.reason = reason
-            self._filled.set()
+            self._outbox.clear()
+            self._outbox_bytes = 0
+            self._dropped.set()
 
     def end(self, reason: str) -> None:
         """End the link once what is queued is sent, so that the peer learns why from records."""
@@ -106,12 +114,15 @@ class Link:
         """Carry messages both ways until the link ends; gives one word why it did."""
         reader = asyncio.create_task(self._read(received), name=f"read {self.peer.short}")
         writer = asyncio.create_task(self._write(), name=f"write {self.peer.short}")
+        # A peer that takes nothing holds up the writer: it must not be heard until it does.
+        dropped = asyncio.create_task(self._dropped.wait())
+        tasks = (reader, writer, dropped)
         try:
-            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (reader, writer):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             reason = (self.reason or "closed")[:REASON_BYTES_MAX]
             self.told = "" if self.reason else self._word_at_the_end()
             with contextlib.suppress(ConnectionClosed, OSError):
@@ -134,18 +145,19 @@ class Link:
 
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionClosed):
-            while not self.reason:
-                while self._outbox and not self.reason:
-                    data = self._outbox.popleft()
+            while True:
+                while self._outbox:
+                    data, then = self._outbox.popleft()
                     self._outbox_bytes -= len(data)
                     await self._socket.send(data)
                     self.frames_out += 1
                     self.bytes_out += len(data)
+                    if then is not None:
+                        await then()
                 if self._last_word and not self._outbox:
                     self.drop(self._last_word)
                 self._filled.clear()
-                if not self._outbox and not self.reason:
-                    await self._filled.wait()
+                await self._filled.wait()
 
 
 def _why(fault: OSError) -> str:

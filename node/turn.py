@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crdt.errors import ProposalRefused
-from crdt.ready import Now, Observation, Persist, Quarantined, Ready
+from crdt.ready import Now, Observation, Outgoing, Persist, Quarantined, Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.errors import StoreFailure
@@ -54,13 +54,13 @@ class Turn:
         return bool(self.persist or self.quarantine or self.events)
 
     def let_out(
-        self, send: Callable[[NodePubkey, bytes], None], publish: Callable[[Any], None]
+        self, send: Callable[[NodePubkey, Outgoing], None], publish: Callable[[Any], None]
     ) -> None:
         """Hand out frames, events and answers, job by job."""
         for job, ready, result in self.results:
             for outgoing in (*ready.reply, *ready.publish):
                 for peer in outgoing.peers:
-                    send(peer, outgoing.data)
+                    send(peer, outgoing)
             for event in ready.observe:
                 publish(event)
             if ready.fault is not None and job.drop is not None:

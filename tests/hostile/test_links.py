@@ -524,6 +524,37 @@ async def test_fragments_of_more_than_a_frame_end_the_link(node):
     await until(lambda: not node.driver.links)
 
 
+class Stuck:
+    """A socket whose other end goes on asking and takes nothing."""
+
+    def __init__(self):
+        self.closed_with = None
+
+    async def send(self, _data):
+        await asyncio.Event().wait()
+
+    async def __aiter__(self):
+        while True:
+            await asyncio.sleep(0)
+            yield b"more"
+
+    async def close(self, _code, reason):
+        self.closed_with = reason
+
+
+async def test_a_peer_that_asks_and_never_reads_is_heard_no_more():
+    """It holds up whoever writes to it: that must not keep a link that was dropped."""
+    socket = Stuck()
+    link = Link(socket, MEMBER.pubkey, NOW, dialled=True, address="x")
+
+    async def answered(link, _question):
+        link.send(bytes(limits.MIB))
+
+    async with asyncio.timeout(PATIENCE):
+        assert await link.run(answered) == "lagging"
+    assert socket.closed_with == "lagging"
+
+
 def test_a_peer_that_never_reads_is_dropped_in_bounds():
     link = Link(None, MEMBER.pubkey, NOW, dialled=True, address="x")
     data = b"x" * limits.MIB
@@ -534,6 +565,7 @@ def test_a_peer_that_never_reads_is_dropped_in_bounds():
 
     assert peak_of(talk) < 2 * limits.OUTBOX_BYTES_MAX
     assert link.reason == "lagging"
+    assert not link._outbox, "who was dropped is kept in memory"
     small = Link(None, MEMBER.pubkey, NOW, dialled=True, address="x")
     for _ in range(2 * limits.OUTBOX_MESSAGES_MAX):
         small.send(b"x")

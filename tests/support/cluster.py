@@ -101,6 +101,8 @@ class Cluster:
         for outgoing in (*ready.reply, *ready.publish):
             for peer in outgoing.peers:
                 self.wire.append((number, self.route(number, peer), outgoing.data))
+                if outgoing.goes_on:
+                    self.carry(number, self.replicas[number].go_on(peer, self.now_of(number)))
         self.observed[number] += ready.observe
         self.quarantined[number] += ready.quarantine
         if ready.fault is not None:

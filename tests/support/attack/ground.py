@@ -43,6 +43,7 @@ class Ground:
         rogues: members, admitted by their keys.
         alone: held by what only one attempt may do at a time.
         tickets: secrets of tickets that let nobody in any longer, by what befell them.
+        long_feed: one of which a few dozen fill an outbox, once there is one.
     """
 
     def __init__(self, fleet, relays, rng):
@@ -50,6 +51,7 @@ class Ground:
         self.fleet = fleet
         self.rogues = [SigningKey(rng.randbytes(32)) for _ in range(ROGUES)]
         self.tickets = {}
+        self.long_feed = None
         self.alone = asyncio.Lock()
         self._strangers = itertools.count()
         den = self._make("den", relays[0], lambda node: node.gangline(

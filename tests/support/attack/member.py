@@ -363,8 +363,16 @@ async def fill(ground):
 
         plays = (Rogue(ground, key, target).play(bomb) for target in ground.targets)
         await asyncio.gather(*plays)
+    await Rogue(ground, ground.rogues[0], ground.targets[0]).play(long_feed)
     for target in ground.targets:
         await Rogue(ground, ground.rogues[0], target).play(never_reads)
+
+
+async def long_feed(one):
+    """Writes a feed that many times over is more than an outbox holds, for ``never_reads``."""
+    text = "x" * limits.KIB
+    one.tell(as_frame(*(one.pen.story(f"{one.story}-{n}", description=text) for n in range(FLOOD))))
+    one.ground.long_feed = FeedId(one.key.pubkey, one.pen.incarnation)
 
 
 def _waiting(one, many):
@@ -494,12 +502,11 @@ async def counts_without_bytes(one):
 # --- asking without end --------------------------------------------------------------------
 
 
-@CATALOGUE(STANDS, *dropped("lagging"))
+@CATALOGUE(STANDS)
 async def everything_again_and_again(one):
-    async with one.ground.alone:
-        for _ in range(ASKED):
-            one.tell(SyncStep1({}))
-        return await one.word()
+    """The whole document, asked for a hundred times: one answer at a time is made."""
+    for _ in range(100):
+        one.tell(SyncStep1({}))
 
 
 @CATALOGUE(STANDS, *dropped("lagging"))
@@ -539,11 +546,12 @@ async def ranges_without_end(one):
 
 @CATALOGUE(STANDS, *dropped("lagging", "without a word"))  # it answers no ping either
 async def never_reads(one):
-    """Asks for everything, more often than anybody's outbox holds, and does not listen."""
+    """Asks for a feed, more often than anybody's outbox holds, and does not listen."""
+    feed = one.ground.long_feed or FeedId(one.rng.choice(one.ground.targets).pubkey, 0)
     async with one.ground.alone:  # memory is compared: it must not hang on how many do it at once
         one.deaf = True
         for _ in range(limits.OUTBOX_MESSAGES_MAX):
-            one.tell(SyncStep1({}))
+            one.tell(RecordsWanted(*feed, ((0, CLOCK_END),)))
         await asyncio.wait({one.running}, timeout=4)  # until it listens it hears of no end either
         one.deaf = False
 

@@ -747,15 +747,15 @@ def an_author_has_no_share():
 
 @planted("more-than-fits-one-update")
 def what_came_at_once_is_forwarded_whole():
-    original = document.updates_since
+    original = document.next_update
 
-    def whole(feeds, known):
+    def whole(lacked, feeds):
         with mock.patch.object(limits, "UPDATE_BYTES_MAX", 2**30):
-            return original(feeds, known)
+            return original(lacked, feeds)
 
     with (
-        mock.patch.object(document, "updates_since", whole),
-        mock.patch.object(sync, "updates_since", whole),
+        mock.patch.object(document, "next_update", whole),
+        mock.patch.object(sync, "next_update", whole),
     ):
         yield
 

@@ -305,13 +305,15 @@ class World:
     def _let_out(self, node, turn, life):
         left = 1 if node.kill_at == "sending" else None
 
-        def send(peer, data):
+        def send(peer, outgoing):
             nonlocal left
             if left is not None:
                 if not left:
                     raise _Killed
                 left -= 1
-            self.send(node, peer, data)
+            self.send(node, peer, outgoing.data)
+            if outgoing.goes_on:
+                node.inbox.append(Job(lambda at: (node.replica.go_on(peer, at), None)))
 
         try:
             turn.let_out(send, lambda event: self._observed(node, event))

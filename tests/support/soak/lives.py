@@ -196,7 +196,7 @@ class PeerLink:
         self.reason = ""
         self._replies = asyncio.Queue()
 
-    def send(self, data):
+    def send(self, data, then=None):
         for record, record_id in self._records(data):
             self._must_be_durable(record)
             seen = Seen.of(*record.feed, record.clock, record_id, record.value)
@@ -206,10 +206,14 @@ class PeerLink:
         if ready.fault is not None:
             raise Broken("L6", f"an honest peer found fault: {ready.fault}")
         self._hand_over(ready)
+        if then is not None:
+            self._replies.put_nowait(then)
 
     def _hand_over(self, ready):
         for outgoing in (*ready.reply, *ready.publish):
             self._replies.put_nowait(outgoing.data)
+            if outgoing.goes_on:
+                self._hand_over(self.house.peer.replica.go_on(self.house.node, now()))
 
     def _records(self, data):
         """The records of the house's node in a frame."""
@@ -252,8 +256,8 @@ class PeerLink:
         replica = self.house.peer.replica
         self._hand_over(replica.connected(self.house.node, self.peer_clock, now()))
         try:
-            while (data := await self._replies.get()) is not None:
-                await received(self, data)
+            while (due := await self._replies.get()) is not None:
+                await (received(self, due) if isinstance(due, bytes) else due())
         finally:
             replica.disconnected(self.house.node)
         return self.reason or "closed"

@@ -63,11 +63,11 @@ def between_two_peers(countdown):
     real = Link.send
     last = [None, b""]
 
-    def send(link, data):
+    def send(link, data, then=None):
         first, sent = last
         last[:] = link, data
         if sent is not data or first is link or not countdown.due():
-            real(link, data)
+            real(link, data, then)
             return
         _die_once_sent(first, data)
 

@@ -174,6 +174,17 @@ def test_what_another_asks_for_is_served_as_far_as_it_fits(court, monkeypatch):
     monkeypatch.setattr(limits, "CATCHUP_BYTES_MAX", 2 * len(records[0].value) + 1)
     [frame] = antientropy.serve(court.ledger, RecordsWanted(*feed, ((0, 9),)))
     assert [clock for clock, _ in frame.records] == [0, 1]
+    [frame] = antientropy.serve(court.ledger, RecordsWanted(*feed, ((0, 9),) * 9))
+    assert [clock for clock, _ in frame.records] == [0, 1], "ranges named twice count twice"
+
+
+def test_what_another_lacks_altogether_is_shown_as_far_as_it_fits(court, monkeypatch):
+    records = [court.bob.story("a", clock=clock) for clock in range(6)]
+    court.take(*records)
+    monkeypatch.setattr(limits, "CATCHUP_BYTES_MAX", 2 * len(records[0].value) + 1)
+    nothing = RangeDigests(*records[0].feed, (ranged([], 0, 9),) * 9)
+    [frame] = antientropy.compare_ranges(court.ledger, nothing)
+    assert [clock for clock, _ in frame.records] == [0, 1]
 
 
 def test_records_travel_in_frames_of_bounded_size(court, monkeypatch):

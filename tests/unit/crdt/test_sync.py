@@ -15,6 +15,7 @@ from crdt.frame import (
     SyncStep1,
     SyncStep2,
     Update,
+    decode_frame,
 )
 from crdt.identity import FeedId
 from crdt.session import Session
@@ -36,6 +37,14 @@ class Node:
     def answer(self, frame, *, mono=0.0):
         return self.sync.answer(frame, self.session, lambda: DIGEST, mono)
 
+    def part(self, *, is_out=False):
+        """The next part of what a state vector lacks, if any."""
+        for outgoing in self.sync.next_part(self.session, is_out=is_out):
+            assert outgoing.peers == (self.session.peer,)
+            assert outgoing.goes_on
+            return decode_frame(outgoing.data)
+        return None
+
     def take(self, *records):
         self.court.take(*records)
         Document().rebuild(self.court.ledger.feeds.values())
@@ -49,12 +58,16 @@ def node():
 def test_a_state_vector_is_answered_with_what_it_lacks(node):
     record = node.court.bob.story("a")
     node.take(record)
-    [step] = node.answer(SyncStep1({}))
+    assert node.answer(SyncStep1({})) == []
+    step = node.part()
     assert isinstance(step, SyncStep2)
     held = {piece.client: piece.records for piece in decode_update(step.update)}
     assert held[record.feed.client_id(node.court.cluster)] == [(0, record.value)]
-    [step] = node.answer(SyncStep1(node.sync.state_vector()))
+    node.answer(SyncStep1(node.sync.state_vector()))
+    step = node.part(is_out=True)
+    assert isinstance(step, SyncStep2)
     assert decode_update(step.update) == []
+    assert node.part(is_out=True) is None
 
 
 def test_the_founders_and_the_admins_feeds_come_first(node):
@@ -68,11 +81,76 @@ def test_the_founders_and_the_admins_feeds_come_first(node):
     ]
 
 
-def test_what_does_not_fit_one_answer_follows_as_updates(node, monkeypatch):
+def clocks(node, step):
+    mine = FeedId(node.court.bob.node, 0).client_id(node.court.cluster)
+    pieces = [piece for piece in decode_update(step.update) if piece.client == mine]
+    return [clock for piece in pieces for clock, _ in piece.records]
+
+
+@pytest.fixture
+def long(node, monkeypatch):
+    """A node that knows more of bob than fits one part."""
     monkeypatch.setattr("crdt.limits.UPDATE_BYTES_MAX", 1_000)
     node.take(*(node.court.bob.story("a", title="x" * 80) for _ in range(9)))
-    steps = node.answer(SyncStep1({}))
-    assert [type(step) for step in steps[:2]] == [SyncStep2, Update]
+    return node
+
+
+def test_what_does_not_fit_one_part_follows_as_updates_once_that_is_out(long):
+    long.answer(SyncStep1({}))
+    steps = [long.part()]
+    assert long.part() is None, "two parts were made at once"
+    while (step := long.part(is_out=True)) is not None:
+        steps.append(step)
+    assert [type(step) for step in steps] == [SyncStep2] + [Update] * (len(steps) - 1)
+    assert len(steps) > 3
+    assert [clock for step in steps for clock in clocks(long, step)] == list(range(9))
+
+
+def test_who_asks_again_and_again_gets_one_answer_at_a_time(long):
+    long.answer(SyncStep1({}))
+    first = long.part()
+    for _ in range(100):
+        long.answer(SyncStep1({}))
+        assert long.part() is None
+    again = long.part(is_out=True)
+    assert isinstance(again, SyncStep2), "what was asked last was never answered"
+    assert clocks(long, again) == clocks(long, first)
+
+
+def test_who_has_more_by_now_is_told_the_rest_alone(long):
+    long.answer(SyncStep1({}))
+    long.part()
+    mine = FeedId(long.court.bob.node, 0).client_id(long.court.cluster)
+    long.answer(SyncStep1(long.sync.state_vector() | {mine: 8}))
+    assert clocks(long, long.part(is_out=True)) == [8]
+    assert long.part(is_out=True) is None
+
+
+def test_what_comes_meanwhile_is_no_part_of_the_answer(long):
+    """It is published anyway; or an answer would never end where much is written."""
+    long.answer(SyncStep1({}))
+    step = long.part()
+    told = []
+    while step is not None:
+        told += clocks(long, step)
+        long.take(long.court.bob.story("b"))
+        step = long.part(is_out=True)
+    assert told == list(range(9))
+
+
+def test_what_is_no_longer_shown_is_not_sent(long):
+    long.answer(SyncStep1({}))
+    long.part()
+    feed = long.court.ledger.feeds[FeedId(long.court.bob.node, 0)]
+    feed.rendered = 0
+    told = []
+    while (step := long.part(is_out=True)) is not None:
+        told += clocks(long, step)
+    assert told == []
+
+
+def test_nobody_is_told_anything_without_a_session(node):
+    assert node.sync.next_part(None) == []
 
 
 def test_a_state_vector_says_how_much_of_the_own_feed_the_peer_holds(node):

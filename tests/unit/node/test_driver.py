@@ -152,13 +152,17 @@ class PeerLink:
         self.reason = ""
         self._replies = asyncio.Queue()
 
-    def send(self, data):
+    def send(self, data, then=None):
         self.hand(self.replica.receive(self.own, data, now()))
+        if then is not None:
+            self._replies.put_nowait(then)
 
     def hand(self, ready):
         assert ready.fault is None
         for outgoing in (*ready.reply, *ready.publish):
             self._replies.put_nowait(outgoing.data)
+            if outgoing.goes_on:
+                self.hand(self.replica.go_on(self.own, now()))
 
     def drop(self, reason):
         self.reason = self.reason or reason
@@ -166,8 +170,8 @@ class PeerLink:
 
     async def run(self, received):
         self.hand(self.replica.connected(self.own, now().wall, now()))
-        while (data := await self._replies.get()) is not None:
-            await received(self, data)
+        while (due := await self._replies.get()) is not None:
+            await (received(self, due) if isinstance(due, bytes) else due())
         self.replica.disconnected(self.own)
         return self.reason
 

@@ -1,6 +1,7 @@
 """Work waits its turn: local callers first, peers by what they cost."""
 
 import asyncio
+from itertools import chain
 
 import pytest
 
@@ -16,7 +17,11 @@ def named(name):
     return Job(lambda _at: name)
 
 
-def names(jobs):
+async def gathered(inbox, seconds=0):
+    """What one batch does, as the driver takes it."""
+    await inbox.wait(seconds)
+    local = inbox.local()
+    jobs = chain(local, inbox.of_peers(inboxes.BATCH_MAX - len(local)))
     return [job.work(None) for job in jobs]
 
 
@@ -29,8 +34,8 @@ async def test_local_callers_come_first(inbox):
     await inbox.put_from(A, named("a"), 1)
     await inbox.put(named("local"))
     assert len(inbox) == 2
-    assert names(await inbox.gather(0)) == ["local", "a"]
-    assert await inbox.gather(0) == []
+    assert await gathered(inbox) == ["local", "a"]
+    assert await gathered(inbox) == []
 
 
 async def test_who_sends_much_waits_and_nobody_else(inbox):
@@ -40,9 +45,9 @@ async def test_who_sends_much_waits_and_nobody_else(inbox):
     await inbox.put_from(B, named("b"), 1)
     await asyncio.sleep(0)
     assert not more.done()
-    assert names(await inbox.gather(0))[:3] == ["a0", "b", "a1"]
+    assert (await gathered(inbox))[:3] == ["a0", "b", "a1"]
     await more
-    assert names(await inbox.gather(0)) == ["late"]
+    assert await gathered(inbox) == ["late"]
 
 
 async def test_a_dear_peer_comes_after_a_cheap_one(inbox, monkeypatch):
@@ -52,7 +57,7 @@ async def test_a_dear_peer_comes_after_a_cheap_one(inbox, monkeypatch):
         await inbox.put_from(B, named(f"b{number}"), 1)
     told = []
     for _ in range(6):
-        [name] = names(await inbox.gather(0))
+        [name] = await gathered(inbox)
         told.append(name)
         inbox.spent(A if name[0] == "a" else B, 1.0 if name[0] == "a" else 0.4)
     assert told == ["a0", "b0", "b1", "b2", "a1", "a2"]
@@ -61,16 +66,16 @@ async def test_a_dear_peer_comes_after_a_cheap_one(inbox, monkeypatch):
 async def test_whoever_was_silent_has_saved_nothing_up(inbox, monkeypatch):
     monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 1)
     await inbox.put_from(C, named("c"), 1)
-    await inbox.gather(0)
+    await gathered(inbox)
     for number in range(4):
         await inbox.put_from(A, named(f"a{number}"), 1)
-    await inbox.gather(0)
+    await gathered(inbox)
     inbox.spent(A, 100.0)
     for number in range(3):
         await inbox.put_from(C, named(f"c{number}"), 1)
     told = []
     for _ in range(4):
-        [name] = names(await inbox.gather(0))
+        [name] = await gathered(inbox)
         told.append(name)
         inbox.spent(A if name[0] == "a" else C, 1.0)
     assert sorted(told[:2]) == ["a1", "c0"]
@@ -80,11 +85,11 @@ async def test_a_batch_is_bounded_in_bytes_and_in_number(inbox, monkeypatch):
     monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 100)
     for number in range(4):
         await inbox.put_from(A, named(number), 60)
-    assert names(await inbox.gather(0)) == [0, 1]
+    assert await gathered(inbox) == [0, 1]
     monkeypatch.setattr(inboxes, "BATCH_MAX", 1)
     await inbox.put(named("local"))
-    assert names(await inbox.gather(0)) == ["local"]
-    assert names(await inbox.gather(0)) == [2]
+    assert await gathered(inbox) == ["local"]
+    assert await gathered(inbox) == [2]
 
 
 async def test_lanes_of_peers_that_are_gone_are_forgotten(inbox, monkeypatch):
@@ -93,11 +98,11 @@ async def test_lanes_of_peers_that_are_gone_are_forgotten(inbox, monkeypatch):
     inbox.spent(B, 1.0)
     await inbox.put_from(C, named("c"), 1)
     assert set(inbox._lanes) == {A, C}
-    assert sorted(names(await inbox.gather(0))) == ["a", "c"]
+    assert sorted(await gathered(inbox)) == ["a", "c"]
 
 
 async def test_waiting_ends_with_the_first_that_comes(inbox):
-    waiting = asyncio.create_task(inbox.gather(60))
+    waiting = asyncio.create_task(gathered(inbox, 60))
     await asyncio.sleep(0)
     await inbox.put_from(A, named("a"), 1)
-    assert names(await waiting) == ["a"]
+    assert await waiting == ["a"]

@@ -12,8 +12,20 @@ from cryptography.x509 import load_der_x509_certificate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from crdt import limits
+from crdt.frame import (
+    Records,
+    RecordsWanted,
+    SyncStep1,
+    SyncStep2,
+    Update,
+    decode_frame,
+    encode_frame,
+)
 from crdt.identity import ClusterId
-from machines.values import Instant
+from crdt.intents import AddStory
+from crdt.yupdate import CLOCK_END, decode_update
+from machines.values import FreeText, Instant, StoryId
 from node import tls
 from node.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.door import Door
@@ -206,6 +218,61 @@ async def test_a_proxy_in_the_environment_never_takes_the_links(tmp_path, monkey
             pass
 
         await link.run(ignored)
+
+
+async def write_stories(driver, many):
+    for number in range(many):
+        story = AddStory(StoryId(f"s-{number}"), description=FreeText("x" * 2_000))
+        await driver.propose(story)
+
+
+async def test_a_newcomer_gets_more_than_an_outbox_holds(tmp_path, monkeypatch):
+    """However large the document: a part goes out when the one before it has gone."""
+    monkeypatch.setattr(limits, "UPDATE_BYTES_MAX", 20_000)
+    monkeypatch.setattr(limits, "OUTBOX_BYTES_MAX", 60_000)
+    member, held = key(2), set()
+    async with listening(tmp_path, member.pubkey) as (address, me, driver):
+        await write_stories(driver, 100)
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+
+        async def received(_link, data):
+            match decode_frame(data):
+                case SyncStep2(update) | Update(update):
+                    held.update(*(piece.records for piece in decode_update(update)))
+            if len(held) >= 101:
+                link.drop("enough")
+
+        link.send(encode_frame(SyncStep1({})))
+        assert await link.run(received) == "enough"
+
+
+async def test_one_turn_makes_no_more_answers_than_may_wait(tmp_path, monkeypatch):
+    """Who asks for much with little waits for the next turn; all of it is answered."""
+    monkeypatch.setattr(limits, "TURN_BYTES_MAX", 10_000)
+    turns, member, answers = [], key(2), 0
+    async with listening(tmp_path, member.pubkey) as (address, me, driver):
+        await write_stories(driver, 20)
+        work = driver._carrier.work
+
+        def counted(jobs, at):
+            turn = work(jobs, at)
+            turns.append([len(out.data) for _, ready, _ in turn.results for out in ready.reply])
+            return turn
+
+        monkeypatch.setattr(driver._carrier, "work", counted)
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+
+        async def received(_link, data):
+            nonlocal answers
+            answers += isinstance(decode_frame(data), Records)
+            if answers == 12:
+                link.drop("enough")
+
+        for _ in range(12):
+            link.send(encode_frame(RecordsWanted(me.key.pubkey, 0, ((0, CLOCK_END),))))
+        assert await link.run(received) == "enough"
+    long = [sizes for sizes in turns if sum(sizes) > limits.TURN_BYTES_MAX]
+    assert [len(sizes) for sizes in long] == [1] * 12
 
 
 def test_a_ticket_in_a_hello_shows_itself_nowhere():
