@@ -337,7 +337,7 @@ def forge_petition(world, node, a, b):
             signature = bytes(signer.key.sign(said))
             count = 1 if successor is None else 2
             frame = encode_frame(asked._replace(signatures=(signature,) * count))
-            if receiver is not peer or named is not node or successor is not None:
+            if receiver.pub != peer.pub or named is not node or successor is not None:
                 tell(world, node, frame, to=[number])
 
 
