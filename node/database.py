@@ -6,11 +6,9 @@ opened to be read, and anew once there is room. Source: protocol §11.
 """
 
 import contextlib
-import functools
 import logging
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ import apsw
 from machines.errors import InvalidValue
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.lock import take_lock
-from node.schema import APPLICATION_ID, MIGRATIONS
+from node.schema import APPLICATION_ID, MIGRATIONS, add_functions, defined, definitions
 
 log = logging.getLogger("gangline.store")
 
@@ -36,6 +34,7 @@ FREE_PAGES_AT_ONCE = 512
 AUTO_VACUUM_INCREMENTAL = 2
 BUSY_MS = 5000
 PRIVATE = 0o600
+INDEXED = ("feeds", "history")
 
 
 class Database:
@@ -106,7 +105,7 @@ class Database:
         )
         self._db = db
         db.set_busy_timeout(BUSY_MS)
-        db.create_scalar_function("row_sum", _row_sum, 5, deterministic=True)
+        add_functions(db)
         if not self.readonly:
             self.path.chmod(PRIVATE)
         if self.no_room:
@@ -120,10 +119,17 @@ class Database:
             db.pragma("wal_autocheckpoint", WAL_PAGES)
             db.pragma("journal_size_limit", WAL_BYTES_MAX)
         if not self.readonly:
-            ((told,),) = db.execute("PRAGMA quick_check(1)").fetchall()
-            if told != "ok":
-                raise StoreDamaged(f"{self.path} is damaged: {told}")
+            self._check_pages(db)
         return db
+
+    def _check_pages(self, db: apsw.Connection) -> None:
+        there = {name for (name,) in db.execute("SELECT tbl_name FROM sqlite_schema")}
+        # The quick check does not compare an index with its table: few tables have one, all small.
+        checks = ["quick_check(1)", *(f"integrity_check({t})" for t in INDEXED if t in there)]
+        for check in checks:
+            told = db.execute(f"PRAGMA {check}").fetchall()
+            if told != [("ok",)]:
+                raise StoreDamaged(f"{self.path} is damaged: {told[0][0]}")
 
     def _mend_mode(self) -> None:
         """Who owns the file may write to it again."""
@@ -158,7 +164,7 @@ class Database:
 
     def _check_tables(self) -> None:
         """The definitions of the tables are no rows, and no sum is kept of them."""
-        if self.version == len(MIGRATIONS) and _definitions(self._db) != _defined(MIGRATIONS):
+        if self.version == len(MIGRATIONS) and definitions(self._db) != defined(MIGRATIONS):
             raise StoreDamaged(f"{self.path} is damaged: its tables are not as they were made")
 
     def _settle(self) -> None:
@@ -310,31 +316,6 @@ class Database:
             raise StoreFailure(f"cannot {what} {self.path}: {_why_not(self.path)}") from fault
         except apsw.Error as fault:
             raise StoreFailure(f"cannot {what} {self.path}: {fault}") from fault
-
-
-def row_sum(author: bytes, incarnation: int, clock: int, record_id: bytes, value: bytes) -> int:
-    """What tells a row that was damaged from the one that was written (docs/decisions)."""
-    place = author + incarnation.to_bytes(4, "big") + clock.to_bytes(8, "big") + record_id
-    return zlib.crc32(value, zlib.crc32(place))
-
-
-def _definitions(db: apsw.Connection) -> list[tuple[Any, ...]]:
-    return list(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"))
-
-
-@functools.cache
-def _defined(migrations: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """The definitions as they are made."""
-    with contextlib.closing(apsw.Connection(":memory:")) as db:
-        db.create_scalar_function("row_sum", _row_sum, 5, deterministic=True)
-        for script in migrations:
-            db.execute(script)
-        return _definitions(db)
-
-
-def _row_sum(*values: Any) -> int:
-    """The same, as the migrations call it."""
-    return row_sum(*values)
 
 
 def _why_not(path: Path) -> str:

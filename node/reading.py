@@ -16,9 +16,10 @@ from crdt.identity import FeedId, RecordId
 from crdt.ready import ProofRow, Row
 from machines.values import NodePubkey
 from node import history
-from node.database import Database, row_sum
+from node.database import Database
 from node.errors import StoreDamaged
 from node.history import FIRST_VERSION, HISTORY_SHOWN
+from node.schema import row_sum
 from node.ticket import TicketRow
 
 COPY_PAGES = 1024

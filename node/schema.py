@@ -4,6 +4,13 @@ Stands beside ``store.py``. What was once released is never changed here, only a
 protocol §11.
 """
 
+import contextlib
+import functools
+import zlib
+from typing import Any
+
+import apsw
+
 APPLICATION_ID = 0x47616E67  # "Gang"
 MIGRATIONS = (
     """
@@ -56,3 +63,33 @@ MIGRATIONS = (
     """,
 )
 """Numbered from 1: each brings the file one version on, in one transaction."""
+
+
+def row_sum(author: bytes, incarnation: int, clock: int, record_id: bytes, value: bytes) -> int:
+    """What tells a row that was damaged from the one that was written (docs/decisions)."""
+    place = author + incarnation.to_bytes(4, "big") + clock.to_bytes(8, "big") + record_id
+    return zlib.crc32(value, zlib.crc32(place))
+
+
+def add_functions(db: apsw.Connection) -> None:
+    """What the migrations call."""
+
+    def call(*values: Any) -> int:
+        return row_sum(*values)
+
+    db.create_scalar_function("row_sum", call, 5, deterministic=True)
+
+
+def definitions(db: apsw.Connection) -> list[tuple[Any, ...]]:
+    """How the tables of a file are defined."""
+    return list(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"))
+
+
+@functools.cache
+def defined(migrations: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    """How the tables are defined where they were just made."""
+    with contextlib.closing(apsw.Connection(":memory:")) as db:
+        add_functions(db)
+        for script in migrations:
+            db.execute(script)
+        return definitions(db)

@@ -18,11 +18,11 @@ import apsw
 from crdt.identity import FeedId
 from crdt.ready import Observation, Persist, Quarantined, RowKey
 from node import history
-from node.database import row_sum
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.history import BOUNDS, Bounds
 from node.quarantine import Quarantine
 from node.reading import Reading
+from node.schema import row_sum
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
 

@@ -12,7 +12,8 @@ import pytest
 from crdt.errors import Reason
 from crdt.identity import FeedId, RecordId
 from crdt.intents import AddStory
-from crdt.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey
+from crdt.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey, StageMoved
+from machines.pipeline import Backlog, Coding
 from machines.values import FreeText, StoryId
 from node import config, daemon, founding, salvage, sift
 from node.client import Client
@@ -326,6 +327,24 @@ def test_a_page_swapped_with_an_older_one_is_noticed_and_no_slot_is_used_twice(t
         assert receipt.incarnation != 0
     with Store(path) as store:
         assert store.rendered()[FeedId(receipt.author, 0)] == 0, "nothing is taken for empty"
+
+
+def test_an_index_that_is_older_than_its_table_is_noticed(path):
+    def told(number):
+        return StageMoved(f"s-{number}", Backlog(), Coding(), None, "e", (), late=False, own=True)
+
+    with Store(path) as store:
+        store.commit(Persist(), [], START.ms, [told(1)])
+    before = path.read_bytes()
+    with Store(path) as store:
+        store.commit(Persist(), [], START.ms, [told(2)])
+    (page,) = pages_of(path, "history_of_story")
+    data, place = bytearray(path.read_bytes()), slice((page - 1) * 4096, page * 4096)
+    data[place] = before[place]
+    path.write_bytes(data)
+    rebuilt(path)
+    with Store(path) as store:
+        assert len(store.history("s-2")) == 1
 
 
 async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
