@@ -94,7 +94,7 @@ class Replica:
         self.founder = founder
         self.incarnation = incarnation
         self.held = ""  # why the shell lets nothing be written
-        self.keeps = True  # whether the shell can keep what peers bring
+        self.takes = True  # whether the shell can put on disk what peers bring
         self._quota = Quota(self.own)
         self.ledger = Ledger(cluster, founder, verifier, self._quota.opens)
         self.document = Document()
@@ -133,7 +133,7 @@ class Replica:
 
     def _hear(self, peer: NodePubkey, frame: Frame, now: Now) -> Ready:
         match frame:
-            case SyncStep2() | Update() | Records() | Proof() if not self.keeps:
+            case SyncStep2() | Update() | Records() | Proof() if not self.takes:
                 return self._finish(peer, now)  # it is asked for again once it can be kept
             case SyncStep2(update) | Update(update):
                 whole = isinstance(frame, SyncStep2)
@@ -281,7 +281,7 @@ class Replica:
 
     def tick(self, now: Now) -> Ready:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
-        if self.keeps:
+        if self.takes:
             self.ledger.ripen(now.wall)
         if not self.writable(now):
             quiet = 0.0 if self.doubt else now.mono - self._wrote_at
@@ -319,7 +319,7 @@ class Replica:
         self.sessions.open(Session(peer, now.mono, ahead_ms(peer_clock, now), now.mono + 1.0))
         self.beacon.hurry()
         ready = self._finish(None, now)
-        if self.keeps:
+        if self.takes:
             ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
         ready.send((peer,), encode_frame(QueryAwareness()))
         return ready

@@ -93,7 +93,7 @@ class Carrier:
     def _halt(self, why: str, try_at: float) -> None:
         self._held = self.replica.held
         self.replica.held = self.halted = f"read-only until the disk takes writes again: {why}"
-        self.replica.keeps = False
+        self.replica.takes = False
         self.try_at = try_at
 
     def _build_again(self) -> None:
@@ -157,6 +157,6 @@ class Carrier:
         if anew:
             self._build_again()
         else:
-            self.replica.held, self.replica.keeps = self._held, True
+            self.replica.held, self.replica.takes = self._held, True
         self.halted, self.try_at = "", float("inf")
         return self.owed()

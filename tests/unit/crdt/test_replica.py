@@ -6,7 +6,7 @@ from crdt import limits
 from crdt.bodies import Role
 from crdt.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.forks import proof_of, proof_side
-from crdt.frame import DigestOffer, Proof, Records, Update, decode_frame, encode_frame
+from crdt.frame import DigestOffer, Proof, Records, SyncStep1, Update, decode_frame, encode_frame
 from crdt.identity import FeedId
 from crdt.intents import AddStory, AdmitNode, RevokeNode
 from crdt.judge import Waits
@@ -501,3 +501,32 @@ def test_what_is_forwarded_fits_what_a_node_takes_however_much_came_at_once():
     sizes = [len(frame.update) for frame in updates if isinstance(frame, Update)]
     assert sum(sizes) > limits.CATCHUP_BYTES_MAX
     assert max(sizes) <= limits.UPDATE_BYTES_MAX
+
+
+def test_who_cannot_put_on_disk_what_is_brought_takes_nothing_and_serves_what_he_has(trio):
+    trio.add(0, "s-1")
+    trio.deliver()
+    stuck = trio.replicas[2]
+    stuck.held, stuck.takes = "read-only: the disk is full", False
+    before = dict(trio.stores[2])
+    trio.add(1, "s-2")
+    trio.settle(3)
+    assert trio.stores[2] == before
+    assert "s-2" not in stuck.ledger.board
+    trio.unlink(0, 2)
+    trio.link(0, 2)
+    assert not any(
+        isinstance(decode_frame(data), SyncStep1) for sender, _, data in trio.wire if sender == 2
+    )
+    trio.deliver()
+    # Who comes back empty has from it what it holds.
+    trio.stores[1].clear()
+    trio.unlink(0, 1)
+    trio.restart(1)
+    trio.link(1, 2)
+    trio.settle(3)
+    assert "s-1" in trio.replicas[1].ledger.board
+    stuck.held, stuck.takes = "", True
+    trio.link(0, 1)
+    trio.settle()
+    trio.assert_agreed()
