@@ -94,7 +94,7 @@ def signatures_are_not_checked():
         yield
 
 
-@planted(3)
+@planted("belonging-a-closing-event-forked-away-after-its-ack.txt")
 def an_event_is_judged_from_where_the_story_stands_now():
     original = ledger.judge
 
@@ -379,7 +379,7 @@ def a_seal_is_taken_at_its_word():
         yield
 
 
-@planted("readmitted-with-a-stamp-ahead")
+@planted("seals-a-quiet-feed-is-sealed.txt")
 def a_seal_counts_the_seals_before_it():
     def all_of_them(self, below):
         return [record.record_id for record in self.live() if record.clock < below]
