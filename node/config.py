@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -58,6 +58,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         list[RateLimit], Meta(description="how agents say that they must wait")
     ] = []
     links: Annotated[int, Meta(ge=1, le=64, description="links of its own choosing to keep up")] = 8
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="text for people, or json: an object a line")
+    ] = "text"
     history_rows: Annotated[
         int, Meta(ge=0, description="events to keep for inspect history; 0: none")
     ] = 10_000
@@ -161,6 +164,8 @@ def _explain(path: Path, text: str, fault: str) -> str:
         names = [field.name for field in msgspec.structs.fields(Config)]
         near = difflib.get_close_matches(unknown[1], names, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names)}"
+    elif named is not None and "enum" in fault:
+        hint = f"; say {' or '.join(get_args(get_type_hints(Config)[named[1]]))}"
     return f"{path}{line}: {fault}{hint}"
 
 

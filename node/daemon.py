@@ -29,6 +29,7 @@ from node import addresses, clock, config, garbage, keys, logs, memory, parting,
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
+from node.cli.exits import Exit
 from node.config import Config
 from node.dialer import Dialer
 from node.door import Door
@@ -301,16 +302,30 @@ async def _until(stopping: asyncio.Event, *work: Coroutine[Any, Any, Any]) -> No
             await asyncio.gather(*tasks, told, return_exceptions=True)
 
 
-def main(home: Home, *, accept_loss: bool = False) -> None:
+def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None) -> None:
     """Run the daemon in this process.
 
+    Args:
+        log_format: where it is not as the config says.
+
     Raises:
-        Trouble: something an operator can mend.
+        Trouble: something an operator can mend; where the log is for programs, it says so too.
     """
-    logs.start()
+    log_format = log_format or config.load(home.config).log_format
+    logs.start(log_format)
     # The key is in memory: nothing that is written from here on is for others, and no memory is
     # written to a file when the process dies.
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     memory.give_back()
-    asyncio.run(run(home, accept_loss=accept_loss))
+    try:
+        asyncio.run(run(home, accept_loss=accept_loss))
+    except Trouble as trouble:
+        if log_format == "text":
+            raise
+        log.critical("%s", trouble.sentence)
+        raise SystemExit(trouble.code) from None
+    except Exception:
+        # Left to the interpreter, what a peer wrote might stand in it as it came.
+        log.critical("the daemon ends by a mistake of its own", exc_info=True)
+        raise SystemExit(Exit.ENVIRONMENT) from None

@@ -18,6 +18,7 @@ from node.door import FAULTS, Door
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
 from node.link import Link, reach
+from node.logs import fields
 from node.refusals import said, told
 
 log = logging.getLogger("gangline.dialer")
@@ -156,7 +157,8 @@ class Dialer:
             # Who cannot be reached now may well be off; the table of peers says so. Who refuses is
             # told of once, not at every try.
             if attempt.failed(error) and refused:
-                log.info("no link to %s at %s: %s", node.short, ", ".join(self.known[node]), error)
+                where, known = ", ".join(self.known[node]), fields(peer=node.hex(), reason=error)
+                log.info("no link to %s at %s: %s", node.short, where, error, extra=known)
         finally:
             del self._dialling[node]
 
@@ -176,7 +178,8 @@ class Dialer:
                 attempt.failed("another daemon with this node's key took the link")
         elif why:
             attempt.failed(why)
-            log.info("link to %s ended: %s", node.short, why)
+            known = fields(peer=node.hex(), address=link.address, reason=link.told or reason)
+            log.info("link to %s ended: %s", node.short, why, extra=known)
 
 
 def _look(replica: Replica) -> tuple[dict[NodePubkey, tuple[str, ...]], set[NodePubkey]]:

@@ -20,6 +20,7 @@ from crdt import limits
 from crdt.bucket import Bucket
 from crdt.errors import Reason
 from machines.values import NodePubkey
+from node.logs import fields
 from node.places import REMEMBERED_MAX, Bans, Homes, Shut, place_of
 
 log = logging.getLogger("gangline.door")
@@ -139,7 +140,8 @@ class Door:
 
     def _shut_out(self, who: str, shown: str, reason: str) -> float:
         pause = self.bans.fault(who, reason, self._mono())
-        log.warning("%s stays out for %.0f s: %s", shown, pause, reason)
+        known = fields(who=who, seconds=round(pause), reason=reason)
+        log.warning("%s stays out for %.0f s: %s", shown, pause, reason, extra=known)
         return pause
 
     def welcome(self, address: Address, node: NodePubkey) -> None:

@@ -24,6 +24,7 @@ from node.driver import Driver, now
 from node.errors import Trouble
 from node.handshake import Gatekeeper, HelloRefused, Identity, listen
 from node.link import OPTIONS, Link
+from node.logs import fields
 from node.refusals import said, told, word_of
 
 log = logging.getLogger("gangline.listener")
@@ -119,7 +120,9 @@ class Listener:
         why = told(link.told) if link.told else said(reason)
         # Of two links with one peer one gives way: that is no news.
         quiet = "duplicate" in (link.told, reason)
-        log.log(logging.DEBUG if quiet else logging.INFO, "link from %s ended: %s", peer.short, why)
+        level = logging.DEBUG if quiet else logging.INFO
+        known = fields(peer=peer.hex(), address=link.address, reason=link.told or reason)
+        log.log(level, "link from %s ended: %s", peer.short, why, extra=known)
 
     def _say(self, host: str, sentence: str) -> None:
         """Tell of a caller once, not each time that he tries the same again."""
@@ -127,7 +130,8 @@ class Listener:
         self._told[host] = sentence
         while len(self._told) > TOLD_MAX:
             self._told.popitem(last=False)
-        log.log(logging.INFO if news else logging.DEBUG, "a caller from %s %s", host, sentence)
+        level = logging.INFO if news else logging.DEBUG
+        log.log(level, "a caller from %s %s", host, sentence, extra=fields(address=host))
 
 
 def _text(address: Address) -> str:

@@ -1,20 +1,26 @@
-"""The log: a line for each entry on standard error, with nothing in it that a terminal obeys.
+"""The log: an entry a line on standard error, with nothing in it that a terminal obeys.
 
-Stands under ``daemon.py``. Names and words of peers come into it, so that it goes through the one
-sanitiser as everything else that a person sees. A traceback keeps its lines.
+Stands under ``daemon.py``. Names and words of peers come into it. As text, for people, they go
+through the one sanitiser, as everything else that a person sees; a traceback keeps its lines. As
+JSON, for programs, an entry is one object and one line whatever happened: nothing but ASCII, every
+control character an escape. What is known of an entry beside its sentence (``fields``) stands in
+the object alone.
 """
 
+import json
 import logging
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from node.cli.text import clean
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+FORMATS: Final = ("text", "json")
 
 
 class Lines(logging.Formatter):
-    """Escapes what was not written here."""
+    """Text; escapes what was not written here."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base has it so
         """The entry, on one line."""
@@ -26,10 +32,40 @@ class Lines(logging.Formatter):
         return "\n".join(map(clean, told.split("\n")))
 
 
-def start() -> None:
-    """Log to standard error; what libraries say in passing is left out."""
+class Objects(logging.Formatter):
+    """JSON: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The entry, as one object on one line."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry: dict[str, Any] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _whole(record.getMessage()),
+        }
+        for name, value in getattr(record, "fields", {}).items():
+            entry[name] = value if isinstance(value, int | float) else _whole(str(value))
+        if record.exc_info:
+            entry["exception"] = _whole(self.formatException(record.exc_info))
+        # DEL is ASCII, and a terminal obeys it.
+        return json.dumps(entry).replace("\x7f", "\\u007f")
+
+
+def _whole(text: str) -> str:
+    """Text that every reader of JSON takes: half a surrogate pair is none."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def fields(**known: object) -> dict[str, dict[str, object]]:
+    """What is known of an entry, for ``extra``: keys whole, reasons in their one word."""
+    return {"fields": known}
+
+
+def start(log_format: str) -> None:
+    """Log to standard error, in one of ``FORMATS``; what libraries say in passing is left out."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines(FORMAT))
+    handler.setFormatter(Objects() if log_format == "json" else Lines(FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("gangline.websocket").setLevel(logging.CRITICAL)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)

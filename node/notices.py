@@ -21,7 +21,7 @@ from crdt.ready import (
 )
 from crdt.replica import Replica
 from crdt.twins import own_sentence, peer_sentence
-from node.cli.text import clean
+from node.logs import fields
 
 log = logging.getLogger("gangline")
 
@@ -40,30 +40,49 @@ class Notices:
         """Note what an operator should find in the log."""
         match event:
             case RecordRejected():
-                log.warning("rejected %s: %s", event.record.author.short, event.reason)
+                author, incarnation, clock, _ = event.record
+                known = fields(
+                    author=author.hex(),
+                    incarnation=incarnation,
+                    clock=clock,
+                    reason=event.reason,
+                    detail=event.detail,
+                )
+                log.warning("rejected %s: %s", author.short, event.reason, extra=known)
             case PeerFaulted():
-                log.warning("dropped %s: %s", event.peer.short, event.reason)
+                known = fields(peer=event.peer.hex(), reason=event.reason, detail=event.detail)
+                log.warning("dropped %s: %s", event.peer.short, event.reason, extra=known)
             case ForkProven():
                 self._say(
                     f"{event.author.short} signed two records for clock {event.clock} of its feed "
-                    f"{event.incarnation}: nothing of it counts from there on"
+                    f"{event.incarnation}: nothing of it counts from there on",
+                    what="fork",
+                    node=event.author.hex(),
+                    incarnation=event.incarnation,
+                    clock=event.clock,
                 )
             case IncarnationOpened():
-                self._say(f"this node goes on in a new feed, {event.incarnation}: {event.why}")
+                told = f"this node goes on in a new feed, {event.incarnation}: {event.why}"
+                self._say(told, what="new_feed", incarnation=event.incarnation)
             case Noticed() if event.what in STANDING:
-                log.warning("%s", clean(event.detail))
+                log.warning("%s", event.detail, extra=fields(**_known(event)))
             case Noticed():
-                self._say(event.detail)
+                self._say(event.detail, **_known(event))
             case _:
                 log.debug("%s", type(event).__name__)
 
-    def _say(self, sentence: str) -> None:
-        log.warning("%s", clean(sentence))
+    def _say(self, sentence: str, **known: object) -> None:
+        log.warning("%s", sentence, extra=fields(**known))
         self._last.append(sentence)
 
     def all(self, replica: Replica, now: Now) -> tuple[str, ...]:
         """What stands now, then what happened since the start, the oldest first."""
         return (*standing(replica, now), *self._last)
+
+
+def _known(event: Noticed) -> dict[str, str]:
+    node = {} if event.node is None else {"node": event.node.hex()}
+    return {"what": event.what} | node
 
 
 def standing(replica: Replica, now: Now) -> list[str]:

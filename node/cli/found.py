@@ -2,7 +2,7 @@
 
 import socket
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,8 +55,18 @@ def run(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Write on without what a damaged store lost.")
     ] = False,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(
+            "--log-format",
+            metavar="FORMAT",
+            help="How the log is written, text or json; else as the config says.",
+        ),
+    ] = None,
 ) -> None:
     """Be the node: keep links, serve the local API; until Ctrl-C or gangline stop.
+
+    The log goes to standard error: text for people, or json, an object a line.
 
     Example: gangline --home ~/den run
     Exits: 1
@@ -64,7 +74,7 @@ def run(
     from node import daemon  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        daemon.main(Chosen.home, accept_loss=accept_loss)
+        daemon.main(Chosen.home, accept_loss=accept_loss, log_format=log_format)
 
 
 def demo(

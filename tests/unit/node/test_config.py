@@ -29,6 +29,7 @@ def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
         ("cluster = 'c'\nfounder = 'f'\nzzz = 8\n", "line 3.*there are"),
         ("cluster = 'c'\nfounder = 'f'\nlinks = 'x'\n", "line 3"),
         ("cluster = 'c'\nfounder = 'f'\nlinks = 0\n", "line 3"),
+        ("cluster = 'c'\nfounder = 'f'\nlog_format = 'xml'\n", "line 3.*xml.*say text or json"),
         ("founder = 'f'\n", "cluster"),
         ('cluster = "c"\nfounder = "f"\nlisten = "a:74912222"\n', "line 3: listen: .*to 65535"),
         ("cluster = 'c'\nfounder = 'f'\nlisten = 'a'\n", "line 3: listen: .*host:port"),

@@ -1,0 +1,131 @@
+"""One entry is one line, as text and as JSON, whatever stands in it."""
+
+import io
+import json
+import logging
+import re
+import sys
+from datetime import datetime, timedelta
+
+import pytest
+
+from crdt.errors import Reason
+from crdt.identity import RecordId, RecordRef
+from crdt.presence import PresenceState
+from crdt.ready import ForkProven, IncarnationOpened, Noticed, PeerFaulted, RecordRejected
+from crdt.twins import peer_sentence
+from machines.values import Instant
+from node import logs
+from node.notices import Notices
+from tests.support.cluster import START, key
+
+POISON = (
+    "\x1b[31m\x1b]0;owned\x07\r\n2026-01-01 INFO forged\x00\x7f\x85\x9b31m\u202e\u2066\u2028\ufeff"
+)
+NODE = key(2).pubkey
+PRINTABLE = re.compile(r"[ -~]*")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What is logged as JSON: gives the lines so far, as they are."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.Objects())
+    log = logging.getLogger("gangline")
+    monkeypatch.setattr(log, "handlers", [handler])
+    monkeypatch.setattr(log, "level", logging.INFO)
+    monkeypatch.setattr(log, "propagate", False)
+    return lambda: stream.getvalue().splitlines()
+
+
+def only(lines):
+    [line] = lines
+    assert PRINTABLE.fullmatch(line), "what is not plain ASCII is an escape"
+    return json.loads(line)
+
+
+def test_an_entry_says_when_how_grave_where_from_and_what(told):
+    logging.getLogger("gangline.store").warning("%s takes writes again", "store.db")
+    entry = only(told())
+    assert list(entry) == ["time", "level", "logger", "message"]
+    assert entry["time"].endswith("Z")
+    assert datetime.fromisoformat(entry.pop("time")).utcoffset() == timedelta(0)
+    assert entry == {
+        "level": "warning", "logger": "gangline.store", "message": "store.db takes writes again"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [POISON, "Zoë 日本", *map(chr, range(0x20)), "\x7f"])
+def test_what_a_peer_wrote_is_one_line_and_comes_back_as_it_was(told, text):
+    log = logging.getLogger("gangline")
+    log.warning("%s", text, extra=logs.fields(reason=text))
+    entry = only(told())
+    assert entry["message"] == entry["reason"] == text
+
+
+def test_half_a_surrogate_pair_is_no_text():
+    line = logs.Objects().format(logging.makeLogRecord({"msg": "file \udcff"}))
+    assert only([line])["message"] == "file \\udcff"
+
+
+def test_a_traceback_is_a_part_of_its_line(told):
+    try:
+        raise ValueError(POISON)
+    except ValueError:
+        logging.getLogger("gangline").exception("it failed", extra=logs.fields(clock=7))
+    entry = only(told())
+    assert (entry["level"], entry["message"], entry["clock"]) == ("error", "it failed", 7)
+    assert entry["exception"].startswith("Traceback (most recent call last):\n")
+    assert POISON in entry["exception"]
+
+
+RECORD = RecordRef(NODE, 3, 7, RecordId(bytes(32)))
+EVENTS = [
+    (
+        RecordRejected(RECORD, Reason.NOT_ALLOWED, POISON, None),
+        {"author": NODE.hex(), "incarnation": 3, "clock": 7, "reason": "not_allowed",
+         "detail": POISON},
+    ),
+    (
+        PeerFaulted(NODE, Reason.BAD_SIGNATURE, POISON),
+        {"peer": NODE.hex(), "reason": "bad_signature", "detail": POISON},
+    ),
+    (
+        ForkProven(NODE, 3, 7),
+        {"what": "fork", "node": NODE.hex(), "incarnation": 3, "clock": 7},
+    ),
+    (IncarnationOpened(9, POISON), {"what": "new_feed", "incarnation": 9}),
+    (Noticed("clock", POISON), {"what": "clock"}),
+    (Noticed("flood", POISON, NODE), {"what": "flood", "node": NODE.hex()}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "known"), EVENTS, ids=lambda one: type(one).__name__)
+def test_what_happened_stands_in_fields_beside_its_sentence(told, event, known):
+    Notices().take(event)
+    entry = only(told())
+    assert entry["message"]
+    assert {name: entry.get(name) for name in known} == known
+
+
+def test_the_name_that_a_host_gives_itself_is_logged_and_not_obeyed(told):
+    state = PresenceState(Instant(START), host=POISON, twin=POISON)
+    Notices().take(Noticed("twin", peer_sentence(NODE, state), NODE))
+    assert only(told())["message"].count(POISON) == 2
+
+
+@pytest.mark.parametrize("log_format", logs.FORMATS)
+def test_the_log_goes_to_standard_error_and_libraries_keep_quiet(monkeypatch, log_format):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.start(log_format)
+    logging.getLogger("gangline.door").info("a caller")
+    for library in ("websockets.server", "gangline.websocket", "uvicorn.error"):
+        logging.getLogger(library).info("chatter")
+    [line] = stream.getvalue().splitlines()
+    assert line.startswith("{") == (log_format == "json")
+    assert "a caller" in line
