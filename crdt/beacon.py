@@ -104,6 +104,10 @@ class Beacon:
             before = self.liveness.last(node)
             if self.liveness.hear(node, entry, state, now.wall.ms, now.mono, peer):
                 entries.append(entry)
+                last = self.liveness.last(node)
+                assert last is not None, "it was news"
+                if last.state is not state:
+                    continue  # it is behind what the node said last, in another run
                 if state.addresses:
                     addresses[node] = state.addresses
                 if state.twin is not UNSET and (before is None or before.state.twin is UNSET):

@@ -90,7 +90,7 @@ class Ledger:
         self._work: deque[VerifiedRecord] = deque()
         self._queued: set[RecordId] = set()
         self._peer: NodePubkey | None = None
-        self._stored = False
+        self._stored = self._lapsed = False
 
     # --- in ------------------------------------------------------------------------------------
 
@@ -201,9 +201,7 @@ class Ledger:
     def fork_of(self, feed: FeedId) -> int | None:
         """The lowest proven fork of a feed whose author is on the roster."""
         proof = self.proofs.get(feed)
-        if proof is None or not self.roster.on_roster(feed.author):
-            return None
-        return proof.clock
+        return proof.clock if proof is not None and self.roster.on_roster(feed.author) else None
 
     def entry(self, ref: RecordRef) -> Entry | None:
         """A held record with its verdict."""
@@ -249,6 +247,8 @@ class Ledger:
             judgement = judge(record, self, now)
             if self._apply(record, held, judgement):
                 self._queue_dependents(record)
+            if self._lapsed and not self._work:
+                self._move_roster()
         self._queued.clear()  # a set keeps the room of the most that it ever held
 
     def _queue_dependents(self, record: VerifiedRecord) -> None:
@@ -256,10 +256,9 @@ class Ledger:
         for namer in self._names.of(record):
             self._queue(namer)
         named = named_by(record)
-        if named is not None and self.fork_of(named.feed) is not None:
-            target = self.find(named)
-            if target is not None:
-                self._queue(target)
+        target = None if named is None else self.find(named)
+        if target is not None and self.fork_of(target.feed) is not None:
+            self._queue(target)
 
     def _apply(self, record: VerifiedRecord, held: Entry | None, judgement: Judgement) -> bool:
         """Move a record to where its judgement puts it; says whether anything changed."""
@@ -282,6 +281,7 @@ class Ledger:
                     self._drop(held, known_empty=False)
                 self.rejected.discard(record.record_id)
                 if not self.pending.add(record, reason, bounded=not self._stored):
+                    self._lapsed |= record.record_id in self._statements  # counts no longer
                     self._unindex(record)
                 return held is not None
             case Rejected(reason, detail):
@@ -515,7 +515,7 @@ class Ledger:
 
     def _move_roster(self) -> None:
         """Compute the roster anew, and judge again what rested on what changed."""
-        before = self.roster
+        before, self._lapsed = self.roster, False
         self.roster = Roster(before.founder, self._statements.values())
         moved = self.roster.moved(before)
         if moved:

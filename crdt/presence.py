@@ -162,6 +162,7 @@ class Liveness:
     def __init__(self) -> None:
         self._heard: dict[NodePubkey, Heard] = {}
         self._roads: dict[NodePubkey, dict[NodePubkey, float]] = {}
+        self._others: dict[NodePubkey, dict[str, tuple[tuple[Instant, int], float]]] = {}
 
     def hear(
         self,
@@ -188,12 +189,36 @@ class Liveness:
             if said == last:
                 self._note_road(node, by, mono)
             if said <= last:
-                return False
+                return state.run != known.state.run and self._hear_other(node, state, said, mono)
             recent = known.recent[-limits.PRESENCE_PER_SECOND_MAX :]
             if len(recent) == limits.PRESENCE_PER_SECOND_MAX and mono - recent[0] < 1.0:
                 return False
         self._heard[node] = Heard(entry.clock, state, mono, (*recent, mono), entry)
         self._note_road(node, by, mono)
+        return True
+
+    def _hear_other(
+        self, node: NodePubkey, state: PresenceState, said: tuple[Instant, int], mono: float
+    ) -> bool:
+        """Not newer than the node's last, and of another run: whether to hand it on all the same.
+
+        Of two daemons with one key the clock of one may be behind, or it speaks just before the
+        other each time: the other would never hear of it. A few runs are told apart, each heard of
+        lately; none is pushed out, so that nothing goes round for ever.
+        """
+        runs = {
+            run: heard
+            for run, heard in self._others.get(node, {}).items()
+            if mono - heard[1] < limits.SUSPECT_SECONDS
+        }
+        self._others[node] = runs
+        run = "" if state.run is UNSET else state.run
+        known = runs.get(run)
+        if known is None and len(runs) >= HEARD_MAX:
+            return False
+        if known is not None and (said <= known[0] or mono - known[1] < 1.0):
+            return False
+        runs[run] = said, mono
         return True
 
     def _note_road(self, node: NodePubkey, by: NodePubkey, mono: float) -> None:

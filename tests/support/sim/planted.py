@@ -863,6 +863,20 @@ def what_a_peer_names_is_remembered():
         yield
 
 
+@planted("twins-that-speak-in-step")
+def of_a_key_the_latest_presence_alone_is_handed_on():
+    with mock.patch.object(Liveness, "_hear_other", lambda *_: False):
+        yield
+
+
+@planted("a-statement-for-which-there-is-no-room")
+def a_statement_that_is_not_kept_goes_on_counting():
+    with mock.patch.object(
+        Ledger, "_lapsed", property(lambda _: False, lambda *_: None), create=True
+    ):
+        yield
+
+
 # --- the hunt ------------------------------------------------------------------------------
 
 

@@ -53,6 +53,18 @@ def test_what_was_heard_before_is_no_news(court):
     assert (again.entries, again.addresses) == ((), {})
 
 
+def test_a_twin_whose_clock_is_behind_is_handed_on_and_changes_no_address(court):
+    mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
+    twin = Beacon(court.bob.signing, court.cluster, verify_batch, bytes(8))
+    mine.addresses, twin.addresses = ("wss://bob:7747",), ("wss://twin:7747",)
+    hear(court, theirs, mine.say(at(court, 60)), court.bob, 60)
+    late = twin.say(at(court, 30))
+    news = hear(court, theirs, late, court.ada, 61)
+    assert news.entries == late.entries
+    assert news.addresses == {}
+    assert hear(court, theirs, late, court.ada, 62).entries == ()
+
+
 def test_a_node_behind_nat_tells_no_address(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     assert hear(court, theirs, mine.say(at(court)), court.bob).addresses == {}

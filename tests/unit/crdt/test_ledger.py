@@ -750,3 +750,16 @@ def test_of_two_feeds_with_one_client_id_the_first_by_key_is_rendered(court, mon
     court.take(first.story("a"))
     assert court.ledger.by_client[7] == FeedId(first.node, 0)
     assert court.ledger.comeback
+
+
+def test_a_statement_that_waits_nowhere_counts_no_longer(court, monkeypatch):
+    """It is not on disk: a roster that rested on it would be another after a start."""
+    ahead = court.ms + limits.STAMP_AHEAD_MS_MAX + 1000
+    court.founder.ms = ahead
+    take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
+    monkeypatch.setattr(limits, "PENDING_MAX", 0)
+    court.take(take)
+    assert court.ledger.roster.belongs(court.bob.node)
+    monkeypatch.undo()
+    court.take(take)
+    assert not court.ledger.roster.belongs(court.bob.node)

@@ -12,6 +12,7 @@ from crdt.identity import ClusterId, FeedId
 from crdt.presence import (
     ADDRESSES_MAX,
     BEATS_MAX,
+    HEARD_MAX,
     Liveness,
     PresenceState,
     open_presence,
@@ -284,3 +285,44 @@ def test_the_table_of_who_brought_them_is_bounded():
     roads = ears.table.seen_by(NODE)
     assert len(roads) == limits.LINKS_MAX
     assert OTHER.pubkey not in roads
+
+
+def said(run, seconds, clock=1):
+    """A presence of one run of the node, and how it is heard of at a peer."""
+    state = PresenceState(Instant.from_ms(AT.ms + int(seconds * 1000)), run=f"{run:016x}")
+    return sign_presence(KEY, CLUSTER, clock, state), state
+
+
+def heard(liveness, run, seconds, mono, clock=1):
+    entry, state = said(run, seconds, clock)
+    return liveness.hear(NODE, entry, state, AT.ms, mono, OTHER.pubkey)
+
+
+def test_a_twin_whose_clock_is_behind_is_handed_on_and_not_shown():
+    liveness = Liveness()
+    assert heard(liveness, 1, 0, 0.0)
+    assert heard(liveness, 2, -60, 1.0)
+    assert liveness.last(NODE).state.run == f"{1:016x}"
+    assert not heard(liveness, 2, -60, 3.0), "heard before"
+    assert not heard(liveness, 2, -61, 3.0), "older than what it said before"
+    assert not heard(liveness, 2, -59, 1.5), "more than one a second"
+    assert heard(liveness, 2, -45, 16.0)
+    assert not heard(liveness, 1, -1, 16.0), "the shown one's own past"
+
+
+def test_of_many_runs_a_few_are_handed_on_and_none_goes_round():
+    """Whoever pushes out a run that is heard of would let it come as news again, for ever."""
+    liveness = Liveness()
+    assert heard(liveness, 9, 0, 0.0)
+    assert [heard(liveness, run, -10, 1.0) for run in range(6)] == [True] * HEARD_MAX + [False] * 2
+    assert not heard(liveness, 0, -10, 3.0)
+    assert heard(liveness, 5, -10, 200.0), "the others were not heard of for long"
+
+
+def test_a_twin_of_an_older_build_names_no_run():
+    liveness = Liveness()
+    assert heard(liveness, 1, 0, 0.0)
+    state = PresenceState(Instant.from_ms(AT.ms - 1000))
+    entry = sign_presence(KEY, CLUSTER, 1, state)
+    assert liveness.hear(NODE, entry, state, AT.ms, 1.0, OTHER.pubkey)
+    assert not liveness.hear(NODE, entry, state, AT.ms, 3.0, OTHER.pubkey)
