@@ -3,7 +3,8 @@ import pytest
 from crdt.bodies import Role, Story
 from crdt.errors import PeerFault, Reason
 from crdt.identity import FeedId, H
-from crdt.intake import Arrivals, Unreadable, open_records, place_slices
+from crdt.intake import Arrivals, Unreadable, open_records, place_slices, stored_records
+from crdt.ready import Row
 from crdt.record import record_id_of, signed_bytes, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import FeedSlice
@@ -118,3 +119,12 @@ def test_a_member_without_a_nonce_is_read(court):
     record = court.founder.member(court.sam.node, Role.MEMBER)
     assert opened(court, signed(record)).records[0].body == record.body
     assert isinstance(opened(court, signed(court.bob.story("a"))).records[0].body, Story)
+
+
+def test_rows_are_read_back_and_those_that_hold_no_record_are_counted(court):
+    records = [court.bob.story(name) for name in "ab"]
+    rows = [Row(*record.ref, record.value) for record in records]
+    rows.insert(1, rows[0]._replace(value=rows[0].value[:-1]))
+    found, damaged = stored_records(rows)
+    assert [(r.ref, r.value, r.body) for r in found] == [(r.ref, r.value, r.body) for r in records]
+    assert damaged == 1
