@@ -173,12 +173,8 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(keys.load(home.key), replica.cluster)
-    founding = next(
-        (r.value.hex() for f in replica.ledger.feeds.values() if f.author == replica.founder
-         for r in f.live() if r.clock == 0 and f.id.incarnation == 0), "",
-    )  # fmt: skip
     door = Door(clock.monotonic)
-    listener = Listener(driver, me, Keeper(driver, founding), home.run, door)
+    listener = Listener(driver, me, Keeper(driver), home.run, door)
     listening = None
     try:
         address = await listener.start(settings.listen) if settings.listen else ""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from crdt.bodies import Member, Role, encode_body
+from crdt.errors import PeerFault
 from crdt.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.intake import Unreadable, open_records
 from crdt.ready import Persist, Row, RowKey
@@ -90,7 +91,7 @@ async def join(
     except HelloRefused as refusal:
         home.unmake(whole=fresh)
         raise Trouble(told(refusal.reason, refusal.version), Exit.REFUSED) from refusal
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, PeerFault) as fault:
         home.unmake(whole=fresh)
         raise Trouble(
             f"cannot join: {fault}; is the daemon there running, and no firewall in between?"

@@ -7,9 +7,10 @@ crash between the two can give one too many. Source: protocol §9.
 
 import asyncio
 
+from crdt import limits
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
-from crdt.identity import H
+from crdt.identity import FeedId, H, cluster_id_of
 from crdt.intents import AdmitNode
 from crdt.replica import Replica
 from machines.errors import InvalidValue
@@ -22,15 +23,10 @@ from node.naming import node_name
 
 
 class Keeper:
-    """The gatekeeper of one daemon.
+    """The gatekeeper of one daemon."""
 
-    Args:
-        founding: the founding record's value in hex, shown to whoever joins.
-    """
-
-    def __init__(self, driver: Driver, founding: str) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._founding = founding
         self._one_at_a_time = asyncio.Lock()
 
     def why_not(self, node: NodePubkey) -> str:
@@ -54,8 +50,11 @@ class Keeper:
             if known is None:
                 raise HelloRefused("bad_ticket")
             users, why_not = await self._driver.query(lambda r: self._look(r, key, node))
+            shown = await self._driver.query(_accepted)
+            if shown is None:
+                raise HelloRefused("not_an_admin")
             if not why_not and node in users:
-                return self._accepted()
+                return shown
             if why_not == "revoked":
                 raise HelloRefused(why_not)
             if len(users) >= known.uses:
@@ -66,7 +65,7 @@ class Keeper:
                 raise HelloRefused("expired_ticket")
             if why_not:
                 await self._admit(node, Role(known.role), name, key)
-        return self._accepted()
+            return shown
 
     def _look(
         self, replica: Replica, ticket: bytes, node: NodePubkey
@@ -85,5 +84,15 @@ class Keeper:
         except StoreFailure as failure:
             raise HelloRefused("read_only") from failure
 
-    def _accepted(self) -> Accepted:
-        return Accepted(self._driver.replica.founder.hex(), self._founding)
+
+def _accepted(replica: Replica) -> Accepted | None:
+    """What is shown to whoever joins: the founder, and the founding record, which proves itself.
+
+    ``None`` where it is not here, as after a loss that peers have not made good yet.
+    """
+    feed = replica.ledger.feeds.get(FeedId(replica.founder, 0))
+    for entry in feed.entries_at(0) if feed is not None else ():
+        body = entry.record.value[limits.SIGNATURE_BYTES :]
+        if cluster_id_of(replica.founder, body) == replica.cluster:
+            return Accepted(replica.founder.hex(), entry.record.value.hex())
+    return None

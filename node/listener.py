@@ -117,7 +117,8 @@ class Listener:
         reason = await self._driver.attach(link)
         if reason in FAULTS:
             self._door.fault_of(peer, reason)
-        why = told(link.told) if link.told else said(reason)
+        # Who is dropped says our own word back.
+        why = told(link.told) if link.told and reason == "closed" else said(reason)
         # Of two links with one peer one gives way: that is no news.
         quiet = "duplicate" in (link.told, reason)
         level = logging.DEBUG if quiet else logging.INFO

@@ -18,6 +18,8 @@ from node.api import types
 from node.unsealed import Look
 
 Names = dict[str, str]
+KEY_SHOWN = 8
+"""So many digits of a key are shown where it has no name."""
 _LIKE_A_KEY = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
 
 
@@ -33,10 +35,15 @@ def names(ledger: Ledger) -> Names:
     roster = ledger.roster
     called = {node.hex(): roster.name(node) for node in roster.nodes()}
     used = Counter(called.values())
+
+    def passes_for_a_key(name: str) -> bool:
+        is_hex = _LIKE_A_KEY.fullmatch(name) is not None
+        return is_hex and (len(name) >= KEY_SHOWN or any(key.startswith(name) for key in called))
+
     return {
         key: name
         for key, name in called.items()
-        if name and used[name] == 1 and not _LIKE_A_KEY.fullmatch(name)
+        if name and used[name] == 1 and not passes_for_a_key(name)
     }
 
 

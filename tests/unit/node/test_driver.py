@@ -229,7 +229,7 @@ async def test_nobody_is_let_in_while_it_cannot_be_written_down(tmp_path):
         await one.driver.on_disk(lambda store: store.add_ticket(ticket, now().wall.ms))
         one.fill()
         await one.add_until_full()
-        keeper = Keeper(one.driver, "")
+        keeper = Keeper(one.driver)
         with pytest.raises(HelloRefused) as refused:
             await keeper.join(key(2).pubkey, secret, "two")
         assert refused.value.reason == "read_only"

@@ -4,7 +4,7 @@ from crdt.identity import H
 from node import clock, founding
 from node.cli.exits import Exit
 from node.errors import Trouble
-from node.handshake import HelloRefused
+from node.handshake import Accepted, HelloRefused
 from node.home import Home
 from node.ticket import Ticket
 
@@ -70,7 +70,11 @@ async def unreachable(*_, **__):
     raise OSError("nobody there")
 
 
-@pytest.mark.parametrize("answer", [refused, unreachable])
+async def shows_no_record(*_, **__):
+    return None, Accepted("ab" * 32, "")
+
+
+@pytest.mark.parametrize("answer", [refused, unreachable, shows_no_record])
 async def test_a_join_that_is_refused_leaves_nothing_behind(tmp_path, monkeypatch, answer):
     monkeypatch.setattr("node.founding.reach", answer)
     home = Home(tmp_path / "den")

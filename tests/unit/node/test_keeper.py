@@ -1,0 +1,53 @@
+"""Who is let in by ticket, and what is shown to him."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from crdt.identity import H
+from crdt.ready import Ready
+from node.driver import Driver, now
+from node.handshake import HelloRefused
+from node.keeper import Keeper
+from node.store import Store
+from node.ticket import TicketRow
+from tests.support.authors import as_frame
+from tests.support.cluster import Cluster, key
+
+SECRET = b"s" * 16
+
+
+@contextlib.asynccontextmanager
+async def emptied(path):
+    """A founder's daemon whose store was lost: it holds nothing of its cluster yet."""
+    cluster = Cluster(1)
+    with Store(path / "store.db") as store:
+        replica = cluster.make(cluster.keys[0])
+        driver = Driver(store, lambda _store: (replica, Ready()))
+        store.add_ticket(TicketRow(H(SECRET), "member", now().wall.ms + 60_000), now().wall.ms)
+        running = asyncio.create_task(driver.run())
+        try:
+            yield cluster, driver
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await driver.stop()
+
+
+async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path):
+    async with emptied(tmp_path) as (cluster, driver):
+        keeper, guest = Keeper(driver), key(2).pubkey
+        with pytest.raises(HelloRefused) as refused:
+            await keeper.join(guest, SECRET, "two")
+        assert refused.value.reason == "not_an_admin"
+        assert keeper.why_not(guest) == "not_a_member"
+
+        founding = cluster.found.record
+        bring = as_frame(founding)
+        await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, now()))
+        accepted = await keeper.join(guest, SECRET, "two")
+        assert accepted.founding == founding.value.hex()
+        assert accepted.founder == cluster.keys[0].pubkey.hex()
+        assert keeper.why_not(guest) == ""
+        assert await keeper.join(guest, SECRET, "two") == accepted, "asked again"
