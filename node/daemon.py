@@ -85,7 +85,8 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
     if outside and replica.own == founder:  # any other has just joined, or is told by its writes
         log.warning("%s", outside)
     peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in settings.peers)}
-    replica.held = salvage.why_held(store, known=bool(peers - {key.pubkey}))
+    known = bool(peers - {key.pubkey})
+    replica.held = salvage.why_held(store, known=known, mute=bool(outside))
     return replica, ready
 
 

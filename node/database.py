@@ -18,7 +18,7 @@ import apsw
 from machines.errors import InvalidValue
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.lock import take_lock
-from node.schema import APPLICATION_ID, MIGRATIONS, add_functions, defined, definitions
+from node.schema import APPLICATION_ID, MIGRATIONS, add_functions, defined, definitions, hurt_pages
 
 log = logging.getLogger("gangline.store")
 
@@ -34,7 +34,6 @@ FREE_PAGES_AT_ONCE = 512
 AUTO_VACUUM_INCREMENTAL = 2
 BUSY_MS = 5000
 PRIVATE = 0o600
-INDEXED = ("feeds", "history")
 
 
 class Database:
@@ -60,6 +59,8 @@ class Database:
         self.no_room = ""
         self._vfs = vfs
         self._inode: int | None = None
+        self._least = 0  # bytes: the file has no business being shorter
+        self._cut = ""
         self._lock = None if readonly else take_lock(path)
         self._commits = 0
         try:
@@ -89,7 +90,9 @@ class Database:
                 self._settle()
             self._ready()
             if not (self.readonly or self.no_room):
-                self._inode = self.path.stat().st_ino
+                there = self.path.stat()
+                self._inode = there.st_ino
+                self._least, self._cut = min(there.st_size, self._bytes_in_use()), ""
 
     def _ready(self) -> None:
         """The file is open: read from it what must be known."""
@@ -118,18 +121,9 @@ class Database:
             db.pragma("synchronous", "full")
             db.pragma("wal_autocheckpoint", WAL_PAGES)
             db.pragma("journal_size_limit", WAL_BYTES_MAX)
-        if not self.readonly:
-            self._check_pages(db)
+        if not self.readonly and (damage := hurt_pages(db)):
+            raise StoreDamaged(f"{self.path} is damaged: {damage}")
         return db
-
-    def _check_pages(self, db: apsw.Connection) -> None:
-        there = {name for (name,) in db.execute("SELECT tbl_name FROM sqlite_schema")}
-        # The quick check does not compare an index with its table: few tables have one, all small.
-        checks = ["quick_check(1)", *(f"integrity_check({t})" for t in INDEXED if t in there)]
-        for check in checks:
-            told = db.execute(f"PRAGMA {check}").fetchall()
-            if told != [("ok",)]:
-                raise StoreDamaged(f"{self.path} is damaged: {told[0][0]}")
 
     def _mend_mode(self) -> None:
         """Who owns the file may write to it again."""
@@ -251,13 +245,34 @@ class Database:
             StoreFailure: another file stands in the store's place, or none.
         """
         with contextlib.suppress(FileNotFoundError):
-            if self.path.stat().st_ino == self._inode:
+            there = self.path.stat()
+            if there.st_ino == self._inode:
+                self._must_be_whole(there.st_size)
                 self._wal_must_be_in_place()
                 return
         raise StoreFailure(
             f"{self.path} was taken away while in use: put it back; or let peers have what this "
             "node wrote (gangline status: unshared), stop it, and start it again"
         )
+
+    def _must_be_whole(self, size: int) -> None:
+        """The WAL goes on taking writes beside a file that was cut off, and is no use without it.
+
+        What was cut off stays so: what is put back in place is not what SQLite has in memory.
+        """
+        if size < self._least and not self._cut:
+            self._cut = (
+                f"{self.path} was cut off while in use ({size} bytes are left): let peers have "
+                "what this node wrote (gangline status: unshared), or save the board (gangline "
+                "export); then stop it, and start it again, or put a backup back: gangline restore"
+            )
+        if self._cut:
+            raise StoreFailure(self._cut)
+
+    def _bytes_in_use(self) -> int:
+        pages: int = self._db.pragma("page_count")
+        size: int = self._db.pragma("page_size")
+        return pages * size
 
     def _wal_must_be_in_place(self) -> None:
         if not self.path.with_name(self.path.name + "-wal").exists():
@@ -274,6 +289,7 @@ class Database:
             with contextlib.suppress(apsw.Error):
                 if self._db.pragma("freelist_count") >= FREE_PAGES_MIN:
                     self._db.execute(f"PRAGMA incremental_vacuum({FREE_PAGES_AT_ONCE})").fetchall()
+                    self._least = min(self._least, self._bytes_in_use())
 
     def _read(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._speaking("read"):

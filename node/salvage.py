@@ -127,13 +127,23 @@ def _lift(replica: Replica) -> None:
     replica.held = ""
 
 
-def why_held(store: Store, *, known: bool) -> str:
-    """Why a node must not write that lacks records and knows nobody to fetch them from."""
+def why_held(store: Store, *, known: bool, mute: bool) -> str:
+    """Why a node must not write that lacks records and knows nobody to fetch them from.
+
+    Args:
+        known: it knows another node.
+        mute: by what it holds it may write nothing: to accept the loss would change nothing.
+    """
     hurt = (store.meta(HURT) or b"").decode()
     if not hurt or known:
         return ""
+    alone = f"read-only: {hurt}. No other node is known to fetch the rest from"
+    if mute:
+        return (
+            f"{alone}, and too little is left to go on without it: put a backup back (gangline "
+            "restore), or name a node under [[peers]] in the config"
+        )
     return (
-        f"read-only: {hurt}. No other node is known to fetch the rest from: put a backup back "
-        "(gangline restore), name a node under [[peers]] in the config, or go on without it: "
-        "gangline run --accept-loss"
+        f"{alone}: put a backup back (gangline restore), name a node under [[peers]] in the "
+        "config, or go on without it: gangline run --accept-loss"
     )

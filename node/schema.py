@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 
 APPLICATION_ID = 0x47616E67  # "Gang"
+INDEXED = ("feeds", "history")
 MIGRATIONS = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -93,3 +94,18 @@ def defined(migrations: tuple[str, ...]) -> list[tuple[Any, ...]]:
         for script in migrations:
             db.execute(script)
         return definitions(db)
+
+
+def hurt_pages(db: apsw.Connection) -> str:
+    """The first thing that SQLite finds wrong with the file's pages, in a line; empty: nothing."""
+    there = {name for (name,) in db.execute("SELECT tbl_name FROM sqlite_schema")}
+    # The quick check does not compare an index with its table: few tables have one, all small.
+    checks = ["quick_check(1)", *(f"integrity_check({t})" for t in INDEXED if t in there)]
+    for check in checks:
+        told = [str(line) for (line,) in db.execute(f"PRAGMA {check}")]
+        if told != ["ok"]:
+            # Above what it says may stand, in a line between asterisks, which database it is of.
+            lines = (line.strip() for line in "\n".join(told).splitlines())
+            found = (line for line in lines if line and not line.startswith("***"))
+            return next(found, "a check of its pages fails")
+    return ""

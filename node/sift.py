@@ -68,12 +68,21 @@ class Saved:
     @property
     def sentence(self) -> str:
         """What an operator should know."""
-        return (
-            f"{self.kept} records of the damaged store verify and were kept, {self.bad} do not, "
-            f"{self.unread} stretches could not be read"
-            f"{', and a part of it is older than the rest' if self.older else ''}; "
-            f"it is kept as {self.aside}"
-        )
+        one = self.kept == 1
+        told = [
+            (
+                f"{self.kept or 'no'} record{'' if one else 's'} of the damaged store "
+                f"{'verifies and was' if one else 'verify and were'} kept"
+            )
+        ]
+        if self.bad:
+            told.append("1 does not verify" if self.bad == 1 else f"{self.bad} do not verify")
+        if self.unread:
+            some = "1 part" if self.unread == 1 else f"{self.unread} parts"
+            told.append(f"{some} of it could not be read")
+        if self.older:
+            told.append("a part of it is older than the rest")
+        return f"{', '.join(told)}; it is kept as {self.aside}"
 
 
 def opened(aside: Path) -> apsw.Connection:

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import random
+import re
 
 import apsw
 import pytest
@@ -282,6 +283,58 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     driver = open_driver(lone.home, lone.settings)
     assert "read-only" in driver.replica.writable(now()), "a restart settles nothing"
     asyncio.run(driver.stop())
+
+
+def test_where_nothing_is_left_to_go_on_with_it_is_not_said_that_it_could(tmp_path):
+    lone = Lone(tmp_path, spoiled=False)
+    os.truncate(lone.home.store, 0)
+    driver = open_driver(lone.home, lone.settings)
+    with pytest.raises(StoreFailure, match=r"gangline restore.*\[\[peers\]\]") as told:
+        asyncio.run(lone.with_driver(driver, "s-2"))
+    assert "accept-loss" not in str(told.value)
+
+
+async def test_a_store_that_is_cut_off_at_work_is_said_and_what_it_held_is_shown(tmp_path):
+    lone = await asyncio.to_thread(Lone, tmp_path, spoiled=False)
+    running = asyncio.create_task(daemon.run(lone.home))
+    ask = functools.partial(asyncio.to_thread, Client(lone.home.socket).ask)
+    try:
+        await speaks(ask, running)
+        await ask("POST", "/stories/s-2", {"title": "t"})
+        os.truncate(lone.home.store, 0)
+        with pytest.raises(Trouble, match="was cut off while in use"):
+            await ask("POST", "/stories/s-3", {"title": "t"})
+        assert "was cut off" in (await ask("GET", "/status"))["writable"]
+        assert (await ask("GET", "/stories/s-2"))["id"] == "s-2"
+        await ask("POST", "/stop")
+    finally:
+        await running
+
+
+def test_what_the_check_of_the_pages_finds_is_said_in_one_line(path):
+    pages = leaf_pages(path)
+    spoil_page(path, pages[len(pages) // 2])
+    with pytest.raises(StoreDamaged) as told:
+        read(path)
+    assert "\n" not in str(told.value)
+    assert "***" not in str(told.value)
+    assert re.search(r"is damaged: \w", str(told.value))
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ({"kept": 2}, "2 records of the damaged store verify and were kept; it"),
+        ({"kept": 1, "bad": 1}, "1 record of the damaged store verifies and was kept, 1 does not"),
+        (
+            {"unread": 1},
+            "no records of the damaged store verify and were kept, 1 part of it could",
+        ),
+        ({"kept": 3, "bad": 2, "unread": 2}, "2 do not verify, 2 parts of it could not be read"),
+    ],
+)
+def test_what_came_of_it_is_a_sentence(path, saved, said):
+    assert said in sift.Saved(path, **saved).sentence
 
 
 def test_who_accepts_the_loss_goes_on_in_a_new_feed(tmp_path):

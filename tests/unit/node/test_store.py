@@ -10,7 +10,7 @@ from crdt.errors import Reason
 from crdt.identity import FeedId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from node.database import WAL_BYTES_MAX
-from node.errors import StoreFailure
+from node.errors import StoreDamaged, StoreFailure
 from node.store import Store
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from tests.support.cluster import Found, key
@@ -244,6 +244,39 @@ def test_a_store_that_is_taken_away_while_in_use_takes_no_writes_until_it_is_bac
         put(store, row(3))
     with Store(path) as again:
         assert list(again.rows()) == [row(1), row(3)]
+
+
+@pytest.mark.parametrize("left", [0, 50, 100, 4096, -4096])
+def test_a_store_that_is_cut_off_while_in_use_takes_no_more_writes(path, left):
+    with Store(path) as store:
+        put(store, row(1), doubt="")
+    whole = path.read_bytes()
+    with Store(path) as store:
+        put(store, row(2))
+        os.truncate(path, left % len(whole))
+        for write in (lambda: put(store, row(3)), store.probe):
+            with pytest.raises(StoreFailure, match="was cut off while in use") as told:
+                write()
+            assert not isinstance(told.value, StoreDamaged)
+        assert list(store.rows()) == [row(1), row(2)], "it can be read all the same"
+        with path.open("r+b") as file:
+            file.write(whole)
+        with pytest.raises(StoreFailure, match="was cut off while in use"):
+            store.probe()
+
+
+def test_a_store_that_gives_pages_back_is_not_cut_off(path, monkeypatch):
+    large = [row(clock)._replace(value=bytes(4000)) for clock in range(1, 200)]
+    with Store(path) as store:
+        put(store, *large, doubt="")
+    monkeypatch.setattr("node.database.TIDY_EVERY", 1)
+    monkeypatch.setattr("node.database.WAL_PAGES", 1)
+    with Store(path) as store:
+        before = path.stat().st_size
+        put(store, gone=large)
+        for clock in range(200, 210):
+            put(store, row(clock))
+        assert path.stat().st_size < before
 
 
 def test_a_folder_or_a_link_in_its_place_is_said_and_is_no_damage(path, tmp_path):
