@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from crdt.feeds import Verdict
 from crdt.ready import (
     ForkProven,
     IncarnationOpened,
@@ -93,6 +94,12 @@ def standing(replica: Replica, now: Now) -> list[str]:
     clock = replica.clock_watch.why_not(now)
     if clock:
         found.append(clock)
+    early = _early(replica)
+    if early:
+        found.append(
+            f"{early} records here are stamped more than five minutes ahead of this host's clock, "
+            "and do not count until it has caught up; was it set back?"
+        )
     unsealed = [f for f in replica.ledger.feeds.values() if f.as_sealed() is False]
     if unsealed:
         first, more = unsealed[0].id, len(unsealed) - 1
@@ -107,3 +114,11 @@ def standing(replica: Replica, now: Now) -> list[str]:
         if heard is not None and there and heard.state.twin is not UNSET:
             found.append(peer_sentence(node, heard.state))
     return found
+
+
+def _early(replica: Replica) -> int:
+    """How many records are held that must not count yet."""
+    if not replica.ledger.ahead:
+        return 0
+    feeds = replica.ledger.feeds.values()
+    return sum(entry.verdict is Verdict.AHEAD for feed in feeds for entry in feed.entries())
