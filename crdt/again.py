@@ -126,7 +126,9 @@ def why_not_go_on(feed: Feed, roster: Roster, wall: Instant) -> str:
     if feed.fork is not None:
         return f"a fork of the own feed was proven at clock {feed.fork}"
     if feed.keeps:
-        return "a revocation kept a part of the own feed: nothing with a key counts in it"
+        return (
+            "since its admission changed, executions and claims in the feed so far count no longer"
+        )
     return ""
 
 

@@ -120,9 +120,9 @@ class Membership:
 
     async def rename(self, asked: Rename) -> types.Written:
         """Call a node something else."""
-        return await self._change(
-            membership.Rename(await self._find(asked.node), node_name(asked.name))
-        )
+        node, name = await self._find(asked.node), node_name(asked.name)
+        await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
+        return await self._change(membership.Rename(node, name))
 
     async def revoke(self, asked: Revoke) -> types.Written:
         """Take a node off."""
@@ -150,6 +150,18 @@ def find(roster: Roster, text: str) -> NodePubkey:
     what = "is no node" if not found else f"is {len(found)} nodes"
     shown = text if text.strip() and len(text) <= KEY_DIGITS else "that"
     raise ProposalRefused(f"{shown} {what} of the roster; take a key from: gangline members")
+
+
+def must_be_free(roster: Roster, node: NodePubkey, name: str) -> None:
+    """See that nobody else could be meant by the name that a node is to have.
+
+    Raises:
+        ProposalRefused: another has it, or its key begins like it.
+    """
+    for other in roster.nodes():
+        like_key = len(name) >= PREFIX_MIN and other.hex().startswith(name)
+        if other != node and (like_key or roster.name(other) == name):
+            raise ProposalRefused(f"{name} would be taken for {other.short}; choose another name")
 
 
 def kept(text: str) -> tuple[tuple[int, int], ...] | None:

@@ -46,6 +46,8 @@ def test_a_roster_is_changed_by_hand(fleet):
     agree(den, b, c)
     assert c.json("story", "s-1")["title"] == "seen"
     den.gangline("members", "rename", kc[:8], "screen")
+    for taken in ("den", den.json("status")["node"][:6]):
+        assert "would be taken for" in den.gangline("members", "rename", kc[:8], taken, code=4)
     eventually(lambda: row_of(b, kc)["name"] == "screen", "the name gets round")
     assert "screen" in b.gangline("members")
     den.gangline("members", "revoke", "screen", "--keep", "nothing")
