@@ -26,7 +26,7 @@ from machines.values import Instant, NodePubkey
 from node import clock, config, inspector, keys
 from node.addresses import told
 from node.cli.exits import Exit
-from node.errors import StoreFailure, Trouble
+from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.files import whole
 from node.home import Home
 from node.lock import take_lock
@@ -35,6 +35,10 @@ from node.witness import SUFFIX
 
 ROW: Final = "backup"
 CHECK_ROWS: Final = 2000
+ANOTHER: Final = "take another backup, or join anew with: gangline join"
+MEND: Final = (
+    "there is no backup of it: start the daemon anew, which keeps what holds and fetches the rest"
+)
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
@@ -90,7 +94,8 @@ def backup(
         listening: where the daemon says it listens.
 
     Raises:
-        Trouble: there is no node, the file exists, or something cannot be read or written.
+        Trouble: there is no node, its store is damaged, the file exists, or something cannot be
+            read or written.
     """
     settings = config.load(home.config)
     key = keys.text_of(home.key)
@@ -101,8 +106,7 @@ def backup(
     text = home.config.read_text(encoding="utf-8")
     label = Label(own.hex(), at, text, addresses, key if with_key else "")
     with whole(file, force=force) as partial:
-        with Store(home.store, readonly=True) as store:
-            store.copy_to(partial, lambda done, of: progress("copying", done, of))
+        _copy(home.store, partial, MEND, progress)
         with _sqlite(partial) as db:
             records = _count(db)
             _set(db, ROW, msgspec.json.encode(label, enc_hook=enc_hook))
@@ -186,9 +190,9 @@ def _find_key(home: Home, label: Label, key_file: Path | None) -> str:
 def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: Progress) -> int:
     """Put the store in its place once all of it holds; gives how many records it has."""
     with whole(home.store, force=True) as partial:
-        with Store(file, readonly=True) as kept:
+        _copy(file, partial, ANOTHER, progress)
+        with Store(partial, readonly=True) as kept:
             _check(kept, file, label, progress)
-            kept.copy_to(partial, lambda done, of: progress("copying", done, of))
         with _sqlite(partial) as db:
             db.pragma("secure_delete", "on")  # no key stays behind in a free page
             db.execute("DELETE FROM meta WHERE name = ?", (ROW,))
@@ -225,9 +229,7 @@ def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
         progress("checking", done, len(rows))
     if bad:
         raise Trouble(
-            f"{file} is damaged: {bad} of its records do not hold; take another backup, "
-            "or join anew with: gangline join",
-            Exit.DIFFER,
+            f"{file} is damaged: {bad} of its records do not hold; {ANOTHER}", Exit.DIFFER
         )
 
 
@@ -260,6 +262,22 @@ def _config_of(label: Label) -> config.Config:
 
 
 # --- files -------------------------------------------------------------------------------------
+
+
+def _copy(store: Path, partial: Path, way_out: str, progress: Progress) -> None:
+    """Copy a store, and check the copy as a start would: nobody may look at it for a year.
+
+    Raises:
+        Trouble: it is damaged, or cannot be read or written.
+    """
+    try:
+        with Store(store, readonly=True) as source:
+            source.copy_to(partial, lambda done, of: progress("copying", done, of))
+        with Store(partial, readonly=True) as made:
+            made.check()
+    except StoreDamaged as damage:
+        says = damage.sentence.replace(str(partial), str(store))
+        raise Trouble(f"{says}; {way_out}", Exit.DIFFER) from damage
 
 
 def _read_label(file: Path) -> Label:

@@ -19,7 +19,7 @@ from node import history
 from node.database import Database
 from node.errors import StoreDamaged
 from node.history import FIRST_VERSION, HISTORY_SHOWN
-from node.schema import row_sum
+from node.schema import APPLICATION_ID, row_sum
 from node.ticket import TicketRow
 
 COPY_PAGES = 1024
@@ -39,31 +39,49 @@ class Reading(Database):
             )
         }
 
-    def rows(self) -> Iterator[Row]:
+    def check(self) -> None:
+        """Hold the file against what was written, as a start does, where one only looks too.
+
+        Raises:
+            StoreDamaged: its pages, its tables, a row or what all rows add up to do not hold.
+        """
+        with self._speaking("check"):
+            if self._db.pragma("application_id") != APPLICATION_ID:
+                raise StoreDamaged(f"{self.path} is damaged: it no longer says what it is")
+            self._check_pages(self._db)
+            self._check_tables()
+            for _ in self.rows(checked=True):
+                pass
+
+    def rows(self, *, checked: bool = False) -> Iterator[Row]:
         """Every record, feed by feed in order of clock.
+
+        Args:
+            checked: compare the sums where one only looks too; who writes always does.
 
         Raises:
             StoreDamaged: a row is not the one that was written, one is gone, or an older one is
-                back (not where one only looks).
+                back.
         """
+        checked = checked or not self.readonly
         by_id = {number: feed for feed, number in self._feeds.items()}
-        checked = not self.readonly and self.version >= SUMMED_VERSION
+        summed = checked and self.version >= SUMMED_VERSION
         query = (
-            f"SELECT feed, clock, record_id, value, {'sum' if checked else '0'} FROM records "  # noqa: S608 - two fixed words
+            f"SELECT feed, clock, record_id, value, {'sum' if summed else '0'} FROM records "  # noqa: S608 - two fixed words
             "ORDER BY feed, clock, record_id"
         )
         many = total = 0
         with self._speaking("read"):
             for number, clock, record_id, value, told in self._db.execute(query):
                 feed = by_id.get(number)
-                if feed is None or (checked and not _is_sum(told, feed, clock, record_id, value)):
+                if feed is None or (summed and not _is_sum(told, feed, clock, record_id, value)):
                     place = f"{feed.author.short}/{feed.incarnation}#" if feed else "feed ? #"
                     raise StoreDamaged(
                         f"{self.path} is damaged: {place}{clock} is not as it was written"
                     )
                 many, total = many + 1, total + told
                 yield Row(feed.author, feed.incarnation, clock, RecordId(record_id), value)
-        if not self.readonly and (many, total) != self._total(many, total):
+        if checked and (many, total) != self._total(many, total):
             raise StoreDamaged(f"{self.path} is damaged: a part of it is older than the rest")
 
     def _total(self, *without: int) -> tuple[int, int]:

@@ -45,11 +45,11 @@ def backup(
     """Write this node into one file, while its daemon runs or not.
 
     It holds the store as of one instant and the config, and the secret key only where asked for.
-    Restore it with: gangline restore FILE
+    Of a damaged store none is made. Restore it with: gangline restore FILE
 
     Example: gangline backup /var/backups/den.gangline
     gangline backup --with-key --force ~/den.gangline
-    Exits: 1
+    Exits: 1 5
     """
     from node import backup as work  # noqa: PLC0415 - heavy, and only here
 

@@ -1,0 +1,107 @@
+"""A backup that was made can be restored, and one that is damaged is not."""
+
+import random
+
+import apsw
+import pytest
+from typer.testing import CliRunner
+
+from node import backup, founding
+from node.cli.main import app
+from node.errors import Trouble
+from node.home import Home
+from node.store import Store
+
+FLIPS = 40
+TOTAL = "UPDATE total SET sum = sum + 1"
+SPOILED = {
+    "feed ? #0 is not as it was written": "UPDATE feeds SET id = id + 1",
+    "/0#0 is not as it was written": "UPDATE records SET value = CAST('other' AS BLOB)",
+    "older than the rest": TOTAL,
+    "its tables": "CREATE TABLE another (one)",
+    "what it is": "PRAGMA application_id = 7",
+}
+
+
+@pytest.fixture
+def den(tmp_path):
+    home = Home(tmp_path / "den")
+    founding.found(home, "den", "")
+    return home
+
+
+def gangline(home, *args):
+    return CliRunner().invoke(app, ["--home", str(home.path), *map(str, args)])
+
+
+def spoil(path, statement):
+    database = apsw.Connection(str(path))
+    database.execute("PRAGMA foreign_keys = off")
+    database.execute(statement)
+    database.close()
+
+
+@pytest.mark.parametrize(("word", "statement"), SPOILED.items())
+def test_of_a_damaged_store_no_backup_is_made(den, tmp_path, word, statement):
+    spoil(den.store, statement)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    told = gangline(den, "backup", folder / "den.gangline")
+    assert told.exit_code == 5, told.output
+    assert f"{den.store} is damaged: " in told.output
+    assert word in told.output
+    assert ".partial" not in told.output
+    assert list(folder.iterdir()) == []
+
+
+def test_of_a_store_whose_pages_are_scribbled_on_no_backup_is_made(den, tmp_path):
+    data = bytearray(den.store.read_bytes())
+    data[4096:] = bytes(byte ^ 0x55 for byte in data[4096:])
+    den.store.write_bytes(data)
+    told = gangline(den, "backup", tmp_path / "den.gangline")
+    assert told.exit_code == 5, told.output
+    assert list(tmp_path.iterdir()) == [den.path]
+
+
+def test_a_damaged_store_takes_no_good_backup_away(den, tmp_path):
+    file = tmp_path / "den.gangline"
+    backup.backup(den, file)
+    good = file.read_bytes()
+    spoil(den.store, TOTAL)
+    assert gangline(den, "backup", file, "--force").exit_code == 5
+    assert file.read_bytes() == good
+
+
+@pytest.mark.parametrize("statement", [TOTAL, "DELETE FROM total"])
+def test_a_backup_that_does_not_add_up_is_refused(den, tmp_path, statement):
+    file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
+    backup.backup(den, file, with_key=True)
+    spoil(file, statement)
+    told = gangline(fresh, "restore", file)
+    assert told.exit_code == 5, told.output
+    assert f"{file} is damaged: a part of it is older than the rest" in told.output
+    assert not fresh.store.exists()
+    assert not fresh.config.exists()
+
+
+def test_whatever_byte_is_flipped_a_backup_that_was_made_can_be_restored(den, tmp_path):
+    chance = random.Random(1)
+    good = den.store.read_bytes()
+    file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
+    used = [at for at, byte in enumerate(good) if byte]
+    refused = 0
+    for at in chance.sample(used, FLIPS):
+        spoiled = bytearray(good)
+        spoiled[at] ^= 1 << chance.randrange(8)
+        den.store.write_bytes(spoiled)
+        try:
+            backup.backup(den, file, with_key=True, force=True)
+        except Trouble:
+            refused += 1
+            assert not file.exists()
+            continue
+        backup.restore(fresh, file, force=True)
+        with Store(fresh.store) as store:
+            assert len(list(store.rows())) == 1
+        file.unlink()
+    assert 0 < refused < FLIPS
