@@ -19,7 +19,7 @@ from node import history
 from node.database import Database
 from node.errors import StoreDamaged
 from node.history import FIRST_VERSION, HISTORY_SHOWN
-from node.schema import APPLICATION_ID, row_sum
+from node.schema import APPLICATION_ID, hurt_pages, row_sum
 from node.ticket import TicketRow
 
 COPY_PAGES = 1024
@@ -48,7 +48,8 @@ class Reading(Database):
         with self._speaking("check"):
             if self._db.pragma("application_id") != APPLICATION_ID:
                 raise StoreDamaged(f"{self.path} is damaged: it no longer says what it is")
-            self._check_pages(self._db)
+            if damage := hurt_pages(self._db):
+                raise StoreDamaged(f"{self.path} is damaged: {damage}")
             self._check_tables()
             for _ in self.rows(checked=True):
                 pass
