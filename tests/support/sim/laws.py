@@ -106,6 +106,10 @@ class Laws:
         if self._slots.setdefault((node.pub, incarnation, clock), record_id) != record_id:
             raise Broken("L5", f"{node} used {incarnation}/{clock} twice")
 
+    def built(self, world, node):
+        """A new replica begins, with full buckets."""
+        self._began[node.number, node.builds] = world.t
+
     def acknowledged(self, world, node, receipt):
         """L9: nobody writes by a roster of which it knows nothing."""
         self._acked.append((world.t, receipt))
@@ -115,7 +119,7 @@ class Laws:
     def _shares(self, world, node, persist):
         """L14: of one author so much is taken and no more; a new replica has full buckets."""
         build = node.number, node.builds
-        began = self._began.setdefault(build, world.t)
+        began = self._began[build]
         taken = self._taken[build]
         taken.update(
             key.author

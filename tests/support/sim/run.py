@@ -37,12 +37,13 @@ SMALL = {
     "PENDING_PER_AUTHOR_MAX": 20,
     "PENDING_MAX": 60,
     "REJECTED_MAX": 100,
-    "VOID_PER_AUTHOR_MAX": 100,
-    "VOID_MAX": 300,
     "AUTHOR_RECORDS_BURST": 40,
     "AUTHOR_RECORDS_PER_SECOND": 4.0,
 }
-"""The bounds of the core, so small that a minute meets them."""
+"""The bounds of the core, so small that a minute meets them.
+
+Not that of what is void: it bounds what arrives, and what was held before may come to be void.
+"""
 SETTLE_MS = 600_000
 """After the faults stop, a cluster must agree within this virtual time."""
 

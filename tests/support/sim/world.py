@@ -170,6 +170,7 @@ class World:
     def _build(self, node):
         """The replica as its disk has it."""
         node.builds += 1
+        self.laws.built(self, node)
         disk = node.disk
         replica = Replica(
             node.key,
