@@ -156,7 +156,7 @@ def test_nor_where_it_was_cut_or_taken(court):
     court.take(court.founder.member(court.bob.node, Role.OBSERVER))
     assert "takes the own feed" in why_not(court)
     court.take(court.founder.member(court.bob.node, Role.MEMBER))
-    assert "kept a part" in why_not(court)
+    assert "admission changed" in why_not(court)
     court.take(court.bob.story("twin", clock=0))
     assert "proven at clock 0" in why_not(court)
 
