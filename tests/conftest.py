@@ -1,5 +1,7 @@
 """What holds for every test: surroundings of its own, and no law that a slow machine can break."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -10,7 +12,12 @@ settings.load_profile("gangline")
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory):
-    """No test finds the node, the colours or the width of whoever runs it."""
+    """No test finds the node, the colours or the width of whoever runs it.
+
+    Started in the background of a script, it would pass on to its children that Ctrl-C is ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GANGLINE_HOME", "FORCE_COLOR", "COLUMNS"):
             patch.delenv(name, raising=False)
