@@ -25,6 +25,8 @@ QUARTERS = 4
 GROWTH_PERCENT_MAX = 10
 JUDGED_SECONDS = 60
 """A run this long is held to its rate and to its memory."""
+SAMPLES, SAMPLE_SECONDS = 10, 0.3
+"""What a connection holds for a moment is no growth: the least of so many looks counts."""
 OVERTIME_SECONDS = 300
 """How long the attackers may go on until each attempt of the catalogue has come past the door."""
 CATALOGUES = (stranger.CATALOGUE, member.CATALOGUE, relay.WIRE, relay.PASSING)
@@ -135,15 +137,33 @@ class Attack:
         return word
 
     async def _watch(self, begin):
-        """Measure after each quarter; go on until everything has been tried."""
+        """Measure after each quarter; go on until everything has been tried.
+
+        Where memory is judged, the first quarter begins once everything has been tried: what an
+        attempt leaves in a daemon for good, in bounds, is there by then.
+        """
+        if self.seconds >= JUDGED_SECONDS:
+            await self._until_all_was_tried(begin)
+            begin = time.monotonic()
         for quarter in range(1, QUARTERS + 1):
             due = begin + self.seconds * quarter / QUARTERS
             while time.monotonic() < due and not self._stop.is_set():
                 await asyncio.sleep(0.1)
-            async with self.ground.alone:  # no outbox is being filled just now
-                for node in self.ground.fleet.nodes:
-                    self.memory.setdefault(node, []).append(resident_kib(node.process))
-        end = begin + self.seconds + OVERTIME_SECONDS
+            await self._measure()
+        await self._until_all_was_tried(begin + self.seconds)
+
+    async def _measure(self):
+        """Look at the memory of each node."""
+        looks = []
+        async with self.ground.alone:  # no outbox is being filled just now
+            for _ in range(SAMPLES):
+                looks.append([resident_kib(node.process) for node in self.ground.fleet.nodes])
+                await asyncio.sleep(SAMPLE_SECONDS)
+        for node, seen in zip(self.ground.fleet.nodes, zip(*looks, strict=True), strict=True):
+            self.memory.setdefault(node, []).append(min(seen))
+
+    async def _until_all_was_tried(self, begin):
+        end = begin + OVERTIME_SECONDS
         while self.tally.unshown() and time.monotonic() < end and not self._stop.is_set():
             await asyncio.sleep(0.2)
 
