@@ -228,6 +228,7 @@ class Replica:
         why = self.writable(now)
         if why:
             raise NotWritable(why)
+        self.ledger.ripen(now.wall)  # before anything is written by this clock
         feed, why = self._check_incarnation(now)
         author = proposals.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()

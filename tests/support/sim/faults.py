@@ -252,7 +252,7 @@ def old_page(world, node, a, b):
     """A part of the store is as it was at an earlier time, and nothing else tells."""
     if node.snapshots:
         _lose_disk(world, node, "old_page")
-        world.forks.update(node.keys)
+        _may_fork(world, node)
         world.torn.add(node.number)
         old, *_ = node.snapshots[a % len(node.snapshots)]
         rows = {ref: row for ref, row in node.disk.rows.items() if ref[2] % 3 != b % 3}
@@ -265,10 +265,17 @@ def rollback(world, node, a, b):
     """The whole host goes back to a snapshot, witness and all: it will fork once, and heal."""
     if node.snapshots:
         _lose_disk(world, node, "rollback")
-        world.forks.update(node.keys)
+        _may_fork(world, node)
         old, node.witness, node.key, node.next_key, had = node.snapshots[a % len(node.snapshots)]
         node.disk, node.had = old.copy(inode=old.inode), list(had)
         world.after(b % 8000, world.restart, node)
+
+
+def _may_fork(world, node):
+    """Nothing tells two hosts apart that were one: whatever key they come to have, both have."""
+    world.forks.update(node.keys)
+    if node.next_key is not None:
+        world.forks.add(node.next_key.pubkey)
 
 
 def _lose_disk(world, node, name):
@@ -297,7 +304,7 @@ def clone(world, node, a, b):
     world.counts["clone"] += 1
     disk, witness = node.disk.copy(inode=node.disk.inode), node.witness
     if b & 1:
-        world.forks.update(node.keys)
+        _may_fork(world, node)
     else:
         disk.host = f"clone of {disk.host}"
     other = Node(len(world.nodes), node.key, disk, honest=node.honest)

@@ -156,6 +156,18 @@ def a_peer_that_knows_more_is_passed_over():
         yield
 
 
+@planted("a-write-before-what-waited-was-looked-at")
+def what_waited_for_the_clock_is_looked_at_later():
+    original = Replica._write
+
+    def hasty(self, *args):
+        with mock.patch.object(Ledger, "ripen", lambda *_: None):
+            return original(self, *args)
+
+    with mock.patch.object(Replica, "_write", hasty):
+        yield
+
+
 @planted("renewed-claim-of-a-later-clock")
 def a_stamp_is_the_local_clock_and_no_more():
     with mock.patch.object(Author, "stamp", lambda self, _state=None: Stamp(self.wall, 0)):

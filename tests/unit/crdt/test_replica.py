@@ -530,3 +530,18 @@ def test_who_cannot_put_on_disk_what_is_brought_takes_nothing_and_serves_what_he
     trio.link(0, 1)
     trio.settle()
     trio.assert_agreed()
+
+
+def test_what_waited_for_the_clock_is_on_disk_before_anything_rests_on_it(trio):
+    founding = tuple(trio.found.record.ref)
+    trio.unlink(0, 2)
+    trio.stores[2].clear()
+    trio.replicas[2] = trio.make(trio.keys[2])
+    trio.ms -= 3600 * 1000
+    trio.link(0, 2)
+    trio.deliver()
+    trio.unlink(0, 2)
+    trio.ms += 3600 * 1000
+    assert founding not in trio.stores[2], "stamped ahead of a clock that was set back"
+    trio.add(2, "s-1")
+    assert founding in trio.stores[2]
