@@ -192,9 +192,8 @@ class Ledger:
     def has(self, signed: SignedRecord) -> bool:
         """Whether these very bytes are held in this slot, so that nothing need be checked."""
         feed = self.feeds.get(signed.feed)
-        if feed is None:
-            return False
-        return any(entry.record.value == signed.value for entry in feed.entries_at(signed.clock))
+        entries = () if feed is None else feed.entries_at(signed.clock)
+        return any(entry.record.value == signed.value for entry in entries)
 
     # --- questions, for the judge ----------------------------------------------------------------
 
@@ -280,14 +279,15 @@ class Ledger:
                 if held is not None:
                     self._drop(held, known_empty=False)
                 self.rejected.discard(record.record_id)
-                if not self.pending.add(record, reason, bounded=not self._stored):
+                if not self.pending.add(record, reason, stored=self._stored):
                     self._lapsed |= record.record_id in self._statements  # counts no longer
                     self._unindex(record)
                 return held is not None
             case Rejected(reason, detail):
                 if held is not None:
                     self._drop(held, known_empty=True)
-                self.pending.discard(record)
+                elif self.pending.discard(record) or self._stored:
+                    self.ready.persist.rows[RowKey(*record.ref)] = None
                 known = self.rejected.find(record.ref)
                 if known is not None and known.reason is reason:
                     return False
@@ -303,26 +303,26 @@ class Ledger:
             return False
         feed = self.feed(record.feed)
         live = verdict in (Verdict.ADMITTED, Verdict.BUILT_UPON)
-        if held is None:
-            self.pending.discard(record)
-            self.rejected.discard(record.record_id)
-            if live and self._is_superseded(feed, record):
-                # It came after the one that supersedes it: its slot is empty.
+        stored = self.pending.discard(record) or self._stored
+        self.rejected.discard(record.record_id)
+        if live and self._is_superseded(feed, record):
+            if held is not None:
+                self._drop(held, known_empty=True)
+            else:  # It came after the one that supersedes it: its slot is empty.
                 feed.empty(record.clock, record.clock + 1)
-                self._unindex(record)
-                self.touched.add(feed.id)
-                return True
-            if not (live or self._stored or self._void.fits(record)):
+                if stored:
+                    self.ready.persist.rows[RowKey(*record.ref)] = None
+            self._unindex(record)
+            self.touched.add(feed.id)
+            return True
+        if held is None:
+            if not (live or stored or self._void.fits(record)):
                 self._unindex(record)
                 return False
             held = Entry(record, verdict)
             feed.place(held)
-            if not self._stored:
+            if not stored:
                 self.ready.persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
-        elif live and self._is_superseded(feed, record):
-            self._drop(held, known_empty=True)
-            self._unindex(record)
-            return True
         else:
             self._count_void(record, held.verdict, -1)
             held.verdict = verdict

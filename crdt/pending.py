@@ -24,6 +24,8 @@ class Waiting(NamedTuple):
 
     record: VerifiedRecord
     reason: Reason
+    stored: bool
+    """It came from the own store, where its row stays until it is known what becomes of it."""
 
 
 class Pending:
@@ -42,15 +44,21 @@ class Pending:
     def __contains__(self, record_id: RecordId) -> bool:
         return record_id in self._waiting
 
-    def add(self, record: VerifiedRecord, reason: Reason, *, bounded: bool) -> bool:
-        """Keep a record waiting; says whether it fitted. A new reason replaces the old one."""
+    def add(self, record: VerifiedRecord, reason: Reason, *, stored: bool) -> bool:
+        """Keep a record waiting; says whether it fitted. A new reason replaces the old one.
+
+        Args:
+            stored: it comes from the own store: no bound applies.
+        """
         author = record.feed.author
         known = self._waiting.get(record.record_id)
         if known is None:
-            if bounded and not self._room.fits(record):
+            if not (stored or self._room.fits(record)):
                 return False
             self._room.count(record, 1)
-        self._waiting[record.record_id] = Waiting(record, reason)
+        else:
+            stored = stored or known.stored
+        self._waiting[record.record_id] = Waiting(record, reason, stored)
         # Dictionaries, since sets have no order: one run is to be like the next.
         self._of_author.setdefault(author, {})[record.record_id] = None
         self._slots.setdefault((record.feed, record.clock), {})[record.record_id] = None
@@ -58,16 +66,18 @@ class Pending:
             heapq.heappush(self._ahead, (record.stamp, record.record_id))
         return True
 
-    def discard(self, record: VerifiedRecord) -> None:
-        """The record waits no longer."""
-        if self._waiting.pop(record.record_id, None) is None:
-            return
+    def discard(self, record: VerifiedRecord) -> bool:
+        """The record waits no longer; says whether its row is in the store."""
+        known = self._waiting.pop(record.record_id, None)
+        if known is None:
+            return False
         self._room.count(record, -1)
         for index, key in ((self._of_author, record.feed.author), (self._slots, _slot(record))):
             ids = index[key]  # type: ignore[index]
             ids.pop(record.record_id, None)
             if not ids:
                 del index[key]  # type: ignore[arg-type]
+        return known.stored
 
     def of_author(self, author: NodePubkey) -> list[VerifiedRecord]:
         """What waits of one author's."""

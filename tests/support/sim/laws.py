@@ -453,6 +453,8 @@ class Laws:
                 for feed in node.replica.ledger.feeds.values()
                 for entry in feed.entries()
             }
+            waiting = node.replica.ledger.pending.rows()
+            held |= {tuple(one.record.ref) for one in waiting if one.stored}
             if held != set(node.disk.rows):
                 odd = held ^ set(node.disk.rows)
                 raise Broken("L8", f"{node}: {len(odd)} records are held or stored, not both")

@@ -6,6 +6,7 @@ one: what is known to, or else the first of so many seeds.
 """
 
 import contextlib
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -47,6 +48,7 @@ from crdt.quota import Buckets, Quota
 from crdt.ready import Outgoing, Persist, Ready
 from crdt.record import sign_record
 from crdt.replica import Replica
+from crdt.room import Bounds
 from crdt.roster import Admission, Roster, Taking
 from crdt.session import Session, Sessions
 from crdt.stamp import Stamp
@@ -153,6 +155,18 @@ def a_peer_that_knows_more_is_passed_over():
         return original(self, now)
 
     with mock.patch.object(Replica, "_check_incarnation", bold):
+        yield
+
+
+@planted("what-waited-on-disk-is-no-news")
+def what_waited_on_disk_is_written_again():
+    original = Pending.discard
+
+    def forgetful(self, record):
+        original(self, record)
+        return False
+
+    with mock.patch.object(Pending, "discard", forgetful):
         yield
 
 
@@ -402,12 +416,8 @@ def a_seal_counts_the_seals_before_it():
 
 @planted("gate-what-waits-is-bounded.txt")
 def what_waits_is_not_bounded():
-    original = Pending.add
-
-    def generous(self, record, reason, *, bounded):
-        return original(self, record, reason, bounded=False)
-
-    with mock.patch.object(Pending, "add", generous):
+    without_end = Bounds(*[sys.maxsize] * len(Bounds._fields))
+    with mock.patch("crdt.pending.pending_bounds", lambda: without_end):
         yield
 
 

@@ -91,6 +91,42 @@ def test_what_comes_from_the_own_store_is_not_written_again(court):
     assert court.verdict(record) is ADMITTED
 
 
+def test_what_waited_in_the_own_store_is_not_written_again_when_its_parent_comes(court):
+    parent = court.bob.transition("s-1", p.DepsMet())
+    child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
+    assert not court.take(child, stored=True).persist.rows
+    assert court.verdict(child) == "pending"
+    assert rows(court.take(parent)) == {parent.record_id: True}
+    assert court.verdict(child) is ADMITTED
+
+
+def test_what_waited_in_the_own_store_loses_its_row_where_it_is_rejected(court):
+    parent = court.bob.transition("s-1", p.Accepted())
+    child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
+    court.take(child, stored=True)
+    assert court.verdict(child) == "pending"
+    assert rows(court.take(parent)) == {child.record_id: False}
+    assert court.verdict(child) == "rejected"
+
+
+def test_what_waited_in_the_own_store_is_held_as_void_whatever_the_bound(court, monkeypatch):
+    monkeypatch.setattr(limits, "VOID_MAX", 0)
+    parent = court.bob.transition("s-1", p.DepsMet())
+    child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
+    court.take(child, stored=True)
+    ready = court.take(revoke(court, court.cat))
+    assert court.verdict(child) is VOID_REVOKED
+    assert child.record_id not in rows(ready)
+
+
+def test_of_a_store_that_was_torn_goes_what_the_rules_do_not_keep(court):
+    illegal = court.bob.transition("s-1", p.Accepted())
+    first, second = court.cat.release("s-2"), court.cat.release("s-2")
+    ready = court.take(illegal, second, first, stored=True)
+    assert rows(ready) == {illegal.record_id: False, first.record_id: False}
+    assert court.live(court.cat) == [second]
+
+
 # What is turned away
 
 

@@ -16,7 +16,7 @@ def court():
 def filled(*records, reason=WAIT):
     pending = Pending()
     for record in records:
-        assert pending.add(record, reason, bounded=True)
+        assert pending.add(record, reason, stored=False)
     return pending
 
 
@@ -53,29 +53,29 @@ def test_who_waits_no_longer_is_found_nowhere(court):
 def test_one_author_fills_his_own_share_and_no_more(court, monkeypatch):
     monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 2)
     pending = filled(court.bob.story("a"), court.bob.story("b"))
-    assert not pending.add(court.bob.story("c"), WAIT, bounded=True)
-    assert pending.add(court.cat.story("d"), WAIT, bounded=True)
+    assert not pending.add(court.bob.story("c"), WAIT, stored=False)
+    assert pending.add(court.cat.story("d"), WAIT, stored=False)
     assert len(pending) == 3
 
 
 def test_all_together_fill_the_whole_and_no_more(court, monkeypatch):
     monkeypatch.setattr(limits, "PENDING_MAX", 2)
     pending = filled(court.bob.story("a"), court.cat.story("b"))
-    assert not pending.add(court.ada.story("c"), WAIT, bounded=True)
+    assert not pending.add(court.ada.story("c"), WAIT, stored=False)
     assert len(pending) == 2
 
 
 def test_what_is_on_disk_already_is_kept_whatever_the_bound(court, monkeypatch):
     monkeypatch.setattr(limits, "PENDING_MAX", 0)
     pending = Pending()
-    assert pending.add(court.bob.story("a"), WAIT, bounded=False)
+    assert pending.add(court.bob.story("a"), WAIT, stored=True)
 
 
 def test_a_new_reason_replaces_the_old_one_even_where_all_is_full(court, monkeypatch):
     record = court.bob.story("a")
     pending = filled(record)
     monkeypatch.setattr(limits, "PENDING_MAX", 1)
-    assert pending.add(record, Reason.UNKNOWN_AUTHOR, bounded=True)
+    assert pending.add(record, Reason.UNKNOWN_AUTHOR, stored=False)
     assert [row.reason for row in pending.rows()] == [Reason.UNKNOWN_AUTHOR]
 
 
@@ -84,7 +84,7 @@ def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
     soon = court.bob.story("soon", ms=court.ms + 4_000)
     gone = court.cat.story("gone", ms=court.ms + 1_000)
     pending = filled(late, soon, gone, reason=Reason.STAMP_AHEAD)
-    pending.add(soon, Reason.STAMP_AHEAD, bounded=True)
+    pending.add(soon, Reason.STAMP_AHEAD, stored=False)
     pending.discard(gone)
     due = court.ms - limits.STAMP_AHEAD_MS_MAX
     assert pending.ripe(due + 3_999) == []
@@ -96,7 +96,7 @@ def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
 def test_what_of_an_author_waits_for_its_stamp_is_told_from_what_waits_for_more(court):
     parked, other = court.bob.story("a"), court.cat.story("b")
     pending = filled(parked, other, reason=Reason.STAMP_AHEAD)
-    pending.add(court.bob.story("c"), WAIT, bounded=True)
+    pending.add(court.bob.story("c"), WAIT, stored=False)
     assert pending.ahead_of(court.bob.node) == [parked]
     assert pending.ahead_of(court.ada.node) == []
 
@@ -105,8 +105,8 @@ def test_one_that_must_wait_again_ripens_again(court):
     record = court.bob.story("a", ms=court.ms)
     pending = filled(record, reason=Reason.STAMP_AHEAD)
     assert pending.ripe(court.ms) == [record]
-    pending.add(record, WAIT, bounded=True)
-    pending.add(record, Reason.STAMP_AHEAD, bounded=True)
+    pending.add(record, WAIT, stored=False)
+    pending.add(record, Reason.STAMP_AHEAD, stored=False)
     assert pending.ripe(court.ms) == [record]
 
 
@@ -114,11 +114,11 @@ def test_what_is_large_fills_its_share_by_its_bytes(court, monkeypatch):
     one, two = (court.bob.story(name, title="x" * 100) for name in "ab")
     monkeypatch.setattr(limits, "WAITING_BYTES_PER_AUTHOR_MAX", len(one.value))
     pending = filled(one)
-    assert pending.add(one, Reason.STAMP_AHEAD, bounded=True)  # counted once
-    assert not pending.add(two, WAIT, bounded=True)
+    assert pending.add(one, Reason.STAMP_AHEAD, stored=False)  # counted once
+    assert not pending.add(two, WAIT, stored=False)
     pending.discard(one)
-    assert pending.add(two, WAIT, bounded=True)
-    assert pending.add(one, WAIT, bounded=False)
+    assert pending.add(two, WAIT, stored=False)
+    assert pending.add(one, WAIT, stored=True)
 
 
 def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
@@ -132,3 +132,13 @@ def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
     assert list(ahead.ripe(court.ms)) == [early]
     assert list(ahead.ripe(court.ms + 5)) == [late]
     assert not ahead
+
+
+def test_it_is_known_of_each_whether_its_row_is_in_the_store(court):
+    pending = Pending()
+    mine, theirs = court.bob.story("a"), court.bob.story("b")
+    assert pending.add(mine, WAIT, stored=True)
+    assert pending.add(mine, Reason.UNKNOWN_AUTHOR, stored=False)
+    assert pending.add(theirs, WAIT, stored=False)
+    assert {one.record: one.stored for one in pending.rows()} == {mine: True, theirs: False}
+    assert [pending.discard(one) for one in (mine, mine, theirs)] == [True, False, False]
