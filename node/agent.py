@@ -21,7 +21,7 @@ from machines.values import Instant
 from node import clock
 from node.client import Client, Refused, segment
 from node.config import RateLimit
-from node.errors import NoDaemon, Trouble
+from node.errors import NoDaemon, OtherVersion, Trouble
 
 BEAT_SECONDS = 15.0
 DURABLE_SECONDS = 300.0
@@ -75,6 +75,10 @@ class Execution:
                         self.say(f"{event} was not recorded: {refusal.sentence}")
                     return
                 self._note_silence(refusal.sentence)
+            except OtherVersion as other:
+                # Waiting changes nothing: this process is of the release that it began with.
+                self.say(f"{event} was not recorded: {other.sentence}")
+                return
             except Trouble as trouble:
                 unanswered = unanswered or not isinstance(trouble, NoDaemon)
                 self._note_silence()
@@ -87,6 +91,8 @@ class Execution:
         """Say that the agent is there; a beat that does not get through is not missed."""
         try:
             self._client.ask("POST", f"{self._path}/beat", {})
+        except OtherVersion as other:
+            self._note_silence(other.sentence)
         except Trouble:
             self._note_silence()
 

@@ -1,6 +1,7 @@
 """Asks the daemon: HTTP and JSON over its Unix socket, with nothing but the standard library.
 
-Stands between the command line and ``node/api``; light, so that every command is quick.
+Stands between the command line and ``node/api``; light, so that every command is quick. What a
+daemon of another version answers is not read (``node/api/version.py``).
 """
 
 import http.client
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from node.api import version
 from node.cli.exits import Exit
-from node.errors import NoDaemon, Trouble
+from node.errors import NoDaemon, OtherVersion, Trouble
 
 SECONDS_MAX = 70.0
 EXITS = {400: Exit.MALFORMED, 404: Exit.REFUSED, 409: Exit.REFUSED}
@@ -55,12 +57,19 @@ class Client:
         self._path = path
         self._seconds = seconds
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
+    def ask(
+        self, method: str, path: str, body: object = None, *, of_any_version: bool = False
+    ) -> Any:
         """One question, one answer.
+
+        Args:
+            of_any_version: take the answer whatever version the daemon speaks: to stop it, say.
 
         Raises:
             NoDaemon: nobody answers.
             Refused: the daemon said no.
+            OtherVersion: it speaks another version than this side.
+            Trouble: there is no way to it.
         """
         connection = _Connection(self._path, self._seconds)
         try:
@@ -72,6 +81,8 @@ class Client:
             raise Trouble(f"cannot ask the daemon at {self._path}: {fault}") from fault
         finally:
             connection.close()
+        if not of_any_version:
+            _check_version(response)
         try:
             answer = json.loads(data) if data else None
         except ValueError as fault:
@@ -85,10 +96,12 @@ class Client:
 
         Raises:
             NoDaemon: nobody answers.
+            OtherVersion: the daemon speaks another version than this side.
         """
         connection = _Connection(self._path, None)
         try:
             response = self._send(connection, "GET", path, None)
+            _check_version(response)
             for line in response:
                 if line.strip():
                     yield json.loads(line)
@@ -105,6 +118,18 @@ class Client:
         headers = {"Content-Type": "application/json"} if data is not None else {}
         connection.request(method, path, data, headers)
         return connection.getresponse()
+
+
+def _check_version(response: http.client.HTTPResponse) -> None:
+    """See that the answer is one that this side reads as it was meant.
+
+    Raises:
+        OtherVersion: the daemon speaks another version.
+    """
+    said = (response.headers.get(name, "") for name in (version.API_HEADER, version.SERVER_HEADER))
+    wrong = version.why_not(*said)
+    if wrong:
+        raise OtherVersion(wrong)
 
 
 def segment(text: str) -> str:

@@ -28,6 +28,7 @@ from machines.values import Instant, NodePubkey, StoryId
 from node import addresses, clock, config, garbage, keys, logs, memory, parting, salvage
 from node.api import app as api
 from node.api import socket as api_socket
+from node.api import version
 from node.api.desk import Desk
 from node.cli.exits import Exit
 from node.config import Config
@@ -262,6 +263,8 @@ def _server(desk: Desk) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=1,
+        server_header=False,
+        headers=version.headers(),
     )
     server = uvicorn.Server(settings)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -7,7 +7,8 @@ Stands beside the shell. ``node/cli`` prints the sentence and ends with the code
         ├── StoreFailure  the store cannot be read or written
         │   ├── StoreDamaged  what is in it is not what was written
         │   └── NoRoom        the disk is full
-        └── NoDaemon      nobody answers on the node's socket
+        ├── NoDaemon      nobody answers on the node's socket
+        └── OtherVersion  who answers there speaks another version of the local API
 """
 
 from node.cli.exits import Exit
@@ -46,3 +47,7 @@ class NoDaemon(Trouble):
         super().__init__(
             f"no daemon answers at {socket}; start it with: gangline run", Exit.NO_DAEMON
         )
+
+
+class OtherVersion(Trouble):
+    """The daemon speaks another version of the local API than this command."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from node.cli.common import Chosen, ask, say, speaking
+from node.cli.common import Chosen, client, say, speaking
 from node.cli.exits import Exit
 from node.cli.text import clean
 
@@ -99,7 +99,8 @@ def stop() -> None:
     """
     from node import clock  # noqa: PLC0415 - only here
 
-    ask("POST", "/stop")
+    with speaking():
+        client().ask("POST", "/stop", of_any_version=True)
     end = clock.monotonic() + STOP_SECONDS_MAX
     while Chosen.home.socket.exists():
         if clock.monotonic() > end:

@@ -33,9 +33,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version  # noqa: PLC0415 - only here
+        from node.api.version import release  # noqa: PLC0415 - only here
 
-        typer.echo(f"gangline {version('gangline')}")
+        typer.echo(f"gangline {release()}")
         raise typer.Exit
 
 

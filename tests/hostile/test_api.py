@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from node.api import version
 from node.api.app import BODY_BYTES_MAX
 from node.home import Home
 from tests.support.daemons import Fleet, Node
@@ -50,6 +51,21 @@ def status_of(answer):
 
 def alive(den):
     return den.status()["stories"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /nonesuch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        post(b"{", JSON, b"Content-Length: 1\r\n"),
+    ],
+)
+def test_every_answer_says_which_version_of_the_api_it_is_of(den, asked):
+    answer = say(den, asked).lower()
+    assert answer.count(f"\r\ngangline-api: {version.API}\r\n".encode()) == 1
+    assert answer.count(f"\r\nserver: gangline/{version.release()}\r\n".encode()) == 1
+    assert answer.count(b"\r\nserver: ") == 1
 
 
 def test_a_page_in_a_browser_cannot_reach_it(den):
