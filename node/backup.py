@@ -29,7 +29,7 @@ from node.cli.exits import Exit
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.files import whole
 from node.home import Home
-from node.lock import take_lock
+from node.lock import Lock
 from node.store import Store
 from node.witness import SUFFIX
 
@@ -147,16 +147,13 @@ def restore(
         home.make()
     except OSError as fault:
         raise Trouble(f"cannot make {home.path}: {fault}") from fault
-    lock = take_lock(home.store)
-    try:
+    with contextlib.closing(Lock(home.store)) as lock:
         records = _put_store(home, file, label, as_new=as_new, progress=progress)
         own = _put_key(home, key)
         _put_config(home, label, as_new=as_new, name=name)
-    finally:
-        os.close(lock)
-    if as_new:
-        with Store(home.store) as store:  # a new key has no other feed to fork
-            store.commit(Persist(doubt=""), [], clock.wall_ms())
+        if as_new:
+            with Store(home.store, lock=lock) as store:  # a new key has no other feed to fork
+                store.commit(Persist(doubt=""), [], clock.wall_ms())
     return Made(own, config.load(home.config).cluster, label.at, records, bool(label.key))
 
 

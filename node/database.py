@@ -1,7 +1,7 @@
 """The SQLite file under a store: opened, checked, brought up to date, kept small, locked.
 
 Stands under ``store.py``, which knows the tables. WAL and ``synchronous=FULL``: what was committed
-is on disk. One writer, by a lock on a file beside it that names who. On a full disk the file is
+is on disk. One writer, by a lock on its folder. On a full disk the file is
 opened to be read, and anew once there is room. Source: protocol §11.
 """
 
@@ -17,7 +17,7 @@ import apsw
 
 from machines.errors import InvalidValue
 from node.errors import NoRoom, StoreDamaged, StoreFailure
-from node.lock import take_lock
+from node.lock import Lock
 from node.schema import APPLICATION_ID, MIGRATIONS, add_functions, defined, definitions, hurt_pages
 
 log = logging.getLogger("gangline.store")
@@ -42,6 +42,7 @@ class Database:
     Args:
         path: the file.
         readonly: look, and take no lock.
+        lock: taken by the caller already, who lets it go.
         vfs: which of SQLite's file systems holds it; empty: the default one.
 
     Attributes:
@@ -53,7 +54,9 @@ class Database:
         StoreFailure: it cannot be opened, is in use, or was written by a newer version.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False, vfs: str = "") -> None:
+    def __init__(
+        self, path: Path, *, readonly: bool = False, lock: Lock | None = None, vfs: str = ""
+    ) -> None:
         self.path = path
         self.readonly = readonly
         self.no_room = ""
@@ -61,7 +64,7 @@ class Database:
         self._inode: int | None = None
         self._least = 0  # bytes: the file has no business being shorter
         self._cut = ""
-        self._lock = None if readonly else take_lock(path)
+        self._lock = None if readonly or lock else Lock(path)
         self._commits = 0
         try:
             self._open()
@@ -190,8 +193,7 @@ class Database:
                     self._db.close()
         finally:
             if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+                self._lock.close()
 
     def probe(self) -> bool:
         """See whether the disk takes writes: as much as a commit of some records needs.

@@ -9,7 +9,6 @@ the new one whole.
 import asyncio
 import contextlib
 import logging
-import os
 from pathlib import Path
 
 from crdt.identity import ClusterId
@@ -20,7 +19,7 @@ from node import clock, sift
 from node.driver import Driver
 from node.errors import StoreFailure
 from node.files import whole
-from node.lock import take_lock
+from node.lock import Lock
 from node.sift import Saved
 from node.store import HEADER_BYTES, Store
 from node.witness import SUFFIX
@@ -51,21 +50,15 @@ def rebuild(path: Path, cluster: ClusterId, founder: NodePubkey) -> Saved:
     Raises:
         Trouble: it is in use, or there is no room for another.
     """
-    lock = take_lock(path)
-    try:
+    with contextlib.closing(Lock(path)) as lock:
         saved = Saved(left_aside(path) or _set_aside(path))
         with whole(path, force=False) as fresh:
-            _forget_life(fresh)  # of a rebuilding that did not come to its end
-            _carry_over(saved, fresh, cluster, founder)
-            _forget_life(fresh)
-    finally:
-        os.close(lock)
+            witness = fresh.with_name(fresh.name + SUFFIX)
+            witness.unlink(missing_ok=True)  # of a rebuilding that did not come to its end
+            with Store(fresh, lock=lock) as store:
+                _carry_over(saved, store, cluster, founder)
+            witness.unlink()
     return saved
-
-
-def _forget_life(fresh: Path) -> None:
-    for suffix in (".lock", SUFFIX):
-        fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
 
 
 def _set_aside(path: Path) -> Path:
@@ -76,7 +69,7 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def _carry_over(saved: Saved, fresh: Path, cluster: ClusterId, founder: NodePubkey) -> None:
+def _carry_over(saved: Saved, store: Store, cluster: ClusterId, founder: NodePubkey) -> None:
     """Copy what holds from the damaged file into a new one."""
     was = saved.aside.with_name(saved.aside.name.partition(ASIDE)[0])
     was.with_name(was.name + "-shm").unlink(missing_ok=True)
@@ -84,18 +77,17 @@ def _carry_over(saved: Saved, fresh: Path, cluster: ClusterId, founder: NodePubk
     if wal.exists():
         wal.rename(f"{saved.aside}-wal")
     persist = Persist(doubt="the store was damaged, and made anew from what verifies")
-    with Store(fresh) as store:
-        if saved.aside.stat().st_size >= HEADER_BYTES:
-            with contextlib.closing(sift.opened(saved.aside)) as old:
-                sift.take_records(saved, persist, old, cluster, founder)
-                sift.take_proofs(saved, persist, old, cluster)
-                for table in sift.AS_THEY_ARE:
-                    sift.take_table(saved, store, old, table)
-                sift.take_meta(saved, store, old)
-        else:
-            saved.unread += 1  # not even opened: SQLite would take its WAL for a leftover
-        store.set_meta(HURT, saved.sentence.encode() if saved.lacks else b"")
-        store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.sentence)])
+    if saved.aside.stat().st_size >= HEADER_BYTES:
+        with contextlib.closing(sift.opened(saved.aside)) as old:
+            sift.take_records(saved, persist, old, cluster, founder)
+            sift.take_proofs(saved, persist, old, cluster)
+            for table in sift.AS_THEY_ARE:
+                sift.take_table(saved, store, old, table)
+            sift.take_meta(saved, store, old)
+    else:
+        saved.unread += 1  # not even opened: SQLite would take its WAL for a leftover
+    store.set_meta(HURT, saved.sentence.encode() if saved.lacks else b"")
+    store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.sentence)])
 
 
 async def fetch_rest(driver: Driver) -> None:

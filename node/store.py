@@ -1,8 +1,8 @@
 """Stage 8 of the line: SQLite, where truth is kept.
 
 Takes a batch of instructions from ``driver.py`` in one transaction, durable when it returns; gives
-everything back at a start (``reading.py``). One file a cluster, one writer (a lock on a file beside
-it that names who). Only ever called from one thread at a time. Source: protocol §11.
+everything back at a start (``reading.py``). One file a cluster, one writer (a lock on its
+folder). Only ever called from one thread at a time. Source: protocol §11.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from crdt.ready import Observation, Persist, Quarantined, RowKey
 from node import history
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.history import BOUNDS, Bounds
+from node.lock import Lock
 from node.quarantine import Quarantine
 from node.reading import Reading
 from node.schema import row_sum
@@ -36,6 +37,7 @@ class Store(Reading):
     Args:
         path: the file.
         readonly: look, and take no lock.
+        lock: taken by the caller already, who lets it go.
         vfs: which of SQLite's file systems holds it; empty: the default one.
         history: how much of what happened is kept.
 
@@ -44,14 +46,20 @@ class Store(Reading):
     """
 
     def __init__(
-        self, path: Path, *, readonly: bool = False, vfs: str = "", history: Bounds = BOUNDS
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        lock: Lock | None = None,
+        vfs: str = "",
+        history: Bounds = BOUNDS,
     ) -> None:
         self._writes = 0
         self._witness = Witness(path)
         self._history = history
         self._quarantine = Quarantine()
         self.doubt = ""
-        super().__init__(path, readonly=readonly, vfs=vfs)
+        super().__init__(path, readonly=readonly, lock=lock, vfs=vfs)
 
     def _connect(self, vfs: str) -> apsw.Connection:
         """The same, where there is not less of the file than this node had written."""

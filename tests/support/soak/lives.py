@@ -6,7 +6,6 @@ order, or when its disk fails it; the next one starts from what the disk kept.
 
 import asyncio
 import contextlib
-import os
 from unittest import mock
 
 from crdt import limits
@@ -283,4 +282,4 @@ def _let_go(store):
         if hasattr(store, name):
             close(getattr(store, name))
     if getattr(store, "_lock", None) is not None:
-        os.close(store._lock)
+        store._lock.close()

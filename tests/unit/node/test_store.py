@@ -1,3 +1,4 @@
+import fcntl
 import os
 import subprocess
 import sys
@@ -55,6 +56,35 @@ def test_a_second_writer_is_told_who_is_first(path):
     with Store(path), pytest.raises(StoreFailure, match=str(os.getpid())):
         Store(path)
     Store(path).close()
+
+
+@pytest.mark.parametrize("instead", [None, "", "4711", "a link"])
+def test_a_lock_file_that_is_deleted_or_replaced_lets_no_second_writer_in(path, tmp_path, instead):
+    lock = path.with_name(path.name + ".lock")
+    with Store(path) as store:
+        put(store, row(1), doubt="")
+        lock.unlink()
+        if instead == "a link":
+            lock.symlink_to(tmp_path / "elsewhere")
+        elif instead is not None:
+            lock.write_text(instead)
+        for _ in range(2):
+            with pytest.raises(StoreFailure, match="whose lock file was deleted; stop it with"):
+                Store(path)
+        put(store, row(2))
+    lock.unlink(missing_ok=True)
+    with Store(path) as again:
+        assert (again.doubt, list(again.rows())) == ("", [row(1), row(2)])
+
+
+def test_a_writer_of_a_build_that_locked_the_file_alone_is_told_of_too(path):
+    Store(path).close()
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        with pytest.raises(StoreFailure, match="pid 4711"):
+            Store(path)
 
 
 def test_a_reader_needs_no_lock_and_cannot_write(path):
