@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from machines.errors import InvalidValue
+from node import faults
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.lock import Lock
 from node.schema import APPLICATION_ID, MIGRATIONS, add_functions, defined, definitions, hurt_pages
@@ -170,15 +170,17 @@ class Database:
         # must be before anybody is shown it.
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except apsw.FullError:
-            if not self.no_room:
+        except apsw.Error as fault:
+            if not (self.no_room and faults.no_room(fault, self._db)):
                 raise
             return  # the WAL is synced first: what is in it is on disk
         if not self.no_room and self._db.pragma("auto_vacuum") != AUTO_VACUUM_INCREMENTAL:
             try:
                 self._db.pragma("auto_vacuum", AUTO_VACUUM_INCREMENTAL)
                 self._db.execute("VACUUM")
-            except apsw.FullError:
+            except apsw.Error as fault:
+                if not faults.no_room(fault, self._db):
+                    raise
                 log.warning("no room to rewrite %s; tried again at the next start", self.path)
 
     def close(self) -> None:
@@ -317,28 +319,5 @@ class Database:
         """Turn SQLite's errors into a sentence."""
         try:
             yield
-        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, InvalidValue) as fault:
-            raise StoreDamaged(f"{self.path} is damaged: {fault}") from fault
-        except apsw.FullError as fault:
-            raise NoRoom(f"cannot {what} {self.path}: the disk is full") from fault
-        except apsw.IOError as fault:
-            if getattr(fault, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
-                raise NoRoom(f"cannot {what} {self.path}: the disk is full") from fault
-            raise StoreFailure(f"cannot {what} {self.path}: the disk fails ({fault})") from fault
-        except apsw.BusyError as fault:
-            raise StoreFailure(
-                f"cannot {what} {self.path}: a daemon whose disk is full has it for itself; "
-                "make room first"
-            ) from fault
-        except apsw.CantOpenError as fault:
-            raise StoreFailure(f"cannot {what} {self.path}: {_why_not(self.path)}") from fault
-        except apsw.Error as fault:
-            raise StoreFailure(f"cannot {what} {self.path}: {fault}") from fault
-
-
-def _why_not(path: Path) -> str:
-    if path.is_symlink():
-        return "it is a symlink; move the file itself here"
-    if path.is_dir():
-        return "it is a folder; move it away, and the store's file here"
-    return "is there such a folder, and may this user write to it?"
+        except (apsw.Error, OSError, *faults.DAMAGE) as fault:
+            raise faults.failure(what, self.path, fault, getattr(self, "_db", None)) from fault

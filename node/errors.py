@@ -6,7 +6,7 @@ Stands beside the shell. ``node/cli`` prints the sentence and ends with the code
     └── Trouble           something an operator can mend; has an exit code
         ├── StoreFailure  the store cannot be read or written
         │   ├── StoreDamaged  what is in it is not what was written
-        │   └── NoRoom        the disk is full
+        │   └── NoRoom        the disk is full, or this user's share of it
         ├── NoDaemon      nobody answers on the node's socket
         └── OtherVersion  who answers there speaks another version of the local API
 """

@@ -17,6 +17,14 @@ SECTOR_BYTES = 512
 CHANGES = {"write", "truncate", "sync", "delete"}
 TAKES_SPACE = {"write"}
 EVERY = CHANGES | {"open", "read", "size"}
+EXTENDED = {
+    "read": apsw.SQLITE_IOERR_READ,
+    "write": apsw.SQLITE_IOERR_WRITE,
+    "truncate": apsw.SQLITE_IOERR_TRUNCATE,
+    "sync": apsw.SQLITE_IOERR_FSYNC,
+    "delete": apsw.SQLITE_IOERR_DELETE,
+    "size": apsw.SQLITE_IOERR_FSTAT,
+}
 _numbers = itertools.count()
 
 
@@ -26,13 +34,15 @@ class Fault:
     Attributes:
         at: counted from 1, over calls of the kinds in ``calls``.
         error: what the call then fails with; ``None``: the power goes.
+        errno: the system's number for it, where SQLite itself only knows that a call failed.
         lasting: every such call after it fails too.
         struck: the call that it fell on, once it has.
     """
 
-    def __init__(self, at, *, error=None, calls=CHANGES, lasting=False):
+    def __init__(self, at, *, error=None, errno=0, calls=CHANGES, lasting=False):
         self.at = at
         self.error = error
+        self.errno = errno
         self.calls = calls
         self.lasting = lasting or error is None
         self.struck = ""
@@ -60,12 +70,17 @@ class FrailDisk(apsw.VFS):
         self.name = f"frail-{os.getpid()}-{next(_numbers)}"
         self.fault = None
         self.images = {}
+        self._errno = 0
         super().__init__(self.name, "")
 
     def called(self, call, path):
         """A call is about to be made: it fails where it is its turn."""
         if self.fault is not None and self.fault.strikes(call):
-            raise (self.fault.error or apsw.IOError)(f"injected at {call} of {path}")
+            failure = (self.fault.error or apsw.IOError)(f"injected at {call} of {path}")
+            if isinstance(failure, apsw.IOError):
+                failure.extendedresult = EXTENDED.get(call, apsw.SQLITE_IOERR)
+            self._errno = self.fault.errno
+            raise failure
 
     def image(self, path):
         """What a cut would leave of a file."""
@@ -112,6 +127,9 @@ class FrailDisk(apsw.VFS):
         image.change("delete", 0, b"")
         if sync_folder:
             image.sync()
+
+    def xGetLastError(self):
+        return self._errno, ""
 
     def excepthook(self, *_):
         """An injected error that SQLite has nobody to tell of."""

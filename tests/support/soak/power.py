@@ -5,12 +5,13 @@ disk kept, and the next life must start from it.
 """
 
 import asyncio
+import errno
 from collections import Counter
 
 import apsw
 
 from node.errors import StoreFailure
-from tests.support.frail import EVERY, TAKES_SPACE, Fault
+from tests.support.frail import CHANGES, EVERY, TAKES_SPACE, Fault
 from tests.support.soak.lives import House
 
 LIVES_IN_A_HOUSE = 12
@@ -21,7 +22,13 @@ CALLS_MAX = 2_000
 
 ERRORS = {
     "ENOSPC": lambda at: Fault(at, error=apsw.FullError, calls=TAKES_SPACE, lasting=True),
-    "EIO": lambda at: Fault(at, error=apsw.IOError, calls=EVERY),
+    "EDQUOT": lambda at: Fault(
+        at, error=apsw.IOError, errno=errno.EDQUOT, calls=TAKES_SPACE, lasting=True
+    ),
+    "EROFS": lambda at: Fault(
+        at, error=apsw.IOError, errno=errno.EROFS, calls=CHANGES - {"sync"}, lasting=True
+    ),
+    "EIO": lambda at: Fault(at, error=apsw.IOError, errno=errno.EIO, calls=EVERY),
 }
 
 

@@ -1,14 +1,19 @@
 """A disk that is full before the daemon starts: it reads and serves, and writes once there is room.
 
-On a real one, a file system in memory made for each test; what only SQLite can say is said by the
-disk of ``tests/support/frail.py``.
+On real ones, file systems made for each test, in memory and in a file; what only SQLite can say is
+said by the disk of ``tests/support/frail.py``.
 """
 
+import asyncio
 import contextlib
+import errno
+import functools
 import itertools
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import apsw
 import pytest
@@ -17,15 +22,18 @@ from crdt.intents import AddStory
 from crdt.ready import Persist
 from machines.values import FreeText, StoryId
 from node import config, daemon, founding
-from node.daemon import open_driver
-from node.driver import now
+from node.client import Client
+from node.daemon import open_driver, open_replica
+from node.driver import Driver, now
 from node.errors import NoRoom, StoreFailure, Trouble
 from node.home import Home
 from node.store import Store
-from tests.support.frail import TAKES_SPACE, Fault, FrailDisk
+from tests.support.frail import CHANGES, TAKES_SPACE, Fault, FrailDisk
 from tests.unit.node.test_driver import running
+from tests.unit.node.test_salvage import speaks
 
-DISK_BYTES = 4 * 1024 * 1024
+MIB = 1024 * 1024
+EXT4 = Path("/sys/fs/ext4")
 
 
 @pytest.fixture(autouse=True)
@@ -56,22 +64,52 @@ class Disk:
     def mount_again(self, how):
         subprocess.run(["mount", "-o", f"remount,{how}", str(self.path)], check=True)
 
+    def fail(self):
+        """The kernel finds it broken, and lets nobody write to it any longer."""
+        device = self.path.stat().st_dev
+        place = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+        switch = EXT4 / place / "trigger_fs_error"
+        if not switch.exists():
+            pytest.skip(f"there is no {switch} to break a file system by")
+        switch.write_text("1")
+
     def make_room(self):
         self._rest.unlink()
 
 
-@pytest.fixture
-def disk(tmp_path):
+def in_memory(path):
+    return [f"mount -t tmpfs -o size={4 * MIB} gangline-test {path}"]
+
+
+def in_a_file(path):
+    image = path.with_suffix(".image")
+    with image.open("wb") as file:
+        file.truncate(16 * MIB)
+    return [f"mkfs.ext4 -q {image}", f"mount -o loop,errors=remount-ro {image} {path}"]
+
+
+@contextlib.contextmanager
+def mounted(path, make):
     if sys.platform != "linux" or os.getuid():
         pytest.skip("only root on Linux can make a disk that is small enough to fill")
-    path = tmp_path / "disk"
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "gangline-test", str(path)]
-    made = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
-    yield Disk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    for command in make(path):
+        try:
+            subprocess.run(command.split(), capture_output=True, text=True, check=True)
+        except FileNotFoundError as missing:
+            pytest.skip(f"{missing.filename} is not installed")
+        except subprocess.CalledProcessError as refused:
+            pytest.skip(f"no file system can be mounted here: {refused.stderr.strip()}")
+    try:
+        yield Disk(path)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.fixture(params=[in_memory, in_a_file], ids=["tmpfs", "ext4"])
+def disk(tmp_path, request):
+    with mounted(tmp_path / "disk", request.param) as disk:
+        yield disk
 
 
 @pytest.fixture
@@ -150,6 +188,29 @@ async def test_on_a_file_system_that_is_mounted_read_only_it_says_so_and_ends(di
         assert (await add(driver, "s-1")).incarnation == 0
 
 
+async def test_a_file_system_that_becomes_read_only_at_work_is_said_and_what_is_on_it_is_shown(
+    tmp_path, caplog
+):
+    with mounted(tmp_path / "disk", in_a_file) as disk:
+        home = Home(disk.path / "home")
+        founding.found(home, "house", "")
+        running = asyncio.create_task(daemon.run(home))
+        ask = functools.partial(asyncio.to_thread, Client(home.socket).ask)
+        await speaks(ask, running)
+        await ask("POST", "/stories/s-1", {"title": "t"})
+        disk.fail()
+        for _ in range(2):
+            with pytest.raises(Trouble, match="its file system became read-only"):
+                await ask("POST", "/stories/s-2", {"title": "t"})
+        assert "became read-only" in (await ask("GET", "/status"))["writable"]
+        assert [story["id"] for story in await ask("GET", "/stories")] == ["s-1"]
+        await ask("POST", "/stop")
+        await running
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 1
+    assert "became read-only" in said[0].getMessage()
+
+
 def test_what_nobody_has_written_yet_cannot_be_read_on_a_full_disk(disk):
     disk.fill()
     with pytest.raises(NoRoom):
@@ -166,15 +227,21 @@ def frail(tmp_path):
     disk.unregister()
 
 
-def test_wherever_in_opening_the_room_ends_the_store_is_read_until_there_is_some(frail):
+@pytest.mark.parametrize(
+    ("error", "number", "words"),
+    [(apsw.FullError, 0, "the disk is full"), (apsw.IOError, errno.EDQUOT, "share of the disk")],
+)
+def test_wherever_in_opening_the_room_ends_the_store_is_read_until_there_is_some(
+    frail, error, number, words
+):
     disk, path = frail
     for at in itertools.count(1):
-        disk.fault = fault = Fault(at, error=apsw.FullError, calls=TAKES_SPACE, lasting=True)
+        disk.fault = fault = Fault(at, error=error, errno=number, calls=TAKES_SPACE, lasting=True)
         with Store(path, vfs=disk.name) as store:
             if not fault.struck:
                 disk.fault = None
                 break
-            assert "disk is full" in store.no_room
+            assert words in store.no_room
             assert list(store.rows()) == []
             with pytest.raises(NoRoom):
                 store.probe()
@@ -185,9 +252,61 @@ def test_wherever_in_opening_the_room_ends_the_store_is_read_until_there_is_some
     assert at > 5
 
 
-def test_what_a_failed_sync_may_have_lost_is_shown_to_nobody(frail):
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EIO, "the disk fails"), (errno.EDQUOT, "share of the disk")]
+)
+def test_what_a_failed_sync_may_have_lost_is_shown_to_nobody(frail, number, words):
     # Of what is in the WAL nothing says that it is on disk until a sync of it has worked.
     disk, path = frail
-    disk.fault = Fault(1, error=apsw.IOError, calls={"sync"})
-    with pytest.raises(StoreFailure, match="the disk fails"):
+    disk.fault = Fault(1, error=apsw.IOError, errno=number, calls={"sync"})
+    with pytest.raises(StoreFailure, match=words) as told:
         Store(path, vfs=disk.name)
+    assert not isinstance(told.value, NoRoom)
+
+
+@pytest.mark.parametrize(
+    ("number", "calls", "words"),
+    [
+        (errno.EDQUOT, TAKES_SPACE, "share of the disk is full .*quota"),
+        (errno.EROFS, CHANGES - {"sync"}, "became read-only .*mount"),
+        (errno.EIO, CHANGES, "the disk fails"),
+    ],
+)
+async def test_whatever_keeps_it_from_writing_is_named_and_it_goes_on_by_itself(
+    tmp_path, number, calls, words
+):
+    home = Home(tmp_path / "home")
+    founding.found(home, "house", "")
+    disk = FrailDisk()
+    store = Store(home.store, vfs=disk.name)
+    settings = config.load(home.config)
+    async with running(Driver(store, lambda store: open_replica(home, settings, store))) as driver:
+        await add(driver, "s-1")
+        disk.fault = Fault(1, error=apsw.IOError, errno=number, calls=calls, lasting=True)
+        for name in ("s-2", "s-3"):
+            with pytest.raises(StoreFailure, match=words):
+                await add(driver, name)
+        assert re.search(words, await driver.query(lambda r: r.writable(now())))
+        assert await driver.query(stories) == ["s-1"]
+        disk.fault = None
+        while driver.halted:
+            await driver.query(stories)
+        assert (await add(driver, "s-2")).incarnation == 0
+    disk.unregister()
+    async with running(opened(home)) as driver:
+        assert await driver.query(stories) == ["s-1", "s-2"]
+
+
+def test_a_witness_that_cannot_be_written_costs_no_commit(tmp_path, monkeypatch):
+    # A file system that copies on write needs room to write over what is there.
+    path = tmp_path / "store.db"
+
+    def no_share(*_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with Store(path) as store:
+        monkeypatch.setattr("node.witness.os.pwrite", no_share)
+        store.commit(Persist(incarnation=7, doubt=""), [], 0)
+        monkeypatch.undo()
+    with Store(path) as store:
+        assert (store.meta("incarnation"), store.doubt) == ((7).to_bytes(4, "big"), "")
