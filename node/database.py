@@ -89,7 +89,6 @@ class Database:
             self._db = self._connect(self._vfs)
             self._migrate()
             if not self.readonly:
-                self._check_tables()
                 self._settle()
             self._ready()
             if not (self.readonly or self.no_room):
@@ -144,6 +143,8 @@ class Database:
                 f"{self.path} was written by a newer Gangline (version {version}, this one knows "
                 f"{len(MIGRATIONS)}); run that one"
             )
+        if not self.readonly:
+            self._check_tables()
         if self.readonly or self.no_room:
             if not version:
                 raise (
@@ -160,8 +161,8 @@ class Database:
             self.version = number
 
     def _check_tables(self) -> None:
-        """The definitions of the tables are no rows, and no sum is kept of them."""
-        if self.version == len(MIGRATIONS) and definitions(self._db) != defined(MIGRATIONS):
+        """The tables are those of the version that the file says: no sum is kept of either."""
+        if definitions(self._db) != defined(MIGRATIONS[: self.version]):
             raise StoreDamaged(f"{self.path} is damaged: its tables are not as they were made")
 
     def _settle(self) -> None:

@@ -88,7 +88,7 @@ def definitions(db: apsw.Connection) -> list[tuple[Any, ...]]:
 
 @functools.cache
 def defined(migrations: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """How the tables are defined where they were just made."""
+    """How the tables are defined where so many migrations have just made them."""
     with contextlib.closing(apsw.Connection(":memory:")) as db:
         add_functions(db)
         for script in migrations:

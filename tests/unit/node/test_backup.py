@@ -10,6 +10,7 @@ from node import backup, founding
 from node.cli.main import app
 from node.errors import Trouble
 from node.home import Home
+from node.schema import MIGRATIONS
 from node.store import Store
 
 FLIPS = 40
@@ -19,6 +20,7 @@ SPOILED = {
     "/0#0 is not as it was written": "UPDATE records SET value = CAST('other' AS BLOB)",
     "older than the rest": TOTAL,
     "its tables": "CREATE TABLE another (one)",
+    "its tables are not": "PRAGMA user_version = 4",
     "what it is": "PRAGMA application_id = 7",
 }
 
@@ -70,6 +72,17 @@ def test_a_damaged_store_takes_no_good_backup_away(den, tmp_path):
     spoil(den.store, TOTAL)
     assert gangline(den, "backup", file, "--force").exit_code == 5
     assert file.read_bytes() == good
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_backup_whose_version_is_lower_than_its_tables_are_is_refused(den, tmp_path, version):
+    file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
+    backup.backup(den, file, with_key=True)
+    spoil(file, f"PRAGMA user_version = {version}")
+    told = gangline(fresh, "restore", file)
+    assert told.exit_code == 5, told.output
+    assert f"{file} is damaged: its tables are not as they were made" in told.output
+    assert not fresh.store.exists()
 
 
 @pytest.mark.parametrize("statement", [TOTAL, "DELETE FROM total"])

@@ -23,6 +23,7 @@ from node.daemon import open_driver
 from node.driver import now
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.home import Home
+from node.schema import MIGRATIONS
 from node.store import Store
 from node.ticket import TicketRow
 from tests.support.authors import Pen
@@ -380,6 +381,15 @@ def test_a_page_swapped_with_an_older_one_is_noticed_and_no_slot_is_used_twice(t
         assert receipt.incarnation != 0
     with Store(path) as store:
         assert store.rendered()[FeedId(receipt.author, 0)] == 0, "nothing is taken for empty"
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS)))
+def test_a_version_that_is_lower_than_the_tables_are_is_damage_and_costs_nothing(path, version):
+    with contextlib.closing(apsw.Connection(str(path))) as database:
+        database.pragma("user_version", version)
+    saved = rebuilt(path)
+    assert (saved.kept, saved.lacks) == (len(ROWS), False)
+    assert read(path) == ROWS
 
 
 def test_an_index_that_is_older_than_its_table_is_noticed(path):
