@@ -63,10 +63,10 @@ class Opened:
     def fault(self) -> PeerFault:
         """What the peer that brought them did wrong."""
         first = self.forged[0]
-        where = f"{first.feed.author.short}/{first.feed.incarnation} at {first.clock}"
-        return PeerFault(
-            Reason.BAD_SIGNATURE, f"not signed by the author named: {len(self.forged)}, {where}"
-        )
+        where = f"{first.feed.author.short}/{first.feed.incarnation}#{first.clock}"
+        told = f"the record at {where} was not signed by the node that it names as its author"
+        more = len(self.forged) - 1
+        return PeerFault(Reason.BAD_SIGNATURE, f"{told}, nor were {more} more" if more else told)
 
 
 def place_slices(

@@ -523,7 +523,7 @@ class Ledger:
             for statement in self._statements.values():
                 self._queue(statement)
             self.comeback = True
-            self.ready.observe.append(RosterMoved(tuple(sorted(moved))))
+            self.ready.observe.append(RosterMoved(self.roster.changes(before, moved)))
 
     def _rejudge(self, authors: set[NodePubkey]) -> None:
         """Queue every record of these authors, and every one that names a record of theirs."""

@@ -189,10 +189,26 @@ class ForkProven(msgspec.Struct, frozen=True, tag_field="type", tag="fork_proven
     clock: int
 
 
+class RosterChange(msgspec.Struct, frozen=True):
+    """How a node stands on the roster, and how it stood before.
+
+    Attributes:
+        role: ``revoked`` where no admission stands, empty where there never was one.
+        by: whose word it is; ``None`` where it is that of several.
+    """
+
+    node: NodePubkey
+    name: str
+    role: str
+    before_name: str
+    before_role: str
+    by: NodePubkey | None
+
+
 class RosterMoved(msgspec.Struct, frozen=True, tag_field="type", tag="roster_moved"):
     """These nodes' standing changed."""
 
-    nodes: tuple[NodePubkey, ...]
+    changes: tuple[RosterChange, ...]
 
 
 class PeerFaulted(msgspec.Struct, frozen=True, tag_field="type", tag="peer_faulted"):

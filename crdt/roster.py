@@ -6,13 +6,14 @@ decided by the one above it, so the result depends on the set of records and on 
 rebuilt whole: rosters are small and change rarely. Source: protocol §9.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from machines.values import Instant, NodePubkey
 
 from crdt.bodies import Member, Revocation, Role
 from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.ready import RosterChange
 from crdt.record import VerifiedRecord
 
 RANK = {Role.OBSERVER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
@@ -149,8 +150,16 @@ class Roster:
                 "[[peers]] in the config, or put a backup back with: gangline restore"
             )
         role = self.role(node)
+        if role is None and self.on_roster(node):
+            return (
+                "this node's admission was revoked; an admin may take it back with: gangline "
+                f"members admit {node.hex()}"
+            )
         if role is None:
-            return "this node is not on the roster, or its admission was revoked"
+            return (
+                "this node is not on the roster, as far as it knows: a peer must tell it, or an "
+                f"admin admit it with: gangline members admit {node.hex()}"
+            )
         return "an observer writes nothing" if role is Role.OBSERVER else ""
 
     def keeps(self, feed: FeedId) -> bool:
@@ -211,3 +220,30 @@ class Roster:
             for node in {*self.nodes(), *before.nodes()}
             if self.admissions(node) != before.admissions(node)
         }
+
+    def changes(self, before: "Roster", nodes: Iterable[NodePubkey]) -> tuple[RosterChange, ...]:
+        """How these nodes stand, and how they stood before, in order of their keys."""
+        return tuple(self._change(before, node) for node in sorted(nodes))
+
+    def _change(self, before: "Roster", node: NodePubkey) -> RosterChange:
+        said = {*_words(self.admissions(node))} - {*_words(before.admissions(node))}
+        authors = {ref.author for ref in said}
+        return RosterChange(
+            node=node,
+            name=self.name(node),
+            role=_standing(self, node),
+            before_name=before.name(node),
+            before_role=_standing(before, node),
+            by=authors.pop() if len(authors) == 1 else None,
+        )
+
+
+def _standing(roster: Roster, node: NodePubkey) -> str:
+    return str(roster.role(node) or ("revoked" if roster.on_roster(node) else ""))
+
+
+def _words(admissions: Iterable[Admission]) -> Iterator[RecordRef]:
+    """The records that the admissions of a node, and their revocations, rest on."""
+    for admission in admissions:
+        yield admission.ref
+        yield from (take.ref for take in admission.takes)

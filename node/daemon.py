@@ -25,7 +25,7 @@ from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import Instant, NodePubkey, StoryId
-from node import addresses, clock, config, garbage, keys, logs, memory, parting, salvage
+from node import addresses, clock, config, garbage, keys, logs, memory, parting, report, salvage
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api import version
@@ -38,6 +38,7 @@ from node.driver import Driver, now
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.handshake import Identity
 from node.history import Bounds
+from node.holding import Holder
 from node.home import Home
 from node.keeper import Keeper
 from node.listener import Listener
@@ -99,11 +100,18 @@ def _cluster(home: Home, settings: Config) -> tuple[ClusterId, NodePubkey]:
         raise Trouble(f"{home.config}: cluster and founder must be hex keys: {fault}") from fault
 
 
-def open_driver(home: Home, settings: Config, *, accept_loss: bool = False) -> Driver:
+def open_driver(
+    home: Home,
+    settings: Config,
+    *,
+    accept_loss: bool = False,
+    notices: Notices | None = None,
+) -> Driver:
     """The driver over this node's store; over a new one, where it is damaged.
 
     Args:
         accept_loss: write on, even if what a damaged store lost can be had from nobody.
+        notices: told where the store had to be made anew.
 
     Raises:
         Trouble: the key, the config or the disk.
@@ -125,19 +133,23 @@ def open_driver(home: Home, settings: Config, *, accept_loss: bool = False) -> D
         return driver
 
     if salvage.left_aside(home.store) is not None:
-        _rebuild(home, settings)
+        _rebuild(home, settings, notices)
     elif not home.store.exists():
         log.warning("%s is gone: %s", home.store, salvage.GONE)
     try:
         return opened()
     except StoreDamaged as damage:
         log.error(DAMAGED, damage)  # noqa: TRY400 - a sentence is enough
-    _rebuild(home, settings)
+    _rebuild(home, settings, notices)
     return opened()
 
 
-def _rebuild(home: Home, settings: Config) -> None:
-    log.warning("%s", salvage.rebuild(home.store, *_cluster(home, settings)).sentence)
+def _rebuild(home: Home, settings: Config, notices: Notices | None) -> None:
+    told = salvage.rebuild(home.store, *_cluster(home, settings)).sentence
+    log.warning("%s", told)
+    if notices is not None:
+        at = f"{clock.wall()[:19]}Z"
+        notices.keep(f"the store was found damaged and was mended at {at}: {told}")
 
 
 async def run(home: Home, *, accept_loss: bool = False) -> None:
@@ -147,9 +159,10 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
         Trouble: something an operator can mend.
     """
     whole = True
+    notices = Notices()
     while True:
         try:
-            if not await _live(home, accept_loss=accept_loss):
+            if not await _live(home, notices, accept_loss=accept_loss):
                 return
         except StoreDamaged as damage:
             # Once: a disk that goes on damaging what it holds is for the operator.
@@ -157,26 +170,29 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
                 raise
             whole = False
             log.error(DAMAGED, damage)  # noqa: TRY400 - a sentence is enough
-            _rebuild(home, config.load(home.config))
+            _rebuild(home, config.load(home.config), notices)
         accept_loss = False
 
 
-async def _live(home: Home, *, accept_loss: bool) -> bool:
+async def _live(home: Home, notices: Notices, *, accept_loss: bool) -> bool:
     """Be the node under its present key; says whether to go on under the next."""
     settings = config.load(home.config)
     home.make()
-    driver = open_driver(home, settings, accept_loss=accept_loss)
+    driver = open_driver(home, settings, accept_loss=accept_loss, notices=notices)
     replica = driver.replica
     garbage.leave_alone()
-    notices = Notices()
-    driver.bus.tap(notices.take)
     stopping = asyncio.Event()
+    leaving = parting.Parting(driver, home, stopping.set)
+    called = report.Called(lambda: driver.replica.ledger)
+    notices.called, notices.own = called, replica.own.hex()
+    notices.has_left = leaving.has_left
+    driver.bus.tap(notices.take)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(keys.load(home.key), replica.cluster)
-    door = Door(clock.monotonic)
-    listener = Listener(driver, me, Keeper(driver), home.run, door)
+    holder = Holder(driver, Door(clock.monotonic), called, leaving.has_left)
+    listener = Listener(driver, me, Keeper(driver), home.run, holder)
     listening = None
     try:
         address = await listener.start(settings.listen) if settings.listen else ""
@@ -185,9 +201,8 @@ async def _live(home: Home, *, accept_loss: bool) -> bool:
             log.warning("%s names no host that others could dial; set advertise", address)
         known = dict(driver.store.addresses())
         known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
-        dialer = Dialer(driver, me, known, settings.links, door)
+        dialer = Dialer(driver, me, known, settings.links, holder, leaving.has_left)
         dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
-        leaving = parting.Parting(driver, home, stopping.set)
         listening = api_socket.bind(home.socket)
         desk = Desk(driver, dialer, settings, address, leaving, stopping.set, notices)
         server = _server(desk)

@@ -14,17 +14,20 @@ from crdt.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock
-from node.door import FAULTS, Door
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
+from node.holding import Holder
 from node.link import Link, reach
 from node.logs import fields
-from node.refusals import said, told
+from node.refusals import told
 
 log = logging.getLogger("gangline.dialer")
 
 BACKOFF_SECONDS_MIN = 1.0
 BACKOFF_SECONDS_MAX = 30.0
+PATIENCE_SECONDS = 5.0
+AT_ONCE = ("lost", "closed", "stopping")
+"""After a link that ended so, the first try is at once."""
 LOOK_SECONDS = 0.5
 
 
@@ -61,7 +64,8 @@ class Dialer:
     Args:
         known: addresses by node, from the config and from what was heard before.
         links: how many links to keep up.
-        door: says who must stay away, whoever dials whom.
+        holder: runs a link once it is there.
+        has_left: whether this node left the cluster.
     """
 
     def __init__(
@@ -70,15 +74,20 @@ class Dialer:
         me: Identity,
         known: dict[NodePubkey, tuple[str, ...]],
         links: int,
-        door: Door,
+        holder: Holder,
+        has_left: Callable[[], bool] = lambda: False,
     ) -> None:
         self.attempts: dict[NodePubkey, Attempt] = {}
         self.known = known
-        self.door = door
+        self.door = holder.door
         self.spare: Callable[[], SigningKey | None] = lambda: None
         self._driver = driver
         self._me = me
         self._links = links
+        self._holder = holder
+        self._has_left = has_left
+        # Who left dials nobody, but that it asks at a start whether it was taken back in.
+        self._once = {*known} if has_left() else set()
         self._revoked: set[NodePubkey] = set()
         self._dialling: dict[NodePubkey, asyncio.Task[None]] = {}
         for node, addresses in known.items():
@@ -105,9 +114,13 @@ class Dialer:
                 self.known[node] = addresses
                 self._expect(node, addresses)
         own = self._me.key.pubkey in self._revoked and self.spare() is None
+        young = clock.monotonic() - PATIENCE_SECONDS
         for node, link in self._driver.links.items():
-            if own or node in self._revoked:
+            if node in self._revoked:
                 link.end("revoked")
+            # Who takes this node's link may know that it belongs again, and must be heard first.
+            elif own and link.since < young:
+                link.end("left" if self._has_left() else "outside")
 
     def _expect(self, node: NodePubkey, addresses: tuple[str, ...]) -> None:
         """A node said where it is: one place at a time, or it could name a crowd of others'."""
@@ -117,6 +130,8 @@ class Dialer:
     def _due(self) -> list[NodePubkey]:
         busy = self._driver.links.keys() | self._dialling.keys() | self._revoked
         wanted = [n for n in self.known if n not in busy and not self.door.refuse(n)]
+        if self._has_left():
+            wanted = [n for n in wanted if n in self._once]
         room = self._links - len(self._driver.links) - len(self._dialling)
         at = clock.monotonic()
         due = [
@@ -138,6 +153,7 @@ class Dialer:
 
     async def _dial(self, node: NodePubkey) -> None:
         """Try a node's addresses in turn; where none will do, all of them count as one failure."""
+        self._once.discard(node)
         attempt = self.attempts[node]
         errors: dict[str, None] = {}
         refused = False
@@ -156,9 +172,10 @@ class Dialer:
             error = "; ".join(errors)
             # Who cannot be reached now may well be off; the table of peers says so. Who refuses is
             # told of once, not at every try.
-            if attempt.failed(error) and refused:
+            if attempt.failed(error) and refused and not self._has_left():
                 where, known = ", ".join(self.known[node]), fields(peer=node.hex(), reason=error)
-                log.info("no link to %s at %s: %s", node.short, where, error, extra=known)
+                called = self._holder.called(node)
+                log.info("no link to %s at %s: %s", called, where, error, extra=known)
         finally:
             del self._dialling[node]
 
@@ -167,19 +184,14 @@ class Dialer:
         pause = attempt.pause
         attempt.worked()
         self.door.homes.note(node, link.host)
-        reason = await self._driver.attach(link)
-        if reason in FAULTS:
-            self.door.fault_of(node, reason)
-        why = told(link.told) if reason == "closed" else said(reason)
-        if "duplicate" in (link.told, reason):
+        end = await self._holder.hold(link)
+        if end.is_duplicate:
             if node not in self._driver.links:
                 # Another daemon with our key has the link: leave it some time there.
                 attempt.pause = pause
                 attempt.failed("another daemon with this node's key took the link")
-        elif why:
-            attempt.failed(why)
-            known = fields(peer=node.hex(), address=link.address, reason=link.told or reason)
-            log.info("link to %s ended: %s", node.short, why, extra=known)
+        elif end.word not in AT_ONCE:
+            attempt.failed(end.sentence)
 
 
 def _look(replica: Replica) -> tuple[dict[NodePubkey, tuple[str, ...]], set[NodePubkey]]:

@@ -123,8 +123,12 @@ class Driver:
 
     # --- for links -----------------------------------------------------------------------------
 
-    async def attach(self, link: Link) -> str:
-        """Run a session over a link until it ends; gives one word why it did."""
+    async def attach(self, link: Link, up: Callable[[], None] = lambda: None) -> str:
+        """Run a session over a link until it ends; gives one word why it did.
+
+        Args:
+            up: called where there was no link with the peer, and now there is one.
+        """
         if link.peer == self.replica.own:
             link.drop("own_key")
             return await link.run(self._received)
@@ -135,6 +139,8 @@ class Driver:
                 return await link.run(self._received)
             other.drop("duplicate")
         self.links[link.peer] = link
+        if other is None:
+            up()
         peer, peer_clock = link.peer, link.peer_clock
         await self._tell(lambda at: self.replica.connected(peer, peer_clock, at))
         try:

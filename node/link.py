@@ -35,6 +35,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "close_timeout": 2,
 }
 CLOSE_POLICY: Final = 1008
+CLOSES_IN_ORDER: Final = (1000, 1001)
 REASON_BYTES_MAX: Final = 120
 LAST_WORD_SECONDS_MAX: Final = 5
 
@@ -123,15 +124,23 @@ class Link:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            reason = (self.reason or "closed")[:REASON_BYTES_MAX]
-            self.told = "" if self.reason else self._word_at_the_end()
+            reason = (self.reason or self._how_it_ended())[:REASON_BYTES_MAX]
+            self.told = "" if reason != "closed" else self._word_at_the_end()
             with contextlib.suppress(ConnectionClosed, OSError):
                 await self._socket.close(CLOSE_POLICY if self.reason else 1000, reason)
         return reason
 
+    def _how_it_ended(self) -> str:
+        """By whom, where nobody dropped it: the listening side closes all it has when it stops."""
+        protocol = self._socket.protocol
+        ours = protocol.close_sent is not None and not protocol.close_rcvd_then_sent
+        return "stopping" if ours else "closed"
+
     def _word_at_the_end(self) -> str:
         closed = self._socket.protocol.close_rcvd
-        return word_of(closed.reason) if closed is not None else ""
+        if closed is None:
+            return ""
+        return word_of(closed.reason) or ("closed" if closed.code in CLOSES_IN_ORDER else "")
 
     async def _read(self, received: Callable[["Link", bytes], Awaitable[None]]) -> None:
         with contextlib.suppress(ConnectionClosed):

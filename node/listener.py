@@ -19,13 +19,14 @@ from websockets.exceptions import ConnectionClosed
 from crdt import limits
 from crdt.identity import SigningKey
 from node import tls
-from node.door import FAULTS, Address, Door, DoorSocket
+from node.door import FAULTS, Address, DoorSocket
 from node.driver import Driver, now
 from node.errors import Trouble
 from node.handshake import Gatekeeper, HelloRefused, Identity, listen
+from node.holding import Holder
 from node.link import OPTIONS, Link
 from node.logs import fields
-from node.refusals import said, told, word_of
+from node.refusals import said, word_of
 
 log = logging.getLogger("gangline.listener")
 
@@ -40,14 +41,15 @@ class Listener:
     """
 
     def __init__(
-        self, driver: Driver, me: Identity, keeper: Gatekeeper, folder: Path, door: Door
+        self, driver: Driver, me: Identity, keeper: Gatekeeper, folder: Path, holder: Holder
     ) -> None:
         self._driver = driver
         self._me = me
         self._keeper = keeper
         key: SigningKey = me.key
         self._context, self._certificate = tls.server_context(key, folder)
-        self._door = door
+        self._holder = holder
+        self._door = holder.door
         self._server: Server | None = None
         self._told: OrderedDict[str, str] = OrderedDict()
 
@@ -114,16 +116,7 @@ class Listener:
                 await socket_.close(1000, "joined" if joined else "full")
             return
         link = Link(socket_, peer, clock_there, dialled=False, address=_text(address))
-        reason = await self._driver.attach(link)
-        if reason in FAULTS:
-            self._door.fault_of(peer, reason)
-        # Who is dropped says our own word back.
-        why = told(link.told) if link.told and reason == "closed" else said(reason)
-        # Of two links with one peer one gives way: that is no news.
-        quiet = "duplicate" in (link.told, reason)
-        level = logging.DEBUG if quiet else logging.INFO
-        known = fields(peer=peer.hex(), address=link.address, reason=link.told or reason)
-        log.log(level, "link from %s ended: %s", peer.short, why, extra=known)
+        await self._holder.hold(link)
 
     def _say(self, host: str, sentence: str) -> None:
         """Tell of a caller once, not each time that he tries the same again."""

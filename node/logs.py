@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from crdt.bucket import Bucket
 from node.cli.text import clean
 
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -55,6 +56,30 @@ class Objects(logging.Formatter):
 def _whole(text: str) -> str:
     """Text that every reader of JSON takes: half a surrogate pair is none."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+class Pace:
+    """So many entries of a kind at once, then one each so many seconds; the rest are counted.
+
+    Attributes:
+        held: how many were held back since ``forget``.
+    """
+
+    def __init__(self, at_once: int, seconds: float, mono: float) -> None:
+        self.held = 0
+        self._bucket = Bucket(at_once, 1 / seconds, mono)
+
+    def lets(self, mono: float) -> bool:
+        """Whether one more may be written now."""
+        if self._bucket.take(mono):
+            return True
+        self.held += 1
+        return False
+
+    def forget(self) -> int:
+        """How many were held back, now that they are told of as a number."""
+        held, self.held = self.held, 0
+        return held
 
 
 def fields(**known: object) -> dict[str, dict[str, object]]:

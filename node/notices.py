@@ -6,8 +6,10 @@ what happened once is kept, the last few of it, since the start. Source: protoco
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
+import msgspec
 from msgspec import UNSET
 
 from crdt.feeds import Verdict
@@ -19,23 +21,40 @@ from crdt.ready import (
     Observation,
     PeerFaulted,
     RecordRejected,
+    RosterChange,
+    RosterMoved,
 )
 from crdt.replica import Replica
 from crdt.twins import own_sentence, peer_sentence
-from node.logs import fields
+from node import clock
+from node.logs import Pace, fields
+from node.report import Called
+from node.saying import roster_change
 
 log = logging.getLogger("gangline")
 
 KEPT: Final = 20
+ROSTER_AT_ONCE: Final = 64
+ROSTER_SECONDS: Final = 10.0
 STANDING: Final = frozenset({"twin", "clock", "seal"})
 """Shown for as long as they hold, so that nothing is shown that has passed."""
 
 
 class Notices:
-    """A tap of the bus: the log, and the last sentences."""
+    """A tap of the bus: the log, and the last sentences.
+
+    Attributes:
+        called: what nodes are called.
+        own: this node's key.
+        has_left: whether this node left the cluster: then nobody took it off the roster.
+    """
 
     def __init__(self) -> None:
+        self.called: Called | None = None
+        self.own = ""
+        self.has_left: Callable[[], bool] = lambda: False
         self._last: deque[str] = deque(maxlen=KEPT)
+        self._pace = Pace(ROSTER_AT_ONCE, ROSTER_SECONDS, clock.monotonic())
 
     def take(self, event: Observation) -> None:
         """Note what an operator should find in the log."""
@@ -62,6 +81,9 @@ class Notices:
                     incarnation=event.incarnation,
                     clock=event.clock,
                 )
+            case RosterMoved():
+                for change in event.changes:
+                    self._tell_of_roster(change)
             case IncarnationOpened():
                 told = f"this node goes on in a new feed, {event.incarnation}: {event.why}"
                 self._say(told, what="new_feed", incarnation=event.incarnation)
@@ -71,6 +93,23 @@ class Notices:
                 self._say(event.detail, **_known(event))
             case _:
                 log.debug("%s", type(event).__name__)
+
+    def _tell_of_roster(self, change: RosterChange) -> None:
+        if change.node.hex() == self.own and self.has_left():
+            return  # it says so itself
+        if not self._pace.lets(clock.monotonic()):
+            if self._pace.held == 1:
+                log.info("the roster moves faster than is told of here: see gangline members")
+            return
+        self._pace.forget()
+        names = {} if self.called is None else self.called.names
+        told = msgspec.to_builtins(change, enc_hook=bytes.hex)
+        known = {"what": "roster"} | {name: said for name, said in told.items() if said}
+        log.info("%s", roster_change(told, names, own=self.own), extra=fields(**known))
+
+    def keep(self, sentence: str) -> None:
+        """Show by ``status`` from now on what was logged already."""
+        self._last.append(sentence)
 
     def _say(self, sentence: str, **known: object) -> None:
         log.warning("%s", sentence, extra=fields(**known))

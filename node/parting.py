@@ -6,6 +6,8 @@ key that its store knows. Source: protocol §9; docs/decisions/0003.
 """
 
 import asyncio
+import contextlib
+import logging
 import os
 import secrets
 from collections.abc import Callable
@@ -22,13 +24,20 @@ from machines.values import NodePubkey
 from node import clock, keys
 from node.bus import Subscription
 from node.driver import Driver
+from node.errors import StoreFailure
 from node.home import Home
 from node.store import Store
+
+log = logging.getLogger("gangline")
 
 PATIENCE_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.1
 FORMER: Final = "former"
+LEFT: Final = "left"
+"""The name in ``meta`` under which stands how far this node is with leaving: asked, or gone."""
+ASKED: Final = b"asked"
+GONE: Final = b"gone"
 INCARNATION: Final = "incarnation"
 
 WORDS: Final = {
@@ -58,6 +67,7 @@ class Parting:
         self._driver = driver
         self._home = home
         self._switch = switch
+        self._note = driver.store.meta(LEFT) or b""
 
     async def leave(self) -> None:
         """Be taken off the roster; what this node wrote stands.
@@ -65,8 +75,48 @@ class Parting:
         Raises:
             ProposalRefused: nobody who may do it is linked, or does it; says who may.
         """
-        await self._ask(None)
+        if self.has_left():
+            raise ProposalRefused(self.why_gone())
+        # Before it is asked for: whatever crashes when, it is known that this node wished it.
+        await self._write_note(ASKED)
+        try:
+            await self._ask(None)
+        except ProposalRefused:
+            await self._write_note(b"")
+            raise
         await self._until(lambda r: not r.ledger.roster.belongs(r.own), "left")
+
+    def has_left(self) -> bool:
+        """Whether this node is off the roster, and wished to be."""
+        return bool(self._note) and not self._belongs()
+
+    def why_gone(self) -> str:
+        """That this node left, and the way back; empty where it did not."""
+        if not self.has_left():
+            return ""
+        return (
+            "this node left the cluster and writes nothing; what it holds can be read. To come "
+            f"back, let an admin run: gangline members admit {self._driver.replica.own.hex()}; "
+            "then start this daemon anew. Or join as another node, by a ticket, in another --home"
+        )
+
+    def _belongs(self) -> bool:
+        replica = self._driver.replica
+        return replica.ledger.roster.belongs(replica.own)
+
+    async def _write_note(self, note: bytes) -> None:
+        await self._driver.on_disk(lambda store: store.set_meta(LEFT, note))
+        self._note = note
+
+    async def _keep_note(self) -> None:
+        """Once it is gone, a node that belongs was taken back; a later revocation is another's."""
+        belongs = self._belongs()
+        with contextlib.suppress(StoreFailure):  # tried again: a full disk, say
+            if self._note == ASKED and not belongs:
+                await self._write_note(GONE)
+                log.warning("%s", self.why_gone())
+            elif self._note == GONE and belongs:
+                await self._write_note(b"")
 
     async def rotate(self) -> NodePubkey:
         """Go on under a new key; gives it. The daemon starts again under it in a moment.
@@ -81,7 +131,12 @@ class Parting:
         return key.pubkey
 
     async def watch(self) -> None:
-        """Change keys as soon as the roster has the next one, whoever asked for it and when."""
+        """Change keys as soon as the roster has the next one, whoever asked for it and when.
+
+        Keeps in mind, too, whether this node left.
+        """
+        if self.has_left():
+            log.warning("%s", self.why_gone())
         while True:
             if not self._driver.halted and await self.is_due():
                 # A moment, so that who asked for it still gets an answer.
@@ -89,6 +144,7 @@ class Parting:
                 self.switching = True
                 self._switch()
                 return
+            await self._keep_note()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def is_due(self) -> bool:

@@ -84,6 +84,28 @@ SENTENCES = {
         "that node's disk takes writes again; it asks for what it missed",
         "this node's disk takes writes again; the link is opened anew, to ask for what it missed",
     ),
+    "closed": Sentences("that node ended it, as it does when it stops", "this node ended it"),
+    "stopping": Sentences("that node stops", "this node stops"),
+    "lost": Sentences(
+        "the connection broke off, and that node said nothing",
+        "the connection broke off",
+    ),
+    "left": Sentences("that node left the cluster", "this node left the cluster"),
+    "outside": Sentences(
+        "that node does not belong to the cluster any longer",
+        "this node does not belong to the cluster any longer",
+    ),
+    "too_large": Sentences(
+        "that node takes no message so large", "it sent more than a message may hold"
+    ),
+    "malformed_update": Sentences(
+        "that node could not read the update that this one sent",
+        "it sent an update that no node makes",
+    ),
+    "own_key": Sentences(
+        "it has that node's own key: two daemons run with one key",
+        "it has this node's own key: two daemons run with one key",
+    ),
     "lagging": Sentences("that node waited for this one too long", "it read too slowly"),
 }
 

@@ -7,14 +7,16 @@ called by it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from crdt.antientropy import compared_feeds
 from crdt.feeds import Feed
 from crdt.ledger import Ledger
+from crdt.roster import Roster
 from crdt.views import ExplainView
-from machines.values import Instant
+from machines.values import Instant, NodePubkey
 from node.api import types
+from node.saying import whole_name
 from node.unsealed import Look
 
 Names = dict[str, str]
@@ -45,6 +47,31 @@ def names(ledger: Ledger) -> Names:
         for key, name in called.items()
         if name and used[name] == 1 and not passes_for_a_key(name)
     }
+
+
+class Called:
+    """What nodes are called in the log: by name, and by the start of the key.
+
+    Args:
+        ledger: gives the one that holds now.
+    """
+
+    def __init__(self, ledger: Callable[[], Ledger]) -> None:
+        self._ledger = ledger
+        self._roster: Roster | None = None
+        self._names: Names = {}
+
+    @property
+    def names(self) -> Names:
+        """What each node is called, worked out once for each roster."""
+        ledger = self._ledger()
+        if self._roster is not ledger.roster:
+            self._roster, self._names = ledger.roster, names(ledger)
+        return self._names
+
+    def __call__(self, node: NodePubkey) -> str:
+        """One node: ``den (1feb11c0)``."""
+        return whole_name(self.names.get(node.hex(), ""), node.hex())
 
 
 def feeds(ledger: Ledger, look: Look) -> list[types.FeedRow]:

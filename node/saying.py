@@ -16,6 +16,11 @@ def called(names: Names, key: str) -> str:
     return names.get(key) or key[:KEY_SHOWN]
 
 
+def whole_name(name: str, key: str) -> str:
+    """A name, which another node may have too, and what tells the two apart."""
+    return f"{name} ({key[:KEY_SHOWN]})" if name else key[:KEY_SHOWN]
+
+
 def place(names: Names, ref: Sequence[Any] | None) -> str:
     """A record's place: ``den/0#7``."""
     return "" if ref is None else f"{called(names, ref[0])}/{ref[1]}#{ref[2]}"
@@ -30,6 +35,35 @@ def fields_of(thing: Mapping[str, Any], without: Sequence[str]) -> str:
 
 def _flat(value: object) -> object:
     return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+RANK = ("observer", "member", "admin")
+
+
+def roster_change(change: Mapping[str, Any], names: Names, *, own: str = "") -> str:
+    """How a node's place on the roster changed: ``north (1feb11c0) was revoked by den``.
+
+    Args:
+        own: this node's key, which is called so.
+    """
+    node, now, was = change["node"], change["role"], change["before_role"]
+    who = whole_name(change["name"] or change["before_name"], node)
+    who = f"this node, {who}," if node == own else who
+    told = []
+    if now == "revoked" != was:
+        told.append("was revoked")
+    elif now in RANK and was in RANK and now != was:
+        up = RANK.index(now) > RANK.index(was)
+        told.append(f"was {'promoted' if up else 'demoted'} from {was} to {now}")
+    elif now in RANK and now != was:
+        again = "taken back in" if was == "revoked" else "admitted"
+        told.append(f"was {again} as {now}")
+    if was and change["name"] != change["before_name"]:
+        told.append(f"was renamed from {change['before_name'] or 'nothing'}")
+    if not told:
+        told.append(f"is {now or 'unknown'} as before, on another word")
+    by = f" by {called(names, change['by'])}" if change["by"] else ""
+    return f"{who} {' and '.join(told)}{by}"
 
 
 def says(body: Mapping[str, Any], names: Names) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from machines.values import Instant
 from node.api import types
-from node.saying import Names, called, fields_of, place
+from node.saying import Names, called, fields_of, place, roster_change
 
 
 def rows(kept: Iterable[tuple[int, bytes]], names: Names) -> list[types.HistoryRow]:
@@ -49,8 +49,10 @@ def _says(event: Mapping[str, Any], names: Names) -> str:
         case "fork_proven":
             author = called(names, event["author"])
             return f"{author}/{event['incarnation']} forked at #{event['clock']}"
-        case "roster_moved":
+        case "roster_moved" if "nodes" in event:  # as it was written once
             return ", ".join(called(names, node) for node in event["nodes"])
+        case "roster_moved":
+            return "; ".join(roster_change(change, names) for change in event["changes"])
         case "peer_faulted":
             return f"{called(names, event['peer'])} {event['reason']}: {event['detail']}"
         case "incarnation_opened":

@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from crdt.errors import NotWritable, UnknownStory
+from crdt.errors import NotWritable, ProposalRefused, UnknownStory
 from crdt.identity import RecordRef
 from crdt.intents import (
     AddStory,
@@ -16,7 +16,6 @@ from crdt.intents import (
     FireEvent,
     FireExecution,
     Intent,
-    Receipt,
     ReleaseClaim,
 )
 from crdt.proposals import own_execution
@@ -28,7 +27,7 @@ from machines.values import Instant, StoryId
 from node import clock, portable, report, timeline, unsealed
 from node.api import asked as asked_for
 from node.api import shown, types
-from node.api.membership import Membership
+from node.api.membership import Membership, written
 from node.api.tickets import Tickets
 from node.api.types import Patience
 from node.config import Config
@@ -94,7 +93,7 @@ class Desk:
             unshared=replica.unshared(),
             peers=len(self.driver.links),
             forks=sum(ledger.fork_of(feed) is not None for feed in ledger.proofs),
-            writable=replica.writable(now()),
+            writable=self.parting.why_gone() or replica.writable(now()),
             notices=self._notices.all(replica, now()),
         )
 
@@ -249,8 +248,11 @@ class Desk:
             if await self.parting.is_due():
                 sentence = "this node is changing its key; ask again in a moment"
                 raise Trouble(sentence) from None
+            if self.parting.has_left():
+                raise ProposalRefused(self.parting.why_gone()) from None
             raise
-        return _written(receipt, await self._wait(receipt.ref, patience))
+        holders = await self._wait(receipt.ref, patience)
+        return written(receipt, report.names(self.driver.replica.ledger), holders)
 
     async def _wait(self, ref: RecordRef, patience: Patience) -> int:
         """How many other nodes have a record, once it is as many as asked or time is up."""
@@ -275,14 +277,3 @@ def _banned(one: Shut, names: report.Names) -> types.PeerRow:
 
 def _now() -> tuple[Instant, float]:
     return clock.wall(), clock.monotonic()
-
-
-def _written(receipt: Receipt, holders: int) -> types.Written:
-    return types.Written(
-        receipt.author.hex(),
-        receipt.incarnation,
-        receipt.clock,
-        receipt.record_id.hex(),
-        receipt.warnings,
-        holders,
-    )

@@ -18,6 +18,7 @@ from crdt.errors import ProposalRefused
 from crdt.intents import Receipt
 from crdt.roster import Admission, Roster
 from machines.values import FreeText, NodePubkey
+from node import report
 from node.api import asked as asked_for
 from node.api import types
 from node.api.asked import Malformed
@@ -130,7 +131,8 @@ class Membership:
         return await self._change(membership.Revoke(node, kept(asked.keep)))
 
     async def _change(self, wish: membership.Wish) -> types.Written:
-        return _written(await self._driver.change_roster(wish))
+        receipt = await self._driver.change_roster(wish)
+        return written(receipt, report.names(self._driver.replica.ledger))
 
     async def _find(self, text: str) -> NodePubkey:
         return await self._driver.query(lambda replica: find(replica.ledger.roster, text))
@@ -216,9 +218,17 @@ def _admitted(admission: Admission, roster: Roster) -> Admitted:
     )
 
 
-def _written(receipt: Receipt) -> types.Written:
-    where = receipt.author.hex(), receipt.incarnation, receipt.clock, receipt.record_id.hex()
-    return types.Written(*where, receipt.warnings, 0)
+def written(receipt: Receipt, names: report.Names, holders: int = 0) -> types.Written:
+    """What was written, as it is answered; so many other nodes have it."""
+    return types.Written(
+        author=receipt.author.hex(),
+        name=names.get(receipt.author.hex(), ""),
+        incarnation=receipt.incarnation,
+        clock=receipt.clock,
+        record=receipt.record_id.hex(),
+        warnings=receipt.warnings,
+        holders=holders,
+    )
 
 
 def routes(desk: Membership) -> list[HTTPRouteHandler]:

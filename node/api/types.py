@@ -233,9 +233,13 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a write wrote; ``holders`` other nodes have it on disk."""
+    """What a write wrote; ``holders`` other nodes have it on disk.
+
+    ``name`` is what the author, this node, is called; empty where another is called so too.
+    """
 
     author: str
+    name: str
     incarnation: int
     clock: int
     record: str

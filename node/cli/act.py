@@ -12,14 +12,15 @@ from node.cli.common import (
     ask,
     client,
     put_json,
-    ref_text,
     say,
     seconds,
     speaking,
     story_named,
 )
 from node.cli.exits import Exit
+from node.cli.text import clean
 from node.client import segment
+from node.saying import place
 
 Title = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 256 characters.")]
 Description = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 4 KiB.")]
@@ -67,8 +68,8 @@ def _write(
     if as_json:
         put_json(answer)
     else:
-        place = (answer["author"], answer["incarnation"], answer["clock"])
-        typer.echo(f"{sentence} ({ref_text(place)})")
+        ref = (answer["author"], answer["incarnation"], answer["clock"])
+        typer.echo(f"{sentence} ({clean(place({answer['author']: answer['name']}, ref))})")
     if answer["holders"] < wait_for:
         say(f"{answer['holders']} of {wait_for} other nodes have it so far; it is on disk here")
         raise typer.Exit(Exit.ENVIRONMENT)

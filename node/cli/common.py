@@ -285,8 +285,3 @@ def natural(text: str) -> tuple[list[str | int], str]:
     """Sorts as people count: s-2 before s-10."""
     parts = re.split("([0-9]+)", text)
     return [int(part) if number % 2 else part for number, part in enumerate(parts)], text
-
-
-def ref_text(ref: Sequence[Any] | None) -> str:
-    """A record's place as people see it."""
-    return "" if ref is None else f"{short(ref[0])}/{ref[1]}#{ref[2]}"

@@ -27,7 +27,7 @@ from node.cli.common import (
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import segment
-from node.saying import Names, called, place
+from node.saying import Names, called, place, roster_change
 
 AT_REST = ("idle", "completed")
 STAGE_SHOWN = ("feature_branch", "commits_ahead", "merge_commit", "merged_at", "archived_at")
@@ -310,7 +310,7 @@ def event_line(event: dict[str, Any], names: Names) -> str:
             author = called(names, event["author"])
             return f"fork: {author} signed two records at {event['incarnation']}#{event['clock']}"
         case "roster_moved":
-            return f"roster moved: {', '.join(called(names, one) for one in event['nodes'])}"
+            return f"roster: {'; '.join(roster_change(one, names) for one in event['changes'])}"
         case "peer_faulted":
             return f"dropped {called(names, event['peer'])}: {event['reason']}, {event['detail']}"
         case "incarnation_opened":

@@ -113,7 +113,8 @@ EVENTS = [
     {"type": "record_rejected", "reason": "r", "detail": "d", "record": None},
     {"type": "peer_faulted", "peer": "p", "reason": "r", "detail": "d"},
     {"type": "noticed", "node": "n", "what": "w", "detail": "d"},
-    {"type": "roster_moved", "nodes": ["n"]},
+    {"type": "roster_moved", "changes": [{"node": "n", "name": "x", "role": "member",
+     "before_name": "y", "before_role": "observer", "by": "n"}]},
     {"type": "one that this build does not know", "record": None},
 ]  # fmt: skip
 

@@ -132,7 +132,26 @@ def test_a_node_leaves_over_its_link(fleet):
     b.gangline("leave")
     eventually(lambda: not row_of(c, key_of(b))["belongs"], "the word gets round")
     assert "s-1" in {story["id"] for story in c.json("stories")}
-    assert "revoked" in b.gangline("add", "s-2", code=4)
+    for told in (b.gangline("add", "s-2", code=4), b.gangline("leave", code=4)):
+        assert "left the cluster and writes nothing" in told
+    assert f"gangline members admit {key_of(b)}" in b.json("status")["writable"]
+    eventually(lambda: not b.json("status")["peers"], "its links end")
+    assert "revoked" not in b.log()
+    assert "this node left the cluster and writes nothing; " in b.log()
+    for other in (den, c):
+        assert f"b ({key_of(b)[:8]}) was revoked by den" in other.log()
+    before = den.log()
+    b.stop()
+    b.start()
+    assert b.log().count("this node left the cluster and writes nothing") == 2
+    eventually(lambda: "was refused: revoked" in den.log()[len(before) :], "it asks at a start")
+    den.gangline("members", "admit", key_of(b), "--name", "b")
+    b.stop()
+    b.start()
+    eventually(lambda: not b.json("status")["writable"], "it is taken back in")
+    b.gangline("add", "s-3", "--wait-for", "1")
+    den.gangline("members", "revoke", "b")
+    eventually(lambda: "was revoked" in b.json("status")["writable"], "this time by another's word")
     den.stop()
     told = c.gangline("rotate", code=4)
     assert "den" in told

@@ -13,6 +13,7 @@ from node.dialer import Dialer
 from node.door import Door
 from node.driver import Driver
 from node.handshake import Identity
+from node.holding import Holder
 from node.home import Home
 from node.notices import Notices
 from node.parting import Parting
@@ -31,7 +32,8 @@ async def api(folder, listen="127.0.0.1:7467"):
     driver.bus.tap(notices.take)
     me = Identity(keys.load(home.key), driver.replica.cluster)
     leaving = Parting(driver, home, lambda: None)
-    dialer = Dialer(driver, me, {}, 1, Door(clock.monotonic))
+    holder = Holder(driver, Door(clock.monotonic), lambda node: node.short)
+    dialer = Dialer(driver, me, {}, 1, holder)
     desk = Desk(driver, dialer, settings, listen, leaving, lambda: None, notices)
     serving = asyncio.create_task(driver.run())
     transport = httpx.ASGITransport(app=app.build(desk), raise_app_exceptions=False)

@@ -8,6 +8,7 @@ from node import clock
 from node.door import Door
 from node.driver import Driver
 from node.handshake import Accepted, HelloRefused, Identity
+from node.holding import Holder
 from node.listener import Listener
 from node.store import Store
 from tests.support.cluster import Cluster
@@ -47,7 +48,8 @@ async def listening(tmp_path, *members):
     with Store(tmp_path / "store.db") as store:
         driver = Driver(store, lambda _store: (cluster.replicas[0], Ready()))
         running = asyncio.create_task(driver.run())
-        listener = Listener(driver, me, Keeper(*members), tmp_path, door)
+        holder = Holder(driver, door, lambda node: node.short)
+        listener = Listener(driver, me, Keeper(*members), tmp_path, holder)
         try:
             yield Listening(await listener.start("127.0.0.1:0"), me, driver, door)
         finally:

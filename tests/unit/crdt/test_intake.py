@@ -80,7 +80,10 @@ def test_records_whose_signature_holds_are_read_whatever_stands_beside_them(cour
     assert found.forged == [forged]
     fault = found.fault()
     assert fault.reason is Reason.BAD_SIGNATURE
-    assert fault.detail.endswith(f"1, {court.bob.node.short}/0 at 6")
+    said = f"the record at {court.bob.node.short}/0#6 was not signed by the node that it names as"
+    assert fault.detail == f"{said} its author"
+    found.forged += [forged, forged]
+    assert found.fault().detail == f"{said} its author, nor were 2 more"
 
 
 def test_a_body_that_is_no_body_is_its_authors_doing(court):

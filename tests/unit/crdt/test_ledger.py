@@ -195,7 +195,10 @@ def test_a_strangers_records_wait_until_somebody_admits_him(court):
     assert court.verdict(record) == "pending"
     ready = court.take(court.ada.member(court.sam.node, Role.MEMBER))
     assert court.verdict(record) is ADMITTED
-    assert RosterMoved((court.sam.node,)) in ready.observe
+    [moved] = [one for one in ready.observe if isinstance(one, RosterMoved)]
+    assert [(one.node, one.before_role, one.role) for one in moved.changes] == [
+        (court.sam.node, "", "member")
+    ]
     assert rows(ready)[record.record_id]
 
 

@@ -292,6 +292,35 @@ def test_who_has_no_voice_is_told_why(court):
     assert told[0] == ""
     assert "observer" in told[1]
     assert "not on the roster" in told[2]
+    gone = roster(
+        court, court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
+    )
+    assert gone.why_no_voice(court.bob.node).endswith(f"members admit {court.bob.node.hex()}")
+    assert "was revoked" in gone.why_no_voice(court.bob.node)
     # A founder whose store was lost would write blindly.
     assert "[[peers]]" in bare(court).why_no_voice(court.founder.node)
     assert found.why_no_voice(court.founder.node) == ""
+
+
+def test_a_change_says_how_each_stood_how_each_stands_and_by_whose_word(court):
+    before = roster(court)
+    bob, sam = court.bob.node, court.sam.node
+    admitted = court.ada.member(sam, Role.OBSERVER, "fen")
+    revoked = court.founder.revocation(bob, [court.admissions[bob]])
+    after = roster(court, admitted, revoked)
+    assert after.moved(before) == {bob, sam}
+    changes = {change.node: change for change in after.changes(before, after.moved(before))}
+    assert list(changes) == sorted(changes)
+    assert structs.astuple(changes[sam]) == (sam, "fen", "observer", "", "", court.ada.node)
+    name = before.name(bob)
+    assert structs.astuple(changes[bob]) == (
+        bob, name, "revoked", name, "member", court.founder.node
+    )  # fmt: skip
+
+
+def test_a_change_by_the_words_of_several_is_nobodys(court):
+    sam = court.sam.node
+    both = [pen.member(sam, Role.MEMBER) for pen in (court.founder, court.ada)]
+    after = roster(court, *both)
+    [change] = after.changes(roster(court), {sam})
+    assert (change.role, change.by) == ("member", None)

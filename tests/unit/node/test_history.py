@@ -15,6 +15,7 @@ from crdt.ready import (
     Persist,
     RecordAdmitted,
     RecordRejected,
+    RosterChange,
     RosterMoved,
     StageMoved,
 )
@@ -34,7 +35,7 @@ EVENTS = [
     ClaimMoved("s-1", None, TWO, lost_by_us=False),
     RecordRejected(REF, Reason.ILLEGAL_TRANSITION, "why", TWO),
     ForkProven(ONE, 4, 5),
-    RosterMoved((ONE, TWO)),
+    RosterMoved((RosterChange(TWO, "fen", "revoked", "fen", "member", ONE),)),
     PeerFaulted(TWO, Reason.BAD_SIGNATURE, "why"),
     IncarnationOpened(9, "a copy"),
     Noticed("written_again", "detail", ONE),
@@ -66,12 +67,18 @@ def test_every_kind_of_event_comes_back_and_says_what_it_was(path):
         "nobody → fen",
         "den/0#7 illegal_transition: why",
         "den/4 forked at #5",
-        "den, fen",
+        f"fen ({TWO.short}) was revoked by den",
         "fen bad_signature: why",
         "goes on in 9: a copy",
         "written_again: detail",
     ]
     assert {row.at for row in rows} == {str(START)}
+
+
+def test_a_row_of_an_earlier_release_that_named_the_nodes_alone_is_still_read():
+    row = json.dumps({"type": "roster_moved", "nodes": [ONE.hex(), TWO.hex()]}).encode()
+    [shown] = timeline.rows([(START.ms, row)], {ONE.hex(): "den"})
+    assert shown.says == f"den, {TWO.short}"
 
 
 def test_a_story_has_a_history_of_its_own(path):

@@ -30,11 +30,16 @@ from node import tls
 from node.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.door import Door
 from node.handshake import Accepted, HelloRefused, Identity, Proof
+from node.holding import Holder
 from node.link import OPTIONS, reach
 from tests.support.cluster import START, key
 from tests.support.listening import listening
 
 NOW = Instant(START)
+
+
+def held(driver, door=None):
+    return Holder(driver, door or Door(lambda: 0.0), lambda node: node.short)
 
 
 async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):
@@ -118,7 +123,7 @@ async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
     class Driver:
         links: ClassVar = {}
 
-        async def attach(self, link):
+        async def attach(self, link, _up):
             link.send(b"x")
             link.drop("malformed_frame")
 
@@ -129,7 +134,10 @@ async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
 
     async with listening(tmp_path, bad.pubkey) as (address, me, _):
         node = me.key.pubkey
-        dialer = Dialer(Driver(), Identity(bad, me.cluster), {node: (address,)}, 8, door)
+        driver = Driver()
+        dialer = Dialer(
+            driver, Identity(bad, me.cluster), {node: (address,)}, 8, held(driver, door)
+        )
         assert dialer._due() == [node]
         dialer._dialling[node] = None
         await dialer._dial(node)
@@ -145,7 +153,7 @@ async def test_all_addresses_of_a_node_are_one_try(caplog):
     free.close()
     node = key(9).pubkey
     known = {node: (closed, "nonesuch.invalid:1", closed)}
-    dialer = Dialer(None, Identity(key(1), ClusterId(b"c" * 32)), known, 8, Door(lambda: 0.0))
+    dialer = Dialer(None, Identity(key(1), ClusterId(b"c" * 32)), known, 8, held(None))
     attempt = dialer.attempts[node] = Attempt()
     dialer._dialling[node] = None
     await dialer._dial(node)
@@ -273,6 +281,40 @@ async def test_one_turn_makes_no_more_answers_than_may_wait(tmp_path, monkeypatc
         assert await link.run(received) == "enough"
     long = [sizes for sizes in turns if sum(sizes) > limits.TURN_BYTES_MAX]
     assert [len(sizes) for sizes in long] == [1] * 12
+
+
+def test_who_left_dials_nobody_but_once_at_a_start():
+    known, left = {key(9).pubkey: ("192.0.2.7:1",)}, True
+    me = Identity(key(1), ClusterId(b"c" * 32))
+
+    class Driver:
+        links: ClassVar = {}
+
+    dialer = Dialer(Driver(), me, known, 8, held(Driver()), lambda: left)
+    assert dialer._due() == [key(9).pubkey], "it may have been taken back in meanwhile"
+    dialer._once.clear()
+    assert dialer._due() == []
+    left = False
+    assert dialer._due() == [key(9).pubkey]
+    dialer = Dialer(Driver(), me, known, 8, held(Driver()), lambda: left)
+    left = True
+    assert dialer._due() == [], "who leaves at work dials nobody from then on"
+
+
+async def test_who_stops_says_so_and_the_other_side_knows(tmp_path, caplog):
+    caplog.set_level("INFO", "gangline.links")
+    member = key(2)
+
+    async def ignored(_link, _data):
+        pass
+
+    async with listening(tmp_path, member.pubkey) as (address, me, driver):
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+        running = asyncio.create_task(link.run(ignored))
+        while not driver.links:  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.01)
+    assert (await running, link.told) == ("closed", "closed")
+    assert caplog.records[-1].getMessage().endswith("ended: stopping: this node stops")
 
 
 def test_a_ticket_in_a_hello_shows_itself_nowhere():

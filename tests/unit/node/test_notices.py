@@ -1,7 +1,11 @@
 """What an operator is told of what is not as it should be."""
 
-from node import notices
-from tests.support.cluster import Cluster
+from crdt.bodies import Role
+from crdt.ready import RosterChange, RosterMoved
+from node import notices, report
+from node.notices import ROSTER_AT_ONCE, Notices
+from tests.support.cluster import Cluster, key
+from tests.support.court import Court
 
 
 def test_what_does_not_count_because_the_clock_was_set_back_is_told():
@@ -16,3 +20,56 @@ def test_what_does_not_count_because_the_clock_was_set_back_is_told():
     cluster.ms += 2 * 3600 * 1000
     cluster.tick()
     assert notices.standing(cluster.replicas[0], cluster.now) == []
+
+
+def admitted(number):
+    return RosterChange(key(number).pubkey, f"n-{number}", "member", "", "", key(1).pubkey)
+
+
+def test_a_change_of_the_roster_is_logged_with_the_names_that_are_known(caplog):
+    caplog.set_level("INFO", "gangline")
+    court, taken = Court(), Notices()
+    taken.called = report.Called(lambda: court.ledger)
+    court.take(court.founder.member(court.ada.node, Role.ADMIN, "ada"))
+    [moved] = court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam")).observe[:1]
+    taken.take(moved)
+    [entry] = caplog.records
+    assert entry.getMessage() == f"sam ({court.sam.node.short}) was admitted as member by ada"
+    assert entry.fields == {
+        "what": "roster", "node": court.sam.node.hex(), "name": "sam", "role": "member",
+        "by": court.ada.node.hex(),
+    }  # fmt: skip
+    assert taken.all(Cluster(1).replicas[0], Cluster(1).now) == (), "it is no trouble"
+
+
+def test_a_roster_that_moves_without_end_does_not_fill_the_log(caplog, monkeypatch):
+    caplog.set_level("INFO", "gangline")
+    monkeypatch.setattr(notices.clock, "monotonic", lambda: 100.0)
+    taken = Notices()
+    for number in range(10, 1000):
+        taken.take(RosterMoved((admitted(number % 200 + 1),)))
+    assert len(caplog.records) == ROSTER_AT_ONCE + 1
+    assert "faster than is told" in caplog.records[-1].getMessage()
+
+
+def test_a_node_that_left_is_not_told_that_it_was_revoked(caplog):
+    caplog.set_level("INFO", "gangline")
+    taken = Notices()
+    taken.own = key(2).pubkey.hex()
+    gone = RosterMoved((RosterChange(key(2).pubkey, "b", "revoked", "b", "member", None),))
+    taken.take(gone)
+    assert caplog.records.pop().getMessage() == f"this node, b ({key(2).pubkey.short}), was revoked"
+    taken.has_left = lambda: True
+    taken.take(gone)
+    assert caplog.records == []
+
+
+def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
+    court = Court()
+    called = report.Called(lambda: court.ledger)
+    sam = court.sam.node
+    assert called(sam) == sam.short
+    first = called.names
+    assert called.names is first
+    court.take(court.ada.member(sam, Role.MEMBER, "sam"))
+    assert called(sam) == f"sam ({sam.short})"

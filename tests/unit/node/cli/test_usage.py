@@ -119,10 +119,11 @@ def test_edit_changes_what_is_named_and_nothing_else(monkeypatch, args, body):
 
     def ask(*told):
         asked.append(told)
-        return {"warnings": [], "author": "ab" * 32, "incarnation": 0, "clock": 7, "holders": 0}
+        written = {"author": "ab" * 32, "name": "den", "incarnation": 0, "clock": 7}
+        return written | {"warnings": [], "holders": 0}
 
     monkeypatch.setattr("node.cli.act.ask", ask)
-    assert run("edit", "s-1", *args).output == "edited s-1 (abababab/0#7)\n"
+    assert run("edit", "s-1", *args).output == "edited s-1 (den/0#7)\n"
     fields = dict.fromkeys(("title", "description", "depends_on", "labels")) | body
     assert asked == [("PATCH", "/stories/s-1", fields)]
 

@@ -1,0 +1,111 @@
+"""Holds a link as long as it lasts, and tells of it: when it came up, who dialled, why it ended.
+
+Stands between ``driver.py`` and who brings links, ``dialer.py`` and ``listener.py``. Each change is
+logged once; a peer whose links come and go faster than anybody reads is told of in a summary.
+Source: protocol §10.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from machines.values import NodePubkey
+from node import clock
+from node.door import FAULTS, Door
+from node.driver import Driver
+from node.link import Link
+from node.logs import Pace, fields
+from node.refusals import said, told
+
+log = logging.getLogger("gangline.links")
+
+AT_ONCE: Final = 8
+EVERY_SECONDS: Final = 60.0
+SUMMARY_SECONDS: Final = 60.0
+
+
+class End(NamedTuple):
+    """Why a link ended: the word, and its sentence for this side."""
+
+    word: str
+    sentence: str
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether another link with the same peer took its place: that is no news."""
+        return self.word == "duplicate"
+
+
+class Holder:
+    """Every link goes through its hands.
+
+    Args:
+        has_left: whether this node left the cluster, which then is why its links end.
+
+    Attributes:
+        door: says who must stay away; told here of what a peer did.
+        called: what a node is called in the log.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        door: Door,
+        called: Callable[[NodePubkey], str],
+        has_left: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.door = door
+        self.called = called
+        self._driver = driver
+        self._has_left = has_left
+        self._paces: dict[NodePubkey, Pace] = {}
+        self._summaries: set[NodePubkey] = set()
+
+    async def hold(self, link: Link) -> End:
+        """Run a session over a link until it ends; gives why it did."""
+        reason = await self._driver.attach(link, partial(self._up, link))
+        if reason in FAULTS:
+            self.door.fault_of(link.peer, reason)
+        end = self._why(link, reason)
+        if not end.is_duplicate:
+            self._tell(link, f"ended: {end.sentence}", what="link_ended", reason=end.word)
+        return end
+
+    def _why(self, link: Link, reason: str) -> End:
+        if reason != "closed":
+            word, sentence = reason, said(reason)
+        else:
+            word = link.told or "lost"
+            sentence = told(word)
+        if word == "revoked" and self._has_left():
+            word = "left"
+            sentence = said(word)
+        return End(word, sentence)
+
+    def _up(self, link: Link) -> None:
+        where = "here" if link.dialled else "there"
+        self._tell(link, f"at {link.address} is up, dialled {where}", what="link_up")
+
+    def _tell(self, link: Link, sentence: str, **known: str) -> None:
+        at = clock.monotonic()
+        pace = self._paces.setdefault(link.peer, Pace(AT_ONCE, EVERY_SECONDS, at))
+        if pace.lets(at):
+            way = "to" if link.dialled else "from"
+            by = "this_node" if link.dialled else "peer"
+            known |= {"peer": link.peer.hex(), "address": link.address, "dialled_by": by}
+            log.info("link %s %s %s", way, self.called(link.peer), sentence, extra=fields(**known))
+        elif link.peer not in self._summaries:
+            self._summaries.add(link.peer)
+            asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self._sum_up, link.peer)
+
+    def _sum_up(self, peer: NodePubkey) -> None:
+        """Say once what was held back, and how things stand: what was last told may be over."""
+        self._summaries.discard(peer)
+        now = "one is up" if peer in self._driver.links else "none is up"
+        known = fields(peer=peer.hex(), what="links_summary")
+        log.info(
+            "links with %s came and went, %d times more than is told here; %s now",
+            self.called(peer), self._paces[peer].forget(), now, extra=known,
+        )  # fmt: skip

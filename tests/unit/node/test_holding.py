@@ -1,0 +1,124 @@
+"""What the log says of links: each change once, and a flood of them in a summary."""
+
+import asyncio
+
+import pytest
+
+from node import holding, refusals
+from node.door import Door
+from node.holding import AT_ONCE, Holder
+from tests.support.cluster import key
+
+PEER = key(2).pubkey
+
+
+class Link:
+    """A link as the holder sees it."""
+
+    def __init__(self, *, dialled=True, told=""):
+        self.peer, self.dialled, self.told, self.address = PEER, dialled, told, "192.0.2.7:7467"
+
+
+class Driver:
+    """Whose links end at once, for the reason it is given."""
+
+    def __init__(self):
+        self.links = {}
+        self.reason, self.news = "closed", True
+
+    async def attach(self, link, up):
+        self.links[link.peer] = link
+        if self.news:
+            up()
+        del self.links[link.peer]
+        return self.reason
+
+
+@pytest.fixture
+def driver():
+    return Driver()
+
+
+@pytest.fixture
+def told(caplog):
+    caplog.set_level("INFO", "gangline.links")
+    return lambda: [row.getMessage() for row in caplog.records]
+
+
+def holder(driver, **options):
+    return Holder(driver, Door(lambda: 0.0), lambda _node: "fen (02020202)", **options)
+
+
+@pytest.mark.parametrize(
+    ("link", "reason", "lines"),
+    [
+        (Link(), "lagging",
+         ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
+          "link to fen (02020202) ended: lagging: it read too slowly"]),
+        (Link(dialled=False, told="closed"), "closed",
+         ["link from fen (02020202) at 192.0.2.7:7467 is up, dialled there",
+          "link from fen (02020202) ended: closed: that node ended it, as it does when it stops"]),
+        (Link(), "closed",
+         ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
+          f"link to fen (02020202) ended: {refusals.told('lost')}"]),
+        (Link(told="revoked"), "closed",
+         ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
+          f"link to fen (02020202) ended: {refusals.told('revoked')}"]),
+    ],
+)  # fmt: skip
+async def test_a_link_is_told_of_when_it_comes_up_and_when_it_ends(
+    driver, told, link, reason, lines
+):
+    driver.reason = reason
+    await holder(driver).hold(link)
+    assert told() == lines
+
+
+async def test_what_is_known_beside_is_for_programs(driver, caplog):
+    caplog.set_level("INFO", "gangline.links")
+    await holder(driver).hold(Link(dialled=False, told="full"))
+    up, ended = (row.fields for row in caplog.records)
+    known = {"peer": PEER.hex(), "address": "192.0.2.7:7467", "dialled_by": "peer"}
+    assert up == known | {"what": "link_up"}
+    assert ended == known | {"what": "link_ended", "reason": "full"}
+
+
+@pytest.mark.parametrize(("own", "theirs"), [("duplicate", ""), ("closed", "duplicate")])
+async def test_of_two_links_with_one_peer_the_one_that_gives_way_is_no_news(
+    driver, told, own, theirs
+):
+    driver.reason, driver.news = own, False
+    end = await holder(driver).hold(Link(told=theirs))
+    assert end.is_duplicate
+    assert told() == []
+
+
+async def test_where_this_node_left_its_links_end_for_that(driver, told):
+    end = await holder(driver, has_left=lambda: True).hold(Link(told="revoked"))
+    assert end.word == "left"
+    assert told()[1] == "link to fen (02020202) ended: left: this node left the cluster"
+
+
+async def test_a_fault_is_told_to_the_door(driver, told):
+    driver.reason = "malformed_frame"
+    held = holder(driver)
+    await held.hold(Link())
+    assert [(row.who, row.reason) for row in held.door.shut()] == [(PEER.hex(), "malformed_frame")]
+    assert "it sent what is no message" in told()[-1]
+
+
+async def test_links_that_come_and_go_without_end_are_summed_up(driver, told, monkeypatch):
+    monkeypatch.setattr(holding, "SUMMARY_SECONDS", 0.0)
+    monkeypatch.setattr(holding.clock, "monotonic", lambda: 100.0)
+    held = holder(driver)
+    for _ in range(500):
+        await held.hold(Link())
+    assert len(told()) == AT_ONCE
+    driver.links[PEER] = Link()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    [summary] = told()[AT_ONCE:]
+    assert summary == (
+        f"links with fen (02020202) came and went, {1000 - AT_ONCE} times more than is told here; "
+        "one is up now"
+    )

@@ -1,0 +1,47 @@
+"""What a change of the roster says, in one line."""
+
+import pytest
+
+from node.saying import roster_change
+
+NODE, DEN = "1f" * 32, "ab" * 32
+
+
+def change(before, now, *, by=DEN):
+    (was_name, was_role), (name, role) = before, now
+    return {
+        "node": NODE, "name": name, "role": role, "before_name": was_name, "before_role": was_role,
+        "by": by,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (("", ""), ("fen", "member"), "fen (1f1f1f1f) was admitted as member by den"),
+        (("", ""), ("", "observer"), "1f1f1f1f was admitted as observer by den"),
+        (("fen", "member"), ("fen", "revoked"), "fen (1f1f1f1f) was revoked by den"),
+        (("fen", "revoked"), ("fen", "member"),
+         "fen (1f1f1f1f) was taken back in as member by den"),
+        (("fen", "member"), ("fen", "admin"),
+         "fen (1f1f1f1f) was promoted from member to admin by den"),
+        (("fen", "admin"), ("fen", "observer"),
+         "fen (1f1f1f1f) was demoted from admin to observer by den"),
+        (("fen", "member"), ("moor", "member"), "moor (1f1f1f1f) was renamed from fen by den"),
+        (("", "member"), ("moor", "admin"),
+         "moor (1f1f1f1f) was promoted from member to admin and was renamed from nothing by den"),
+        (("fen", "member"), ("fen", "member"),
+         "fen (1f1f1f1f) is member as before, on another word by den"),
+        (("", ""), ("fen", "revoked"), "fen (1f1f1f1f) was revoked by den"),
+        (("", "revoked"), ("", ""), "1f1f1f1f is unknown as before, on another word by den"),
+    ],
+)  # fmt: skip
+def test_what_changed_is_said_with_whose_word_it_is(before, now, told):
+    assert roster_change(change(before, now), {DEN: "den"}) == told
+
+
+def test_whose_word_it_is_may_be_unknown_and_the_own_node_is_told_that_it_is_meant():
+    moved = change(("", ""), ("fen", "member"), by=None)
+    assert roster_change(moved, {}) == "fen (1f1f1f1f) was admitted as member"
+    told = roster_change(moved | {"by": DEN}, {}, own=NODE)
+    assert told == "this node, fen (1f1f1f1f), was admitted as member by abababab"
