@@ -23,7 +23,7 @@ from crdt.record import signed_record
 from crdt.verify import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node import clock, config, inspector, keys
+from node import clock, config, founding, inspector, keys
 from node.addresses import told
 from node.cli.exits import Exit
 from node.errors import StoreDamaged, StoreFailure, Trouble
@@ -70,6 +70,7 @@ class Made(NamedTuple):
     Attributes:
         at: when the backup was made.
         key: whether the backup holds the key.
+        listen: where the node listens.
     """
 
     node: NodePubkey
@@ -77,6 +78,7 @@ class Made(NamedTuple):
     at: Instant
     records: int
     key: bool
+    listen: str
 
 
 def backup(
@@ -112,7 +114,7 @@ def backup(
             _set(db, ROW, msgspec.json.encode(label, enc_hook=enc_hook))
             # Whatever is made of this file is not the store that was last written.
             _set(db, "doubt", f"the store was restored from a backup of {at}".encode())
-    return Made(own, settings.cluster, at, records, with_key)
+    return Made(own, settings.cluster, at, records, with_key, settings.listen)
 
 
 def restore(
@@ -122,6 +124,7 @@ def restore(
     key_file: Path | None = None,
     as_new: bool = False,
     name: str = "",
+    listen: str | None = None,
     force: bool = False,
     progress: Progress = lambda _what, _done, _of: None,
 ) -> Made:
@@ -131,12 +134,14 @@ def restore(
         key_file: the node's key, where the backup does not hold it.
         as_new: make a node of its own, with a key of its own, that knows what the other knew.
         name: what a new node is called.
+        listen: where a new node listens; else where the other did.
 
     Raises:
         Trouble: the file is no backup or is damaged, the key is missing or another's, there is a
             node here already, or its daemon runs.
     """
     label = _read_label(file)
+    settings = _new_config(label, name, listen) if as_new else label.config
     key = "" if as_new else _find_key(home, label, key_file)
     taken = [path for path in (home.store, home.config) if path.exists()]
     if as_new or key_file is not None or label.key:
@@ -150,11 +155,12 @@ def restore(
     with contextlib.closing(Lock(home.store)) as lock:
         records = _put_store(home, file, label, as_new=as_new, progress=progress)
         own = _put_key(home, key)
-        _put_config(home, label, as_new=as_new, name=name)
+        _put_config(home, settings)
         if as_new:
             with Store(home.store, lock=lock) as store:  # a new key has no other feed to fork
                 store.commit(Persist(doubt=""), [], clock.wall_ms())
-    return Made(own, config.load(home.config).cluster, label.at, records, bool(label.key))
+    made = config.load(home.config)
+    return Made(own, made.cluster, label.at, records, bool(label.key), made.listen)
 
 
 # --- the parts of a restore --------------------------------------------------------------------
@@ -244,12 +250,20 @@ def _put_key(home: Home, key: str) -> NodePubkey:
     return (keys.put(home.key, key) if key else keys.generate(home.key)).pubkey
 
 
-def _put_config(home: Home, label: Label, *, as_new: bool, name: str) -> None:
-    """The config as it was; a new node has a name of its own, and not the other's addresses."""
-    text = label.config
-    if as_new:
-        settings = msgspec.structs.replace(_config_of(label), name=name, advertise=[])
-        text = config.text_of(settings)
+def _new_config(label: Label, name: str, listen: str | None) -> str:
+    """A new node's config: a name of its own, and not the other's addresses.
+
+    Raises:
+        Trouble: with these no daemon would start.
+    """
+    was = _config_of(label)
+    listen = was.listen if listen is None else listen
+    settings = msgspec.structs.replace(was, name=name, listen=listen, advertise=[])
+    founding.check(settings)
+    return config.text_of(settings)
+
+
+def _put_config(home: Home, text: str) -> None:
     with whole(home.config, force=True) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -42,7 +42,7 @@ def found(
         Trouble: there is a node here already, or something cannot be written.
     """
     at = _time()
-    _check(Config("", "", name, listen, [*advertise]))
+    check(Config("", "", name, listen, [*advertise]))
     key = _make(home)
     body = _founder(key.pubkey, name, at)
     cluster = cluster_id_of(key.pubkey, encode_body(body))
@@ -74,7 +74,7 @@ async def join(
     inviter = NodePubkey(ticket.inviter)
     peers = [Peer(inviter.hex(), ticket.address)]
     at = _time()
-    _check(Config("", "", name, listen, [*advertise], peers))
+    check(Config("", "", name, listen, [*advertise], peers))
     fresh = not home.path.exists()
     key = _make(home)
     try:
@@ -119,7 +119,7 @@ def _founder(node: NodePubkey, name: str, at: Instant) -> Member:
     )  # fmt: skip
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
     """Look at what was asked for before anything is written.
 
     Raises:

@@ -84,33 +84,49 @@ def restore(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="What a new node is called.")
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", help="Where a new node listens; else as the other did."
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make a node from a backup, in a home that has none.
 
     It comes back under its key and fetches from its peers what it wrote since. Where the first
-    host still runs, use --as-new: two daemons with one key get in each other's way.
+    host still runs, use --as-new: two daemons with one key get in each other's way. On one host
+    the two need two ports: give the new one its own with --listen.
 
     Example: gangline restore /var/backups/den.gangline --key node.key
-    gangline --home ~/second restore den.gangline --as-new --name kennel-2
+    gangline --home two restore den.gangline --as-new --listen 127.0.0.1:7468
     Exits: 1 4 5 65
     """
     from node import backup as work  # noqa: PLC0415 - heavy, and only here
 
     if as_new and key is not None:
         raise typer.BadParameter("a new node makes its own key: leave out --key or --as-new")
+    if listen is not None and not as_new:
+        raise typer.BadParameter(
+            "--listen is for a node of its own (--as-new); this one's stands in its config"
+        )
     called = (name or socket.gethostname()[:64]) if as_new else ""
     with speaking():
         made = work.restore(
-            Chosen.home, file, key_file=key, as_new=as_new, name=called, force=force,
-            progress=Progress(),
+            Chosen.home, file, key_file=key, as_new=as_new, name=called, listen=listen,
+            force=force, progress=Progress(),
         )  # fmt: skip
     if as_json:
         put_json(_told(made, file))
     else:
         typer.echo(f"node {made.node.hex()} of cluster {made.cluster}")
         typer.echo(f"{made.records} records, as of {made.at}")
+    if as_new and listen is None and not made.listen.endswith(":0") and made.listen:
+        say(
+            f"it listens at {made.listen}, as the first one does: where both run on one host, set "
+            f"another listen in {Chosen.home.config} (or restore with --listen HOST:PORT)"
+        )
     if as_new:
         say(
             f"this node is new: an admin must admit it, with: gangline members admit "

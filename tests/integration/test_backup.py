@@ -3,10 +3,11 @@
 import json
 import shutil
 import stat
+import subprocess
 
 import pytest
 
-from tests.support.daemons import Fleet, Node, agree, eventually
+from tests.support.daemons import GANGLINE, Fleet, Node, agree, eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -116,6 +117,47 @@ def test_what_is_no_backup_or_damaged_is_refused(fleet):
     file.write_bytes(data)
     fresh.gangline("restore", str(file), code=5)
     assert not (fresh.home / "store.db").exists()
+
+
+def test_two_on_one_host_need_two_ports_and_a_restore_as_new_says_so(fleet):
+    den = at(fleet, "den")
+    den.gangline("init", "--name", "den", "--listen", "127.0.0.1:7499")
+    file = fleet.folder / "den.gangline"
+    den.gangline("backup", str(file))
+
+    def restored(name, *args, code=0):
+        node = at(fleet, name)
+        done = subprocess.run(
+            [GANGLINE, "--home", str(node.home), "restore", str(file), *args],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        return node, done.stderr
+
+    same, told = restored("same", "--as-new", "--name", "same")
+    [line] = [line for line in told.splitlines() if "it listens at 127.0.0.1:7499, as" in line]
+    assert str(same.home / "config.toml") in line
+    assert "--listen HOST:PORT" in line
+    other, told = restored("other", "--as-new", "--name", "other", "--listen", "127.0.0.1:7498")
+    assert "as the first one does" not in told
+    assert 'listen = "127.0.0.1:7498"' in (other.home / "config.toml").read_text()
+    wrong, told = restored("wrong", "--as-new", "--listen", "7498", code=2)
+    assert "listen" in told
+    assert not wrong.home.exists()
+    assert "--as-new" in restored("old", "--listen", "127.0.0.1:7498", code=2)[1]
+
+
+def test_a_node_that_left_is_restored_as_new_without_having_left(fleet):
+    den = fleet.found()
+    b = fleet.join(den, "b")
+    agree(den, b)
+    b.gangline("leave")
+    file = fleet.folder / "b.gangline"
+    b.gangline("backup", str(file))
+    new = at(fleet, "new")
+    new.gangline("restore", str(file), "--as-new", "--name", "new", "--listen", "127.0.0.1:0")
+    new.start()
+    assert "left the cluster" not in new.status()["writable"]
 
 
 def test_a_clone_restored_as_new_joins_as_a_node_of_its_own(fleet):

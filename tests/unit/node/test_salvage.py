@@ -23,6 +23,7 @@ from node.daemon import open_driver
 from node.driver import now
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.home import Home
+from node.notices import Notices
 from node.schema import MIGRATIONS
 from node.store import Store
 from node.ticket import TicketRow
@@ -284,6 +285,15 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     driver = open_driver(lone.home, lone.settings)
     assert "read-only" in driver.replica.writable(now()), "a restart settles nothing"
     asyncio.run(driver.stop())
+
+
+def test_that_it_was_mended_stands_in_status_with_when_and_how_much_was_kept(tmp_path):
+    lone, notices = Lone(tmp_path), Notices()
+    driver = open_driver(lone.home, lone.settings, notices=notices)
+    told = notices.all(driver.replica, now())
+    asyncio.run(driver.stop())
+    when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    assert re.search(rf"damaged and was mended at {when}: (no|\d+) records? of", told[-1])
 
 
 def test_where_nothing_is_left_to_go_on_with_it_is_not_said_that_it_could(tmp_path):

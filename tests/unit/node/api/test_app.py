@@ -61,6 +61,7 @@ async def test_peers_shows_who_must_stay_away_and_why(node):
 async def test_a_story_is_named_moved_and_shown(client):
     written = (await client.patch("/stories/s-1", json={"labels": ["a"]})).json()
     assert written["clock"] > 0
+    assert written["name"] == "den"
     moved = await client.post("/stories/s-1/events", json={"event": {"event": "deps_met"}})
     assert moved.json()["holders"] == 0
     story = (await client.get("/stories/s-1")).json()
