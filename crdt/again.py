@@ -230,11 +230,11 @@ def _transition(
     parent = body.parent
     if parent is not None:
         parent = moved.get(parent.record_id, parent)
-    last = state.fold.last
+    last = state.last
     if parent != (None if last is None else last.ref):
         raise ProposalRefused("the story has moved on since")
     stamp = author.stamp(state)
-    if isinstance(PIPELINE.step(state.stage, body.event, stamp.at), Ignored):
+    if PIPELINE.ignores(state.stage, body.event):
         raise ProposalRefused(f"{PIPELINE.state_name(state.stage)} ignores it")
     return replace(body, at=stamp.at, n=stamp.n, parent=parent)
 

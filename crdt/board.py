@@ -5,23 +5,27 @@ what changed since it was last asked. Can be rebuilt at any time. Source: protoc
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 from machines.codec import enc_hook
-from machines.pipeline import INITIAL_STAGE, Archived, Blocked, Completed, Done, Stage
+from machines.pipeline import Archived, Blocked, Completed, Done, Stage
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.bodies import Ack, Claim, Execution, Story, Transition
-from crdt.fold import Lost
+from crdt.fold import Lost, stage_made_by
 from crdt.identity import RecordId, RecordRef
 from crdt.record import VerifiedRecord
 from crdt.stamp import Stamp
 from crdt.story import StoryState
 from crdt.views import ClaimView, ExplainView, StoryView
 
+# Unions that are made once, since every record is held against them.
+_MOVING: Final = Transition | Ack
+_OF_STORY: Final = Transition | Ack | Story
+_BY_STORY: Final = Execution | Claim
 _ENCODER: Final = msgspec.json.Encoder(
     enc_hook=lambda value: value.hex() if isinstance(value, bytes) else enc_hook(value),
     order="sorted",
@@ -44,12 +48,12 @@ class BoardChange:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What was last told of a story."""
+class _Told:
+    """What was last told of a story that changed since, and the events and acks that it gained."""
 
-    stage: Stage = INITIAL_STAGE
-    newest: Stamp | None = None
+    last: VerifiedRecord | None = None
     lost: frozenset[RecordId] = frozenset()
+    gained: list[VerifiedRecord] = field(default_factory=list)
 
 
 class Board:
@@ -57,8 +61,7 @@ class Board:
 
     def __init__(self) -> None:
         self._stories: dict[str, StoryState] = {}
-        self._seen: dict[str, _Seen] = {}
-        self._dirty: dict[str, list[VerifiedRecord]] = {}
+        self._changed: dict[str, _Told] = {}
         # Most stories stand still: only those with new events or acks are looked at again.
         self._ends: dict[str, RecordRef] = {}
         self._stirred: dict[str, None] = {}
@@ -73,10 +76,9 @@ class Board:
         state = self._stories.get(story)
         if state is None:
             state = self._stories[story] = StoryState(story)
+        if isinstance(record.body, _MOVING):
+            self._stir(story, state).gained.append(record)
         state.add(record)
-        if isinstance(record.body, Transition | Ack):
-            self._dirty.setdefault(story, []).append(record)
-            self._stirred[story] = None
 
     def remove(self, record: VerifiedRecord) -> None:
         """A record is live no longer."""
@@ -84,32 +86,40 @@ class Board:
         if story is None:
             return
         state = self._stories[story]
+        if isinstance(record.body, _MOVING):
+            self._stir(story, state)
         state.remove(record)
         if not state:
             del self._stories[story]
-        if isinstance(record.body, Transition | Ack):
-            self._dirty.setdefault(story, [])
-            self._stirred[story] = None
+
+    def _stir(self, story: str, state: StoryState) -> _Told:
+        """A story's events or acks are about to change: keep what was told of it until now."""
+        self._stirred[story] = None
+        told = self._changed.get(story)
+        if told is None:
+            lost = frozenset(one.record.record_id for one in state.lost)
+            told = self._changed[story] = _Told(state.last, lost)
+        return told
 
     def take_changes(self) -> list[BoardChange]:
         """What changed of stages and conflicts since the last call, story by story."""
         changes = []
-        for story, added in self._dirty.items():
-            seen = self._seen.setdefault(story, _Seen())
+        for story, told in self._changed.items():
             state = self._stories.get(story)
-            stage = state.stage if state is not None else INITIAL_STAGE
-            losses = state.fold.lost if state is not None else []
-            last = state.fold.last if state is not None else None
-            fresh = tuple(one for one in losses if one.record.record_id not in seen.lost)
-            if stage != seen.stage or fresh:
-                moved = stage != seen.stage
-                late = moved and any(_is_late(record, seen.newest) for record in added)
-                changes.append(BoardChange(story, seen.stage, stage, last, late, fresh))
-            seen.stage = stage
-            seen.newest = last.stamp if last is not None else None
-            seen.lost = frozenset(one.record.record_id for one in losses)
-        self._dirty.clear()
+            last = state.last if state is not None else None
+            losses = state.lost if state is not None else ()
+            before, after = stage_made_by(told.last), stage_made_by(last)
+            fresh = tuple(one for one in losses if one.record.record_id not in told.lost)
+            if before != after or fresh:
+                newest = None if told.last is None else told.last.stamp
+                late = before != after and any(_is_late(record, newest) for record in told.gained)
+                changes.append(BoardChange(story, before, after, last, late, fresh))
+        self._changed.clear()
         return changes
+
+    def forget_changes(self) -> None:
+        """What was read from the own store is no news."""
+        self._changed.clear()
 
     # --- out -----------------------------------------------------------------------------------
 
@@ -209,22 +219,24 @@ class Board:
 def story_of(record: VerifiedRecord) -> str | None:
     """The story that a record is about, or ``None``."""
     body = record.body
-    if isinstance(body, Transition | Ack | Story):
+    if isinstance(body, _OF_STORY):
         return body.story
-    if isinstance(body, Execution | Claim):
+    if isinstance(body, _BY_STORY):
         return body.key
     return None
 
 
 def _is_late(record: VerifiedRecord, newest: Stamp | None) -> bool:
-    return newest is not None and record.stamp.at.ms < newest.at.ms - limits.LATE_MS
+    if newest is None or record.body.at >= newest.at:
+        return False
+    return record.body.at.ms < newest.at.ms - limits.LATE_MS
 
 
 def _open_end(state: StoryState | None) -> RecordRef | None:
     """What archived a story (not blocked), where nobody but its author acknowledged it."""
     if state is None:
         return None
-    stage, last = state.stage, state.fold.last
+    stage, last = state.stage, state.last
     if last is None or not isinstance(stage, Archived) or isinstance(stage.reason, Blocked):
         return None
     return None if _is_acknowledged(state, last) else last.ref

@@ -40,7 +40,12 @@ class Role(StrEnum):
 
 
 class _Body(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    gc=False,  # what never changes and names only what was there before is part of no ring
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    kw_only=True,
 ):
     """What every kind has: its name and its stamp."""
 
@@ -196,6 +201,8 @@ class Carried(msgspec.Struct, frozen=True):
 
 Known = Execution | Transition | Ack | Story | Claim | Member | Revocation | Evidence | Seal
 Body = Known | Carried
+Statement = Member | Revocation
+"""What the roster is made of."""
 
 SEAL_KEY: Final = "feed"
 KINDS: Final = frozenset(

@@ -63,6 +63,13 @@ class Chronicle:
                 found.append(RecordAdmitted(record.ref, body.kind, own=own))
         return found
 
+    def pass_over(self, admitted: Iterable[VerifiedRecord], wall: Instant) -> None:
+        """What was read from the own store is no news: only who holds what is kept in mind."""
+        self._board.forget_changes()
+        for record in admitted:
+            if isinstance(record.body, Claim):
+                self._claim_moves(record.body.key, wall)
+
     def _stage_moves(self, change: BoardChange) -> list[Observation]:
         found: list[Observation] = []
         if change.before != change.after:

@@ -9,7 +9,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
+from typing import Final
 
+import msgspec
 from machines.values import NodePubkey
 
 from crdt.bodies import Seal
@@ -33,19 +35,20 @@ class Verdict(IntEnum):
     while something else kept it from counting."""
 
 
-class Entry:
+LIVE: Final = (Verdict.ADMITTED, Verdict.BUILT_UPON)
+"""The verdicts under which a record is live, if its feed lets it be."""
+
+
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A held record and its verdict.
 
     ``twin`` chains further records signed for the same slot; ``shown`` says that the board has it.
     """
 
-    __slots__ = ("record", "shown", "twin", "verdict")
-
-    def __init__(self, record: VerifiedRecord, verdict: Verdict) -> None:
-        self.record = record
-        self.verdict = verdict
-        self.shown = False
-        self.twin: Entry | None = None
+    record: VerifiedRecord
+    verdict: Verdict
+    shown: bool = False
+    twin: "Entry | None" = None
 
 
 class Feed:
@@ -125,10 +128,10 @@ class Feed:
 
     def find(self, clock: int, record_id: RecordId) -> Entry | None:
         """The held record of a slot with this id."""
-        for entry in self.entries_at(clock):
-            if entry.record.record_id == record_id:
-                return entry
-        return None
+        entry = self.slots.get(clock)
+        while entry is not None and entry.record.record_id != record_id:
+            entry = entry.twin
+        return entry
 
     def place(self, entry: Entry) -> None:
         """Hold a record."""
@@ -204,7 +207,7 @@ class Feed:
 
     def is_live(self, entry: Entry) -> bool:
         """Whether a held record is live."""
-        if entry.verdict not in (Verdict.ADMITTED, Verdict.BUILT_UPON):
+        if entry.verdict not in LIVE:
             return False
         return entry.record.body.key is None or not self.keyed_dead
 

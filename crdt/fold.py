@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
 from machines.values import NodePubkey
 
@@ -93,26 +92,17 @@ def hangs(record: VerifiedRecord, parent: VerifiedRecord | None) -> bool:
     """Whether an event is legal on its parent, and later."""
     if parent is not None and record.stamp <= parent.stamp:
         return False
-    body = said(record)
-    return not isinstance(PIPELINE.step(stage_made_by(parent), body.event, body.at), Ignored)
+    return not PIPELINE.ignores(stage_made_by(parent), said(record).event)
 
 
-def extend(fold: Fold, record: VerifiedRecord) -> bool:
-    """Add an event at the very end, in one step; says whether that could be done.
+def follows(record: VerifiedRecord, end: VerifiedRecord | None) -> bool:
+    """Whether an event makes a story whose events are one path a longer path.
 
-    Only where the tree is one path and nothing lies beside it: then nothing can compete.
+    Then nothing competes, and nothing need be folded: the story stands where its last event put it.
     """
-    if fold.applied or fold.lost:
-        return False
-    parent = fold.last
-    body = said(record)
-    if body.parent != (None if parent is None else parent.ref) or not hangs(record, parent):
-        return False
-    fold.children.setdefault(None if parent is None else parent.record_id, []).append(record)
-    fold.spine.append(record)
-    fold.last = record
-    fold.stage = stage_made_by(record)
-    return True
+    parent = said(record).parent
+    wanted = None if end is None else end.record_id
+    return (None if parent is None else parent.record_id) == wanted and hangs(record, end)
 
 
 def fold_story(
@@ -183,7 +173,7 @@ def _apply_rest(
     for record in sorted((r for r in events.values() if r.record_id not in on_spine), key=order):
         body = said(record)
         later = end is None or record.stamp > end.stamp
-        if later and not isinstance(PIPELINE.step(fold.stage, body.event, body.at), Ignored):
+        if later and not PIPELINE.ignores(fold.stage, body.event):
             fold.applied.append(record)
             fold.last = record
             fold.stage = stage_made_by(record)

@@ -43,6 +43,10 @@ class Unreadable(NamedTuple):
         return RecordRef(*self.feed, self.clock, self.record_id)
 
 
+Signed = VerifiedRecord | Unreadable
+"""What its author did sign."""
+
+
 @dataclass(slots=True)
 class Arrivals:
     """What an update or a frame claims to hold, by feed."""
@@ -57,7 +61,7 @@ class Arrivals:
 class Opened:
     """Verified records, and the first whose signature does not hold."""
 
-    records: list[VerifiedRecord | Unreadable]
+    records: list[Signed]
     forged: list[SignedRecord]
 
     def fault(self) -> PeerFault:
@@ -98,7 +102,10 @@ def place_slices(
 
 
 def stored_records(rows: Iterable[Row]) -> tuple[list[VerifiedRecord], int]:
-    """The records of a store, verified before they were written; and how many rows hold none."""
+    """The records of a store, verified before they were written; and how many rows hold none.
+
+    In the order of their stamps, so that nothing waits for what it names.
+    """
     records: list[VerifiedRecord] = []
     damaged = 0
     for row in rows:
@@ -106,6 +113,7 @@ def stored_records(rows: Iterable[Row]) -> tuple[list[VerifiedRecord], int]:
             records.append(stored_record(*row))
         except MalformedRecord:
             damaged += 1
+    records.sort(key=lambda record: record.body.at)
     return records, damaged
 
 
@@ -129,7 +137,7 @@ def open_records(
 
 def read_record(
     record: SignedRecord, record_id: RecordId, cluster: ClusterId, founder: NodePubkey
-) -> VerifiedRecord | Unreadable:
+) -> Signed:
     """Read the body of a record whose signature holds."""
     try:
         body = parse_body(record.body_bytes)

@@ -15,7 +15,7 @@ from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
 from machines.values import Instant
 
 from crdt import limits
-from crdt.bodies import Execution, Member, Revocation, Role, Transition
+from crdt.bodies import Execution, Member, Revocation, Role, Statement, Transition
 from crdt.errors import Reason
 from crdt.identity import FeedId, RecordRef
 from crdt.record import VerifiedRecord
@@ -24,7 +24,12 @@ from crdt.roster import Roster
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Merged; live unless superseded."""
+    """Merged; live unless superseded.
+
+    ``built_upon``: void by a fork alone, and yet live, since others built on it.
+    """
+
+    built_upon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Void:
 
 Judgement = Admitted | Waits | Rejected | Void
 ADMITTED = Admitted()
+BUILT_UPON = Admitted(built_upon=True)
 VOID_FORK = Void(Reason.FORK)
 VOID_REVOKED = Void(Reason.REVOKED)
 
@@ -99,7 +105,9 @@ def judge(record: VerifiedRecord, world: World, now: Instant) -> Judgement:
         return VOID_REVOKED
     if role is Role.OBSERVER:
         return Rejected(Reason.NOT_ALLOWED, "an observer writes nothing")
-    if record.stamp.at.ms > now.ms + limits.STAMP_AHEAD_MS_MAX:
+    # Most are stamped in the past, and text is compared sooner than it is counted.
+    at = record.body.at
+    if at > now and at.ms > now.ms + limits.STAMP_AHEAD_MS_MAX:
         return Waits(Reason.STAMP_AHEAD)
     verdict = _judge_kind(record, world)
     if verdict is not ADMITTED:
@@ -108,9 +116,9 @@ def judge(record: VerifiedRecord, world: World, now: Instant) -> Judgement:
     if fork is None or record.clock < fork:
         return ADMITTED
     # Authority proves itself: these two stay live behind their author's fork (protocol §9).
-    if isinstance(record.body, Member | Revocation) or world.is_built_upon(record):
+    if isinstance(record.body, Statement):
         return ADMITTED
-    return VOID_FORK
+    return BUILT_UPON if world.is_built_upon(record) else VOID_FORK
 
 
 def _judge_kind(record: VerifiedRecord, world: World) -> Judgement:
@@ -146,7 +154,7 @@ def _judge_transition(record: VerifiedRecord, body: Transition, world: World) ->
         if record.stamp <= parent.stamp:
             return Rejected(Reason.STAMP_BACKWARDS, "stamped no later than its parent")
         stage = stage_after(said.event, said.at)
-    if isinstance(PIPELINE.step(stage, body.event, body.at), Ignored):
+    if PIPELINE.ignores(stage, body.event):
         event, here = PIPELINE.event_name(body.event), PIPELINE.state_name(stage)
         return Rejected(Reason.ILLEGAL_TRANSITION, f"{here} ignores {event}")
     return ADMITTED

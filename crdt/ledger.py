@@ -7,20 +7,21 @@ moves, what rested on it is judged again. What must be stored and what happened 
 Source: protocol §5, §9.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import assert_never
 
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.board import Board
-from crdt.bodies import Evidence, Member, Revocation, Transition
+from crdt.bodies import Evidence, Statement, Transition
 from crdt.errors import Reason
-from crdt.feeds import Entry, Feed, Verdict
+from crdt.feeds import LIVE, Entry, Feed, Verdict
 from crdt.forks import Proofs, accused, claimed_proof, proof_of, proof_side
 from crdt.identity import ClusterId, FeedId, RecordId, RecordRef
-from crdt.intake import Unreadable
+from crdt.intake import Signed, Unreadable
 from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
 from crdt.names import Names, named_by
 from crdt.pending import Ahead, Pending
@@ -32,7 +33,6 @@ from crdt.ready import (
     RecordRejected,
     RosterMoved,
     Row,
-    RowKey,
 )
 from crdt.record import SignedRecord, VerifiedRecord
 from crdt.room import Room, void_bounds
@@ -86,7 +86,7 @@ class Ledger:
         self._names = Names()
         self._void = Room(void_bounds)
         self.ahead = Ahead()
-        self._latest_ms = 0
+        self._latest = Instant.nearest(0)
         self._work: deque[VerifiedRecord] = deque()
         self._queued: set[RecordId] = set()
         self._peer: NodePubkey | None = None
@@ -96,7 +96,7 @@ class Ledger:
 
     def take(
         self,
-        records: Sequence[VerifiedRecord | Unreadable],
+        records: Sequence[Signed],
         now: Instant,
         *,
         peer: NodePubkey | None = None,
@@ -112,19 +112,19 @@ class Ledger:
         """
         self._peer, self._stored = peer, stored
         moved = False
-        fresh: dict[tuple[FeedId, int], list[VerifiedRecord | Unreadable]] = {}
+        # What stands beside a record in this call has no place yet, but may be its twin, or itself.
+        fresh: defaultdict[FeedId, dict[int, Signed]] = defaultdict(dict)
         for record in records:
-            # What stands beside it in this call has no place yet, but may be its twin, or itself.
-            beside = fresh.setdefault((record.feed, record.clock), [])
-            if self._is_known(record) or any(r.record_id == record.record_id for r in beside):
+            if record.record_id in self._queued or self._is_known(record):
                 continue
-            if not self._affords(record, beside):
+            beside = fresh[record.feed]
+            if not self._affords(record, beside.get(record.clock)):
                 continue  # it has no verdict yet, and comes back by anti-entropy
-            beside.append(record)
+            beside.setdefault(record.clock, record)
             if isinstance(record, Unreadable):
                 self._turn_away(record, Reason.MALFORMED_RECORD, record.detail)
                 continue
-            if isinstance(record.body, Member | Revocation):
+            if isinstance(record.body, Statement):
                 self._statements[record.record_id] = record
                 moved = True
             self._names.add(record)
@@ -139,19 +139,19 @@ class Ledger:
         self._peer = None
         for record in self.pending.ripe(now.ms):
             self._queue(record)
-        bound = now.ms + limits.STAMP_AHEAD_MS_MAX
+        bound = Instant.nearest(now.ms + limits.STAMP_AHEAD_MS_MAX)
         for record in self.ahead.ripe(bound):
             self._queue(record)
-        if self._latest_ms > bound:
+        if self._latest > bound:
             self._set_back(bound)
         self._settle(now)
 
-    def _set_back(self, bound: int) -> None:
+    def _set_back(self, bound: Instant) -> None:
         """The own clock went back: what it took too early no longer counts, as with the others."""
-        self._latest_ms = bound
+        self._latest = bound
         for feed in self.feeds.values():
             for entry in feed.entries():
-                if entry.record.stamp.at.ms > bound:
+                if entry.record.body.at > bound:
                     self._queue(entry.record)
 
     def accuse(self, claimed: ProofRow) -> None:
@@ -202,6 +202,11 @@ class Ledger:
         proof = self.proofs.get(feed)
         return proof.clock if proof is not None and self.roster.on_roster(feed.author) else None
 
+    def _held(self, record: Signed) -> Entry | None:
+        """A record's place in its feed, if it has one."""
+        feed = self.feeds.get(record.feed)
+        return feed.find(record.clock, record.record_id) if feed is not None else None
+
     def entry(self, ref: RecordRef) -> Entry | None:
         """A held record with its verdict."""
         feed = self.feeds.get(ref.feed)
@@ -221,7 +226,7 @@ class Ledger:
         if not isinstance(record.body, Transition):
             return False
         for namer in self._names.of(record):
-            entry = self.entry(namer.ref)
+            entry = self._held(namer)
             if entry is None:
                 continue
             if entry.verdict is Verdict.BUILT_UPON:
@@ -242,7 +247,7 @@ class Ledger:
         while self._work:
             record = self._work.popleft()
             self._queued.discard(record.record_id)
-            held = self.entry(record.ref)
+            held = self._held(record)
             judgement = judge(record, self, now)
             if self._apply(record, held, judgement):
                 self._queue_dependents(record)
@@ -254,21 +259,16 @@ class Ledger:
         """A record's place changed: judge again what names it, and what it names."""
         for namer in self._names.of(record):
             self._queue(namer)
-        named = named_by(record)
-        target = None if named is None else self.find(named)
-        if target is not None and self.fork_of(target.feed) is not None:
-            self._queue(target)
+        named = named_by(record) if self.proofs else None
+        if named is not None and self.fork_of(named.feed) is not None:
+            target = self.find(named)
+            if target is not None:
+                self._queue(target)
 
     def _apply(self, record: VerifiedRecord, held: Entry | None, judgement: Judgement) -> bool:
         """Move a record to where its judgement puts it; says whether anything changed."""
         match judgement:
-            case Admitted():
-                fork = self.fork_of(record.feed)
-                built = (
-                    fork is not None
-                    and record.clock >= fork
-                    and not isinstance(record.body, Member | Revocation)
-                )
+            case Admitted(built):
                 return self._hold(record, held, Verdict.BUILT_UPON if built else Verdict.ADMITTED)
             case Void(reason):
                 void = Verdict.VOID_FORK if reason is Reason.FORK else Verdict.VOID_REVOKED
@@ -287,7 +287,7 @@ class Ledger:
                 if held is not None:
                     self._drop(held, known_empty=True)
                 elif self.pending.discard(record) or self._stored:
-                    self.ready.persist.rows[RowKey(*record.ref)] = None
+                    self.ready.persist.rows[record.ref] = None
                 known = self.rejected.find(record.ref)
                 if known is not None and known.reason is reason:
                     return False
@@ -302,7 +302,7 @@ class Ledger:
             self._show(self.feeds[record.feed], held)
             return False
         feed = self.feed(record.feed)
-        live = verdict in (Verdict.ADMITTED, Verdict.BUILT_UPON)
+        live = verdict in LIVE
         stored = self.pending.discard(record) or self._stored
         self.rejected.discard(record.record_id)
         if live and self._is_superseded(feed, record):
@@ -311,7 +311,7 @@ class Ledger:
             else:  # It came after the one that supersedes it: its slot is empty.
                 feed.empty(record.clock, record.clock + 1)
                 if stored:
-                    self.ready.persist.rows[RowKey(*record.ref)] = None
+                    self.ready.persist.rows[record.ref] = None
             self._unindex(record)
             self.touched.add(feed.id)
             return True
@@ -322,14 +322,15 @@ class Ledger:
             held = Entry(record, verdict)
             feed.place(held)
             if not stored:
-                self.ready.persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
+                ref = record.ref
+                self.ready.persist.rows[ref] = Row(*ref, record.value)
         else:
             self._count_void(record, held.verdict, -1)
             held.verdict = verdict
             feed.touch()
         self._count_void(record, verdict, 1)
         if live:
-            self._latest_ms = max(self._latest_ms, record.stamp.at.ms)
+            self._latest = max(self._latest, record.body.at)
         elif verdict is Verdict.AHEAD:
             self.ahead.add(record)
         self.touched.add(feed.id)
@@ -386,7 +387,7 @@ class Ledger:
         if not known_empty and record.clock not in feed.slots:
             feed.gaps.discard(record.clock)
             self.comeback = self.comeback or record.clock < feed.rendered
-        self.ready.persist.rows[RowKey(*record.ref)] = None
+        self.ready.persist.rows[record.ref] = None
         self.touched.add(feed.id)
 
     def _show(self, feed: Feed, entry: Entry) -> None:
@@ -412,12 +413,12 @@ class Ledger:
                 feed.dead.append(entry.record.clock)
 
     def _count_void(self, record: VerifiedRecord, verdict: Verdict, by: int) -> None:
-        if verdict not in (Verdict.ADMITTED, Verdict.BUILT_UPON):
+        if verdict not in LIVE:
             self._void.count(record, by)
 
     # --- what was turned away ------------------------------------------------------------------
 
-    def _turn_away(self, record: VerifiedRecord | Unreadable, reason: Reason, detail: str) -> None:
+    def _turn_away(self, record: Signed, reason: Reason, detail: str) -> None:
         """Reject a record: remember it, quarantine its bytes, leave its slot empty."""
         for forgotten in self.rejected.add(record, reason):
             if isinstance(forgotten, VerifiedRecord):
@@ -438,20 +439,15 @@ class Ledger:
 
     # --- forks and the roster ------------------------------------------------------------------
 
-    def _is_known(self, record: VerifiedRecord | Unreadable) -> bool:
-        if record.record_id in self.rejected or record.record_id in self.pending:
-            return True
-        feed = self.feeds.get(record.feed)
-        return feed is not None and feed.find(record.clock, record.record_id) is not None
+    def _is_known(self, record: Signed) -> bool:
+        known = record.record_id in self.rejected or record.record_id in self.pending
+        return known or self._held(record) is not None
 
-    def _affords(
-        self,
-        record: VerifiedRecord | Unreadable,
-        beside: Sequence[VerifiedRecord | Unreadable],
-    ) -> bool:
+    def _affords(self, record: Signed, beside: Signed | None) -> bool:
         """Open the feed a record opens, take the fork it proves; says whether both fitted.
 
-        Two different records signed for one slot prove a fork, whatever their verdicts.
+        Two different records signed for one slot prove a fork, whatever their verdicts; ``beside``
+        is another for this slot that has no place yet.
         """
         feed, clock = record.feed, record.clock
         if feed not in self.feeds and self.roster.on_roster(feed.author):
@@ -460,21 +456,24 @@ class Ledger:
             self.feed(feed)
         fork = self.proofs.get(feed)
         if fork is None or clock < fork.clock:
-            held = self.feeds[feed].entries_at(clock) if feed in self.feeds else ()
-            twins = [
-                *beside,
-                *(entry.record for entry in held),
-                *self.pending.at(feed, clock),
-                *self.rejected.at(feed, clock),
-            ]
-            if twins:
-                one, two = proof_side(record.value), proof_side(twins[0].value)
+            twin = beside if beside is not None else self._at(feed, clock)
+            if twin is not None:
+                one, two = proof_side(record.value), proof_side(twin.value)
                 if not self._prove(proof_of(feed, clock, one, two), feed.author):
                     return False
         if isinstance(record, VerifiedRecord) and isinstance(record.body, Evidence):
             claimed = claimed_proof(record.body)
             return not self.proofs.is_news(claimed) or self._prove(claimed, feed.author)
         return True
+
+    def _at(self, feed_id: FeedId, clock: int) -> Signed | None:
+        """The first record that is known for a slot, whatever its verdict."""
+        feed = self.feeds.get(feed_id)
+        entry = feed.slots.get(clock) if feed is not None else None
+        if entry is not None:
+            return entry.record
+        others = chain(self.pending.at(feed_id, clock), self.rejected.at(feed_id, clock))
+        return next(others, None)
 
     def _prove(self, row: ProofRow, by: NodePubkey) -> bool:
         """Take a proof; says whether it fitted.

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from machines.values import NodePubkey
+from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.errors import Reason
@@ -112,7 +112,7 @@ class Ahead:
     """Records that are held and must not count before their time, the first to come first."""
 
     def __init__(self) -> None:
-        self._queue: list[tuple[int, int, VerifiedRecord]] = []
+        self._queue: list[tuple[Instant, int, VerifiedRecord]] = []
         self._seen = 0
 
     def __bool__(self) -> bool:
@@ -121,11 +121,11 @@ class Ahead:
     def add(self, record: VerifiedRecord) -> None:
         """Let a record wait for its stamp."""
         self._seen += 1
-        heapq.heappush(self._queue, (record.stamp.at.ms, self._seen, record))
+        heapq.heappush(self._queue, (record.body.at, self._seen, record))
 
-    def ripe(self, bound_ms: int) -> Iterator[VerifiedRecord]:
+    def ripe(self, bound: Instant) -> Iterator[VerifiedRecord]:
         """Take out whose stamp is no later than this."""
-        while self._queue and self._queue[0][0] <= bound_ms:
+        while self._queue and self._queue[0][0] <= bound:
             yield heapq.heappop(self._queue)[2]
 
 

@@ -176,7 +176,7 @@ def _story(
 def _event(intent: FireEvent, ledger: Ledger, author: Author) -> tuple[Transition, tuple[str, ...]]:
     state = _known(ledger, intent.story)
     stamp = author.stamp(state)
-    if isinstance(PIPELINE.step(state.stage, intent.event, stamp.at), Ignored):
+    if PIPELINE.ignores(state.stage, intent.event):
         raise EventIgnored(
             intent.story,
             PIPELINE.state_name(state.stage),
@@ -190,7 +190,7 @@ def _event(intent: FireEvent, ledger: Ledger, author: Author) -> tuple[Transitio
         if not intent.force:
             raise ProposalRefused(f"{sentence}; fire it with --force all the same")
         warnings = (sentence,)
-    last = state.fold.last
+    last = state.last
     body = Transition(
         at=stamp.at,
         n=stamp.n,
@@ -317,7 +317,7 @@ def _revoke(intent: RevokeNode, ledger: Ledger, author: Author) -> Revocation:
 
 def _ack(intent: AcknowledgeEnd, ledger: Ledger, author: Author) -> Ack:
     state = _known(ledger, intent.story)
-    last = state.fold.last
+    last = state.last
     if last is None:
         raise ProposalRefused(f"nothing has happened to {intent.story}")
     stamp = author.stamp(state)

@@ -36,13 +36,8 @@ class Row(NamedTuple):
     value: bytes
 
 
-class RowKey(NamedTuple):
-    """Which row to delete."""
-
-    author: NodePubkey
-    incarnation: int
-    clock: int
-    record_id: RecordId
+RowKey = RecordRef
+"""Which row: that of the record."""
 
 
 class ProofRow(NamedTuple):

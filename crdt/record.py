@@ -7,6 +7,7 @@ fails. Source: protocol §4.
 
 from typing import Final, NamedTuple
 
+import msgspec
 from machines.values import NodePubkey
 
 from crdt import limits
@@ -37,22 +38,18 @@ class SignedRecord(NamedTuple):
         return self.value[limits.SIGNATURE_BYTES :]
 
 
-class VerifiedRecord:
+class VerifiedRecord(msgspec.Struct, eq=False, gc=False):
     """A record whose signature holds and whose body is well formed.
 
-    Made by ``intake.py`` and ``sign_record``, and from the own store; nowhere else.
+    Made by ``intake.py`` and ``sign_record``, and from the own store; nowhere else. It refers to
+    nothing that refers back, so the garbage collector need not walk over it (``gc=False``).
     """
 
-    __slots__ = ("body", "clock", "feed", "record_id", "value")
-
-    def __init__(
-        self, feed: FeedId, clock: int, value: bytes, record_id: RecordId, body: Body
-    ) -> None:
-        self.feed = feed
-        self.clock = clock
-        self.value = value
-        self.record_id = record_id
-        self.body = body
+    feed: FeedId
+    clock: int
+    value: bytes
+    record_id: RecordId
+    body: Body
 
     @property
     def ref(self) -> RecordRef:

@@ -398,17 +398,16 @@ class Replica:
         for proof in proofs:
             self.ledger.restore_proof(proof)
         self.ledger.take(records, now.wall, stored=True)
-        for feed_id, end in rendered.items():
-            feed = self.ledger.feeds.get(feed_id)
-            if feed is not None:
-                feed.empty(0, end)
+        for feed_id in rendered.keys() & self.ledger.feeds.keys():
+            self.ledger.feeds[feed_id].empty(0, rendered[feed_id])
         self.document.rebuild(self.ledger.feeds.values())
         self.ledger.touched.clear()
         self.ledger.comeback = False
+        self._chronicle.pass_over(self.ledger.admitted, now.wall)
+        self.ledger.admitted.clear()
         ready = self._finish(None, now)
-        ready.observe = []
-        if damaged:
-            ready.observe = [Noticed("damaged_row", f"{damaged} rows of the store hold no record")]
+        said = f"{damaged} rows of the store hold no record"
+        ready.observe = [Noticed("damaged_row", said)] if damaged else []
         return ready
 
     # --- questions -----------------------------------------------------------------------------

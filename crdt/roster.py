@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from machines.values import Instant, NodePubkey
 
-from crdt.bodies import Member, Revocation, Role
+from crdt.bodies import Member, Revocation, Role, Statement
 from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.ready import RosterChange
 from crdt.record import VerifiedRecord
@@ -61,7 +61,8 @@ class Roster:
         self.founder = founder
         self._admissions: dict[NodePubkey, list[Admission]] = {}
         self._counting: set[RecordId] = set()
-        statements = [r for r in records if isinstance(r.body, Member | Revocation)]
+        self._whole: dict[NodePubkey, Role] = {}
+        statements = [r for r in records if isinstance(r.body, Statement)]
         # One order, so that two rosters of the same records compare equal.
         statements.sort(key=lambda record: record.ref)
         # First the founder's word, which alone names admins; then the word of those admins, at
@@ -74,6 +75,12 @@ class Roster:
             if r.feed.author != founder and self.role_of_slot(r.feed, r.clock) is Role.ADMIN
         ]
         self._add(by_admins, by_admins + by_founder)
+        # Of most nodes no slot is taken: one look then says the role of every slot.
+        self._whole = {
+            node: max((admission.body.role for admission in admissions), key=RANK.__getitem__)
+            for node, admissions in self._admissions.items()
+            if not any(admission.takes for admission in admissions)
+        }
         self._kept = {
             FeedId(node, incarnation)
             for node, admissions in self._admissions.items()
@@ -125,6 +132,9 @@ class Roster:
 
     def role_of_slot(self, feed: FeedId, clock: int) -> Role | None:
         """The highest role that holds for a slot; ``None`` where all are taken or none counts."""
+        whole = self._whole.get(feed.author)
+        if whole is not None:
+            return whole
         if feed.author == self.founder:
             return Role.ADMIN
         roles = [

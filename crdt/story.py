@@ -1,7 +1,7 @@
 """Everything live about one story: its fields, events, acks, executions and claims.
 
 Stands between ``board.py`` and ``fold.py``. Takes live records in and out, in any order; views are
-computed when asked for, and a story is folded anew only when something other than its end changed.
+computed when asked for, and a story is folded only where its events are no path.
 Source: protocol §7.
 """
 
@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from crdt import fold as folding
 from crdt.bodies import Ack, Claim, Execution, Story, Transition
-from crdt.fold import Fold
+from crdt.fold import Fold, Lost
 from crdt.identity import RecordId
 from crdt.record import VerifiedRecord
 from crdt.stamp import Stamp
@@ -33,7 +33,17 @@ FIELDS = ("title", "description", "depends_on", "labels")
 class StoryState:
     """One story."""
 
-    __slots__ = ("_fold", "acks", "claims", "events", "executions", "fields", "id")
+    __slots__ = (
+        "_end",
+        "_fold",
+        "_is_path",
+        "acks",
+        "claims",
+        "events",
+        "executions",
+        "fields",
+        "id",
+    )
 
     def __init__(self, story: str) -> None:
         self.id = story
@@ -42,6 +52,9 @@ class StoryState:
         self.fields: dict[RecordId, VerifiedRecord] = {}
         self.executions: dict[RecordId, VerifiedRecord] = {}
         self.claims: dict[RecordId, VerifiedRecord] = {}
+        # Nearly every story's events are one path, which is not folded: its end says it all.
+        self._is_path = True
+        self._end: VerifiedRecord | None = None
         self._fold: Fold | None = None
 
     def add(self, record: VerifiedRecord) -> None:
@@ -49,17 +62,18 @@ class StoryState:
         place = self._place(record)
         assert record.record_id not in place, "a record becomes live once"
         place[record.record_id] = record
-        if place is self.acks or (
-            place is self.events
-            and self._fold is not None
-            and not folding.extend(self._fold, record)
-        ):
+        if place is self.events:
+            self._is_path = self._is_path and folding.follows(record, self._end)
+            self._end = record if self._is_path else None
+        if place is self.events or place is self.acks:
             self._fold = None
 
     def remove(self, record: VerifiedRecord) -> None:
         """A record about the story is live no longer."""
         place = self._place(record)
         del place[record.record_id]
+        if place is self.events:
+            self._is_path, self._end = not place, None
         if place is self.events or place is self.acks:
             self._fold = None
 
@@ -85,16 +99,31 @@ class StoryState:
 
     @property
     def fold(self) -> Fold:
-        """The story's events, weighed."""
-        if self._fold is None:
-            acks = ((_end(record), record) for record in self.acks.values())
-            self._fold = folding.fold_story(self.events, acks)
-        return self._fold
+        """The story's events, weighed. Kept where they are no path."""
+        if self._fold is not None:
+            return self._fold
+        fold = folding.fold_story(
+            self.events, ((_end(record), record) for record in self.acks.values())
+        )
+        self._is_path = len(fold.spine) == len(self.events)
+        self._end = fold.last if self._is_path else None
+        self._fold = None if self._is_path else fold
+        return fold
+
+    @property
+    def last(self) -> VerifiedRecord | None:
+        """The last event that counts; the next one's parent."""
+        return self._end if self._is_path else self.fold.last
 
     @property
     def stage(self) -> Stage:
         """Where it stands."""
-        return self.fold.stage
+        return folding.stage_made_by(self.last)
+
+    @property
+    def lost(self) -> list[Lost]:
+        """The events that count for nothing, in order."""
+        return [] if self._is_path else self.fold.lost
 
     def floor(self) -> Stamp | None:
         """The latest stamp of its events."""
@@ -141,7 +170,7 @@ class StoryState:
                 lost.beaten_by,
                 lost.why,
             )
-            for lost in self.fold.lost
+            for lost in self.lost
         )
         title, description = self.field("title"), self.field("description")
         return StoryView(
@@ -151,7 +180,7 @@ class StoryState:
             depends_on=tuple(self.field("depends_on") or ()),
             labels=tuple(self.field("labels") or ()),
             stage=self.stage,
-            last=self.fold.last.ref if self.fold.last is not None else None,
+            last=self.last.ref if self.last is not None else None,
             executions=tuple(self.execution_views()),
             claims=tuple(self.claim_views()),
             conflicts=conflicts,
@@ -159,9 +188,7 @@ class StoryState:
 
     def explain(self) -> ExplainView:
         """Every event, its place and the weight that put it there."""
-        whole = folding.fold_story(
-            self.events, ((_end(record), record) for record in self.acks.values())
-        )
+        whole = self.fold
         lost = {one.record.record_id: one for one in whole.lost}
         applied = {record.record_id for record in whole.applied}
         nodes = []

@@ -21,11 +21,11 @@ def _require_code(code: object) -> None:
         raise InvalidValue("exit_code", f"{I32_MIN} to {I32_MAX}")
 
 
-class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="state"):
+class _State(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="state"):
     """What a node is doing about a story."""
 
 
-class _Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
+class _Event(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="event"):
     """Something that happened."""
 
 

@@ -184,8 +184,8 @@ class Machine:
 
     def step(self, state: State, event: Event, at: Instant) -> Outcome:
         """What an event does to a state, at an instant. Total, and changes nothing by itself."""
-        rule = self._table.get((type(state), type(event)))
-        if rule is None or (rule.when is not None and not rule.when(state)):
+        rule = self._rule(state, type(event))
+        if rule is None:
             return IGNORED
         after = rule.build(state, event, at)
         own = self._asked(rule, event)
@@ -196,14 +196,18 @@ class Machine:
         entered = _actions(self._entering[way], "entry", after)
         return Transition(after, (*left, *own, *entered))
 
+    def ignores(self, state: State, event: Event) -> bool:
+        """Whether an event means nothing to a state: what ``step`` would say, without doing it."""
+        return self._rule(state, type(event)) is None
+
+    def _rule(self, state: State, event: type) -> Rule | None:
+        """The rule by which a state answers an event of this type."""
+        rule = self._table.get((type(state), event))
+        return rule if rule is None or rule.when is None or rule.when(state) else None
+
     def legal_events(self, state: State) -> tuple[str, ...]:
         """The names of the events that the state does not ignore, in the order of the table."""
-        return tuple(
-            tag_of(event)
-            for event in self.events
-            if (rule := self._table.get((type(state), event))) is not None
-            and (rule.when is None or rule.when(state))
-        )
+        return tuple(tag_of(event) for event in self.events if self._rule(state, event))
 
     @staticmethod
     def state_name(state: State) -> str:

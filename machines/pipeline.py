@@ -32,15 +32,15 @@ def _require_ahead(count: object) -> None:
         raise InvalidValue("commits_ahead", f"1 to {U32_MAX}")
 
 
-class _Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class _Reason(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="kind"):
     """Why a story is archived."""
 
 
-class _Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="stage"):
+class _Stage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="stage"):
     """Where a story stands."""
 
 
-class _Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
+class _Event(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="event"):
     """Something that happened."""
 
 

@@ -32,11 +32,7 @@ def stories(draw):
     for _ in range(draw(st.integers(1, 14))):
         parent = draw(st.sampled_from([None, *events[-5:]]))
         fitting = [
-            event
-            for event in EVENTS
-            if not isinstance(
-                p.PIPELINE.step(fold.stage_made_by(parent), event, START), fold.Ignored
-            )
+            event for event in EVENTS if not p.PIPELINE.ignores(fold.stage_made_by(parent), event)
         ]
         event = draw(st.sampled_from(fitting or EVENTS) | st.sampled_from(EVENTS))
         floor = START.ms if parent is None else parent.stamp.at.ms
@@ -57,10 +53,7 @@ def assert_same(found, naive):
     assert found.applied == naive.applied
     assert [one.record for one in found.lost] == naive.lost
     assert found.stage == naive.stage
-    last = max(
-        naive.applied, key=naive_fold.order, default=naive.spine[-1] if naive.spine else None
-    )
-    assert found.last is last
+    assert found.last is naive.last
 
 
 @settings(max_examples=300)
@@ -93,7 +86,12 @@ def test_a_story_that_gains_and_loses_records_one_by_one_stays_the_naive_fold(st
         naive = naive_fold.Naive(
             [r for r in live if r in events], [r for r in live if r not in events]
         )
-        assert_same(state.fold, naive)
+        if chance.random() < 0.5:  # who does not look leaves it to whoever looks next
+            assert [one.record for one in state.lost] == naive.lost
+            assert state.stage == naive.stage
+            assert state.last is naive.last
+        if chance.random() < 0.5:
+            assert_same(state.fold, naive)
 
 
 @settings(max_examples=150)

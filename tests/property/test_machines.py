@@ -26,6 +26,7 @@ def test_kernel_and_flat_machine_agree_on_every_walk(data, walk):
         assert word == type(outcome).__name__.lower()
         legal = machine.event_name(event) in machine.legal_events(state)
         assert legal == (not isinstance(outcome, Ignored))
+        assert machine.ignores(state, event) == isinstance(outcome, Ignored)
         state = state if isinstance(outcome, Ignored) else outcome.state
         assert state == after
         assert type(state) in machine.states

@@ -32,6 +32,7 @@ class Naive:
 
     Attributes:
         stage: where it stands.
+        last: the last event that counts.
         spine, applied, lost: its events, each list in order.
     """
 
@@ -48,6 +49,7 @@ class Naive:
             else:
                 self.applied.append(event)
                 self.stage = after
+        self.last = next(reversed([*self.spine, *self.applied]), None)
 
     def _applies(self, event):
         if self.spine and order(event)[0] <= order(self.spine[-1])[0]:

@@ -483,7 +483,7 @@ def twins_in_one_call_are_overlooked():
     original = Ledger._affords
 
     def one_by_one(self, record, _beside):
-        return original(self, record, ())
+        return original(self, record, None)
 
     with mock.patch.object(Ledger, "_affords", one_by_one):
         yield

@@ -95,6 +95,17 @@ def test_what_changed_is_told_once(court):
     assert made.take_changes() == []
 
 
+def test_what_is_no_news_is_not_told_and_what_comes_then_is_told_from_there(court):
+    first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
+    lost = court.cat.transition("s-1", p.DepsMet(), ms=court.ms + 1)
+    made = board(first, lost)
+    made.forget_changes()
+    assert made.take_changes() == []
+    made.add(court.ada.transition("s-1", p.GatesStarted(), first, ms=court.ms + 2))
+    [change] = made.take_changes()
+    assert (change.before, change.after, change.lost) == (p.Coding(), p.Qa(), ())
+
+
 def test_an_event_that_is_taken_back_is_a_change_too(court):
     first = court.bob.transition("s-1", p.DepsMet())
     made = board(first)

@@ -91,6 +91,18 @@ def test_an_execution_is_told_by_its_event_and_state(told):
     ]
 
 
+def test_what_was_stored_is_no_news_but_who_holds_what_is_kept_in_mind(told):
+    court, ms = told.court, told.court.ms
+    first = court.cat.transition("s-1", p.DepsMet())
+    court.take(first, claim(court.cat, ms, ms, ms + 1000), court.ada.story("s-2"))
+    told.chronicle.pass_over(court.ledger.admitted, Instant.from_ms(ms))
+    court.ledger.admitted.clear()
+    assert told.tell() == []
+    assert told.after(claim(court.cat, ms + 1, ms, ms + 1000), ms=ms + 1) == []
+    [moved] = told.after(court.cat.transition("s-1", p.GatesStarted(), first))
+    assert (moved.before, moved.after) == (p.Coding(), p.Qa())
+
+
 def test_every_other_kind_is_told_as_a_record(told):
     records = [told.court.cat.story("s-1"), told.court.ada.member(told.court.sam.node, Role.MEMBER)]
     assert told.after(*records) == [

@@ -6,8 +6,8 @@ from crdt.fold import (
     WHY_ORDER,
     WHY_WEIGHT,
     Fold,
-    extend,
     fold_story,
+    follows,
     hangs,
     order,
     stage_made_by,
@@ -188,38 +188,28 @@ def test_children_of_an_event_that_hangs_nowhere_are_in_no_tree(court):
     assert fold.weight(child.record_id) == 0
 
 
-# Adding at the end
+# A path
 
 
-def test_an_event_at_the_very_end_is_added_in_one_step(court):
+def test_an_event_that_builds_on_the_end_of_a_path_makes_it_longer(court):
     events = chain(court.bob, p.DepsMet(), p.GatesStarted())
-    fold = Fold()
-    for event in events:
-        assert extend(fold, event)
-    whole = folded(*events)
-    assert (fold.stage, fold.spine, fold.last) == (whole.stage, whole.spine, whole.last)
-    assert fold.children == whole.children
+    assert follows(events[0], None)
+    assert follows(events[1], events[0])
+    assert folded(*events).spine == events
 
 
-def test_whatever_is_not_at_the_very_end_needs_the_whole_fold(court):
+def test_whatever_does_not_build_on_the_end_of_a_path_is_to_be_folded(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
-    grown = folded(start)
+    middle = court.ada.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
     for event in (
-        court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 1),
-        court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1),
-        court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms),
+        court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 2),
+        court.bob.transition("s-1", p.Abandon(), start, ms=court.ms + 2),
+        court.bob.transition("s-1", p.Accepted(), middle, ms=court.ms + 2),
+        court.bob.transition("s-1", p.GatesFailed(WHY), middle, ms=court.ms + 1),
     ):
-        assert not extend(grown, event)
-    assert grown == folded(start)
-    rival = court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 1)
-    beside = folded(start, rival)
-    assert beside.lost
-    assert not extend(beside, court.bob.transition("s-1", p.GatesStarted(), start))
-    [gone] = chain(court.bob, p.DepsMet())
-    orphan = court.cat.transition("s-1", p.DepsMet(), gone, ms=court.ms)
-    alone = folded(orphan)
-    assert alone.applied
-    assert not extend(alone, court.bob.transition("s-1", p.GatesStarted(), orphan))
+        assert not follows(event, middle)
+    assert not follows(middle, None)
+    assert not follows(court.bob.transition("s-1", p.Accepted()), None)
 
 
 def test_a_story_is_told_to_its_end_and_reopened(court):

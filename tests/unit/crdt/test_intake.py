@@ -125,8 +125,8 @@ def test_a_member_without_a_nonce_is_read(court):
 
 
 def test_rows_are_read_back_and_those_that_hold_no_record_are_counted(court):
-    records = [court.bob.story(name) for name in "ab"]
-    rows = [Row(*record.ref, record.value) for record in records]
+    records = [court.bob.story(name, ms=court.ms + place) for place, name in enumerate("ab")]
+    rows = [Row(*record.ref, record.value) for record in reversed(records)]
     rows.insert(1, rows[0]._replace(value=rows[0].value[:-1]))
     found, damaged = stored_records(rows)
     assert [(r.ref, r.value, r.body) for r in found] == [(r.ref, r.value, r.body) for r in records]

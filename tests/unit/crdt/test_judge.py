@@ -3,7 +3,7 @@ import pytest
 from crdt import limits
 from crdt.bodies import Role
 from crdt.errors import Reason
-from crdt.judge import ADMITTED, VOID_FORK, VOID_REVOKED, Rejected, Waits, is_cut, judge
+from crdt.judge import ADMITTED, BUILT_UPON, VOID_FORK, VOID_REVOKED, Rejected, Waits, is_cut, judge
 from crdt.roster import Roster
 from machines import execution as x
 from machines import pipeline as p
@@ -122,7 +122,7 @@ def test_what_others_built_upon_stays(court, world):
     world.forks[began.feed] = 0
     assert told(world, began) == VOID_FORK
     world.built_upon.append(began)
-    assert told(world, began) == ADMITTED
+    assert told(world, began) == BUILT_UPON
 
 
 def test_what_breaks_the_rules_is_rejected_behind_a_fork_too(court, world):

@@ -3,6 +3,7 @@ import pytest
 from crdt import limits
 from crdt.errors import Reason
 from crdt.pending import Ahead, Pending
+from machines.values import Instant
 from tests.support.court import Court
 
 WAIT = Reason.MISSING_PARENT
@@ -128,9 +129,9 @@ def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
     ahead.add(late)
     ahead.add(early)
     assert ahead
-    assert list(ahead.ripe(court.ms - 1)) == []
-    assert list(ahead.ripe(court.ms)) == [early]
-    assert list(ahead.ripe(court.ms + 5)) == [late]
+    assert list(ahead.ripe(Instant.from_ms(court.ms - 1))) == []
+    assert list(ahead.ripe(early.stamp.at)) == [early]
+    assert list(ahead.ripe(late.stamp.at)) == [late]
     assert not ahead
 
 

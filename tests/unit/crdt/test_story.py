@@ -1,6 +1,7 @@
 import pytest
 from msgspec import UNSET
 
+from crdt import fold as folding
 from crdt.bodies import Claim, Story
 from crdt.stamp import Stamp
 from crdt.story import StoryState
@@ -56,10 +57,11 @@ def test_its_stage_follows_its_events_in_any_order(court):
     second = court.cat.transition("s-1", p.GatesStarted(), first, ms=court.ms)
     state = story(second, first)
     assert state.stage == p.Qa()
+    assert state.last is second
     state.remove(second)
     assert state.stage == p.Coding()
     state.remove(first)
-    assert state.stage == p.Backlog()
+    assert (state.stage, state.last, state.lost) == (p.Backlog(), None, [])
 
 
 def test_an_event_at_its_end_and_one_beside_it_change_what_was_folded(court):
@@ -76,8 +78,28 @@ def test_an_event_at_its_end_and_one_beside_it_change_what_was_folded(court):
     assert state.stage == p.Archived(rival.stamp.at, p.Abandoned())
 
 
+def test_events_that_are_one_path_are_not_folded(court, monkeypatch):
+    first = court.bob.transition("s-1", p.DepsMet())
+    second = court.cat.transition("s-1", p.GatesStarted(), first, ms=court.ms)
+    third = court.ada.transition("s-1", p.GatesFailed(FreeText("why")), second, ms=court.ms + 1)
+    shuffled = story(third, first)
+    shuffled.add(second)
+    assert (shuffled.stage, shuffled.lost) == (p.Coding(), [])
+    shuffled.remove(third)
+    assert shuffled.stage == p.Qa()
+    monkeypatch.setattr(folding, "fold_story", None)
+    state = story(first, second, court.founder.ack("s-1", second))
+    assert (state.stage, state.last, state.lost) == (p.Qa(), second, [])
+    for path in (state, shuffled):  # one that was found to be a path as well
+        path.add(third)
+        assert (path.stage, path.last, path.lost) == (p.Coding(), third, [])
+
+
 def test_what_moves_no_stage_leaves_the_fold_as_it_is(court):
-    state = story(court.bob.transition("s-1", p.DepsMet()))
+    state = story(
+        court.bob.transition("s-1", p.DepsMet(), ms=court.ms),
+        court.ada.transition("s-1", p.DepsMet(), ms=court.ms),
+    )
     before = state.fold
     for record in (title := court.bob.story("s-1"), spawn(court.bob), court.bob.release("s-1")):
         state.add(record)
