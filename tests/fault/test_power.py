@@ -27,6 +27,17 @@ def test_whichever_call_fails_nothing_acknowledged_is_lost(tmp_path, kind, first
     assert struck["write"] > 10
 
 
+def test_while_a_sync_takes_long_the_loop_and_links_go_on_and_nothing_is_told_before_it(tmp_path):
+    struck = power.take_long(tmp_path, random.Random(SEED), 12, (0, 0.1))
+    assert struck["well"] >= 12
+    assert struck["in a power cut"]
+
+
+def test_a_loop_that_waits_for_the_disk_is_caught(tmp_path):
+    with planted.commit_on_the_loop(), pytest.raises(Broken, match="the loop itself"):
+        power.take_long(tmp_path, random.Random(SEED), 12, (0, 0))
+
+
 @pytest.mark.parametrize(
     ("bug", "word"),
     [
@@ -42,6 +53,6 @@ def test_a_planted_bug_is_caught_within_thirty_cuts(tmp_path, bug, word):
 
 def test_a_lost_commit_is_caught_by_what_the_store_holds_alone(tmp_path, monkeypatch):
     # Without the look at every frame, so that the account is shown to be able to fail.
-    monkeypatch.setattr("tests.support.soak.lives.PeerLink._must_be_durable", lambda *_: None)
+    monkeypatch.setattr("tests.support.soak.lives.House.must_be_durable", lambda *_: None)
     with planted.no_fsync_at_commit(), pytest.raises(Broken, match=r"lost|put back"):
         power.cut_power(tmp_path, random.Random(SEED), 30)

@@ -64,11 +64,12 @@ class FrailDisk(apsw.VFS):
 
     Attributes:
         fault: what goes wrong next, if anything.
+        syncs: waits for as long as a sync takes, where it takes any time (``soak/slow.py``).
     """
 
     def __init__(self):
         self.name = f"frail-{os.getpid()}-{next(_numbers)}"
-        self.fault = None
+        self.fault = self.syncs = None
         self.images = {}
         self._errno = 0
         super().__init__(self.name, "")
@@ -161,6 +162,8 @@ class FrailFile(apsw.VFSFile):
         self.image.change("truncate", size, b"")
 
     def xSync(self, flags):
+        if self.disk.syncs is not None:
+            self.disk.syncs.wait()
         # The file itself needs none: what a cut would leave is kept here.
         self.disk.called("sync", self.path)
         self.image.sync()

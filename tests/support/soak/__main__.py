@@ -24,6 +24,7 @@ KILLS = 1_000
 LANES = 2
 EACH_POINT_MIN = 20
 LAG_SECONDS = 10
+SYNC_SECONDS = (1, 10)
 
 
 class Sizes:
@@ -33,6 +34,7 @@ class Sizes:
         self.kills = count
         self.each_point = min(EACH_POINT_MIN, max(count // (2 * len(POINTS)), 1))
         self.cuts = max(count // 4, 10)
+        self.long_syncs = max(count // 50, 4)
         self.clusters = max(count // 200, 1)
 
 
@@ -69,6 +71,9 @@ class Soak:
         for kind in power.ERRORS:
             done = power.fail_every_call(self._sub(kind), rng, kind)
             self._note(kind, done, {"write": 1})
+
+        done = power.take_long(self._sub("slow"), rng, self.sizes.long_syncs, SYNC_SECONDS)
+        self._note("syncs of 1 to 10 s, ended", done, {"well": 1, "in a power cut": 1})
 
     def _kill(self):
         wanted = kills.kinds(self.sizes.kills, self.sizes.each_point)

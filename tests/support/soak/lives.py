@@ -46,6 +46,7 @@ class House:
         self.peer = Peer(self.cluster, self.node)
         self.stories = 0
         self.may_doubt = False
+        self.dropped = []
         self.witnessed = [self._witness_path.read_bytes()]
 
     def __enter__(self):
@@ -88,6 +89,8 @@ class House:
 
     async def _serve(self, driver, writes):
         running = [asyncio.create_task(driver.run()), asyncio.create_task(self._link(driver))]
+        if self.disk.syncs is not None:
+            running.append(asyncio.create_task(self.disk.syncs.serve()))
         script = asyncio.create_task(self._write_all(driver, writes))
         try:
             await asyncio.wait((script, *running), return_when=asyncio.FIRST_COMPLETED)
@@ -136,8 +139,23 @@ class House:
                 if self.disk.fault is None or self.disk.fault.lasting:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)  # the disk failed once: it goes on
+        feed = driver.replica.ledger.feeds[FeedId(receipt.author, receipt.incarnation)]
+        for entry in feed.entries_at(receipt.clock):
+            self.must_be_durable(receipt.clock, entry.record.value, feed, "a caller is told of")
         slot = (bytes(receipt.author), receipt.incarnation, receipt.clock)
         self.account.acknowledge(slot, bytes(receipt.record_id), key)
+
+    def must_be_durable(self, clock, value, feed, what):
+        """A cut at this instant would leave it, or what supersedes it."""
+        size = limits.SIGNATURE_BYTES
+        key = parse_body(bytes(value[size:])).key
+        later = [
+            one.value
+            for one in feed.live()
+            if key is not None and one.clock > clock and one.body.key == key
+        ]
+        if not any(self.disk.holds(one[:size]) for one in (value, *later)):
+            raise Broken("L5", f"{what} #{clock} before it is on disk")
 
     # --- the power -----------------------------------------------------------------------------
 
@@ -197,7 +215,8 @@ class PeerLink:
 
     def send(self, data, then=None):
         for record, record_id in self._records(data):
-            self._must_be_durable(record)
+            feed = self.driver.replica.ledger.feeds[record.feed]
+            self.house.must_be_durable(record.clock, record.value, feed, "a peer sees")
             seen = Seen.of(*record.feed, record.clock, record_id, record.value)
             # What a peer was sent is as good as promised.
             self.house.account.acknowledge(seen.slot, seen.record_id, seen.key)
@@ -234,21 +253,9 @@ class PeerLink:
             signed = signed_record(feed, clock, value)
             yield signed, signed_bytes_and_id(self.house.cluster, signed)[1]
 
-    def _must_be_durable(self, record):
-        """A cut at this instant would leave it, or what supersedes it."""
-        key = parse_body(record.body_bytes).key
-        feed = self.driver.replica.ledger.feeds[record.feed]
-        later = [
-            one.value
-            for one in feed.live()
-            if key is not None and one.clock > record.clock and one.body.key == key
-        ]
-        size = limits.SIGNATURE_BYTES
-        if not any(self.house.disk.holds(value[:size]) for value in (record.value, *later)):
-            raise Broken("L5", f"a peer sees #{record.clock} before it is on disk")
-
     def drop(self, reason):
         self.reason = reason
+        self.house.dropped.append(reason)
         self._replies.put_nowait(None)
 
     async def run(self, received):

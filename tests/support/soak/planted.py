@@ -2,6 +2,7 @@
 
 import contextlib
 
+from node.driver import Driver
 from node.store import Store
 
 
@@ -70,6 +71,24 @@ def witness_before_commit():
     return _instead(Store, "commit", make)
 
 
+def commit_on_the_loop():
+    """The loop waits for the disk."""
+
+    def make(_real):
+        async def on_disk(driver, work):
+            return work(driver.store)
+
+        return on_disk
+
+    return _instead(Driver, "on_disk", make)
+
+
 PLANTED = {
-    bug.__name__: bug for bug in (no_fsync_at_commit, publish_before_commit, witness_before_commit)
+    bug.__name__: bug
+    for bug in (
+        no_fsync_at_commit,
+        publish_before_commit,
+        witness_before_commit,
+        commit_on_the_loop,
+    )
 }

@@ -13,6 +13,7 @@ import apsw
 from node.errors import StoreFailure
 from tests.support.frail import CHANGES, EVERY, TAKES_SPACE, Fault
 from tests.support.soak.lives import House
+from tests.support.soak.slow import LongSyncs
 
 LIVES_IN_A_HOUSE = 12
 WRITES = 3
@@ -45,6 +46,30 @@ def cut_power(folder, rng, cuts):
                     struck[house.disk.fault.struck] += 1
                 house.cut()
                 house.check()
+            live(house)
+            house.check()
+        number += 1
+    return struck
+
+
+def take_long(folder, rng, syncs, seconds):
+    """Let so many syncs take long, some of them to a power cut; gives how they ended."""
+    struck = Counter()
+    number = 0
+    while struck["well"] < syncs:
+        with _house(folder / f"slow-{number}", rng) as house:
+            live(house)
+            for cut in (False, True):
+                house.disk.syncs = LongSyncs(house.disk, rng, seconds, cut=cut)
+                house.dropped.clear()
+                live(house)
+                struck["in a power cut" if cut else "well"] += house.disk.syncs.struck
+                if cut:
+                    house.cut()
+                else:
+                    house.disk.syncs.check(house.dropped)
+                house.check()
+            house.disk.syncs = None
             live(house)
             house.check()
         number += 1
