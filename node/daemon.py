@@ -13,19 +13,27 @@ import secrets
 import signal
 import socket
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any
 
 import uvicorn
 
-from crdt.errors import ProposalRefused
 from crdt.identity import ClusterId
-from crdt.intents import FireExecution
 from crdt.ready import Ready
 from crdt.replica import Replica
-from machines.execution import ExecutionState, Pending, Reset, Running
-from machines.values import Instant, NodePubkey, StoryId
-from node import addresses, clock, config, garbage, keys, logs, memory, parting, report, salvage
+from machines.values import NodePubkey
+from node import (
+    addresses,
+    clock,
+    config,
+    deserted,
+    garbage,
+    keys,
+    logs,
+    memory,
+    parting,
+    report,
+    salvage,
+)
 from node.api import app as api
 from node.api import socket as api_socket
 from node.api import version
@@ -35,7 +43,7 @@ from node.config import Config
 from node.dialer import Dialer
 from node.door import Door
 from node.driver import Driver, now
-from node.errors import StoreDamaged, StoreFailure, Trouble
+from node.errors import StoreDamaged, Trouble
 from node.handshake import Identity
 from node.history import Bounds
 from node.holding import Holder
@@ -43,6 +51,7 @@ from node.home import Home
 from node.keeper import Keeper
 from node.listener import Listener
 from node.notices import Notices
+from node.sift import Remembered
 from node.store import Store
 from node.witness import host_name
 
@@ -50,12 +59,6 @@ log = logging.getLogger("gangline")
 
 SEED_BYTES = 32
 DAMAGED = "%s; it is set aside, and made anew from what verifies"
-LOOK_SECONDS = 15.0
-SILENT_LOOKS = 4
-
-# An own execution's last sign of life: its state and its beat; and for how many looks it is so.
-Sign = tuple[ExecutionState, Instant | None]
-Silent = dict[str, tuple[Sign, int]]
 
 
 def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, Ready]:
@@ -144,8 +147,10 @@ def open_driver(
     return opened()
 
 
-def _rebuild(home: Home, settings: Config, notices: Notices | None) -> None:
-    told = salvage.rebuild(home.store, *_cluster(home, settings)).sentence
+def _rebuild(
+    home: Home, settings: Config, notices: Notices | None, known: Remembered | None = None
+) -> None:
+    told = salvage.rebuild(home.store, *_cluster(home, settings), known).sentence
     log.warning("%s", told)
     if notices is not None:
         at = f"{clock.wall()[:19]}Z"
@@ -160,9 +165,10 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
     """
     whole = True
     notices = Notices()
+    recall: list[Remembered] = []
     while True:
         try:
-            if not await _live(home, notices, accept_loss=accept_loss):
+            if not await _live(home, notices, recall, accept_loss=accept_loss):
                 return
         except StoreDamaged as damage:
             # Once: a disk that goes on damaging what it holds is for the operator.
@@ -170,12 +176,19 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
                 raise
             whole = False
             log.error(DAMAGED, damage)  # noqa: TRY400 - a sentence is enough
-            _rebuild(home, config.load(home.config), notices)
+            known = recall.pop() if recall else None
+            _rebuild(home, config.load(home.config), notices, known)
         accept_loss = False
 
 
-async def _live(home: Home, notices: Notices, *, accept_loss: bool) -> bool:
-    """Be the node under its present key; says whether to go on under the next."""
+async def _live(
+    home: Home, notices: Notices, recall: list[Remembered], *, accept_loss: bool
+) -> bool:
+    """Be the node under its present key; says whether to go on under the next.
+
+    Args:
+        recall: takes what the node still knows where its store is found damaged.
+    """
     settings = config.load(home.config)
     home.make()
     driver = open_driver(home, settings, accept_loss=accept_loss, notices=notices)
@@ -212,10 +225,13 @@ async def _live(home: Home, notices: Notices, *, accept_loss: bool) -> bool:
             driver.run(),
             dialer.run(),
             leaving.watch(),
-            _reset_lost(driver),
+            deserted.watch(driver),
             salvage.fetch_rest(driver),
             _serve(server, listening),
         )
+    except StoreDamaged:
+        recall.append(salvage.remembered(driver.replica, driver.refused))
+        raise
     finally:
         await listener.stop()
         try:
@@ -226,50 +242,6 @@ async def _live(home: Home, notices: Notices, *, accept_loss: bool) -> bool:
                 with contextlib.suppress(OSError):  # one that nobody answers at is replaced
                     home.socket.unlink()
     return leaving.switching
-
-
-async def _reset_lost(driver: Driver) -> None:
-    """Keep watch over own executions, and reset those whose process is gone."""
-    silent: Silent = {}
-    while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        silent = await reset_silent(driver, silent)
-
-
-async def reset_silent(driver: Driver, before: Silent) -> Silent:
-    """Reset own executions that showed no sign of life for ``SILENT_LOOKS`` looks, and say so.
-
-    A running ``exec`` beats every 15 s. Looks are counted, not time: a daemon that was held up
-    itself has missed one look, and the beats wait in its socket.
-
-    Args:
-        before: what the look before this one gave.
-    """
-
-    def working(replica: Replica) -> dict[str, Sign]:
-        return {
-            view.id: (one.state, replica.beacon.beats.get(view.id))
-            for view in replica.ledger.board.stories()
-            for one in view.executions
-            if one.node == replica.own and isinstance(one.state, Pending | Running)
-        }
-
-    silent: Silent = {}
-    for story, sign in (await driver.query(working)).items():
-        last, looks = before.get(story, (None, 0))
-        silent[story] = (sign, looks + 1 if sign == last else 0)
-        if silent[story][1] < SILENT_LOOKS:
-            continue
-        # What is refused, by a full disk say, is tried again at the next look.
-        with contextlib.suppress(ProposalRefused, StoreFailure):
-            await driver.propose(FireExecution(StoryId(story), Reset()))
-            await driver.query(partial(_forget_beat, story))
-            log.warning("reset the execution of %s: its process is gone", story)
-    return silent
-
-
-def _forget_beat(story: str, replica: Replica) -> None:
-    replica.beacon.beats.pop(story, None)
 
 
 def _server(desk: Desk) -> uvicorn.Server:

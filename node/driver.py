@@ -8,7 +8,7 @@ peers, from what is on it, and tries it again by itself. Source: protocol §11.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -18,7 +18,7 @@ from crdt import limits
 from crdt.identity import SigningKey
 from crdt.intents import Intent, Receipt
 from crdt.membership import Wish
-from crdt.ready import Now, Outgoing, Ready
+from crdt.ready import Now, Outgoing, Ready, RowKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock
@@ -50,6 +50,7 @@ class Driver:
     Attributes:
         links: the open link to each peer.
         bus: what happened, once it is on disk.
+        refused: what the commit that ended this should have written.
     """
 
     def __init__(self, store: Store, build: Callable[[Store], tuple[Replica, Ready]]) -> None:
@@ -61,6 +62,7 @@ class Driver:
         self._disk = ThreadPoolExecutor(1, "store")
         self._carrier = Carrier(lambda: build(store), store.no_room)
         self._broken: StoreFailure | None = None
+        self.refused: Collection[RowKey] = ()
 
     @property
     def replica(self) -> Replica:
@@ -254,6 +256,7 @@ class Driver:
             return await self.on_disk(lambda _store: self._carrier.fail(turn, str(failure), at))
         except StoreFailure as worse:
             self._broken = worse
+            self.refused = turn.persist.rows.keys()
             for job, _, _ in turn.results:
                 if job.answer is not None:
                     job.answer(worse)

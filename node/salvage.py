@@ -1,18 +1,19 @@
 """A damaged store: set aside as it is, and made anew from everything in it that verifies.
 
-Stands before and beside ``daemon.py``. Row by row, each record with its signature; what is
-gone comes back from peers. The next write then opens a new feed, since own records may be among
-what is gone (protocol §9). A crash at any moment leaves either the damaged file to begin from, or
-the new one whole.
+Stands before and beside ``daemon.py``. Row by row, each record with its signature; what is gone
+comes from the memory of the daemon that met the damage, or else back from peers. The next write
+then opens a new feed, since own records may be among what is gone (protocol §9). A crash at any
+moment leaves either the damaged file to begin from, or the new one whole.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
-from crdt.identity import ClusterId
-from crdt.ready import Noticed, Persist
+from crdt.identity import ClusterId, FeedId
+from crdt.ready import Noticed, Persist, Row, RowKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock, sift
@@ -20,7 +21,7 @@ from node.driver import Driver
 from node.errors import StoreFailure
 from node.files import whole
 from node.lock import Lock
-from node.sift import Saved
+from node.sift import Remembered, Saved
 from node.store import HEADER_BYTES, Store
 from node.witness import SUFFIX
 
@@ -44,8 +45,32 @@ def left_aside(path: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def rebuild(path: Path, cluster: ClusterId, founder: NodePubkey) -> Saved:
+def remembered(replica: Replica, refused: Collection[RowKey]) -> Remembered:
+    """What a replica still knows of its store.
+
+    Args:
+        refused: what the commit that met the damage should have written. Its own records among it
+            were refused to whoever asked for them, so they are nowhere.
+    """
+    held = [entry.record for feed in replica.ledger.feeds.values() for entry in feed.entries()]
+    held += [one.record for one in replica.ledger.pending.rows() if one.stored]
+    rows = [Row(*record.ref, record.value) for record in held]
+    gone = {key for key in refused if key.author == replica.own}
+    rendered = {feed.id: feed.rendered for feed in replica.ledger.feeds.values()}
+    for key in gone:
+        feed_id = FeedId(key.author, key.incarnation)
+        rendered[feed_id] = min(rendered.get(feed_id, 0), key.clock)
+    kept = [row for row in rows if RowKey(*row[:4]) not in gone]
+    return Remembered(kept, list(replica.ledger.proofs.values()), rendered)
+
+
+def rebuild(
+    path: Path, cluster: ClusterId, founder: NodePubkey, known: Remembered | None = None
+) -> Saved:
     """Set a damaged store aside and put one in its place that holds what verifies.
+
+    Args:
+        known: what the daemon that met the damage still knows.
 
     Raises:
         Trouble: it is in use, or there is no room for another.
@@ -56,7 +81,7 @@ def rebuild(path: Path, cluster: ClusterId, founder: NodePubkey) -> Saved:
             witness = fresh.with_name(fresh.name + SUFFIX)
             witness.unlink(missing_ok=True)  # of a rebuilding that did not come to its end
             with Store(fresh, lock=lock) as store:
-                _carry_over(saved, store, cluster, founder)
+                _carry_over(saved, store, cluster, founder, known)
             witness.unlink()
     return saved
 
@@ -69,7 +94,9 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def _carry_over(saved: Saved, store: Store, cluster: ClusterId, founder: NodePubkey) -> None:
+def _carry_over(
+    saved: Saved, store: Store, cluster: ClusterId, founder: NodePubkey, known: Remembered | None
+) -> None:
     """Copy what holds from the damaged file into a new one."""
     was = saved.aside.with_name(saved.aside.name.partition(ASIDE)[0])
     was.with_name(was.name + "-shm").unlink(missing_ok=True)
@@ -86,7 +113,10 @@ def _carry_over(saved: Saved, store: Store, cluster: ClusterId, founder: NodePub
             sift.take_meta(saved, store, old)
     else:
         saved.unread += 1  # not even opened: SQLite would take its WAL for a leftover
-    store.set_meta(HURT, saved.sentence.encode() if saved.lacks else b"")
+    if known is not None:
+        sift.take_remembered(saved, persist, known, cluster, founder)
+    if saved.lacks:
+        store.set_meta(HURT, saved.sentence.encode())
     store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.sentence)])
 
 

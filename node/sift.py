@@ -1,7 +1,8 @@
 """What can still be read of a damaged store, and is what it says it is.
 
 Stands under ``salvage.py``. Row by row, around what cannot be read; every record and every proof
-with its signatures, everything else where its values make sense. Source: protocol §11.
+with its signatures, everything else where its values make sense. Where the daemon that met the
+damage is still there, what it knows fills the holes. Source: protocol §11.
 """
 
 import json
@@ -9,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -18,8 +19,8 @@ from crdt.forks import proves_fork
 from crdt.identity import ClusterId, FeedId, RecordId
 from crdt.intake import Unreadable, open_records
 from crdt.limits import SIGNATURE_BYTES
-from crdt.ready import Persist, Row, RowKey
-from crdt.record import SignedRecord, VerifiedRecord
+from crdt.ready import Persist, ProofRow, Row, RowKey
+from crdt.record import SignedRecord, VerifiedRecord, signed_record
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
@@ -43,27 +44,39 @@ OF_ONE_LIFE = ("token", "writes", "doubt", "probe")
 """What ``meta`` says of the file rather than of the node."""
 
 
+class Remembered(NamedTuple):
+    """What a daemon still knows of its store, which was whole when it was read."""
+
+    rows: list[Row]
+    proofs: list[ProofRow]
+    rendered: dict[FeedId, int]
+
+
 @dataclass(slots=True)
 class Saved:
     """What came of it.
 
     Attributes:
+        remembered: the daemon that wrote them knew all of its records still.
         kept: records whose signature holds.
+        recalled: of those, how many were not to be read and came from that daemon.
         bad: records that were there, and are not what their author signed.
         unread: stretches that could not be read at all.
         older: some of its pages were older than the rest.
     """
 
     aside: Path
+    remembered: bool = False
     kept: int = 0
+    recalled: int = 0
     bad: int = 0
     unread: int = 0
     older: bool = False
 
     @property
     def lacks(self) -> bool:
-        """Whether something that was written may be missing."""
-        return bool(self.bad or self.unread or self.older)
+        """Whether a record that was written may be missing."""
+        return bool(self.bad or self.unread or self.older) and not self.remembered
 
     @property
     def sentence(self) -> str:
@@ -82,6 +95,8 @@ class Saved:
             told.append(f"{some} of it could not be read")
         if self.older:
             told.append("a part of it is older than the rest")
+        if self.remembered:
+            told.append(f"{self.recalled or 'none'} had to come from this daemon's memory")
         return f"{', '.join(told)}; it is kept as {self.aside}"
 
 
@@ -150,6 +165,23 @@ def take_records(
                 log.info("rebuilding %s: %d records verify", saved.aside, saved.kept)
         # Behind what is gone nothing may be taken for empty.
         persist.rendered[feed] = min(end, first_bad)
+
+
+def take_remembered(
+    saved: Saved, persist: Persist, known: Remembered, cluster: ClusterId, founder: NodePubkey
+) -> None:
+    """Every record and proof that could not be read, and that its daemon still knew."""
+    missing = [row for row in known.rows if RowKey(*row[:4]) not in persist.rows]
+    signed = [signed_record(FeedId(r.author, r.incarnation), r.clock, r.value) for r in missing]
+    good = _check(signed, cluster, founder)
+    for one in good:
+        persist.rows[RowKey(*one.ref)] = Row(*one.ref, one.value)
+    saved.remembered = len(good) == len(missing)
+    saved.kept += len(good)
+    saved.recalled = len(good)
+    persist.proofs += known.proofs
+    if saved.remembered:
+        persist.rendered |= known.rendered
 
 
 def _check(

@@ -19,7 +19,7 @@ from machines.values import FreeText, StoryId
 from node import config, daemon, founding, salvage, sift
 from node.client import Client
 from node.config import Peer
-from node.daemon import open_driver
+from node.daemon import open_driver, open_replica
 from node.driver import now
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.home import Home
@@ -434,13 +434,63 @@ async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
             with pytest.raises(Trouble, match="is damaged"):
                 await ask("POST", "/stories/s-2", {"title": "t"})
         await speaks(ask, running)
-        assert "accept-loss" in (await ask("GET", "/status"))["writable"], "it is alone"
+        assert [story["id"] for story in await ask("GET", "/stories")] == ["s-1"]
+        assert (await ask("GET", "/status"))["writable"] == "", "it knew all that was written"
+        written = await ask("POST", "/stories/s-2", {"title": "t"})
+        assert written["incarnation"] != 0
         await ask("POST", "/stop")
     finally:
         await running
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert any("is damaged" in one and "set aside" in one for one in said)
+    assert "1 does not verify, 1 had to come from this daemon's memory" in caplog.text
     assert len(list(lone.home.path.glob("store.db.damaged-*Z"))) == 1
+    with Store(lone.home.store) as store:
+        replica, _ = open_replica(lone.home, lone.settings, store)
+    assert sorted(view.id for view in replica.ledger.board.stories()) == ["s-1", "s-2"]
+
+
+@pytest.mark.parametrize("hurt", ["a page", "all of it"])
+def test_what_cannot_be_read_comes_from_the_daemon_that_met_the_damage(path, hurt):
+    if hurt == "a page":
+        spoil_page(path, leaf_pages(path)[1])
+    else:
+        path.write_bytes(b"no database" * 1000)
+    proof = ProofRow(*FEED, 5, ((b"s" * 64, b"h" * 32), (b"t" * 64, b"i" * 32)))
+    known = sift.Remembered(ROWS, [proof], {FEED: MANY + 1})
+    with pytest.raises(StoreDamaged):
+        read(path)
+    saved = salvage.rebuild(path, FOUND.id, FOUND.founder.pubkey, known)
+    assert saved.unread
+    assert saved.recalled
+    assert not saved.lacks
+    assert read(path) == ROWS
+    with Store(path) as store:
+        assert store.rendered() == {FEED: MANY + 1}
+        assert store.proofs() == [proof]
+        assert not store.meta(salvage.HURT)
+
+
+def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
+    spoil_row(path, 7, 70)
+    with contextlib.closing(apsw.Connection(str(path))) as database:
+        ((spoilt,),) = database.execute("SELECT value FROM records WHERE clock = 7")
+    rows = [row._replace(value=spoilt) if row.clock == 7 else row for row in ROWS]
+    saved = salvage.rebuild(
+        path, FOUND.id, FOUND.founder.pubkey, sift.Remembered(rows, [], {FEED: MANY + 1})
+    )
+    assert (saved.kept, saved.recalled, saved.lacks) == (MANY, 0, True)
+    with Store(path) as store:
+        assert store.rendered() == {FEED: 7}
+
+
+def test_damage_does_not_settle_what_was_lost_before(path):
+    with Store(path) as store:
+        store.set_meta(salvage.HURT, b"before")
+    spoil_row(path, 7, 70)
+    salvage.rebuild(path, FOUND.id, FOUND.founder.pubkey, sift.Remembered(ROWS, [], {}))
+    with Store(path) as store:
+        assert store.meta(salvage.HURT) == b"before"
 
 
 async def test_a_disk_that_damages_what_it_holds_again_ends_the_daemon(tmp_path, monkeypatch):

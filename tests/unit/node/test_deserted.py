@@ -1,4 +1,4 @@
-"""What the daemon does about an execution whose process is gone."""
+"""What becomes of an execution whose process is gone."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,8 @@ from crdt.proposals import own_execution
 from machines.execution import Idle, Running, SpawnedSuccessfully, SpawnRequested
 from machines.values import AgentName, FreeText, Instant, StoryId
 from node import config, founding
-from node.daemon import SILENT_LOOKS, open_driver, reset_silent
+from node.daemon import open_driver
+from node.deserted import SILENT_LOOKS, reset_silent
 from node.home import Home
 
 S1 = StoryId("s-1")

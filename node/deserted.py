@@ -1,0 +1,70 @@
+"""Own executions whose process is gone: reset, and said.
+
+Stands beside ``daemon.py``, which runs it. Source: protocol §7.
+"""
+
+import asyncio
+import contextlib
+import logging
+from functools import partial
+
+from crdt.errors import ProposalRefused
+from crdt.intents import FireExecution
+from crdt.replica import Replica
+from machines.execution import ExecutionState, Pending, Reset, Running
+from machines.values import Instant, StoryId
+from node.driver import Driver
+from node.errors import StoreFailure
+
+log = logging.getLogger("gangline")
+
+LOOK_SECONDS = 15.0
+SILENT_LOOKS = 4
+
+# An own execution's last sign of life: its state and its beat; and for how many looks it is so.
+Sign = tuple[ExecutionState, Instant | None]
+Silent = dict[str, tuple[Sign, int]]
+
+
+async def watch(driver: Driver) -> None:
+    """Keep watch over own executions, and reset those whose process is gone."""
+    silent: Silent = {}
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        silent = await reset_silent(driver, silent)
+
+
+async def reset_silent(driver: Driver, before: Silent) -> Silent:
+    """Reset own executions that showed no sign of life for ``SILENT_LOOKS`` looks, and say so.
+
+    A running ``exec`` beats every 15 s. Looks are counted, not time: a daemon that was held up
+    itself has missed one look, and the beats wait in its socket.
+
+    Args:
+        before: what the look before this one gave.
+    """
+
+    def working(replica: Replica) -> dict[str, Sign]:
+        return {
+            view.id: (one.state, replica.beacon.beats.get(view.id))
+            for view in replica.ledger.board.stories()
+            for one in view.executions
+            if one.node == replica.own and isinstance(one.state, Pending | Running)
+        }
+
+    silent: Silent = {}
+    for story, sign in (await driver.query(working)).items():
+        last, looks = before.get(story, (None, 0))
+        silent[story] = (sign, looks + 1 if sign == last else 0)
+        if silent[story][1] < SILENT_LOOKS:
+            continue
+        # What is refused, by a full disk say, is tried again at the next look.
+        with contextlib.suppress(ProposalRefused, StoreFailure):
+            await driver.propose(FireExecution(StoryId(story), Reset()))
+            await driver.query(partial(_forget_beat, story))
+            log.warning("reset the execution of %s: its process is gone", story)
+    return silent
+
+
+def _forget_beat(story: str, replica: Replica) -> None:
+    replica.beacon.beats.pop(story, None)
