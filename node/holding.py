@@ -34,7 +34,7 @@ class End(NamedTuple):
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether another link with the same peer took its place: that is no news."""
+        """Whether another link with the same key took its place."""
         return self.word == "duplicate"
 
 
@@ -69,7 +69,9 @@ class Holder:
         if reason in FAULTS:
             self.door.fault_of(link.peer, reason)
         end = self._why(link, reason)
-        if not end.is_duplicate:
+        # Where another link with the same peer took its place, that is no news; where it did not,
+        # a second daemon with one key has it.
+        if not (end.is_duplicate and link.peer in self._driver.links):
             self._tell(link, f"ended: {end.sentence}", what="link_ended", reason=end.word)
         return end
 

@@ -34,6 +34,10 @@ from node.store import Store
 
 SQLITE = b"SQLite format 3\0"
 APPLICATION_ID_AT = 68
+MEND = (
+    "a daemon that starts on it keeps what verifies and fetches the rest from peers; or put a "
+    "backup back: gangline restore"
+)
 """Where SQLite's file format has it, big-endian."""
 
 
@@ -184,7 +188,7 @@ def examine(place: Path) -> Held:
             proofs = store.proofs()
             rendered, addresses = store.rendered(), store.addresses()
     except StoreDamaged as damage:
-        raise Trouble(damage.sentence, Exit.DIFFER) from damage
+        raise Trouble(f"{damage.sentence}; {MEND}", Exit.DIFFER) from damage
     cluster, founder = founding(rows, path)
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     opened = open_records(signed, cluster, founder, verify_batch)

@@ -26,6 +26,7 @@ from crdt.ready import (
 )
 from crdt.replica import Replica
 from crdt.twins import own_sentence, peer_sentence
+from machines.values import NodePubkey
 from node import clock
 from node.logs import Pace, fields
 from node.report import Called
@@ -60,22 +61,24 @@ class Notices:
         """Note what an operator should find in the log."""
         match event:
             case RecordRejected():
-                author, incarnation, clock, _ = event.record
+                author, incarnation, at, _ = event.record
                 known = fields(
                     author=author.hex(),
                     incarnation=incarnation,
-                    clock=clock,
+                    clock=at,
                     reason=event.reason,
                     detail=event.detail,
                 )
-                log.warning("rejected %s: %s", author.short, event.reason, extra=known)
+                told = f"{self._name(author)}, {incarnation}#{at}: {event.reason}: {event.detail}"
+                log.warning("rejected a record of %s", told, extra=known)
             case PeerFaulted():
                 known = fields(peer=event.peer.hex(), reason=event.reason, detail=event.detail)
-                log.warning("dropped %s: %s", event.peer.short, event.reason, extra=known)
+                told = f"{event.reason}: {event.detail}"
+                log.warning("dropped %s: %s", self._name(event.peer), told, extra=known)
             case ForkProven():
                 self._say(
-                    f"{event.author.short} signed two records for clock {event.clock} of its feed "
-                    f"{event.incarnation}: nothing of it counts from there on",
+                    f"{self._name(event.author)} signed two records for clock {event.clock} of its "
+                    f"feed {event.incarnation}: nothing of it counts from there on",
                     what="fork",
                     node=event.author.hex(),
                     incarnation=event.incarnation,
@@ -93,6 +96,9 @@ class Notices:
                 self._say(event.detail, **_known(event))
             case _:
                 log.debug("%s", type(event).__name__)
+
+    def _name(self, node: NodePubkey) -> str:
+        return node.short if self.called is None else self.called(node)
 
     def _tell_of_roster(self, change: RosterChange) -> None:
         if change.node.hex() == self.own and self.has_left():

@@ -106,6 +106,10 @@ SENTENCES = {
         "it has that node's own key: two daemons run with one key",
         "it has this node's own key: two daemons run with one key",
     ),
+    "duplicate": Sentences(
+        "that node keeps another link with this node's key",
+        "another link with that node's key is kept",
+    ),
     "lagging": Sentences("that node waited for this one too long", "it read too slowly"),
 }
 

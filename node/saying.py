@@ -90,8 +90,10 @@ def says(body: Mapping[str, Any], names: Names) -> str:
             return f"{body['node'][:KEY_SHOWN]} as {body['role']}, called {body['name']}"
         case "revocation":
             kept = ", ".join(f"{incarnation}#{clock}" for incarnation, clock in body["keep"])
-            told = f"{called(names, body['node'])}: {len(body['admissions'])} admissions"
-            return f"{told}, from {kept}" if kept else f"{told}, everything"
+            many = len(body["admissions"])
+            told = f"{called(names, body['node'])} loses {many} admission{'s' if many > 1 else ''}"
+            below = f"what it wrote counts below {kept}" if kept else "nothing that it wrote counts"
+            return f"{told}; {below}"
         case "evidence":
             author, incarnation = body["feed"]
             return f"{called(names, author)}/{incarnation} forked at #{body['clock']}"

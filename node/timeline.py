@@ -45,7 +45,7 @@ def _says(event: Mapping[str, Any], names: Names) -> str:
             sides = (event["before"], event["holder"])
             return " → ".join(called(names, one) if one else "nobody" for one in sides)
         case "record_rejected":
-            return f"{place(names, event['record'])} {event['reason']}: {event['detail']}"
+            return f"{place(names, event['record'])}: {event['reason']}: {event['detail']}"
         case "fork_proven":
             author = called(names, event["author"])
             return f"{author}/{event['incarnation']} forked at #{event['clock']}"
@@ -54,7 +54,7 @@ def _says(event: Mapping[str, Any], names: Names) -> str:
         case "roster_moved":
             return "; ".join(roster_change(change, names) for change in event["changes"])
         case "peer_faulted":
-            return f"{called(names, event['peer'])} {event['reason']}: {event['detail']}"
+            return f"{called(names, event['peer'])}: {event['reason']}: {event['detail']}"
         case "incarnation_opened":
             return f"goes on in {event['incarnation']}: {event['why']}"
         case "noticed":

@@ -149,12 +149,16 @@ def quarantine(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
         [
             (
                 when_about(r["at"]), r["peer_name"] or short(r["peer"]), _claim(r),
-                f"{r['reason']}: {r['detail']} {short(r['record'])}".strip(),
+                f"{r['reason']}: {r['detail']}{_id(r)}",
             )
             for r in rows
         ],
         empty="nothing was turned away",
     )  # fmt: skip
+
+
+def _id(row: dict[str, Any]) -> str:
+    return f" (id {short(row['record'])})" if row["record"] else ""
 
 
 def _claim(row: dict[str, Any]) -> str:

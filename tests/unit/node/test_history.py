@@ -65,10 +65,10 @@ def test_every_kind_of_event_comes_back_and_says_what_it_was(path):
         "block of den/0#7 lost: not legal there",
         "den spawn_requested → pending",
         "nobody → fen",
-        "den/0#7 illegal_transition: why",
+        "den/0#7: illegal_transition: why",
         "den/4 forked at #5",
         f"fen ({TWO.short}) was revoked by den",
-        "fen bad_signature: why",
+        "fen: bad_signature: why",
         "goes on in 9: a copy",
         "written_again: detail",
     ]

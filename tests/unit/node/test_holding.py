@@ -24,13 +24,14 @@ class Driver:
 
     def __init__(self):
         self.links = {}
-        self.reason, self.news = "closed", True
+        self.reason, self.news, self.stays = "closed", True, False
 
     async def attach(self, link, up):
         self.links[link.peer] = link
         if self.news:
             up()
-        del self.links[link.peer]
+        if not self.stays:
+            del self.links[link.peer]
         return self.reason
 
 
@@ -87,10 +88,18 @@ async def test_what_is_known_beside_is_for_programs(driver, caplog):
 async def test_of_two_links_with_one_peer_the_one_that_gives_way_is_no_news(
     driver, told, own, theirs
 ):
-    driver.reason, driver.news = own, False
+    driver.reason, driver.news, driver.stays = own, False, True
     end = await holder(driver).hold(Link(told=theirs))
     assert end.is_duplicate
     assert told() == []
+
+
+async def test_where_a_second_daemon_with_the_key_has_the_link_its_end_is_told(driver, told):
+    """Or a link that comes up again and again would never have ended."""
+    await holder(driver).hold(Link(told="duplicate"))
+    assert told()[1] == (
+        "link to fen (02020202) ended: duplicate: that node keeps another link with this node's key"
+    )
 
 
 async def test_where_this_node_left_its_links_end_for_that(driver, told):

@@ -1,7 +1,9 @@
 """What an operator is told of what is not as it should be."""
 
 from crdt.bodies import Role
-from crdt.ready import RosterChange, RosterMoved
+from crdt.errors import Reason
+from crdt.identity import RecordId, RecordRef
+from crdt.ready import PeerFaulted, RecordRejected, RosterChange, RosterMoved
 from node import notices, report
 from node.notices import ROSTER_AT_ONCE, Notices
 from tests.support.cluster import Cluster, key
@@ -73,3 +75,17 @@ def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
     assert called.names is first
     court.take(court.ada.member(sam, Role.MEMBER, "sam"))
     assert called(sam) == f"sam ({sam.short})"
+
+
+def test_who_did_what_no_honest_node_does_is_logged_by_name_and_with_what_it_was(caplog):
+    court, taken = Court(), Notices()
+    taken.called = report.Called(lambda: court.ledger)
+    court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam"))
+    sam = court.sam.node
+    record = RecordRef(sam, 3, 7, RecordId(bytes(32)))
+    taken.take(RecordRejected(record, Reason.ILLEGAL_TRANSITION, "qa ignores accepted", None))
+    taken.take(PeerFaulted(sam, Reason.TOO_LARGE, "a frame of 9 MiB"))
+    assert [entry.getMessage() for entry in caplog.records] == [
+        f"rejected a record of sam ({sam.short}), 3#7: illegal_transition: qa ignores accepted",
+        f"dropped sam ({sam.short}): too_large: a frame of 9 MiB",
+    ]

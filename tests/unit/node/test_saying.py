@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.saying import roster_change
+from node.saying import roster_change, says
 
 NODE, DEN = "1f" * 32, "ab" * 32
 
@@ -45,3 +45,16 @@ def test_whose_word_it_is_may_be_unknown_and_the_own_node_is_told_that_it_is_mea
     assert roster_change(moved, {}) == "fen (1f1f1f1f) was admitted as member"
     told = roster_change(moved | {"by": DEN}, {}, own=NODE)
     assert told == "this node, fen (1f1f1f1f), was admitted as member by abababab"
+
+
+@pytest.mark.parametrize(
+    ("admissions", "keep", "told"),
+    [
+        (["a"], [], "fen loses 1 admission; nothing that it wrote counts"),
+        (["a", "b"], [[0, 120], [8153, 7]],
+         "fen loses 2 admissions; what it wrote counts below 0#120, 8153#7"),
+    ],
+)  # fmt: skip
+def test_a_revocation_says_what_it_takes_and_what_it_leaves(admissions, keep, told):
+    body = {"kind": "revocation", "node": NODE, "admissions": admissions, "keep": keep}
+    assert says(body, {NODE: "fen"}) == told

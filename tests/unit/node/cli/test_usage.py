@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import typer.core
 from typer.testing import CliRunner
 
 from crdt import limits
@@ -40,6 +42,32 @@ def test_a_command_says_what_it_does_an_example_and_how_it_ends(name):
     assert re.search(rf"\n  Example:\n    .*gangline( --home \S+)? ?{name[9:]}", text)
     assert re.search(r"\n  Ends with:\n      0  done\n", text)
     assert not re.search(r"--\S+ <", text), "an option says what it takes, not of which type"
+
+
+def examples():
+    """Each command line that an example shows, without what stands before or behind a pipe."""
+    for name, text in COMMANDS.items():
+        shown = re.search(r"\n  Example:\n((?:    .*\n)+)", text)[1]
+        for line in re.split(r"\n|&&|\|(?=(?:[^']*'[^']*')*[^']*$)", shown):
+            words = shlex.split(line)
+            if "gangline" in words:
+                yield pytest.param(
+                    words[words.index("gangline") + 1 :], id=f"{name}: {line.strip()}"
+                )
+
+
+@pytest.mark.parametrize("words", [*examples()])
+def test_an_example_is_taken_as_it_is_printed(words):
+    """Every command, option and value of it is one that there is."""
+    words = words[: words.index(">")] if ">" in words else words
+    command, context = ROOT, typer.Context(ROOT, info_name="gangline")
+    while isinstance(command, typer.core.TyperGroup):
+        context = command.make_context(command.name, list(words), parent=context)
+        words = [*context._protected_args, *context.args]
+        if not words:
+            return  # a group that does something by itself
+        name, command, words = command.resolve_command(context, words)
+    command.make_context(name, list(words), parent=context)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
