@@ -6,6 +6,7 @@ evaluate what it is given.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -65,7 +66,8 @@ def roles() -> list[str]:
 
 def _ask(ctx: typer.Context, path: str) -> Any:
     """What the chosen node's daemon answers; ``None`` where it does not."""
-    home = Home.chosen(ctx.find_root().params.get("home"))
+    named = ctx.find_root().params.get("home")  # as it was typed: Tab converts nothing
+    home = Home.chosen(Path(named) if named else None)
     try:
         home.check_socket()
         return Client(home.socket, SECONDS_MAX).ask("GET", path)

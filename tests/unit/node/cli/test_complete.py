@@ -65,6 +65,17 @@ def test_what_the_daemon_knows_is_offered(daemon):
     assert "deps_met" not in offered("fire s-1 "), "that is not legal in qa"
 
 
+@pytest.mark.parametrize("home", ["--home den ", "--home ~/den ", "--home=den ", "--home /x/den "])
+def test_the_node_that_the_line_names_is_asked(monkeypatch, home):
+    asked = []
+    monkeypatch.setattr(Client, "ask", lambda self, *_: asked.append(self._path) or [{"id": "s-1"}])
+    assert offered(f"{home}story ") == ["s-1"]
+    [socket] = asked
+    assert socket.parts[-3:] == ("den", "run", "api.sock")
+    assert socket.is_absolute()
+    assert "~" not in socket.parts
+
+
 def test_without_a_daemon_what_is_always_so_is_offered(monkeypatch):
     def ask(*_args):
         raise NoDaemon("socket")
