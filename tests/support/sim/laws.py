@@ -51,7 +51,7 @@ class Laws:
         self._keys = {}
         self._verified = set()
         self._began = {}
-        self._taken = defaultdict(Counter)
+        self._rows, self._taken = {}, defaultdict(Counter)
         self._acked = []
         self._seen = set()
         self._on_all = set()
@@ -109,6 +109,7 @@ class Laws:
     def built(self, world, node):
         """A new replica begins, with full buckets."""
         self._began[node.number, node.builds] = world.t
+        self._rows[node.number, node.builds] = set(node.disk.rows)
 
     def acknowledged(self, world, node, receipt):
         """L9: nobody writes by a roster of which it knows nothing."""
@@ -120,12 +121,12 @@ class Laws:
         """L14: of one author so much is taken and no more; a new replica has full buckets."""
         build = node.number, node.builds
         began = self._began[build]
-        taken = self._taken[build]
-        taken.update(
-            key.author
-            for key, row in persist.rows.items()
-            if row is not None and key.author not in node.keys
-        )
+        rows, taken = self._rows[build], self._taken[build]
+        for key, row in persist.rows.items():
+            # One that an admission or a revocation moved off the disk and back is taken once.
+            if row is not None and key.author not in node.keys and key not in rows:
+                rows.add(key)
+                taken[key.author] += 1
         self.looked["L14"] += 1
         seconds = (world.t - began) / 1000 + 1
         most = limits.AUTHOR_RECORDS_BURST + limits.AUTHOR_RECORDS_PER_SECOND * seconds

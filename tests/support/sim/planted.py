@@ -40,7 +40,6 @@ from crdt.identity import FeedId, H
 from crdt.intents import AccuseFork
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
-from crdt.pending import Pending
 from crdt.petition import Petition
 from crdt.presence import Liveness
 from crdt.proposals import Author
@@ -158,15 +157,16 @@ def a_peer_that_knows_more_is_passed_over():
         yield
 
 
-@planted("what-waited-on-disk-is-no-news")
-def what_waited_on_disk_is_written_again():
-    original = Pending.discard
+@planted("what-a-torn-store-brings-back")
+def what_a_torn_store_brings_back_stays():
+    original = Ledger.take
 
-    def forgetful(self, record):
-        original(self, record)
-        return False
+    def careless(self, records, now, *, peer=None, stored=False):
+        original(self, records, now, peer=peer, stored=stored)
+        if stored:
+            self.ready.persist.rows.clear()
 
-    with mock.patch.object(Pending, "discard", forgetful):
+    with mock.patch.object(Ledger, "take", careless):
         yield
 
 
