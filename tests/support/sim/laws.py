@@ -14,6 +14,7 @@ from crdt.document import Document
 from crdt.frame import Records, SyncStep2, Update, decode_frame
 from crdt.identity import FeedId
 from crdt.intake import place_slices
+from crdt.names import named_by
 from crdt.ready import Noticed
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
@@ -344,8 +345,12 @@ class Laws:
     def _unsealed(self, world):
         """L11: what an honest author sealed is held as it sealed it."""
         self.looked["L11"] += 1
+        gone = [one for _, one in world.acked if one.record_id in world.excused]
+        torn = {FeedId(one.author, one.incarnation) for one in gone}
         for node in world.honest():
             own = node.replica._own_feed()
+            if own.id in torn:
+                continue  # every disk lost a record that the seal counts: that is shown for ever
             if node.pub in world.forks:
                 continue  # a slot it used twice may have been superseded before any proof was made
             for other in world.honest():
@@ -441,9 +446,20 @@ class Laws:
                 continue  # its author said a later one, which is asked after itself
             for node in world.honest():
                 key = self._keys.get(receipt.record_id, laws.ANY)
-                if not laws.accounts_for(node.replica.ledger, receipt, key):
-                    where = f"{receipt.incarnation}/{receipt.clock}"
-                    raise Broken("L2", f"{node} lost {where} of {writer}, which was acknowledged")
+                ledger = node.replica.ledger
+                if laws.accounts_for(ledger, receipt, key) or self._rests(world, ledger, receipt):
+                    continue
+                where = f"{receipt.incarnation}/{receipt.clock}"
+                raise Broken("L2", f"{node} lost {where} of {writer}, which was acknowledged")
+
+    @staticmethod
+    def _rests(world, ledger, receipt):
+        """Whether it waits, on disk, for a parent that the schedule took from every disk."""
+        for one in ledger.pending.rows():
+            if one.record.record_id == receipt.record_id:
+                named = named_by(one.record)
+                return one.stored and named is not None and named.record_id in world.excused
+        return False
 
     def _on_disk(self, world):
         """L8: what a node holds is what its disk holds."""
