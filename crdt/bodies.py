@@ -269,6 +269,19 @@ def parse_body(data: bytes) -> Body:
     return body
 
 
+def stored_body(data: bytes) -> Body:
+    """Read a body from the own store, which takes none that is not canonical.
+
+    Raises:
+        MalformedRecord: it is none, since its row is damaged.
+    """
+    try:
+        body: Known = _DECODER.decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return parse_body(data)  # a kind that this build does not know, or damage
+    return body
+
+
 def _detail(fault: Exception) -> str:
     """What the parser says, which may quote the record: escaped, and not much of it."""
     return str(fault).encode("unicode_escape").decode("ascii")[:DETAIL_CHARS_MAX]

@@ -11,7 +11,7 @@ import msgspec
 from machines.values import NodePubkey
 
 from crdt import limits
-from crdt.bodies import Body, Known, encode_body, parse_body
+from crdt.bodies import Body, Known, encode_body, stored_body
 from crdt.errors import MalformedRecord, PeerFault, Reason
 from crdt.identity import ClusterId, FeedId, H, RecordId, RecordRef, SigningKey
 from crdt.stamp import Stamp
@@ -126,5 +126,5 @@ def stored_record(
     """
     if len(record_id) != limits.HASH_BYTES:
         raise MalformedRecord("a row whose record id is no hash")
-    body = parse_body(value[limits.SIGNATURE_BYTES :])
+    body = stored_body(value[limits.SIGNATURE_BYTES :])
     return VerifiedRecord(FeedId(author, incarnation), clock, value, RecordId(record_id), body)

@@ -259,14 +259,14 @@ def test_records_with_parents_that_nobody_has_are_bounded_and_looked_at_once(sie
 
 def test_a_story_of_a_thousand_concurrent_events_takes_so_many_steps(siege, monkeypatch):
     steps = 0
-    step = p.PIPELINE.step
+    rule = p.PIPELINE._rule
 
     def counted(*args):
         nonlocal steps
         steps += 1
-        return step(*args)
+        return rule(*args)
 
-    monkeypatch.setattr(type(p.PIPELINE), "step", lambda _self, *args: counted(*args))
+    monkeypatch.setattr(type(p.PIPELINE), "_rule", lambda _self, *args: counted(*args))
     root = siege.event
     events = [siege.pen.transition("s-1", p.Block(FreeText("x")), root) for _ in range(1000)]
     rows = tuple((record.clock, record.value) for record in events)

@@ -18,12 +18,13 @@ from crdt.bodies import (
     Transition,
     encode_body,
     evidence_key,
+    parse_body,
 )
 from crdt.canonical import encode as canonical
 from crdt.forks import proof_side
 from crdt.frame import Records, encode_frame
 from crdt.identity import FeedId, H, Hash, RecordId, Signature
-from crdt.record import VerifiedRecord, parse_body, sign_record, signed_bytes
+from crdt.record import VerifiedRecord, sign_record, signed_bytes
 from crdt.stamp import Stamp
 from machines.values import Instant, StoryId
 

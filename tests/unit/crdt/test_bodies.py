@@ -17,6 +17,7 @@ from crdt.bodies import (
     Transition,
     encode_body,
     parse_body,
+    stored_body,
 )
 from crdt.canonical import encode as canonical
 from crdt.errors import MalformedRecord
@@ -244,6 +245,15 @@ def test_what_is_wrong_is_said_shortly_and_without_the_author_s_control_characte
     assert "\n" not in fault(said("story", story="s", **{"a\nb\u202e": 1}))
     assert "a\\nb\\u202e" in fault(said("story", story="s", **{"a\nb\u202e": 1}))
     assert len(fault(said("story", story="s", **{"x" * 9000: 1}))) == DETAIL_CHARS_MAX
+
+
+def test_what_is_stored_is_read_without_asking_again_whether_it_is_canonical():
+    known = canonical(said("story", story="s"))
+    for data in (known, canonical({"at": AT, "kind": "new", "n": 0})):
+        assert stored_body(data) == parse_body(data)
+    for damaged in (b"", known[:-1], known + b"]", b"[" * 30_000, b'{"a":' * 30_000):
+        with pytest.raises(MalformedRecord):
+            stored_body(damaged)
 
 
 def test_the_same_name_in_many_records_is_one_object():
