@@ -4,6 +4,7 @@ Stands under ``backup.py`` and the commands that write a file for a person.
 """
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +27,14 @@ def whole(file: Path, *, force: bool) -> Iterator[Path]:
     """
     partial = file.with_name(file.name + PARTIAL)
     try:
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            yield partial
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        descriptor = _claimed(partial)
+    except BlockingIOError:
+        raise Trouble(f"another command is writing {file}; try again when it has ended") from None
+    except OSError as fault:
+        raise Trouble(f"cannot write {file}: {fault.strerror}") from fault
+    try:
+        yield partial
+        os.fsync(descriptor)
         if force:
             partial.replace(file)
         else:
@@ -47,3 +49,32 @@ def whole(file: Path, *, force: bool) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        os.close(descriptor)  # only now may another command claim the name
+
+
+def _claimed(partial: Path) -> int:
+    """An empty file that no other command writes, and a lock on it as its descriptor.
+
+    Raises:
+        BlockingIOError: another command writes it.
+        OSError: it cannot be made.
+    """
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, partial):
+                os.fchmod(descriptor, 0o600)
+                os.ftruncate(descriptor, 0)  # what a command left that was cut short
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # it was put in its place, or given up, after it was opened
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

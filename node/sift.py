@@ -164,7 +164,7 @@ def take_records(
                 batch.clear()
                 log.info("rebuilding %s: %d records verify", saved.aside, saved.kept)
         # Behind what is gone nothing may be taken for empty.
-        persist.rendered[feed] = min(end, first_bad)
+        persist.rendered[feed] = max(min(end, first_bad), 0)
 
 
 def take_remembered(
@@ -187,7 +187,7 @@ def take_remembered(
 def _check(
     batch: list[SignedRecord], cluster: ClusterId, founder: NodePubkey
 ) -> list[VerifiedRecord]:
-    whole_ones = [one for one in batch if len(one.value) > SIGNATURE_BYTES]
+    whole_ones = [o for o in batch if len(o.value) > SIGNATURE_BYTES and 0 <= o.clock < CLOCK_END]
     opened = open_records(whole_ones, cluster, founder, verify_batch)
     return [one for one in opened.records if not isinstance(one, Unreadable)]
 
@@ -205,7 +205,7 @@ def _records_of(old: apsw.Connection, feed: int) -> Iterator[tuple[int, bytes] |
     while clock_ < CLOCK_END:
         try:
             for at, value in old.execute(query, (feed, clock_, CLOCK_END)):
-                clock_, step = at, 1
+                clock_, step = max(at, clock_), 1  # a hurt row may say anything
                 yield at, bytes(value)
         except apsw.Error:
             if step == 1:

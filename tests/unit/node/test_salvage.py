@@ -101,6 +101,21 @@ def test_a_bit_anywhere_in_a_record_is_found_and_costs_that_record_alone(path, a
     assert saved.aside.exists()
 
 
+@pytest.mark.parametrize("clock", [2, MANY])
+def test_a_clock_that_is_none_costs_that_record_alone(path, clock):
+    """One bit, and the file says that it comes before the first."""
+    data = bytearray(path.read_bytes())
+    at = data.index(RECORDS[clock].record_id) - 1
+    assert data[at] == clock
+    data[at - (clock > 127)] ^= 0x80
+    path.write_bytes(data)
+    saved = rebuilt(path)
+    assert (saved.kept, saved.bad) == (MANY, 1)
+    assert read(path) == [row for row in ROWS if row.clock != clock]
+    with Store(path) as store:
+        assert store.rendered() == {FEED: 0}
+
+
 def test_a_torn_page_costs_what_stood_on_it(path):
     pages = leaf_pages(path)
     spoil_page(path, pages[len(pages) // 2])

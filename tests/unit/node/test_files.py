@@ -1,0 +1,96 @@
+import os
+import stat
+
+import pytest
+
+from node import files
+from node.errors import Trouble
+from node.files import whole
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "backup"
+
+
+def leftovers(file):
+    return sorted(path.name for path in file.parent.iterdir())
+
+
+def write_half_of(file):
+    with whole(file, force=False) as partial:
+        partial.write_text("half")
+        raise BufferError
+
+
+def test_it_is_there_once_it_is_whole_and_for_its_owner_alone(file):
+    with whole(file, force=False) as partial:
+        partial.write_text("all of it")
+        assert not file.exists()
+    assert file.read_text() == "all of it"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert leftovers(file) == ["backup"]
+
+
+def test_nothing_is_left_of_what_failed(file):
+    with pytest.raises(BufferError):
+        write_half_of(file)
+    assert leftovers(file) == []
+
+
+def test_what_is_there_is_overwritten_only_when_told_to(file):
+    file.write_text("old")
+    with pytest.raises(Trouble, match="--force overwrites it"), whole(file, force=False):
+        pass
+    assert file.read_text() == "old"
+    with whole(file, force=True) as partial:
+        partial.write_text("new")
+    assert file.read_text() == "new"
+
+
+def test_what_a_command_left_that_was_cut_short_is_gone(file):
+    left = file.with_name("backup.partial")
+    left.write_text("from before")
+    left.chmod(0o644)
+    with whole(file, force=False) as partial:
+        assert partial.read_text() == ""
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_two_commands_do_not_write_one_file(file, force):
+    with whole(file, force=force) as partial:
+        partial.write_text("first")
+        with pytest.raises(Trouble, match="another command is writing"), whole(file, force=force):
+            pass
+        assert partial.read_text() == "first"
+    with whole(file, force=True) as partial:
+        assert partial.read_text() == ""
+        partial.write_text("second")
+    assert file.read_text() == "second"
+
+
+def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, monkeypatch):
+    """Opened while another command wrote it, and locked when that one had ended."""
+    partial = file.with_name("backup.partial")
+    partial.write_text("of another command")
+    lock = files.fcntl.flock
+
+    def late(descriptor, how):
+        if partial.exists() and os.fstat(descriptor).st_size:
+            partial.replace(file)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    with whole(file, force=True) as mine:
+        assert file.read_text() == "of another command"
+        mine.write_text("mine")
+    assert file.read_text() == "mine"
+
+
+def test_a_link_in_its_place_is_not_followed(file, tmp_path):
+    (tmp_path / "other").write_text("precious")
+    file.with_name("backup.partial").symlink_to(tmp_path / "other")
+    with pytest.raises(Trouble, match="cannot write"), whole(file, force=True):
+        pass
+    assert (tmp_path / "other").read_text() == "precious"
