@@ -27,6 +27,7 @@ from crdt.bodies import (
     Story,
     Transition,
 )
+from crdt.draw import Draw
 from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.fold import order
@@ -34,11 +35,14 @@ from crdt.identity import FeedId, Hash, RecordId, RecordRef
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.proposals import Author
-from crdt.ready import Noticed
+from crdt.ready import Noticed, OwnEnd
 from crdt.record import VerifiedRecord
 from crdt.roster import Roster
 from crdt.session import Session, Sessions
 from crdt.story import FIELDS
+
+KEPT_FOR_LATER = (Verdict.VOID_REVOKED, Verdict.WAITING, Verdict.REJECTED)
+"""What of a node's own is not written again while it is held so, nor handed back."""
 
 
 class OutdatedError(ProposalRefused):
@@ -132,14 +136,34 @@ def why_not_go_on(feed: Feed, roster: Roster, wall: Instant) -> str:
     return ""
 
 
+def why_short(feed: Feed, written: OwnEnd | None) -> str:
+    """Why a store cannot be the one last written: it holds less of the own feed than it says.
+
+    The last record of a feed is never superseded, and no other record leaves a disk (protocol §9).
+    """
+    if (
+        written is None
+        or written[:2] != feed.id
+        or written.clock <= max(feed.slots, default=-1) + 1
+    ):
+        return ""
+    return "the store holds less of what this node wrote than it says"
+
+
+def draw_incarnation(ledger: Ledger, own: NodePubkey, draw: Draw) -> int:
+    """The number of a new own feed: no counting, since others may have counted on too."""
+    taken = {feed.incarnation for feed in ledger.feeds if feed.author == own}
+    return next(n for n in iter(draw.u32, None) if n and n not in taken)
+
+
 def lost_records(
     ledger: Ledger, own: NodePubkey, former: NodePubkey | None = None, *, vouched: bool = True
 ) -> list[VerifiedRecord]:
     """The own records that count nowhere though they could, in order of their stamps.
 
-    Of the own key's those that a fork or (where peers vouch for the clock) a stamp took, and those
-    with a key in a feed that a revocation keeps in part: they stopped counting when it came, not
-    when the node lost its right.
+    Of the own key's those that a fork or (where peers vouch for the clock) a stamp took, those that
+    break the rules since the roster moved, and those with a key in a feed that a revocation keeps
+    in part: they stopped counting when it came, not when the node lost its right.
     Of the key that this node had before, whatever its revocation took: that was to move over.
     """
     found = [
@@ -147,10 +171,11 @@ def lost_records(
         for feed in ledger.feeds.values()
         if (feed.author == own and (feed.keyed_dead or ledger.ahead)) or feed.author == former
         for entry in feed.entries()
-        if (entry.verdict is not Verdict.VOID_REVOKED or feed.author == former)
+        if (entry.verdict not in KEPT_FOR_LATER or feed.author == former)
         and (entry.verdict is not Verdict.AHEAD or vouched)
         and not feed.is_live(entry)
     ]
+    found += [record for record in ledger.broken.values() if record.feed.author == own]
     return sorted(found, key=order)
 
 
@@ -164,7 +189,7 @@ def handed_back(ledger: Ledger, session: Session) -> Iterator[tuple[FeedId, list
             kept = [
                 entry.record
                 for entry in feed.entries()
-                if entry.verdict is not Verdict.VOID_REVOKED
+                if entry.verdict not in KEPT_FOR_LATER
                 and not feed.is_live(entry)
                 and entry.record.record_id not in session.handed_back
             ]

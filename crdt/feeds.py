@@ -33,21 +33,28 @@ class Verdict(IntEnum):
     AHEAD = 4
     """On disk, and stamped too far ahead to count yet: it was taken by a clock that ran ahead, or
     while something else kept it from counting."""
+    WAITING = 5
+    """On disk, and its parent is not here: it was taken while the roster made that no matter."""
+    REJECTED = 6
+    """On disk, and against the rules since the roster moved: treated as rejected, and kept."""
 
 
 LIVE: Final = (Verdict.ADMITTED, Verdict.BUILT_UPON)
 """The verdicts under which a record is live, if its feed lets it be."""
+VOID: Final = (Verdict.VOID_FORK, Verdict.VOID_REVOKED)
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
     """A held record and its verdict.
 
-    ``twin`` chains further records signed for the same slot; ``shown`` says that the board has it.
+    ``twin`` chains further records signed for the same slot; ``shown`` says that the board has it,
+    ``bounded`` that it was void when it came, and fills a part of what its author may have of that.
     """
 
     record: VerifiedRecord
     verdict: Verdict
     shown: bool = False
+    bounded: bool = False
     twin: "Entry | None" = None
 
 

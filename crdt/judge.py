@@ -14,7 +14,6 @@ from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
 from machines.values import Instant
 
-from crdt import limits
 from crdt.bodies import Execution, Member, Revocation, Role, Statement, Transition
 from crdt.errors import Reason
 from crdt.identity import FeedId, RecordRef
@@ -70,7 +69,7 @@ class World(Protocol):
         """The lowest proven fork of a feed whose author is on the roster."""
 
     def find(self, ref: RecordRef) -> VerifiedRecord | None:
-        """A held record."""
+        """A held record that neither waits for its parent nor breaks the rules."""
 
     def is_rejected(self, ref: RecordRef) -> bool:
         """Whether this record is known to have been rejected."""
@@ -91,11 +90,11 @@ def is_cut(world: World, feed: FeedId, clock: int) -> bool:
     return world.roster.role_of_slot(feed, clock) in (None, Role.OBSERVER)
 
 
-def judge(record: VerifiedRecord, world: World, now: Instant) -> Judgement:
+def judge(record: VerifiedRecord, world: World, latest: Instant) -> Judgement:
     """Judge one record.
 
     Args:
-        now: the own wall clock, by which a record stamped too far ahead waits.
+        latest: a record stamped after this waits: it is too far ahead of the own clock.
     """
     roster = world.roster
     if not roster.on_roster(record.feed.author):
@@ -104,10 +103,10 @@ def judge(record: VerifiedRecord, world: World, now: Instant) -> Judgement:
     if role is None:
         return VOID_REVOKED
     if role is Role.OBSERVER:
+        if roster.gave(record.feed.author, Role.MEMBER):
+            return VOID_REVOKED
         return Rejected(Reason.NOT_ALLOWED, "an observer writes nothing")
-    # Most are stamped in the past, and text is compared sooner than it is counted.
-    at = record.body.at
-    if at > now and at.ms > now.ms + limits.STAMP_AHEAD_MS_MAX:
+    if record.body.at > latest:
         return Waits(Reason.STAMP_AHEAD)
     verdict = _judge_kind(record, world)
     if verdict is not ADMITTED:
@@ -128,10 +127,18 @@ def _judge_kind(record: VerifiedRecord, world: World) -> Judgement:
     if isinstance(body, Execution):
         return _judge_execution(body)
     if isinstance(body, Member) and not world.roster.counts(record):
-        return Rejected(Reason.NOT_ALLOWED, f"may not admit a node as {body.role}")
+        return _not_allowed(record, world.roster, f"may not admit a node as {body.role}")
     if isinstance(body, Revocation) and not world.roster.may_revoke(record, body):
-        return Rejected(Reason.NOT_ALLOWED, "may not revoke this node")
+        return _not_allowed(record, world.roster, "may not revoke this node")
     return ADMITTED
+
+
+def _not_allowed(record: VerifiedRecord, roster: Roster, detail: str) -> Judgement:
+    """A statement that its author may not make: void if a revocation took an admin's right to."""
+    role = roster.role_of_slot(record.feed, record.clock)
+    if role is not Role.ADMIN and roster.gave(record.feed.author, Role.ADMIN):
+        return VOID_REVOKED
+    return Rejected(Reason.NOT_ALLOWED, detail)
 
 
 def _judge_transition(record: VerifiedRecord, body: Transition, world: World) -> Judgement:

@@ -1,30 +1,31 @@
 """Stages 6 and 7 of the line: gives every verified record its verdict and its place.
 
 Takes verified records from ``verify.py``, asks ``judge.py``, and keeps each in exactly one place:
-held in its feed, pending, rejected, or gone (superseded, or not taken). When the roster or a cut
-moves, what rested on it is judged again. What must be stored and what happened is collected in a
-``Ready``. Holds nothing that depends on the order of arrival, but for what a bound did not take.
-Source: protocol §5, §9.
+held in its feed, pending, rejected, or gone (superseded, or not taken). What is held is on disk,
+and leaves it only when it is superseded: where the roster or a cut moves, what rested on it is
+judged again, and kept if it counts no longer. What must be stored and what happened is collected in
+a ``Ready``. No verdict depends on the order of arrival. Source: protocol §5, §9.
 """
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import assert_never
+from typing import Final, assert_never
 
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.board import Board
-from crdt.bodies import Evidence, Statement, Transition
+from crdt.bodies import Evidence, Statement
 from crdt.errors import Reason
-from crdt.feeds import LIVE, Entry, Feed, Verdict
-from crdt.forks import Proofs, accused, claimed_proof, proof_of, proof_side
-from crdt.identity import ClusterId, FeedId, RecordId, RecordRef
+from crdt.feeds import LIVE, VOID, Entry, Feed, Verdict
+from crdt.forks import accused, claimed_proof, proof_of, proof_side
+from crdt.holdings import Holdings
+from crdt.horizon import FIRST, Horizon
+from crdt.identity import ClusterId, FeedId, RecordId
 from crdt.intake import Signed, Unreadable
 from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
-from crdt.names import Names, named_by
-from crdt.pending import Ahead, Pending
+from crdt.names import named_by
+from crdt.pending import Ahead
 from crdt.ready import (
     ForkProven,
     ProofRow,
@@ -34,28 +35,33 @@ from crdt.ready import (
     RosterMoved,
     Row,
 )
-from crdt.record import SignedRecord, VerifiedRecord
-from crdt.room import Room, void_bounds
+from crdt.record import VerifiedRecord
+from crdt.room import VoidRoom
 from crdt.roster import Roster
-from crdt.turned import TurnedAway
+from crdt.statements import Statements
 from crdt.verify import Verifier
 
+KEPT: Final = {
+    Reason.UNKNOWN_AUTHOR: Verdict.VOID_REVOKED,
+    Reason.MISSING_PARENT: Verdict.WAITING,
+    Reason.STAMP_AHEAD: Verdict.AHEAD,
+}
+"""How a record on disk is held that would wait, were it to arrive now."""
 
-class Ledger:
+
+class Ledger(Holdings):
     """Every record this node knows, each with its verdict.
 
     Args:
         openings: whether one more feed, or fork, of a member is taken now.
+        own: this node's key, which no bound applies to.
 
     Attributes:
-        feeds: what is held, by feed.
-        roster: who belongs, as of the records held.
-        proofs: for each accused feed the lowest proven fork; those against strangers count for
-            nothing until they are on the roster.
         evidence: live ``evidence`` records, by the feed they accuse.
         by_client: the feed that is rendered under a Yjs client id.
         touched: feeds that changed since the document was last rendered.
         ahead: what is held and waits for its time.
+        broken: what is held and breaks the rules since the roster moved.
         comeback: something must come back into, or be withdrawn from, what was rendered.
         admitted: records that became live since ``take`` was last called.
     """
@@ -66,27 +72,23 @@ class Ledger:
         founder: NodePubkey,
         verifier: Verifier,
         openings: Callable[[NodePubkey], bool] = lambda _author: True,
+        own: NodePubkey | None = None,
     ) -> None:
+        super().__init__(cluster, founder, verifier, own)
         self._openings = openings
-        self.cluster = cluster
-        self.verifier = verifier
-        self.feeds: dict[FeedId, Feed] = {}
-        self.roster = Roster(founder)
         self.board = Board()
-        self.pending = Pending()
-        self.rejected = TurnedAway()
-        self.proofs = Proofs(cluster, verifier)
         self.evidence: dict[FeedId, list[VerifiedRecord]] = {}
         self.touched: set[FeedId] = set()
         self.comeback = False
         self.admitted: list[VerifiedRecord] = []
         self.ready = Ready()
         self.by_client: dict[int, FeedId] = {}
-        self._statements: dict[RecordId, VerifiedRecord] = {}
-        self._names = Names()
-        self._void = Room(void_bounds)
+        self.horizon = Horizon()
+        self._statements = Statements()
+        self._void = VoidRoom(own)
         self.ahead = Ahead()
-        self._latest = Instant.nearest(0)
+        self.broken: dict[RecordId, VerifiedRecord] = {}
+        self._latest = FIRST
         self._work: deque[VerifiedRecord] = deque()
         self._queued: set[RecordId] = set()
         self._peer: NodePubkey | None = None
@@ -111,11 +113,10 @@ class Ledger:
             stored: they come from the own store: no bound applies and nothing is written again.
         """
         self._peer, self._stored = peer, stored
-        moved = False
         # What stands beside a record in this call has no place yet, but may be its twin, or itself.
         fresh: defaultdict[FeedId, dict[int, Signed]] = defaultdict(dict)
         for record in records:
-            if record.record_id in self._queued or self._is_known(record):
+            if record.record_id in self._queued or self.is_known(record):
                 continue
             beside = fresh[record.feed]
             if not self._affords(record, beside.get(record.clock)):
@@ -125,33 +126,39 @@ class Ledger:
                 self._turn_away(record, Reason.MALFORMED_RECORD, record.detail)
                 continue
             if isinstance(record.body, Statement):
-                self._statements[record.record_id] = record
-                moved = True
-            self._names.add(record)
+                self._statements.add(record)
+                self._lapsed = True
+                if stored:
+                    self.horizon.see(record)
+            self.names.add(record)
             self._queue(record)
-        if moved:
-            self._move_roster()
-        self._settle(now)
+        self._tell_time(now)
+        self._settle()
         self._stored = False
 
     def ripen(self, now: Instant) -> None:
         """Judge what waited for the clock alone."""
         self._peer = None
-        for record in self.pending.ripe(now.ms):
-            self._queue(record)
-        bound = Instant.nearest(now.ms + limits.STAMP_AHEAD_MS_MAX)
-        for record in self.ahead.ripe(bound):
-            self._queue(record)
-        if self._latest > bound:
-            self._set_back(bound)
-        self._settle(now)
+        self._tell_time(now)
+        self._settle()
 
-    def _set_back(self, bound: Instant) -> None:
+    def _tell_time(self, now: Instant) -> None:
+        """Queue what the clock lets count from now on, or, where it went back, no longer."""
+        horizon, was_clockless = self.horizon, self.horizon.is_clockless
+        horizon.tell_time(now)
+        for record in (*self.pending.ripe(now.ms), *self.ahead.ripe(horizon.on_disk)):
+            self._queue(record)
+        if self._latest > horizon.on_disk:
+            self._set_back(horizon.on_disk)
+        self._lapsed |= self._statements.have_moved(horizon)
+        self._lapsed |= horizon.is_clockless is not was_clockless
+
+    def _set_back(self, latest: Instant) -> None:
         """The own clock went back: what it took too early no longer counts, as with the others."""
-        self._latest = bound
+        self._latest = latest
         for feed in self.feeds.values():
             for entry in feed.entries():
-                if entry.record.body.at > bound:
+                if entry.record.body.at > latest:
                     self._queue(entry.record)
 
     def accuse(self, claimed: ProofRow) -> None:
@@ -189,52 +196,6 @@ class Ledger:
         ready, self.ready = self.ready, Ready()
         return ready
 
-    def has(self, signed: SignedRecord) -> bool:
-        """Whether these very bytes are held in this slot, so that nothing need be checked."""
-        feed = self.feeds.get(signed.feed)
-        entries = () if feed is None else feed.entries_at(signed.clock)
-        return any(entry.record.value == signed.value for entry in entries)
-
-    # --- questions, for the judge ----------------------------------------------------------------
-
-    def fork_of(self, feed: FeedId) -> int | None:
-        """The lowest proven fork of a feed whose author is on the roster."""
-        proof = self.proofs.get(feed)
-        return proof.clock if proof is not None and self.roster.on_roster(feed.author) else None
-
-    def _held(self, record: Signed) -> Entry | None:
-        """A record's place in its feed, if it has one."""
-        feed = self.feeds.get(record.feed)
-        return feed.find(record.clock, record.record_id) if feed is not None else None
-
-    def entry(self, ref: RecordRef) -> Entry | None:
-        """A held record with its verdict."""
-        feed = self.feeds.get(ref.feed)
-        return feed.find(ref.clock, ref.record_id) if feed is not None else None
-
-    def find(self, ref: RecordRef) -> VerifiedRecord | None:
-        """A held record."""
-        entry = self.entry(ref)
-        return entry.record if entry is not None else None
-
-    def is_rejected(self, ref: RecordRef) -> bool:
-        """Whether this record is known to have been rejected."""
-        return self.rejected.find(ref) is not None
-
-    def is_built_upon(self, record: VerifiedRecord) -> bool:
-        """Whether an admitted event or ack of another author, or one built upon, names it."""
-        if not isinstance(record.body, Transition):
-            return False
-        for namer in self._names.of(record):
-            entry = self._held(namer)
-            if entry is None:
-                continue
-            if entry.verdict is Verdict.BUILT_UPON:
-                return True
-            if entry.verdict is Verdict.ADMITTED and namer.feed.author != record.feed.author:
-                return True
-        return False
-
     # --- the work list -----------------------------------------------------------------------
 
     def _queue(self, record: VerifiedRecord) -> None:
@@ -242,28 +203,39 @@ class Ledger:
             self._queued.add(record.record_id)
             self._work.append(record)
 
-    def _settle(self, now: Instant) -> None:
+    def _settle(self) -> None:
         """Judge until nothing moves. Ends: names only point back, by hash, so there is no ring."""
+        if self._lapsed:
+            self._move_roster()
         while self._work:
             record = self._work.popleft()
             self._queued.discard(record.record_id)
-            held = self._held(record)
-            judgement = judge(record, self, now)
-            if self._apply(record, held, judgement):
+            held = self.entry(record.ref)
+            if self._apply(record, held, self.judge(record, on_disk=self._is_kept(held))):
                 self._queue_dependents(record)
-            if self._lapsed and not self._work:
-                self._move_roster()
+            if not self._work:
+                for entry in self._void.overflow():
+                    self._drop(entry, known_empty=False)
+                    self._unindex(entry.record)
         self._queued.clear()  # a set keeps the room of the most that it ever held
+
+    def judge(self, record: VerifiedRecord, *, on_disk: bool = False) -> Judgement:
+        """What the gate says of a record, by the time that was last told."""
+        return judge(record, self, self.horizon.on_disk if on_disk else self.horizon.arriving)
+
+    def _is_kept(self, held: Entry | None) -> bool:
+        """Whether a record is on disk, where it stays whatever becomes of the roster."""
+        return held is not None or self._stored
 
     def _queue_dependents(self, record: VerifiedRecord) -> None:
         """A record's place changed: judge again what names it, and what it names."""
-        for namer in self._names.of(record):
+        for namer in self.names.of(record):
             self._queue(namer)
         named = named_by(record) if self.proofs else None
         if named is not None and self.fork_of(named.feed) is not None:
-            target = self.find(named)
+            target = self.entry(named)
             if target is not None:
-                self._queue(target)
+                self._queue(target.record)
 
     def _apply(self, record: VerifiedRecord, held: Entry | None, judgement: Judgement) -> bool:
         """Move a record to where its judgement puts it; says whether anything changed."""
@@ -273,21 +245,22 @@ class Ledger:
             case Void(reason):
                 void = Verdict.VOID_FORK if reason is Reason.FORK else Verdict.VOID_REVOKED
                 return self._hold(record, held, void)
-            case Waits(Reason.STAMP_AHEAD) if held is not None or self._stored:
-                return self._hold(record, held, Verdict.AHEAD)
+            case Waits(reason) if self._is_kept(held):
+                return self._hold(record, held, KEPT[reason])
             case Waits(reason):
-                if held is not None:
-                    self._drop(held, known_empty=False)
                 self.rejected.discard(record.record_id)
-                if not self.pending.add(record, reason, stored=self._stored):
-                    self._lapsed |= record.record_id in self._statements  # counts no longer
+                if not self.pending.add(record, reason):
                     self._unindex(record)
-                return held is not None
+                return False
+            case Rejected(Reason.NOT_ALLOWED) if self._is_kept(held):
+                return self._hold(record, held, Verdict.VOID_REVOKED)
+            case Rejected(reason, detail) if self._is_kept(held):
+                moved = self._hold(record, held, Verdict.REJECTED)
+                if moved and held is not None:
+                    self._tell_rejected(record, reason, detail)
+                return moved
             case Rejected(reason, detail):
-                if held is not None:
-                    self._drop(held, known_empty=True)
-                elif self.pending.discard(record) or self._stored:
-                    self.ready.persist.rows[record.ref] = None
+                self.pending.discard(record)
                 known = self.rejected.find(record.ref)
                 if known is not None and known.reason is reason:
                     return False
@@ -303,32 +276,35 @@ class Ledger:
             return False
         feed = self.feed(record.feed)
         live = verdict in LIVE
-        stored = self.pending.discard(record) or self._stored
+        self.pending.discard(record)
         self.rejected.discard(record.record_id)
         if live and self._is_superseded(feed, record):
             if held is not None:
                 self._drop(held, known_empty=True)
             else:  # It came after the one that supersedes it: its slot is empty.
                 feed.empty(record.clock, record.clock + 1)
-                if stored:
+                if self._stored:
                     self.ready.persist.rows[record.ref] = None
             self._unindex(record)
             self.touched.add(feed.id)
             return True
         if held is None:
-            if not (live or stored or self._void.fits(record)):
-                self._unindex(record)
-                return False
             held = Entry(record, verdict)
             feed.place(held)
-            if not stored:
+            if not self._stored:
                 ref = record.ref
                 self.ready.persist.rows[ref] = Row(*ref, record.value)
+                self.horizon.see(record)
+            if verdict in VOID:
+                self._void.take(held, stored=self._stored)
         else:
-            self._count_void(record, held.verdict, -1)
+            self._void.leave(held)
             held.verdict = verdict
             feed.touch()
-        self._count_void(record, verdict, 1)
+        if verdict is Verdict.REJECTED:
+            self.broken[record.record_id] = record
+        else:
+            self.broken.pop(record.record_id, None)
         if live:
             self._latest = max(self._latest, record.body.at)
         elif verdict is Verdict.AHEAD:
@@ -380,7 +356,7 @@ class Ledger:
         """Hold a record no longer, and delete its row."""
         record = entry.record
         feed = self.feeds[record.feed]
-        self._count_void(record, entry.verdict, -1)
+        self._void.leave(entry)
         self._hide(feed, entry)
         feed.withdraw(entry)
         self._key(feed, record, live=False)
@@ -412,10 +388,6 @@ class Ledger:
             if entry.record.clock < feed.rendered:
                 feed.dead.append(entry.record.clock)
 
-    def _count_void(self, record: VerifiedRecord, verdict: Verdict, by: int) -> None:
-        if verdict not in LIVE:
-            self._void.count(record, by)
-
     # --- what was turned away ------------------------------------------------------------------
 
     def _turn_away(self, record: Signed, reason: Reason, detail: str) -> None:
@@ -428,20 +400,19 @@ class Ledger:
             if record.clock not in feed.slots and record.clock not in feed.gaps:
                 feed.empty(record.clock, record.clock + 1)
             self.touched.add(feed.id)
+        self._tell_rejected(record, reason, detail)
+
+    def _tell_rejected(self, record: Signed, reason: Reason, detail: str) -> None:
         where = (record.feed, record.clock, record.record_id)
         self.ready.quarantine.append(Quarantined(self._peer, *where, reason, detail, record.value))
         self.ready.observe.append(RecordRejected(record.ref, reason, detail, self._peer))
 
     def _unindex(self, record: VerifiedRecord) -> None:
         """A record is gone: nothing may find it any longer."""
-        self._statements.pop(record.record_id, None)
-        self._names.discard(record)
+        self._statements.discard(record)
+        self.names.discard(record)
 
     # --- forks and the roster ------------------------------------------------------------------
-
-    def _is_known(self, record: Signed) -> bool:
-        known = record.record_id in self.rejected or record.record_id in self.pending
-        return known or self._held(record) is not None
 
     def _affords(self, record: Signed, beside: Signed | None) -> bool:
         """Open the feed a record opens, take the fork it proves; says whether both fitted.
@@ -456,7 +427,7 @@ class Ledger:
             self.feed(feed)
         fork = self.proofs.get(feed)
         if fork is None or clock < fork.clock:
-            twin = beside if beside is not None else self._at(feed, clock)
+            twin = beside if beside is not None else self.at(feed, clock)
             if twin is not None:
                 one, two = proof_side(record.value), proof_side(twin.value)
                 if not self._prove(proof_of(feed, clock, one, two), feed.author):
@@ -465,15 +436,6 @@ class Ledger:
             claimed = claimed_proof(record.body)
             return not self.proofs.is_news(claimed) or self._prove(claimed, feed.author)
         return True
-
-    def _at(self, feed_id: FeedId, clock: int) -> Signed | None:
-        """The first record that is known for a slot, whatever its verdict."""
-        feed = self.feeds.get(feed_id)
-        entry = feed.slots.get(clock) if feed is not None else None
-        if entry is not None:
-            return entry.record
-        others = chain(self.pending.at(feed_id, clock), self.rejected.at(feed_id, clock))
-        return next(others, None)
 
     def _prove(self, row: ProofRow, by: NodePubkey) -> bool:
         """Take a proof; says whether it fitted.
@@ -507,7 +469,7 @@ class Ledger:
             self.touched.add(feed_id)
             for entry in feed.entries_between(start, end):
                 self._queue(entry.record)
-        for record in self._names.of_feed(feed_id, start, end):
+        for record in self.names.of_feed(feed_id, start, end):
             self._queue(record)
         self.comeback = True
         self.ready.observe.append(ForkProven(feed_id.author, feed_id.incarnation, fork))
@@ -515,11 +477,12 @@ class Ledger:
     def _move_roster(self) -> None:
         """Compute the roster anew, and judge again what rested on what changed."""
         before, self._lapsed = self.roster, False
-        self.roster = Roster(before.founder, self._statements.values())
+        ripe = self._statements.ripe(self.horizon, lambda r: self._is_kept(self.entry(r.ref)))
+        self.roster = Roster(before.founder, ripe)
         moved = self.roster.moved(before)
         if moved:
             self._rejudge(moved)
-            for statement in self._statements.values():
+            for statement in self._statements.all():
                 self._queue(statement)
             self.comeback = True
             self.ready.observe.append(RosterMoved(self.roster.changes(before, moved)))
@@ -537,7 +500,7 @@ class Ledger:
         for author in sorted(authors):
             for record in self.pending.of_author(author):
                 self._queue(record)
-        for record in self._names.of_authors(authors):
+        for record in self.names.of_authors(authors):
             self._queue(record)
         for turned in self.rejected:
             if isinstance(turned.record, VerifiedRecord) and turned.record.feed.author in authors:

@@ -73,11 +73,15 @@ EVIDENCE_FILE_BYTES_MAX: Final = 4 * BODY_BYTES_MAX + KIB
 # --- what waits --------------------------------------------------------------------------------
 PENDING_PER_AUTHOR_MAX: Final = 1_000
 PENDING_MAX: Final = 10_000
+STRANGERS_PER_AUTHOR_MAX: Final = 250
+STRANGERS_MAX: Final = 1_000
+"""Pending records of keys that are on no roster: anybody can make such keys."""
 VOID_PER_AUTHOR_MAX: Final = 1_000
 VOID_MAX: Final = 10_000
 WAITING_BYTES_PER_AUTHOR_MAX: Final = 4 * MIB
 WAITING_BYTES_MAX: Final = 32 * MIB
 """Of what is pending, and once more of what is void."""
+REJECTED_PER_AUTHOR_MAX: Final = 250
 REJECTED_MAX: Final = 10_000
 REJECTED_BYTES_MAX: Final = 16 * MIB
 """Rejected records remembered in memory, so that they can be judged again."""
@@ -110,7 +114,10 @@ assert RECORD_BYTES_MAX < UPDATE_BYTES_MAX < CATCHUP_BYTES_MAX
 assert FRAME_BYTES_MAX >= CATCHUP_BYTES_MAX + FRAME_OVERHEAD_BYTES
 assert OUTBOX_BYTES_MAX >= 2 * FRAME_BYTES_MAX
 assert PENDING_PER_AUTHOR_MAX <= PENDING_MAX
+assert STRANGERS_PER_AUTHOR_MAX <= STRANGERS_MAX <= PENDING_MAX
 assert VOID_PER_AUTHOR_MAX <= VOID_MAX
+assert REJECTED_PER_AUTHOR_MAX <= REJECTED_MAX
+assert REJECTED_PER_AUTHOR_MAX * RECORD_BYTES_MAX <= REJECTED_BYTES_MAX / 4
 assert RECORD_BYTES_MAX <= WAITING_BYTES_PER_AUTHOR_MAX <= WAITING_BYTES_MAX
 assert min(REJECTED_BYTES_MAX, QUARANTINE_BYTES_MAX) >= RECORD_BYTES_MAX
 assert 2 * ACCUSATIONS_BURST <= AUTHOR_FEEDS_BURST

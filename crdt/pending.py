@@ -1,4 +1,4 @@
-"""Records that have no verdict yet, bounded per author and in total.
+"""Records that have no verdict yet and are not on disk, bounded per author and in total.
 
 Stands beside ``ledger.py``: holds what ``judge.py`` answered *waits* to, and finds it again when
 what it waits for has come. What does not fit is not taken; anti-entropy brings it back. Source:
@@ -15,7 +15,7 @@ from crdt import limits
 from crdt.errors import Reason
 from crdt.identity import FeedId, RecordId
 from crdt.record import VerifiedRecord
-from crdt.room import Room, pending_bounds
+from crdt.room import Room, pending_bounds, stranger_bounds
 from crdt.stamp import Stamp
 
 
@@ -24,19 +24,23 @@ class Waiting(NamedTuple):
 
     record: VerifiedRecord
     reason: Reason
-    stored: bool
-    """It came from the own store, where its row stays until it is known what becomes of it."""
 
 
 class Pending:
-    """The pending records of all feeds."""
+    """The pending records of all feeds.
 
-    def __init__(self) -> None:
+    Args:
+        own: this node's key, which no bound applies to.
+    """
+
+    def __init__(self, own: NodePubkey | None = None) -> None:
+        self._own = own
         self._waiting: dict[RecordId, Waiting] = {}
         self._of_author: dict[NodePubkey, dict[RecordId, None]] = {}
         self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
         self._ahead: list[tuple[Stamp, RecordId]] = []
         self._room = Room(pending_bounds)
+        self._strangers = Room(stranger_bounds)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -44,21 +48,23 @@ class Pending:
     def __contains__(self, record_id: RecordId) -> bool:
         return record_id in self._waiting
 
-    def add(self, record: VerifiedRecord, reason: Reason, *, stored: bool) -> bool:
+    def add(self, record: VerifiedRecord, reason: Reason) -> bool:
         """Keep a record waiting; says whether it fitted. A new reason replaces the old one.
 
-        Args:
-            stored: it comes from the own store: no bound applies.
+        One for which there is no room where the new reason puts it waits no longer.
         """
         author = record.feed.author
         known = self._waiting.get(record.record_id)
-        if known is None:
-            if not (stored or self._room.fits(record)):
+        before = None if known is None else self._room_for(known.reason)
+        room = self._room_for(reason)
+        if room is not before:
+            if author != self._own and not room.fits(record):
+                self.discard(record)
                 return False
-            self._room.count(record, 1)
-        else:
-            stored = stored or known.stored
-        self._waiting[record.record_id] = Waiting(record, reason, stored)
+            room.count(record, 1)
+            if before is not None:
+                before.count(record, -1)
+        self._waiting[record.record_id] = Waiting(record, reason)
         # Dictionaries, since sets have no order: one run is to be like the next.
         self._of_author.setdefault(author, {})[record.record_id] = None
         self._slots.setdefault((record.feed, record.clock), {})[record.record_id] = None
@@ -66,18 +72,20 @@ class Pending:
             heapq.heappush(self._ahead, (record.stamp, record.record_id))
         return True
 
-    def discard(self, record: VerifiedRecord) -> bool:
-        """The record waits no longer; says whether its row is in the store."""
+    def _room_for(self, reason: Reason) -> Room:
+        return self._strangers if reason is Reason.UNKNOWN_AUTHOR else self._room
+
+    def discard(self, record: VerifiedRecord) -> None:
+        """The record waits no longer."""
         known = self._waiting.pop(record.record_id, None)
         if known is None:
-            return False
-        self._room.count(record, -1)
+            return
+        self._room_for(known.reason).count(record, -1)
         for index, key in ((self._of_author, record.feed.author), (self._slots, _slot(record))):
             ids = index[key]  # type: ignore[index]
             ids.pop(record.record_id, None)
             if not ids:
                 del index[key]  # type: ignore[arg-type]
-        return known.stored
 
     def of_author(self, author: NodePubkey) -> list[VerifiedRecord]:
         """What waits of one author's."""

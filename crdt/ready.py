@@ -49,6 +49,15 @@ class ProofRow(NamedTuple):
     sides: tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
 
 
+class OwnEnd(NamedTuple):
+    """How far a node has written in its own feed: no lower clock of it is ever written again."""
+
+    author: NodePubkey
+    incarnation: int
+    clock: int
+    """The next clock to write."""
+
+
 class Quarantined(NamedTuple):
     """Bytes that were rejected or refused, kept with their reason.
 
@@ -88,6 +97,8 @@ class Persist:
     """The own incarnation, where it changed."""
     doubt: str | None = None
     """Why the own feed cannot be gone on in, where that changed; empty where it can."""
+    own_end: OwnEnd | None = None
+    """Goes with the own record that it counts, in one transaction."""
     settled: list[RecordId] = field(default_factory=list)
     """Own records that count nowhere and were written again, or reported."""
     addresses: dict[NodePubkey, tuple[str, ...]] = field(default_factory=dict)
@@ -103,6 +114,8 @@ class Persist:
             self.incarnation = later.incarnation
         if later.doubt is not None:
             self.doubt = later.doubt
+        if later.own_end is not None:
+            self.own_end = later.own_end
 
     def __bool__(self) -> bool:
         return bool(
@@ -113,6 +126,7 @@ class Persist:
             or self.settled
             or self.incarnation is not None
             or self.doubt is not None
+            or self.own_end is not None
         )
 
 

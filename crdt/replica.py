@@ -7,6 +7,7 @@ carries its instructions out in order. Source: protocol §5.
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import groupby
 
 from machines.values import Instant, NodePubkey
@@ -37,7 +38,7 @@ from crdt.frame import (
 from crdt.identity import ClusterId, FeedId, H, RecordId, SigningKey
 from crdt.intake import Arrivals, open_records, place_slices, stored_records
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
-from crdt.judge import Admitted, judge
+from crdt.judge import Admitted
 from crdt.ledger import Ledger
 from crdt.membership import Wish
 from crdt.petition import Answer, Petition
@@ -47,6 +48,7 @@ from crdt.ready import (
     Noticed,
     Now,
     Outgoing,
+    OwnEnd,
     PeerFaulted,
     PetitionAnswered,
     ProofRow,
@@ -73,6 +75,7 @@ class Replica:
         incarnation: the own feed to go on in, as the store has it.
         doubt: why the store cannot be shown to be the one last written; then the first write
             opens a new incarnation. Empty where it can.
+        written: how far this node had written in its own feed, as the store has it.
         former: the key this node had before this one, where it had one.
         verifier: checks signatures, a batch at a time.
     """
@@ -86,6 +89,7 @@ class Replica:
         seed: bytes,
         incarnation: int = 0,
         doubt: str = "",
+        written: OwnEnd | None = None,
         former: NodePubkey | None = None,
         verifier: Verifier = verify_batch,
     ) -> None:
@@ -96,15 +100,16 @@ class Replica:
         self.held = ""  # why the shell lets nothing be written
         self.takes = True  # whether the shell can put on disk what peers bring
         self._quota = Quota(self.own)
-        self.ledger = Ledger(cluster, founder, verifier, self._quota.opens)
+        self.ledger = Ledger(cluster, founder, verifier, self._quota.opens, self.own)
         self.document = Document()
         self.sessions = Sessions()
-        self.clock_watch = ClockWatch(self.sessions)
+        self.clock_watch = ClockWatch(self.sessions, self.ledger.horizon)
         self._seal_watch = SealWatch(self.ledger)
         self.beacon = Beacon(key, cluster, verifier, H(b"run" + seed)[:8])
         self._key = key
         self._draw = Draw(seed)
         self.doubt = doubt
+        self._written = written
         self._verifier = verifier
         self._sync = Sync(self.own, self.ledger)
         self._duties = Duties(self.own, self.ledger, self._draw)
@@ -143,8 +148,7 @@ class Replica:
                 return self._finish(peer, now)
             case Records(author, incarnation, records):
                 feed = FeedId(author, incarnation)
-                signed = [signed_record(feed, clock, value) for clock, value in records]
-                self._take(peer, Arrivals(signed, []), now)
+                self._take(peer, Arrivals([signed_record(feed, *one) for one in records], []), now)
                 return self._finish(peer, now)
             case Proof(author, incarnation, clock, sides):
                 self.ledger.accuse(ProofRow(author, incarnation, clock, sides))
@@ -166,8 +170,7 @@ class Replica:
         opened = open_records(fresh, self.cluster, self.founder, self._verifier)
         own = self._own_feed()
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
-            self.doubt = "a peer knows more of the own feed than this node does"
-            self.ledger.ready.persist.doubt = self.doubt
+            self._doubt("a peer knows more of the own feed than this node does")
         self.ledger.take(self._quota.take(opened.records), now.wall, peer=peer)
         for feed, start, end in arrivals.gaps:
             if feed.author != self.own:
@@ -182,7 +185,7 @@ class Replica:
                 self._hear_presence(peer, frame, now)
                 return []
             case Petition():
-                write = lambda step: self._write(step, now)  # noqa: E731
+                write = partial(self._write, now=now)
                 return [parting.answer(frame, peer, self.ledger, self.own, now.wall, write)]
             case Answer(nonce, word):
                 self.ledger.ready.observe.append(PetitionAnswered(peer, nonce, word))
@@ -211,7 +214,7 @@ class Replica:
         Raises:
             ProposalRefused: this node may not, or there is nothing to do.
         """
-        write = lambda step: self._write(step, now)  # noqa: E731
+        write = partial(self._write, now=now)
         receipt = membership.carry_out(wish, self.ledger, self.own, write)
         return self._finish(None, now), receipt
 
@@ -225,10 +228,10 @@ class Replica:
         return ready
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
+        self.ledger.ripen(now.wall)  # before anything is written by this clock
         why = self.writable(now)
         if why:
             raise NotWritable(why)
-        self.ledger.ripen(now.wall)  # before anything is written by this clock
         feed, why = self._check_incarnation(now)
         author = proposals.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
@@ -244,21 +247,22 @@ class Replica:
         # The gate is the same for own records. An admission counts only once the roster holds
         # it, so its rules stand in ``proposals`` alone.
         if not isinstance(body, Member):
-            verdict = judge(record, self.ledger, now.wall)
+            verdict = self.ledger.judge(record)
             if not isinstance(verdict, Admitted):
                 raise NotWritable(f"the gate would not admit this record: {verdict}")
         if why:
-            self._open_incarnation(feed.id.incarnation, why)
+            self.incarnation = self.ledger.ready.persist.incarnation = feed.id.incarnation
+            self.ledger.ready.observe.append(IncarnationOpened(self.incarnation, why))
+            self._doubt("")
         self.ledger.take([record], now.wall)
+        self.ledger.ready.persist.own_end = OwnEnd(*feed.id, clock + 1)
         self._wrote_at = now.mono
         return Receipt(*record.ref, warnings)
 
     def writable(self, now: Now) -> str:
         """Why this node may not write now; empty where it may."""
-        if now.wall.is_edge:
-            return "this host's clock shows no time between 2020 and 2100; set it right"
-        outside = self.ledger.roster.why_no_voice(self.own)
-        return self.held or outside or self.clock_watch.why_not(now)
+        clock = self.clock_watch.why_not(now)
+        return self.held or clock or self.ledger.roster.why_no_voice(self.own)
 
     def _check_incarnation(self, now: Now) -> tuple[Feed, str]:
         """The feed to write in, and why it is another than the present one (protocol §9)."""
@@ -266,17 +270,12 @@ class Replica:
         why = again.why_not_go_on(feed, self.ledger.roster, now.wall) or self.doubt
         if not why:
             return feed, ""
-        taken = {feed.incarnation for feed in self.ledger.feeds if feed.author == self.own}
-        drawn = next(n for n in iter(self._draw.u32, None) if n and n not in taken)
+        drawn = again.draw_incarnation(self.ledger, self.own, self._draw)
         return Feed(FeedId(self.own, drawn), self.cluster), why
 
-    def _open_incarnation(self, incarnation: int, why: str) -> None:
-        """Go on in a new feed, now that there is something to write in it."""
-        self.incarnation = incarnation
-        self.doubt = ""
-        self.ledger.ready.persist.incarnation = self.incarnation
-        self.ledger.ready.persist.doubt = ""
-        self.ledger.ready.observe.append(IncarnationOpened(self.incarnation, why))
+    def _doubt(self, why: str) -> None:
+        """Go on in the own feed no further; or, where there is no reason, in this one."""
+        self.doubt = self.ledger.ready.persist.doubt = why
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -398,6 +397,8 @@ class Replica:
         for proof in proofs:
             self.ledger.restore_proof(proof)
         self.ledger.take(records, now.wall, stored=True)
+        if short := again.why_short(self._own_feed(), self._written):
+            self._doubt(short)
         for feed_id in rendered.keys() & self.ledger.feeds.keys():
             self.ledger.feeds[feed_id].empty(0, rendered[feed_id])
         self.document.rebuild(self.ledger.feeds.values())

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from machines.values import NodePubkey
 
 from crdt import limits
+from crdt.feeds import VOID, Entry
 from crdt.record import VerifiedRecord
 
 
@@ -59,6 +60,48 @@ class Room:
             del self._of_author[record.feed.author]
 
 
+class VoidRoom:
+    """What was void when it came, as far as it is kept: so much of one author, and in all.
+
+    What was live once is kept for good and fills no room. After a start the two look alike, and
+    fill what room there is.
+
+    Args:
+        own: this node's key, which no bound applies to.
+    """
+
+    def __init__(self, own: NodePubkey | None = None) -> None:
+        self._own = own
+        self._room = Room(void_bounds)
+        self._without: list[Entry] = []
+
+    def take(self, entry: Entry, *, stored: bool) -> None:
+        """Give room to an entry that is void as it comes."""
+        record = entry.record
+        if record.feed.author == self._own:
+            return
+        entry.bounded = self._room.fits(record)
+        if entry.bounded:
+            self._room.count(record, 1)
+        elif not stored:
+            self._without.append(entry)
+
+    def leave(self, entry: Entry) -> None:
+        """An entry is another thing from here on, or gone."""
+        if entry.bounded:
+            entry.bounded = False
+            self._room.count(entry.record, -1)
+
+    def overflow(self) -> list[Entry]:
+        """Take out what found no room and is void still.
+
+        To be asked for once all that came beside it is judged: another record may build on it.
+        """
+        found = [entry for entry in self._without if entry.verdict in VOID]
+        self._without.clear()
+        return found
+
+
 def void_bounds() -> Bounds:
     """For what is void."""
     return Bounds(
@@ -69,8 +112,18 @@ def void_bounds() -> Bounds:
     )
 
 
+def stranger_bounds() -> Bounds:
+    """For what is pending of keys that are on no roster, which share a small room of their own."""
+    return Bounds(
+        limits.STRANGERS_PER_AUTHOR_MAX,
+        limits.STRANGERS_MAX,
+        limits.WAITING_BYTES_PER_AUTHOR_MAX,
+        limits.WAITING_BYTES_PER_AUTHOR_MAX,
+    )
+
+
 def pending_bounds() -> Bounds:
-    """For what is pending."""
+    """For what else is pending."""
     return Bounds(
         limits.PENDING_PER_AUTHOR_MAX,
         limits.PENDING_MAX,

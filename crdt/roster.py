@@ -144,6 +144,11 @@ class Roster:
         ]
         return max(roles, key=RANK.__getitem__, default=None)
 
+    def gave(self, node: NodePubkey, least: Role) -> bool:
+        """Whether a counting admission gave the node this role or a higher one, taken or not."""
+        given = (admission.body.role for admission in self._admissions.get(node, ()))
+        return node == self.founder or any(RANK[role] >= RANK[least] for role in given)
+
     def role(self, node: NodePubkey) -> Role | None:
         """The highest role that is not revoked, or ``None``."""
         if node == self.founder:

@@ -13,6 +13,7 @@ from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.document import Stretch
+from crdt.horizon import Horizon
 from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.ready import Noticed, Now
 
@@ -150,16 +151,22 @@ class ClockWatch:
 
     Args:
         sessions: the peers whose clocks it is compared with.
+        horizon: what it shows beside the founding of the cluster.
     """
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, horizon: Horizon) -> None:
         self._sessions = sessions
+        self._horizon = horizon
         self._told = False
 
     def why_not(self, now: Now) -> str:
         """Why nothing should be stamped by the own clock; empty where it may."""
+        if now.wall.is_edge:
+            return "this host's clock shows no time between 2020 and 2100; set it right"
         skew = self._sessions.skew_ms(now)
         if abs(skew) <= limits.CLOCK_SKEW_MS_MAX:
+            if self._horizon.is_clockless:
+                return "this host's clock shows a time before the cluster was founded; set it right"
             return ""
         way, off = "behind" if skew > 0 else "ahead of", f"{abs(skew) / 1000:.0f} s"
         if len(self._sessions.all()) == 1:

@@ -1,12 +1,14 @@
 """Rejected records, remembered so that they can be judged again and named as a parent.
 
-Stands beside ``ledger.py``. Bounded by count and by bytes: the one turned away longest ago is
-forgotten first; its bytes stay in quarantine. Source: protocol §5, 2 and 3.
+Stands beside ``ledger.py``. Bounded by count and by bytes, of one author and of all: the one turned
+away longest ago is forgotten first; its bytes stay in quarantine. Source: protocol §5, 2, 3 and 7.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from machines.values import NodePubkey
 
 from crdt import limits
 from crdt.errors import Reason
@@ -28,6 +30,7 @@ class TurnedAway:
     def __init__(self) -> None:
         self._turned: OrderedDict[RecordId, Turned] = OrderedDict()
         self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
+        self._of_author: dict[NodePubkey, OrderedDict[RecordId, None]] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -57,13 +60,20 @@ class TurnedAway:
             self._bytes += len(record.value)
         self._turned[record.record_id] = Turned(record, reason)
         self._slots.setdefault((record.feed, record.clock), {})[record.record_id] = None
+        of_author = self._of_author.setdefault(record.feed.author, OrderedDict())
+        of_author[record.record_id] = None
         forgotten = []
         most = limits.REJECTED_MAX, limits.REJECTED_BYTES_MAX
+        while len(of_author) > limits.REJECTED_PER_AUTHOR_MAX:
+            forgotten.append(self._forget(next(iter(of_author))))
         while len(self._turned) > most[0] or self._bytes > most[1]:
-            oldest = next(iter(self._turned.values())).record
-            self.discard(oldest.record_id)
-            forgotten.append(oldest)
+            forgotten.append(self._forget(next(iter(self._turned))))
         return forgotten
+
+    def _forget(self, record_id: RecordId) -> VerifiedRecord | Unreadable:
+        record = self._turned[record_id].record
+        self.discard(record_id)
+        return record
 
     def discard(self, record_id: RecordId) -> None:
         """The record is rejected no longer."""
@@ -76,3 +86,7 @@ class TurnedAway:
         del ids[record_id]
         if not ids:
             del self._slots[slot]
+        of_author = self._of_author[turned.record.feed.author]
+        del of_author[record_id]
+        if not of_author:
+            del self._of_author[turned.record.feed.author]

@@ -35,13 +35,14 @@ from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
 from node import report
-from node.inspector import Held
+from node.inspector import UNSETTLED, Held
 from node.saying import place, says
 
 NOT_WHY = {
     Verdict.VOID_FORK: "void: at or after a proven fork of its feed",
-    Verdict.VOID_REVOKED: "void: its author's admission was revoked for this slot",
+    Verdict.VOID_REVOKED: "void: its author has no right to this slot, as the roster stands now",
     Verdict.AHEAD: "stamped too far ahead of this host's clock to count yet",
+    **UNSETTLED,
 }
 PLACE = re.compile(r"(.+)/(\d{1,10})#(\d{1,10})", re.ASCII)
 PREFIX_MIN = 4

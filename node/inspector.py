@@ -15,7 +15,7 @@ from crdt import antientropy, limits
 from crdt.bodies import Member, parse_body
 from crdt.errors import MalformedRecord
 from crdt.evidence_file import EvidenceFile, evidence_file
-from crdt.feeds import Entry, Feed
+from crdt.feeds import Entry, Feed, Verdict
 from crdt.identity import ClusterId, FeedId, RecordRef, cluster_id_of
 from crdt.intake import Unreadable, open_records
 from crdt.ledger import Ledger
@@ -33,6 +33,11 @@ from node.schema import APPLICATION_ID
 from node.store import Store
 
 SQLITE = b"SQLite format 3\0"
+UNSETTLED = {
+    Verdict.WAITING: "on disk, and the event it builds on is not here",
+    Verdict.REJECTED: "on disk, and against the rules since the roster moved",
+}
+"""What a record may come to be after it was taken: no fault of the store."""
 APPLICATION_ID_AT = 68
 MEND = (
     "a daemon that starts on it keeps what verifies and fetches the rest from peers; or put a "
@@ -215,9 +220,11 @@ def examine(place: Path) -> Held:
     for feed_id, end in rendered.items():
         if feed_id in held.ledger.feeds:
             held.ledger.feeds[feed_id].empty(0, end)
-    held.faults += [f"{_place(w.record)}: pending, {w.reason}" for w in held.ledger.pending.rows()]
-    held.faults += [
-        f"{_place(turned.record)}: rejected, {turned.reason}" for turned in held.ledger.rejected
+    held.observed += [
+        f"{_place(entry.record)}: {UNSETTLED[entry.verdict]}"
+        for feed in held.ledger.feeds.values()
+        for entry in feed.entries()
+        if entry.verdict in UNSETTLED
     ]
     look = held.look
     for found in filter(None, map(look, held.ledger.feeds.values())):

@@ -142,8 +142,8 @@ def standing(replica: Replica, now: Now) -> list[str]:
     early = _early(replica)
     if early:
         found.append(
-            f"{early} records here are stamped more than five minutes ahead of this host's clock, "
-            "and do not count until it has caught up; was it set back?"
+            f"records stamped more than five minutes ahead of this host's clock: {early}; they do "
+            "not count until it has caught up. Was it set back?"
         )
     unsealed = [f for f in replica.ledger.feeds.values() if f.as_sealed() is False]
     if unsealed:

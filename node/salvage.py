@@ -53,7 +53,6 @@ def remembered(replica: Replica, refused: Collection[RowKey]) -> Remembered:
             were refused to whoever asked for them, so they are nowhere.
     """
     held = [entry.record for feed in replica.ledger.feeds.values() for entry in feed.entries()]
-    held += [one.record for one in replica.ledger.pending.rows() if one.stored]
     rows = [Row(*record.ref, record.value) for record in held]
     gone = {key for key in refused if key.author == replica.own}
     rendered = {feed.id: feed.rendered for feed in replica.ledger.feeds.values()}

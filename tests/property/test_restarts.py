@@ -44,6 +44,7 @@ class Disk:
         self.incarnation = 0
         self.settled = set()
         self.doubt = ""
+        self.own_end = None
 
     def commit(self, persist):
         for key, row in persist.rows.items():
@@ -53,6 +54,7 @@ class Disk:
                 self.rows[tuple(key)] = row
         self.rendered.update(persist.rendered)
         self.settled.update(persist.settled)
+        self.own_end = persist.own_end or self.own_end
         if persist.incarnation is not None:
             self.incarnation = persist.incarnation
         if persist.doubt is not None:
@@ -84,7 +86,7 @@ class Life:
         self.replica = Replica(
             FOUND.founder, FOUND.id, FOUND.founder.pubkey,
             seed=self.starts.to_bytes(32, "big"), incarnation=self.disk.incarnation,
-            doubt=self.disk.doubt,
+            doubt=self.disk.doubt, written=self.disk.own_end,
         )  # fmt: skip
         rows = sorted(self.disk.rows.values(), key=lambda row: row[:4])
         ready = self.replica.replay(

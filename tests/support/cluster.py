@@ -46,6 +46,7 @@ class Cluster:
         self.stores = [{} for _ in self.keys]
         self.proofs = [{} for _ in self.keys]
         self.rendered = [{} for _ in self.keys]
+        self.ends = [None for _ in self.keys]
         self.wire = deque()
         self.links = set()
         self.observed = [[] for _ in self.keys]
@@ -98,6 +99,7 @@ class Cluster:
         for proof in ready.persist.proofs:
             self.proofs[number][FeedId(proof.author, proof.incarnation)] = proof
         self.rendered[number].update(ready.persist.rendered)
+        self.ends[number] = ready.persist.own_end or self.ends[number]
         for outgoing in (*ready.reply, *ready.publish):
             for peer in outgoing.peers:
                 self.wire.append((number, self.route(number, peer), outgoing.data))
@@ -169,6 +171,7 @@ class Cluster:
     def restart(self, number, **options):
         """Build a node again from what it has on disk."""
         options.setdefault("incarnation", self.replicas[number].incarnation)
+        options.setdefault("written", self.ends[number])
         for one, other in [link for link in self.links if link[0] == number]:
             self.unlink(one, other)
         self.replicas[number] = self.make(self.keys[number], **options)

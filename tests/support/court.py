@@ -78,3 +78,4 @@ def spawn(pen, story="s-1", **where):
 
 ADMITTED, VOID_FORK, VOID_REVOKED = Verdict.ADMITTED, Verdict.VOID_FORK, Verdict.VOID_REVOKED
 BUILT_UPON, AHEAD = Verdict.BUILT_UPON, Verdict.AHEAD
+WAITING, REJECTED = Verdict.WAITING, Verdict.REJECTED

@@ -56,6 +56,7 @@ class Field(Cluster):
             setattr(self, table, [{} for _ in words])
         for table in ("observed", "quarantined"):
             setattr(self, table, [[] for _ in words])
+        self.ends = [None for _ in words]
         for number in range(len(words)):
             self.carry(number, self.start(number))
         belong = [n for n, word in enumerate(words) if not word.endswith("/stranger")]
@@ -179,11 +180,11 @@ class Field(Cluster):
         number = self.number(name)
         self.kept[label] = (
             dict(self.stores[number]), dict(self.proofs[number]), dict(self.rendered[number]),
-            self.replicas[number].incarnation,
+            self.replicas[number].incarnation, self.ends[number],
         )  # fmt: skip
 
     def put_back(self, number, kept, doubt):
-        stores, proofs, rendered, incarnation = kept
+        stores, proofs, rendered, incarnation, self.ends[number] = kept
         self.stores[number], self.proofs[number] = dict(stores), dict(proofs)
         self.rendered[number] = dict(rendered)
         self.restart(number, incarnation=incarnation, doubt=doubt, seed=self._seed(number))
@@ -194,6 +195,7 @@ class Field(Cluster):
         self.names.append(name)
         self.keys.append(self.keys[number])
         self.replicas.append(None)
+        self.ends.append(None)
         for table in (self.stores, self.proofs, self.rendered):
             table.append({})
         for table in (self.observed, self.quarantined):

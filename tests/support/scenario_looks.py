@@ -20,6 +20,8 @@ WORDS = {
     Verdict.VOID_FORK: "void (fork)",
     Verdict.VOID_REVOKED: "void (revoked)",
     Verdict.AHEAD: "waits on disk (stamp_ahead)",
+    Verdict.WAITING: "waits on disk (missing_parent)",
+    Verdict.REJECTED: "rejected, on disk",
 }
 
 

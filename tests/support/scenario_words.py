@@ -310,7 +310,7 @@ def restart(field, node):
 
 @command("{node} is wiped")
 def wipe(field, node):
-    field.put_back(field.number(node), ({}, {}, {}, 0), "nothing vouches for the store")
+    field.put_back(field.number(node), ({}, {}, {}, 0, None), "nothing vouches for the store")
 
 
 @command("{node} is restored from {copied}")

@@ -25,6 +25,7 @@ class Disk:
     writes: int = 0
     settled: set = field(default_factory=set)
     former: object = None
+    own_end: object = None
     unsure: object = None
     """A commit that failed half-way: a crash before the next one that works may bring it back."""
 
@@ -42,6 +43,7 @@ class Disk:
             self.incarnation = persist.incarnation
         if persist.doubt is not None:
             self.doubt = persist.doubt
+        self.own_end = persist.own_end or self.own_end
         self.settled.update(persist.settled)
         self.writes += 1
 
@@ -50,6 +52,7 @@ class Disk:
         return Disk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
             self.incarnation, self.doubt, self.token, self.writes, set(self.settled), self.former,
+            self.own_end,
         )  # fmt: skip
 
     def swear_in(self, witness, token):

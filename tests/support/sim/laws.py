@@ -11,6 +11,7 @@ from crdt import antientropy, limits
 from crdt.again import lost_records
 from crdt.bodies import Role, parse_body
 from crdt.document import Document
+from crdt.feeds import Verdict
 from crdt.frame import Records, SyncStep2, Update, decode_frame
 from crdt.identity import FeedId
 from crdt.intake import place_slices
@@ -455,11 +456,10 @@ class Laws:
     @staticmethod
     def _rests(world, ledger, receipt):
         """Whether it waits, on disk, for a parent that the schedule took from every disk."""
-        for one in ledger.pending.rows():
-            if one.record.record_id == receipt.record_id:
-                named = named_by(one.record)
-                return one.stored and named is not None and named.record_id in world.excused
-        return False
+        entry = ledger.entry(receipt.ref)
+        if entry is None or entry.verdict is not Verdict.WAITING:
+            return False
+        return named_by(entry.record).record_id in world.excused
 
     def _on_disk(self, world):
         """L8: what a node holds is what its disk holds."""
@@ -470,8 +470,6 @@ class Laws:
                 for feed in node.replica.ledger.feeds.values()
                 for entry in feed.entries()
             }
-            waiting = node.replica.ledger.pending.rows()
-            held |= {tuple(one.record.ref) for one in waiting if one.stored}
             if held != set(node.disk.rows):
                 odd = held ^ set(node.disk.rows)
                 raise Broken("L8", f"{node}: {len(odd)} records are held or stored, not both")

@@ -51,6 +51,7 @@ from crdt.room import Bounds
 from crdt.roster import Admission, Roster, Taking
 from crdt.session import Session, Sessions
 from crdt.stamp import Stamp
+from crdt.statements import Statements
 from crdt.sync import Sync
 from crdt.turned import TurnedAway
 from crdt.twins import Twins
@@ -386,13 +387,13 @@ def a_deletion_is_taken_from_the_wire():
 
 @planted("gate-a-gap-is-believed-as-far-as-a-record-follows.txt")
 def a_record_inside_a_gap_is_passed_over():
-    original = Ledger._is_known
+    original = Ledger.is_known
 
     def settled(self, record):
         feed = self.feeds.get(record.feed)
         return (feed is not None and record.clock in feed.gaps) or original(self, record)
 
-    with mock.patch.object(Ledger, "_is_known", settled):
+    with mock.patch.object(Ledger, "is_known", settled):
         yield
 
 
@@ -430,7 +431,9 @@ def admissions_go_down_with_the_feed_that_carries_them():
             fork = self.proofs.get(record.feed)
             return fork is None or record.clock < fork.clock
 
-        kept = {key: record for key, record in self._statements.items() if stands(record)}
+        kept = Statements()
+        for record in filter(stands, self._statements.all()):
+            kept.add(record)
         with mock.patch.object(self, "_statements", kept):
             move(self)
 
@@ -892,10 +895,8 @@ def of_a_key_the_latest_presence_alone_is_handed_on():
 
 
 @planted("a-statement-for-which-there-is-no-room")
-def a_statement_that_is_not_kept_goes_on_counting():
-    with mock.patch.object(
-        Ledger, "_lapsed", property(lambda _: False, lambda *_: None), create=True
-    ):
+def a_statement_counts_before_its_time():
+    with mock.patch.object(Statements, "ripe", lambda self, *_: self.all()):
         yield
 
 

@@ -179,6 +179,7 @@ class World:
             seed=self._seed("replica", node, node.builds),
             incarnation=disk.incarnation,
             doubt=disk.doubt,
+            written=disk.own_end,
             former=disk.former,
         )
         ready = replica.replay(

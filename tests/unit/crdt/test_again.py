@@ -7,6 +7,7 @@ from crdt.errors import ProposalRefused
 from crdt.identity import FeedId, RecordRef
 from crdt.intents import Receipt
 from crdt.proposals import Author
+from crdt.ready import OwnEnd
 from crdt.session import Session, Sessions
 from crdt.stamp import Stamp
 from machines import execution as x
@@ -47,6 +48,38 @@ def lost(court, pen):
 
 
 # What is lost
+
+
+def test_what_breaks_the_rules_since_the_roster_moved_is_lost_to_its_author(court):
+    stranger = court.sam.transition("s-1", p.Accepted())
+    mine = court.bob.transition("s-1", p.Abandon(), stranger, ms=court.ms)
+    court.take(stranger, mine)
+    assert lost(court, court.bob) == []
+    court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    assert lost(court, court.bob) == [mine]
+    assert lost(court, court.cat) == []
+    assert "nothing names the story" in refused(court, mine, ProposalRefused)
+
+
+def test_a_store_holds_less_of_the_own_feed_than_was_written(court):
+    court.take(court.bob.story("s-1"), court.bob.story("s-2"))
+    feed = court.feed(court.bob)
+    assert again.why_short(feed, None) == ""
+    assert again.why_short(feed, OwnEnd(court.bob.node, 0, 2)) == ""
+    assert "less" in again.why_short(feed, OwnEnd(court.bob.node, 0, 3))
+    assert again.why_short(feed, OwnEnd(court.bob.node, 1, 3)) == ""
+    assert again.why_short(feed, OwnEnd(court.cat.node, 0, 3)) == ""
+
+
+def test_the_number_of_a_new_feed_is_drawn_and_never_taken(court):
+    class Loaded:
+        drawn = iter((0, 7, 9))
+
+        def u32(self):
+            return next(self.drawn)
+
+    court.take(court.bob.story("s-1", incarnation=7, clock=0))
+    assert again.draw_incarnation(court.ledger, court.bob.node, Loaded()) == 9
 
 
 def test_what_a_fork_voids_is_lost_to_its_author_in_order_of_stamps(court):

@@ -19,8 +19,10 @@ from tests.support.court import (
     ADMITTED,
     AHEAD,
     BUILT_UPON,
+    REJECTED,
     VOID_FORK,
     VOID_REVOKED,
+    WAITING,
     Court,
     spawn,
 )
@@ -91,22 +93,33 @@ def test_what_comes_from_the_own_store_is_not_written_again(court):
     assert court.verdict(record) is ADMITTED
 
 
-def test_what_waited_in_the_own_store_is_not_written_again_when_its_parent_comes(court):
+def test_what_waits_in_the_own_store_is_not_written_again_when_its_parent_comes(court):
     parent = court.bob.transition("s-1", p.DepsMet())
     child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
     assert not court.take(child, stored=True).persist.rows
-    assert court.verdict(child) == "pending"
-    assert rows(court.take(parent)) == {parent.record_id: True}
-    assert court.verdict(child) is ADMITTED
+    assert court.verdict(child) is WAITING
+    later = court.bob.transition("s-1", p.GatesPassed(BRANCH, 1), child, ms=court.ms + 1)
+    court.take(later)
+    assert court.verdict(later) == "pending"  # as it would where the child never came
+    assert rows(court.take(parent)) == {parent.record_id: True, later.record_id: True}
+    assert court.verdict(child) is court.verdict(later) is ADMITTED
 
 
-def test_what_waited_in_the_own_store_loses_its_row_where_it_is_rejected(court):
+def test_what_waits_in_the_own_store_keeps_its_row_if_it_comes_to_break_the_rules(court):
     parent = court.bob.transition("s-1", p.Accepted())
     child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
     court.take(child, stored=True)
-    assert court.verdict(child) == "pending"
-    assert rows(court.take(parent)) == {child.record_id: False}
-    assert court.verdict(child) == "rejected"
+    assert court.verdict(child) is WAITING
+    ready = court.take(parent)
+    assert not ready.persist.rows
+    assert court.verdict(child) is REJECTED
+    assert [turned.reason for turned in ready.quarantine] == [
+        Reason.ILLEGAL_TRANSITION, Reason.REJECTED_PARENT,
+    ]  # fmt: skip
+    assert court.ledger.broken == {child.record_id: child}
+    grandchild = court.bob.transition("s-1", p.Abandon(), child, ms=court.ms + 1)
+    court.take(grandchild)
+    assert court.verdict(grandchild) == "rejected"
 
 
 def test_what_waited_in_the_own_store_is_held_as_void_whatever_the_bound(court, monkeypatch):
@@ -119,11 +132,13 @@ def test_what_waited_in_the_own_store_is_held_as_void_whatever_the_bound(court, 
     assert child.record_id not in rows(ready)
 
 
-def test_of_a_store_that_was_torn_goes_what_the_rules_do_not_keep(court):
+def test_of_a_store_that_was_torn_goes_what_is_superseded_alone(court):
     illegal = court.bob.transition("s-1", p.Accepted())
     first, second = court.cat.release("s-2"), court.cat.release("s-2")
     ready = court.take(illegal, second, first, stored=True)
-    assert rows(ready) == {illegal.record_id: False, first.record_id: False}
+    assert rows(ready) == {first.record_id: False}
+    assert court.verdict(illegal) is REJECTED
+    assert not ready.quarantine  # it was told of when it came to be so
     assert court.live(court.cat) == [second]
 
 
@@ -246,29 +261,35 @@ def test_a_clock_that_goes_back_takes_back_what_it_let_in(court):
     assert court.verdict(other) is ADMITTED
 
 
-def test_a_held_record_whose_parent_is_gone_waits_again(court):
-    """A rejected parent that was forgotten, then a roster that moves: nothing is known of it."""
+def test_a_held_record_whose_parent_is_not_here_waits_on_disk(court):
+    """A stranger's event that was built on, and that nobody brought; then he is admitted."""
     stranger = court.sam.transition("s-1", p.DepsMet())
     child = court.cat.transition("s-1", p.GatesStarted(), stranger, ms=court.ms)
     ready = court.take(child)
     assert court.verdict(child) is ADMITTED  # whoever built on a stranger could not know
     assert rows(ready) == {child.record_id: True}
     ready = court.take(court.ada.member(court.sam.node, Role.MEMBER))
-    assert court.verdict(child) == "pending"
-    assert rows(ready)[child.record_id] is False
+    assert court.verdict(child) is WAITING
+    assert child.record_id not in rows(ready)
     court.take(stranger)
     assert court.verdict(child) is ADMITTED
     assert court.board.state("s-1").stage == p.Qa()
 
 
-def test_a_held_record_whose_parent_turns_out_illegal_is_withdrawn(court):
+def test_a_held_record_whose_parent_turns_out_illegal_counts_no_longer(court):
     stranger = court.sam.transition("s-1", p.Accepted())
     child = court.cat.transition("s-1", p.Abandon(), stranger, ms=court.ms)
     court.take(child, stranger)
     assert court.verdict(child) is ADMITTED
-    court.take(court.ada.member(court.sam.node, Role.MEMBER))
-    assert court.verdict(stranger) == court.verdict(child) == "rejected"
+    admission = court.ada.member(court.sam.node, Role.MEMBER)
+    ready = court.take(admission)
+    assert court.verdict(stranger) == "rejected"
+    assert court.verdict(child) is REJECTED
+    assert child.record_id not in rows(ready)
     assert court.live(court.cat) == []
+    court.take(court.ada.revocation(court.sam.node, [admission]))
+    assert court.verdict(child) is ADMITTED
+    assert court.ledger.broken == {}
 
 
 # Keys
@@ -347,21 +368,6 @@ def test_one_that_ripens_after_what_supersedes_it_is_gone(court):
     assert court.verdict(first) is None
     assert court.live(court.bob) == [second]
     assert rows(court.ledger.take_ready()) == {first.record_id: False}
-
-
-def test_what_is_gone_supersedes_nothing(court, monkeypatch):
-    """Lost to a bound while its author was off the roster, it must not hide an earlier one."""
-    monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 0)
-    first, second = court.sam.release("s-1"), court.sam.release("s-1")
-    court.take(court.ada.member(court.sam.node, Role.MEMBER))
-    court.take(second)
-    court.take(revoke(court, court.ada))
-    assert court.verdict(second) is None
-    court.take(court.founder.member(court.sam.node, Role.MEMBER))
-    court.take(first)
-    assert court.live(court.sam) == [first]
-    court.take(second)
-    assert court.live(court.sam) == [second]
 
 
 def test_twins_with_a_key_stand_for_it_until_both_are_void(court):
@@ -688,6 +694,13 @@ def test_what_was_turned_away_is_judged_again_when_the_roster_moves(court):
     assert court.ledger.roster.role(court.sam.node) is Role.MEMBER
 
 
+def test_what_is_rejected_in_a_slot_that_is_known_as_empty_leaves_it_so(court):
+    court.take(court.bob.story("s-1", clock=5))
+    court.ledger.believe_gap(court.feed(court.bob).id, 0, 5)
+    court.take(court.bob.transition("s-1", p.Accepted(), clock=2))
+    assert list(court.feed(court.bob).gaps) == [(0, 5)]
+
+
 def test_what_is_rejected_again_for_the_same_reason_is_told_once(court):
     illegal = court.bob.transition("s-1", p.Accepted())
     court.take(illegal)
@@ -717,6 +730,87 @@ def test_what_is_void_is_bounded_for_each_author_and_in_all(court, monkeypatch):
     assert court.verdict(second) is None
     court.take(second, stored=True)
     assert court.verdict(second) is VOID_REVOKED
+
+
+def test_what_was_taken_stays_on_disk_whatever_becomes_of_the_roster(court):
+    mine = court.bob.story("s-1")
+    let_in = court.ada.member(court.sam.node, Role.MEMBER)
+    theirs = court.sam.story("s-2")
+    said = court.ada.revocation(court.cat.node, [])
+    court.take(mine, let_in, theirs, said)
+    admission = court.admissions[court.bob.node]
+    steps = [
+        court.founder.member(court.cat.node, Role.ADMIN),  # ada's word on cat counts no longer
+        court.founder.revocation(court.ada.node, [court.admissions[court.ada.node]]),
+        court.founder.revocation(court.bob.node, [admission]),
+        court.founder.member(court.bob.node, Role.OBSERVER),
+    ]
+    for step in steps:
+        assert rows(court.take(step)) == {step.record_id: True}
+    for record in (mine, let_in, theirs, said):
+        assert court.verdict(record) is VOID_REVOKED
+    assert court.board.state("s-1") is None
+    back = [court.founder.member(pen.node, Role.ADMIN) for pen in (court.ada, court.bob)]
+    court.take(*back)
+    assert [court.verdict(record) for record in (mine, let_in, theirs)] == [ADMITTED] * 3
+    assert court.verdict(said) is VOID_REVOKED  # cat is an admin still
+
+
+def test_all_of_a_built_upon_chain_is_taken_however_long(court, monkeypatch):
+    monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
+    fork = court.bob.story("x", clock=0), court.bob.story("y", clock=0)
+    court.take(*fork)
+    court.bob.clock = 1
+    steps = [p.DepsMet(), p.GatesStarted(), p.GatesFailed(WHY), p.GatesStarted()]
+    chain = [None]
+    for event in steps:
+        chain.append(court.bob.transition("s-1", event, chain[-1], ms=court.ms + len(chain)))
+    chain.append(court.cat.transition("s-1", p.Abandon(), chain[-1], ms=court.ms + 9))
+    ready = court.take(*chain[1:])
+    assert [court.verdict(record) for record in chain[1:]] == [BUILT_UPON] * 4 + [ADMITTED]
+    assert {chain[n].record_id for n in range(1, 6)} == {i for i, on in rows(ready).items() if on}
+
+
+def test_what_turned_void_fills_no_room_of_what_is_void_when_it_comes(court, monkeypatch):
+    monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
+    many = [court.bob.story(f"s-{number}") for number in range(3)]
+    court.take(*many)
+    court.take(revoke(court, court.bob))
+    late = court.bob.story("late")
+    court.take(late)
+    assert [court.verdict(record) for record in (*many, late)] == [VOID_REVOKED] * 4
+
+
+def test_what_a_clock_that_is_none_finds_on_disk_counts(court):
+    story = court.bob.story("s-1")
+    court.take(story)
+    court.ms -= 10 * limits.STAMP_AHEAD_MS_MAX
+    court.ledger.ripen(court.now)
+    assert court.ledger.horizon.is_clockless
+    assert court.verdict(story) is ADMITTED
+    new = court.bob.story("s-2")
+    court.take(new, court.founder.revocation(court.bob.node, []))
+    assert court.verdict(new) == "pending"
+    again = Ledger(court.cluster, court.founder.node, verify_batch)
+    held = [entry.record for feed in court.ledger.feeds.values() for entry in feed.entries()]
+    again.take(held, court.now, stored=True)
+    assert again.entry(story.ref).verdict is ADMITTED
+
+
+def test_a_statement_counts_no_longer_while_the_clock_is_back_before_it(court):
+    court.ms += 60_000
+    court.founder.ms = court.ms - 1
+    late = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
+    court.take(late)
+    assert not court.ledger.roster.belongs(court.bob.node)
+    court.ms -= limits.STAMP_AHEAD_MS_MAX + 1
+    court.ledger.ripen(court.now)
+    assert court.verdict(late) is AHEAD
+    assert court.ledger.roster.belongs(court.bob.node)
+    court.ms += limits.STAMP_AHEAD_MS_MAX + 1
+    court.ledger.ripen(court.now)
+    assert court.verdict(late) is ADMITTED
+    assert not court.ledger.roster.belongs(court.bob.node)
 
 
 # Gaps
@@ -791,8 +885,8 @@ def test_of_two_feeds_with_one_client_id_the_first_by_key_is_rendered(court, mon
     assert court.ledger.comeback
 
 
-def test_a_statement_that_waits_nowhere_counts_no_longer(court, monkeypatch):
-    """It is not on disk: a roster that rested on it would be another after a start."""
+def test_a_statement_stamped_ahead_counts_from_when_it_is_ripe(court, monkeypatch):
+    """It travels to nobody before: a roster that rested on it would be another elsewhere."""
     ahead = court.ms + limits.STAMP_AHEAD_MS_MAX + 1000
     court.founder.ms = ahead
     take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
@@ -801,4 +895,9 @@ def test_a_statement_that_waits_nowhere_counts_no_longer(court, monkeypatch):
     assert court.ledger.roster.belongs(court.bob.node)
     monkeypatch.undo()
     court.take(take)
+    assert court.verdict(take) == "pending"
+    assert court.ledger.roster.belongs(court.bob.node)
+    court.ms += 1001
+    court.ledger.ripen(court.now)
+    assert court.verdict(take) is ADMITTED
     assert not court.ledger.roster.belongs(court.bob.node)

@@ -6,7 +6,7 @@ from crdt.pending import Ahead, Pending
 from machines.values import Instant
 from tests.support.court import Court
 
-WAIT = Reason.MISSING_PARENT
+WAIT, UNKNOWN = Reason.MISSING_PARENT, Reason.UNKNOWN_AUTHOR
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def court():
 def filled(*records, reason=WAIT):
     pending = Pending()
     for record in records:
-        assert pending.add(record, reason, stored=False)
+        assert pending.add(record, reason)
     return pending
 
 
@@ -54,30 +54,55 @@ def test_who_waits_no_longer_is_found_nowhere(court):
 def test_one_author_fills_his_own_share_and_no_more(court, monkeypatch):
     monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 2)
     pending = filled(court.bob.story("a"), court.bob.story("b"))
-    assert not pending.add(court.bob.story("c"), WAIT, stored=False)
-    assert pending.add(court.cat.story("d"), WAIT, stored=False)
+    assert not pending.add(court.bob.story("c"), WAIT)
+    assert pending.add(court.cat.story("d"), WAIT)
     assert len(pending) == 3
 
 
 def test_all_together_fill_the_whole_and_no_more(court, monkeypatch):
     monkeypatch.setattr(limits, "PENDING_MAX", 2)
     pending = filled(court.bob.story("a"), court.cat.story("b"))
-    assert not pending.add(court.ada.story("c"), WAIT, stored=False)
+    assert not pending.add(court.ada.story("c"), WAIT)
     assert len(pending) == 2
 
 
-def test_what_is_on_disk_already_is_kept_whatever_the_bound(court, monkeypatch):
-    monkeypatch.setattr(limits, "PENDING_MAX", 0)
-    pending = Pending()
-    assert pending.add(court.bob.story("a"), WAIT, stored=True)
+def test_no_bound_applies_to_the_own_key(court, monkeypatch):
+    for bound in ("PENDING_MAX", "STRANGERS_MAX"):
+        monkeypatch.setattr(limits, bound, 0)
+    pending = Pending(court.bob.node)
+    assert pending.add(court.bob.story("a"), WAIT)
+    assert pending.add(court.bob.story("b"), UNKNOWN)
+    assert not pending.add(court.cat.story("c"), WAIT)
 
 
-def test_a_new_reason_replaces_the_old_one_even_where_all_is_full(court, monkeypatch):
+def test_keys_on_no_roster_share_a_room_of_their_own(court, monkeypatch):
+    monkeypatch.setattr(limits, "STRANGERS_MAX", 2)
+    monkeypatch.setattr(limits, "STRANGERS_PER_AUTHOR_MAX", 1)
+    pending = filled(court.bob.story("a"), court.cat.story("b"), reason=UNKNOWN)
+    assert not pending.add(court.bob.story("c"), UNKNOWN)
+    assert not pending.add(court.ada.story("d"), UNKNOWN)
+    assert pending.add(court.bob.story("e"), WAIT)
+
+
+def test_a_new_reason_replaces_the_old_one_though_all_is_full(court, monkeypatch):
     record = court.bob.story("a")
     pending = filled(record)
     monkeypatch.setattr(limits, "PENDING_MAX", 1)
-    assert pending.add(record, Reason.UNKNOWN_AUTHOR, stored=False)
-    assert [row.reason for row in pending.rows()] == [Reason.UNKNOWN_AUTHOR]
+    assert pending.add(record, Reason.STAMP_AHEAD)
+    assert [row.reason for row in pending.rows()] == [Reason.STAMP_AHEAD]
+
+
+def test_a_record_goes_to_the_other_room_with_its_reason(court, monkeypatch):
+    monkeypatch.setattr(limits, "STRANGERS_MAX", 1)
+    monkeypatch.setattr(limits, "PENDING_MAX", 1)
+    one, two = court.bob.story("a"), court.cat.story("b")
+    pending = filled(one, reason=UNKNOWN)
+    assert pending.add(one, WAIT)
+    assert pending.add(two, UNKNOWN)
+    assert not pending.add(two, WAIT)  # there is no room for it where it belongs now
+    assert two.record_id not in pending
+    pending.discard(one)
+    assert pending.add(two, WAIT)
 
 
 def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
@@ -85,7 +110,7 @@ def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
     soon = court.bob.story("soon", ms=court.ms + 4_000)
     gone = court.cat.story("gone", ms=court.ms + 1_000)
     pending = filled(late, soon, gone, reason=Reason.STAMP_AHEAD)
-    pending.add(soon, Reason.STAMP_AHEAD, stored=False)
+    pending.add(soon, Reason.STAMP_AHEAD)
     pending.discard(gone)
     due = court.ms - limits.STAMP_AHEAD_MS_MAX
     assert pending.ripe(due + 3_999) == []
@@ -97,7 +122,7 @@ def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
 def test_what_of_an_author_waits_for_its_stamp_is_told_from_what_waits_for_more(court):
     parked, other = court.bob.story("a"), court.cat.story("b")
     pending = filled(parked, other, reason=Reason.STAMP_AHEAD)
-    pending.add(court.bob.story("c"), WAIT, stored=False)
+    pending.add(court.bob.story("c"), WAIT)
     assert pending.ahead_of(court.bob.node) == [parked]
     assert pending.ahead_of(court.ada.node) == []
 
@@ -106,8 +131,8 @@ def test_one_that_must_wait_again_ripens_again(court):
     record = court.bob.story("a", ms=court.ms)
     pending = filled(record, reason=Reason.STAMP_AHEAD)
     assert pending.ripe(court.ms) == [record]
-    pending.add(record, WAIT, stored=False)
-    pending.add(record, Reason.STAMP_AHEAD, stored=False)
+    pending.add(record, WAIT)
+    pending.add(record, Reason.STAMP_AHEAD)
     assert pending.ripe(court.ms) == [record]
 
 
@@ -115,11 +140,10 @@ def test_what_is_large_fills_its_share_by_its_bytes(court, monkeypatch):
     one, two = (court.bob.story(name, title="x" * 100) for name in "ab")
     monkeypatch.setattr(limits, "WAITING_BYTES_PER_AUTHOR_MAX", len(one.value))
     pending = filled(one)
-    assert pending.add(one, Reason.STAMP_AHEAD, stored=False)  # counted once
-    assert not pending.add(two, WAIT, stored=False)
+    assert pending.add(one, Reason.STAMP_AHEAD)  # counted once
+    assert not pending.add(two, WAIT)
     pending.discard(one)
-    assert pending.add(two, WAIT, stored=False)
-    assert pending.add(one, WAIT, stored=True)
+    assert pending.add(two, WAIT)
 
 
 def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
@@ -133,13 +157,3 @@ def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
     assert list(ahead.ripe(early.stamp.at)) == [early]
     assert list(ahead.ripe(late.stamp.at)) == [late]
     assert not ahead
-
-
-def test_it_is_known_of_each_whether_its_row_is_in_the_store(court):
-    pending = Pending()
-    mine, theirs = court.bob.story("a"), court.bob.story("b")
-    assert pending.add(mine, WAIT, stored=True)
-    assert pending.add(mine, Reason.UNKNOWN_AUTHOR, stored=False)
-    assert pending.add(theirs, WAIT, stored=False)
-    assert {one.record: one.stored for one in pending.rows()} == {mine: True, theirs: False}
-    assert [pending.discard(one) for one in (mine, mine, theirs)] == [True, False, False]

@@ -4,6 +4,7 @@ from crdt import limits
 from crdt.bodies import Role, Story
 from crdt.digest import seal_digest
 from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
+from crdt.feeds import Verdict
 from crdt.forks import claimed_proof
 from crdt.identity import FeedId
 from crdt.intents import (
@@ -357,7 +358,7 @@ def test_a_seal_that_the_roster_made_untrue_is_written_anew(court):
     write(court, court.ada, WriteSeal())
     assert court.feed(court.ada).as_sealed() is True
     court.take(court.founder.member(court.sam.node, Role.ADMIN))
-    assert court.verdict(revoked) == "rejected"
+    assert court.verdict(revoked) is Verdict.VOID_REVOKED
     assert court.feed(court.ada).as_sealed() is False
     assert write(court, court.ada, WriteSeal()).body.count == 2
     assert court.feed(court.ada).as_sealed() is True

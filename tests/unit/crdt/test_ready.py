@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 
 from crdt.identity import FeedId, RecordId
-from crdt.ready import Outgoing, Persist, ProofRow, Ready, Row, RowKey
+from crdt.ready import Outgoing, OwnEnd, Persist, ProofRow, Ready, Row, RowKey
 from tests.support.cluster import key
 
 NODE, PEER = key(1).pubkey, key(2).pubkey
@@ -17,6 +17,7 @@ EACH = {
     "rendered": {FEED: 4},
     "incarnation": 0,
     "doubt": "",
+    "own_end": OwnEnd(NODE, 0, 4),
     "settled": [RecordId(bytes(32))],
     "addresses": {NODE: ("wss://a",)},
 }

@@ -11,7 +11,7 @@ from crdt.identity import FeedId
 from crdt.intents import AddStory, AdmitNode, RevokeNode
 from crdt.judge import Waits
 from crdt.membership import Demote
-from crdt.ready import IncarnationOpened, Noticed, Now, PetitionAnswered, Row
+from crdt.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
@@ -271,7 +271,7 @@ def test_a_wish_for_the_roster_is_written_in_one_go(trio):
 
 def test_what_the_gate_would_not_admit_is_not_written(trio, monkeypatch):
     """Own records pass the door that everybody's pass."""
-    monkeypatch.setattr("crdt.replica.judge", lambda *_: Waits(Reason.MISSING_PARENT))
+    monkeypatch.setattr("crdt.ledger.judge", lambda *_: Waits(Reason.MISSING_PARENT))
     with pytest.raises(NotWritable) as caught:
         trio.add(0, "s-1")
     assert "the gate would not admit" in str(caught.value)
@@ -302,6 +302,27 @@ def test_a_store_in_doubt_makes_the_first_write_open_a_new_feed(trio):
     assert (one.incarnation, one.why) == (receipt.incarnation, "the store was restored")
     assert receipt.incarnation == trio.replicas[1].incarnation != 0
     assert trio.add(1, "s-2").incarnation == receipt.incarnation
+
+
+def test_how_far_the_own_feed_was_written_goes_with_each_own_record(trio):
+    first = trio.add(1, "s-1")
+    assert trio.ends[1] == OwnEnd(trio.keys[1].pubkey, 0, first.clock + 1)
+    trio.add(1, "s-2")
+    assert trio.ends[1].clock == first.clock + 2
+    pen = Pen(trio.keys[0], trio.found.id, trio.ms, clock=70)
+    assert shown(trio, 1, 0, as_frame(pen.story("theirs"))).persist.own_end is None
+
+
+def test_a_store_that_holds_less_of_the_own_feed_than_it_says_is_a_restored_one(trio):
+    last = trio.add(1, "s-1")
+    trio.restart(1)
+    assert trio.add(1, "s-2").incarnation == 0
+    del trio.stores[1][tuple(trio.add(1, "s-3").ref)]
+    trio.restart(1)
+    assert "holds less" in trio.replicas[1].doubt
+    assert trio.add(1, "s-4").incarnation != last.incarnation
+    trio.restart(1, written=OwnEnd(trio.keys[0].pubkey, 0, 1000))  # of the key it had before
+    assert trio.replicas[1].doubt == ""
 
 
 def test_a_peer_that_knows_more_of_the_own_feed_makes_one_go_on_elsewhere(trio):

@@ -1,8 +1,9 @@
 import pytest
 
 from crdt import limits
-from crdt.room import Bounds, Room, pending_bounds, void_bounds
-from tests.support.court import Court
+from crdt.feeds import Entry
+from crdt.room import Bounds, Room, VoidRoom, pending_bounds, stranger_bounds, void_bounds
+from tests.support.court import ADMITTED, VOID_FORK, Court
 
 MANY = 10**9
 
@@ -52,3 +53,45 @@ def test_the_bounds_are_those_of_the_limits():
     waiting = (limits.WAITING_BYTES_PER_AUTHOR_MAX, limits.WAITING_BYTES_MAX)
     assert void_bounds() == (limits.VOID_PER_AUTHOR_MAX, limits.VOID_MAX, *waiting)
     assert pending_bounds() == (limits.PENDING_PER_AUTHOR_MAX, limits.PENDING_MAX, *waiting)
+    most = limits.WAITING_BYTES_PER_AUTHOR_MAX
+    assert stranger_bounds() == (
+        limits.STRANGERS_PER_AUTHOR_MAX, limits.STRANGERS_MAX, most, most,
+    )  # fmt: skip
+
+
+def test_what_is_void_and_finds_no_room_is_given_back(court, monkeypatch):
+    monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
+    room = VoidRoom()
+    one, two, three = (Entry(court.bob.story(name), VOID_FORK) for name in "abc")
+    room.take(one, stored=False)
+    room.take(two, stored=False)
+    room.take(three, stored=False)
+    three.verdict = ADMITTED  # another record built on it
+    assert [entry.bounded for entry in (one, two, three)] == [True, False, False]
+    assert room.overflow() == [two]
+    assert room.overflow() == []
+    room.leave(one)
+    room.leave(one)
+    room.take(two, stored=False)
+    assert room.overflow() == []
+
+
+def test_what_is_void_on_disk_stays_and_fills_what_room_there_is(court, monkeypatch):
+    monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
+    room = VoidRoom()
+    one, two = (Entry(court.bob.story(name), VOID_FORK) for name in "ab")
+    room.take(one, stored=True)
+    room.take(two, stored=True)
+    assert room.overflow() == []
+    late = Entry(court.bob.story("c"), VOID_FORK)
+    room.take(late, stored=False)
+    assert room.overflow() == [late]
+
+
+def test_what_is_void_of_the_own_key_is_not_bounded(court, monkeypatch):
+    monkeypatch.setattr(limits, "VOID_MAX", 0)
+    room = VoidRoom(court.bob.node)
+    mine, theirs = (Entry(pen.story("a"), VOID_FORK) for pen in (court.bob, court.cat))
+    for entry in (mine, theirs):
+        room.take(entry, stored=False)
+    assert room.overflow() == [theirs]

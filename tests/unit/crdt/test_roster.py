@@ -187,6 +187,17 @@ def test_one_admitted_again_has_all_back(court):
     assert found.role_of_slot(feed(court.bob, 4), 0) is Role.MEMBER
 
 
+def test_what_a_node_was_given_is_known_after_it_was_taken(court):
+    found = roster(
+        court, court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
+    )
+    asked = [(court.bob, Role.MEMBER), (court.bob, Role.ADMIN), (court.obs, Role.MEMBER)]
+    assert [found.gave(pen.node, role) for pen, role in asked] == [True, False, False]
+    assert found.gave(court.ada.node, Role.MEMBER)
+    assert found.gave(court.founder.node, Role.ADMIN)
+    assert not found.gave(court.sam.node, Role.OBSERVER)
+
+
 def test_the_highest_role_that_holds_for_a_slot_counts(court):
     take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]], [(0, 3)])
     found = roster(court, take, court.founder.member(court.bob.node, Role.OBSERVER))

@@ -3,11 +3,13 @@ from itertools import pairwise
 import pytest
 
 from crdt import limits
+from crdt.horizon import Horizon
 from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.ready import Now
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from machines.values import Instant
 from tests.support.cluster import key
+from tests.support.court import Court
 
 ANN, BOB, CAT = sorted(key(number).pubkey for number in (1, 2, 3))
 FEED = FeedId(ANN, 0)
@@ -134,7 +136,7 @@ def test_a_peer_whose_clock_is_set_right_is_believed_when_it_says_so():
 
 def test_a_clock_that_is_off_is_told_once_and_once_more_when_it_is_right():
     table = opened(session(ANN), session(BOB))
-    watch = ClockWatch(table)
+    watch = ClockWatch(table, Horizon())
     assert watch.news(later(1)) == []
     [told] = watch.news(later(2, wall=602))
     assert "600 s ahead of its peers'" in told.detail
@@ -146,14 +148,31 @@ def test_a_clock_that_is_off_is_told_once_and_once_more_when_it_is_right():
 
 
 def test_a_pair_is_told_that_it_cannot_tell_who_is_wrong():
-    why = ClockWatch(opened(session(ANN))).why_not(later(2, wall=602))
+    why = ClockWatch(opened(session(ANN)), Horizon()).why_not(later(2, wall=602))
     assert "600 s ahead of its only peer's" in why
     assert "which of the two" in why
 
 
 def test_a_node_that_lost_its_peers_is_not_told_that_its_clock_is_right():
     table = opened(session(ANN))
-    watch = ClockWatch(table)
+    watch = ClockWatch(table, Horizon())
     assert watch.news(later(1, wall=601))
     table.close(ANN)
     assert watch.news(later(2, wall=602)) == []
+
+
+@pytest.mark.parametrize("ms", [0, 2**53])
+def test_a_clock_that_shows_no_possible_time_is_told(ms):
+    watch = ClockWatch(opened(), Horizon())
+    [told] = watch.news(Now(Instant.nearest(ms), 1.0))
+    assert "between 2020 and 2100" in told.detail
+
+
+def test_a_clock_that_stands_before_the_founding_is_told():
+    court, horizon = Court(), Horizon()
+    watch = ClockWatch(opened(), horizon)
+    now = Now(Instant("2021-01-01T00:00:00.000Z"), 1.0)
+    horizon.tell_time(now.wall)
+    assert watch.why_not(now) == ""
+    horizon.see(court.found.record)
+    assert "before the cluster was founded" in watch.why_not(now)

@@ -68,3 +68,14 @@ def test_what_is_large_is_bounded_by_its_bytes(court, monkeypatch):
     assert turned.add(three, WHY) == [one]
     turned.discard(two.record_id)
     assert turned.add(one, WHY) == []
+
+
+def test_of_one_author_only_so_many_are_remembered(court, monkeypatch):
+    monkeypatch.setattr(limits, "REJECTED_PER_AUTHOR_MAX", 2)
+    other, one, two, three = court.cat.story("o"), *(court.bob.story(name) for name in "abc")
+    turned = filled(other, one, two)
+    assert turned.add(three, WHY) == [one]
+    assert [row.record for row in turned] == [other, two, three]
+    turned.discard(two.record_id)
+    turned.discard(three.record_id)
+    assert turned.add(one, WHY) == []

@@ -100,6 +100,7 @@ class Twinned(Cluster):
         self.stores.append(dict(self.stores[self.DEN]))
         for kept, fresh in (
             (self.proofs, {}), (self.rendered, {}), (self.observed, []), (self.quarantined, []),
+            (self.ends, None),
         ):  # fmt: skip
             kept.append(fresh)
         self.carry(self.CLONE, self.start(self.CLONE))

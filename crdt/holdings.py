@@ -1,0 +1,105 @@
+"""Every record this node knows, by where it stands, and what is asked of them.
+
+Stands under ``ledger.py``, which alone changes it, and answers ``judge.py``. A record has exactly
+one place: held in its feed, pending, rejected, or none. Source: protocol §5, §9.
+"""
+
+from itertools import chain
+
+from machines.values import NodePubkey
+
+from crdt.bodies import Transition
+from crdt.feeds import Entry, Feed, Verdict
+from crdt.forks import Proofs
+from crdt.identity import ClusterId, FeedId, RecordRef
+from crdt.intake import Signed
+from crdt.names import Names
+from crdt.pending import Pending
+from crdt.record import SignedRecord, VerifiedRecord
+from crdt.roster import Roster
+from crdt.turned import TurnedAway
+from crdt.verify import Verifier
+
+
+class Holdings:
+    """What is known, and what the roster and the proofs make of it.
+
+    Attributes:
+        feeds: what is held, by feed.
+        roster: who belongs, as of the records held.
+        proofs: for each accused feed the lowest proven fork; those against strangers count for
+            nothing until they are on the roster.
+        names: which records name which.
+    """
+
+    def __init__(
+        self, cluster: ClusterId, founder: NodePubkey, verifier: Verifier, own: NodePubkey | None
+    ) -> None:
+        self.cluster = cluster
+        self.verifier = verifier
+        self.feeds: dict[FeedId, Feed] = {}
+        self.roster = Roster(founder)
+        self.pending = Pending(own)
+        self.rejected = TurnedAway()
+        self.proofs = Proofs(cluster, verifier)
+        self.names = Names()
+
+    def has(self, signed: SignedRecord) -> bool:
+        """Whether these very bytes are held in this slot, so that nothing need be checked."""
+        feed = self.feeds.get(signed.feed)
+        entries = () if feed is None else feed.entries_at(signed.clock)
+        return any(entry.record.value == signed.value for entry in entries)
+
+    def is_known(self, record: Signed) -> bool:
+        """Whether a record has a place."""
+        known = record.record_id in self.rejected or record.record_id in self.pending
+        return known or self.entry(record.ref) is not None
+
+    def at(self, feed_id: FeedId, clock: int) -> Signed | None:
+        """The first record that is known for a slot, whatever its verdict."""
+        feed = self.feeds.get(feed_id)
+        entry = feed.slots.get(clock) if feed is not None else None
+        if entry is not None:
+            return entry.record
+        others = chain(self.pending.at(feed_id, clock), self.rejected.at(feed_id, clock))
+        return next(others, None)
+
+    def entry(self, ref: RecordRef) -> Entry | None:
+        """A held record with its verdict."""
+        feed = self.feeds.get(ref.feed)
+        return feed.find(ref.clock, ref.record_id) if feed is not None else None
+
+    # --- for the judge ---------------------------------------------------------------------------
+
+    def find(self, ref: RecordRef) -> VerifiedRecord | None:
+        """A held record that neither waits for its parent nor breaks the rules."""
+        entry = self.entry(ref)
+        if entry is None or entry.verdict in (Verdict.WAITING, Verdict.REJECTED):
+            return None
+        return entry.record
+
+    def is_rejected(self, ref: RecordRef) -> bool:
+        """Whether this record is known to have been rejected."""
+        entry = self.entry(ref)
+        if entry is not None:
+            return entry.verdict is Verdict.REJECTED
+        return self.rejected.find(ref) is not None
+
+    def fork_of(self, feed: FeedId) -> int | None:
+        """The lowest proven fork of a feed whose author is on the roster."""
+        proof = self.proofs.get(feed)
+        return proof.clock if proof is not None and self.roster.on_roster(feed.author) else None
+
+    def is_built_upon(self, record: VerifiedRecord) -> bool:
+        """Whether an admitted event or ack of another author, or one built upon, names it."""
+        if not isinstance(record.body, Transition):
+            return False
+        for namer in self.names.of(record):
+            entry = self.entry(namer.ref)
+            if entry is None:
+                continue
+            if entry.verdict is Verdict.BUILT_UPON:
+                return True
+            if entry.verdict is Verdict.ADMITTED and namer.feed.author != record.feed.author:
+                return True
+        return False

@@ -1,0 +1,50 @@
+"""Up to which stamp a record counts, by the own clock.
+
+Stands beside ``ledger.py``. A clock may delay a verdict and never change one: what is stamped
+further ahead of it than it may be off waits, and where it goes back, what it let in too early waits
+again. Source: protocol §5, 1 and 8.
+"""
+
+from typing import Final
+
+from machines.values import Instant
+
+from crdt import limits
+from crdt.bodies import Member
+from crdt.record import VerifiedRecord
+
+FIRST: Final = Instant.nearest(0)
+LAST: Final = Instant.nearest(2**63)
+
+
+class Horizon:
+    """The latest stamp that counts now.
+
+    Attributes:
+        arriving: of what arrives.
+        on_disk: of what is on disk. A clock that stands before the founding record is none, and
+            all of it counts.
+    """
+
+    __slots__ = ("_founded", "arriving", "on_disk")
+
+    def __init__(self) -> None:
+        self.arriving = self.on_disk = self._founded = FIRST
+
+    @property
+    def is_clockless(self) -> bool:
+        """Whether the own clock stands before the founding record, which cannot be."""
+        return self._founded > self.arriving
+
+    def tell_time(self, now: Instant) -> None:
+        """Learn what the own wall clock shows."""
+        self.arriving = Instant.nearest(now.ms + limits.STAMP_AHEAD_MS_MAX)
+        self.on_disk = LAST if self.is_clockless else self.arriving
+
+    def see(self, record: VerifiedRecord) -> None:
+        """Learn of a record on disk: the founding one, which alone has a nonce, dates the cluster.
+
+        What it dates counts from when the time is told.
+        """
+        if isinstance(record.body, Member) and record.body.nonce:
+            self._founded = record.body.at

@@ -1,0 +1,50 @@
+"""Every ``member`` and ``revocation`` record that is known, and which of them are ripe.
+
+Stands beside ``ledger.py``, which makes the roster of those. One stamped too far ahead says nothing
+yet: it would count here, and travel to nobody. Source: protocol §5, 8; §9.
+"""
+
+from collections.abc import Callable
+
+from crdt.horizon import FIRST, LAST, Horizon
+from crdt.identity import RecordId
+from crdt.record import VerifiedRecord
+
+
+class Statements:
+    """What is said of who belongs, whatever its verdict."""
+
+    def __init__(self) -> None:
+        self._known: dict[RecordId, VerifiedRecord] = {}
+        self._next, self._last = LAST, FIRST
+
+    def add(self, record: VerifiedRecord) -> None:
+        """A statement is known."""
+        self._known[record.record_id] = record
+
+    def discard(self, record: VerifiedRecord) -> None:
+        """A record is known no longer."""
+        self._known.pop(record.record_id, None)
+
+    def all(self) -> list[VerifiedRecord]:
+        """Every one of them."""
+        return list(self._known.values())
+
+    def ripe(
+        self, horizon: Horizon, is_on_disk: Callable[[VerifiedRecord], bool]
+    ) -> list[VerifiedRecord]:
+        """Those that count by now."""
+        found: list[VerifiedRecord] = []
+        self._next, self._last = LAST, FIRST
+        for record in self._known.values():
+            at = record.body.at
+            if at <= (horizon.on_disk if is_on_disk(record) else horizon.arriving):
+                found.append(record)
+                self._last = max(self._last, at)
+            else:
+                self._next = min(self._next, at)
+        return found
+
+    def have_moved(self, horizon: Horizon) -> bool:
+        """Whether time made another set of them ripe than ``ripe`` last gave."""
+        return self._next <= horizon.arriving or self._last > horizon.on_disk

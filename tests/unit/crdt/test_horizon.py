@@ -1,0 +1,43 @@
+import pytest
+
+from crdt import limits
+from crdt.horizon import FIRST, LAST, Horizon
+from machines.values import Instant
+from tests.support.court import Court
+
+AHEAD = limits.STAMP_AHEAD_MS_MAX
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def at(court, ms):
+    return Instant.from_ms(court.found.record.body.at.ms + ms)
+
+
+def test_stamps_count_up_to_five_minutes_ahead_of_the_clock(court):
+    horizon = Horizon()
+    assert horizon.arriving == horizon.on_disk == FIRST
+    horizon.tell_time(at(court, 0))
+    assert horizon.arriving == horizon.on_disk == at(court, AHEAD)
+    assert not horizon.is_clockless
+
+
+def test_a_clock_before_the_founding_record_is_none(court):
+    horizon = Horizon()
+    horizon.see(court.found.record)
+    horizon.tell_time(at(court, -AHEAD))
+    assert not horizon.is_clockless
+    horizon.tell_time(at(court, -AHEAD - 1))
+    assert horizon.is_clockless
+    assert (horizon.arriving, horizon.on_disk) == (at(court, -1), LAST)
+
+
+def test_the_founding_record_alone_dates_the_cluster(court):
+    horizon = Horizon()
+    horizon.see(court.bob.story("s-1"))
+    horizon.see(court.admissions[court.bob.node])
+    horizon.tell_time(at(court, -AHEAD - 1))
+    assert not horizon.is_clockless

@@ -1,0 +1,66 @@
+import pytest
+
+from crdt import limits
+from crdt.horizon import Horizon
+from crdt.statements import Statements
+from machines.values import Instant
+from tests.support.court import Court
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+@pytest.fixture
+def horizon(court):
+    horizon = Horizon()
+    horizon.tell_time(court.now)
+    return horizon
+
+
+def known(*records):
+    statements = Statements()
+    for record in records:
+        statements.add(record)
+    return statements
+
+
+def nowhere(_record):
+    return False
+
+
+def test_what_is_known_is_kept_until_it_is_discarded(court, horizon):
+    one, two = court.admissions[court.bob.node], court.admissions[court.cat.node]
+    statements = known(one, two)
+    assert statements.all() == statements.ripe(horizon, nowhere) == [one, two]
+    statements.discard(one)
+    statements.discard(one)
+    assert statements.all() == [two]
+
+
+def test_one_stamped_too_far_ahead_is_not_ripe(court, horizon):
+    ahead = court.ms + limits.STAMP_AHEAD_MS_MAX
+    court.founder.ms = ahead - 1
+    last = court.founder.revocation(court.bob.node, [])
+    early = court.founder.revocation(court.cat.node, [])
+    assert [last.body.at.ms, early.body.at.ms] == [ahead, ahead + 1]
+    statements = known(last, early)
+    assert statements.ripe(horizon, nowhere) == [last]
+    assert not statements.have_moved(horizon)
+    horizon.tell_time(Instant.from_ms(court.ms + 1))
+    assert statements.have_moved(horizon)
+    assert statements.ripe(horizon, nowhere) == [last, early]
+    assert not statements.have_moved(horizon)
+    horizon.tell_time(court.now)
+    assert statements.have_moved(horizon)
+    assert statements.ripe(horizon, nowhere) == [last]
+
+
+def test_with_a_clock_that_is_none_what_is_on_disk_counts(court, horizon):
+    one, two = court.admissions[court.bob.node], court.admissions[court.cat.node]
+    statements = known(one, two)
+    horizon.see(court.found.record)
+    horizon.tell_time(Instant("2021-01-01T00:00:00.000Z"))
+    assert statements.ripe(horizon, lambda record: record is one) == [one]
+    assert not statements.have_moved(horizon)
