@@ -200,7 +200,9 @@ def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: 
             db.pragma("secure_delete", "on")  # no key stays behind in a free page
             db.execute("DELETE FROM meta WHERE name = ?", (ROW,))
             if as_new:
-                db.execute("DELETE FROM meta WHERE name IN ('incarnation', 'doubt', 'left')")
+                db.execute(
+                    "DELETE FROM meta WHERE name IN ('incarnation', 'doubt', 'left', 'own_end')"
+                )
                 db.execute("DELETE FROM settled")
                 db.execute("DELETE FROM tickets")  # the other node's, as is the line above
                 if label.addresses:

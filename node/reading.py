@@ -6,6 +6,7 @@ protocol §11.
 """
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import apsw
 
 from crdt import limits
 from crdt.identity import FeedId, RecordId
-from crdt.ready import ProofRow, Row
+from crdt.ready import OwnEnd, ProofRow, Row
 from machines.values import NodePubkey
 from node import history
 from node.database import Database
@@ -23,6 +24,8 @@ from node.schema import APPLICATION_ID, hurt_pages, row_sum
 from node.ticket import TicketRow
 
 COPY_PAGES = 1024
+OWN_END = struct.Struct(">32sIQ")
+"""In ``meta``: the own key, incarnation and next clock."""
 SUMMED_VERSION = 3
 TOTAL_VERSION = 5
 """The versions of the tables that brought a sum for each row, and one for all."""
@@ -143,6 +146,14 @@ class Reading(Database):
         """One value that belongs to the whole store."""
         found = self._read("SELECT value FROM meta WHERE name = ?", name)
         return bytes(found[0][0]) if found else None
+
+    def own_end(self) -> OwnEnd | None:
+        """How far this node has written in its own feed; ``None`` where no build noted it."""
+        said = self.meta("own_end")
+        if said is None or len(said) != OWN_END.size:
+            return None
+        author, incarnation, clock = OWN_END.unpack(said)
+        return OwnEnd(NodePubkey(author), incarnation, clock)
 
     def settled(self) -> list[RecordId]:
         """Own records that count nowhere, and were written again or reported."""

@@ -25,6 +25,7 @@ from crdt.verify import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
 from node import parting
+from node.reading import OWN_END
 from node.store import Store
 
 log = logging.getLogger("gangline.store")
@@ -39,7 +40,11 @@ CHECKS: dict[str, dict[str, Callable[[Any], object]]] = {
     "history": {"event": json.loads},
 }
 """What makes a value of a column one that the daemon can read."""
-META_BYTES = {parting.INCARNATION: 4, parting.FORMER: NODE_PUBKEY_BYTES}
+META_BYTES = {
+    parting.INCARNATION: 4,
+    parting.FORMER: NODE_PUBKEY_BYTES,
+    "own_end": OWN_END.size,
+}
 OF_ONE_LIFE = ("token", "writes", "doubt", "probe")
 """What ``meta`` says of the file rather than of the node."""
 

@@ -22,7 +22,7 @@ from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.history import BOUNDS, Bounds
 from node.lock import Lock
 from node.quarantine import Quarantine
-from node.reading import Reading
+from node.reading import OWN_END, Reading
 from node.schema import row_sum
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
@@ -175,6 +175,9 @@ class Store(Reading):
                 self._set("incarnation", persist.incarnation.to_bytes(4, "big"))
             if persist.doubt is not None:
                 self._set("doubt", persist.doubt.encode())
+            if persist.own_end is not None:
+                author, incarnation, clock = persist.own_end
+                self._set("own_end", OWN_END.pack(author, incarnation, clock))
             self._set("writes", (self._writes + 1).to_bytes(8, "big"))
             for node, texts in persist.addresses.items():
                 self._db.execute(
