@@ -69,6 +69,10 @@ SIM := $(BIN)/python -m tests.support.sim
 sim: $(READY) ## clusters in one process; SEEDS=300 SEED=1 plays so many from there
 	$(SIM) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(SIM_ARGS)
 
+.PHONY: sim-roster
+sim-roster: $(READY) ## histories of the roster over honest nodes alone; SEEDS=3000 SEED=1 plays so many
+	$(SIM) --roster --no-planted --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED)) $(SIM_ARGS)
+
 .PHONY: soak-sim
 soak-sim: $(READY) ## the same with fresh seeds for MINUTES=120
 	$(SIM) --minutes $(or $(MINUTES),120) --seed $(or $(SEED),$(shell date +%s)) $(SIM_ARGS)

@@ -96,7 +96,8 @@ def examined(node, held, authors, liars=()):
 def accounted(node, ledger, acked):
     """L2: every acknowledged write is here, or why not can be seen here."""
     for one in acked:
-        if not laws.accounts_for(ledger, one.receipt, one.key):
+        took = str(node) == str(one.node)
+        if not laws.accounts_for(ledger, one.receipt, one.key, took=took):
             where = f"{one.receipt.incarnation}/{one.receipt.clock}"
             raise Broken("L2", f"{node} lost {where} of {one.node}, which was acknowledged")
 

@@ -9,11 +9,10 @@ from collections import Counter
 from functools import lru_cache
 
 from crdt import limits
-from crdt.bodies import Member, Revocation, Role, Seal
+from crdt.bodies import Member, Revocation, Role, Seal, Statement
 from crdt.feeds import Verdict
 from crdt.fold import said, stage_made_by
 from crdt.identity import FeedId, H
-from crdt.roster import Roster
 from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE
 
@@ -67,26 +66,37 @@ def cuts(who, ledger):
                 raise Broken("L6", f"{who} counts {record!r}, behind the cut")
 
 
-def standing(who, ledger):
-    """L6: the roster is what all statements make of it, wherever they stand; and it holds."""
-    held = [entry.record for feed in ledger.feeds.values() for entry in feed.entries()]
-    waiting = [waiting.record for waiting in ledger.pending.rows()]
-    fresh = Roster(ledger.roster.founder, [*held, *waiting])
-    for node in {*fresh.nodes(), *ledger.roster.nodes()}:
-        if fresh.admissions(node) != ledger.roster.admissions(node):
-            raise Broken("L6", f"{who} has forgotten what was said of {node.short}")
+def ripe_statements(ledger, wall):
+    """What is held on who belongs, whatever its verdict, and not stamped ahead of a clock.
+
+    What waits is not held: who is on no roster cannot speak for it.
+    """
+    bound = wall.ms + limits.STAMP_AHEAD_MS_MAX
+    return [
+        entry.record
+        for feed in ledger.feeds.values()
+        for entry in feed.entries()
+        if isinstance(entry.record.body, Statement) and entry.record.body.at.ms <= bound
+    ]
+
+
+def standing(who, ledger, naive):
+    """L6: the roster is what the ripe statements make of it, wherever they stand; and it holds.
+
+    ``naive`` is the roster made of these statements from the words of the protocol alone.
+    """
+    roster = ledger.roster
+    for node in {*naive.nodes(), *roster.nodes()}:
+        counting = {admission.ref.record_id for admission in roster.admissions(node)}
+        if counting != {record.record_id for record in naive.of(node)}:
+            raise Broken("L6", f"{who} counts other admissions of {node.short} than there are")
+        if roster.role(node) is not naive.role(node):
+            raise Broken("L6", f"{who} takes {node.short} for {roster.role(node)}")
     for feed in ledger.feeds.values():
-        if feed.author == ledger.roster.founder:
-            continue
-        takes = [admission.takes for admission in fresh.admissions(feed.author)]
         for record in feed.live():
-            slot = feed.id.incarnation, record.clock
-            if not any(all(_keeps(take, *slot) for take in several) for several in takes):
-                raise Broken("L6", f"{who} counts {record!r}, whose slot every revocation takes")
-
-
-def _keeps(take, incarnation, clock):
-    return incarnation in take.keep and clock < take.keep[incarnation]
+            role = naive.role_of_slot(feed.author, feed.id.incarnation, record.clock)
+            if role in (None, Role.OBSERVER):
+                raise Broken("L6", f"{who} counts {record!r}, in whose slot nobody may write")
 
 
 def one_for_each_key(who, ledger):
@@ -130,22 +140,40 @@ def legal_paths(who, ledger):
             raise Broken("L4", f"{who}: {view.id} is shown in {fold.stage}, not {stage}")
 
 
-def accounts_for(ledger, receipt, key):
-    """L2: whether a node holds a record, or what superseded it, or shows that its feed is cut.
+def accounts_for(ledger, receipt, key, *, took):
+    """L2: whether a node holds a record, or what superseded it, or need not have it.
 
-    ``key`` is the record's kind and key, ``None`` where its kind has none, ``ANY`` where nobody
-    knows.
+    Args:
+        key: the record's kind and key, ``None`` where its kind has none, ``ANY`` where nobody
+            knows.
+        took: whether its disk ever took the record. What did must hold it, whatever becomes of the
+            roster; nobody else need hold what counts nowhere.
     """
     feed_id = FeedId(receipt.author, receipt.incarnation)
-    if ledger.fork_of(feed_id) is not None or ledger.roster.keeps(feed_id):
-        return True
-    if ledger.roster.role_of_slot(feed_id, receipt.clock) in (None, Role.OBSERVER):
-        return True
     feed = ledger.feeds.get(feed_id)
-    if feed is None:
+    if feed is not None:
+        if feed.find(receipt.clock, receipt.record_id) is not None:
+            return True
+        if is_superseded(feed, receipt.clock, key):
+            return True
+    return not took and counts_nowhere(ledger, feed_id, receipt.clock, key)
+
+
+def is_superseded(feed, clock, key):
+    """Whether a later record with the same kind and key is held.
+
+    With ``ANY``: superseded within the turn that wrote it, so that no disk ever had it.
+    """
+    if key is None:
         return False
-    if feed.find(receipt.clock, receipt.record_id) is not None:
-        return True
-    if key is ANY:  # superseded within the turn that wrote it: no disk ever had it
-        return any(clock > receipt.clock for clock in feed.keys.values())
-    return key is not None and feed.keys.get(key, -1) > receipt.clock
+    later = (_kind_and_key(one.record.value) for one in feed.entries() if one.record.clock > clock)
+    return any(found == key if key is not ANY else found[1] is not None for found in later)
+
+
+def counts_nowhere(ledger, feed_id, clock, key):
+    """Whether a cut takes a slot, or whatever has a key in its feed."""
+    fork = ledger.fork_of(feed_id)
+    cut = fork is not None or ledger.roster.keeps(feed_id)
+    behind = fork is not None and clock >= fork
+    silent = ledger.roster.role_of_slot(feed_id, clock) in (None, Role.OBSERVER)
+    return behind or silent or (cut and key is not None)

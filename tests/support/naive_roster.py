@@ -10,6 +10,8 @@ with ``crdt/roster.py``.
     A revocation counts for admissions that its author wrote, the founder's for any.
 """
 
+from bisect import bisect_right
+
 from crdt.bodies import Member, Revocation, Role
 
 ROLES = (Role.ADMIN, Role.MEMBER, Role.OBSERVER)
@@ -87,6 +89,10 @@ class Naive:
 
     # --- what is asked
 
+    def nodes(self):
+        """Every key on the roster."""
+        return {self.founder} | {r.body.node for r in self.admissions if self.admission_counts(r)}
+
     def of(self, node):
         """The admissions of a node that count."""
         return [r for r in self.admissions if r.body.node == node and self.admission_counts(r)]
@@ -119,3 +125,40 @@ class Naive:
             for record in self.of(node)
             for revocation in self.revoking(record)
         )
+
+
+class Remembered(Naive):
+    """The same, asked often: each answer is found once.
+
+    Between two clocks that some revocation keeps, every slot of an incarnation has one answer.
+    """
+
+    def __init__(self, founder, records):
+        super().__init__(founder, records)
+        self._found = {}
+
+    def admission_counts(self, record):
+        return self._once(("counts", record.record_id), super().admission_counts, record)
+
+    def nodes(self):
+        return self._once("nodes", super().nodes)
+
+    def of(self, node):
+        return self._once(("of", node), super().of, node)
+
+    def role(self, node):
+        return self._once(("role", node), super().role, node)
+
+    def role_of_slot(self, node, incarnation, clock):
+        steps = self._once(("steps", node, incarnation), self._steps, node, incarnation)
+        where = ("slot", node, incarnation, bisect_right(steps, clock))
+        return self._once(where, super().role_of_slot, node, incarnation, clock)
+
+    def _steps(self, node, incarnation):
+        kept = (dict(r.body.keep) for r in self.revocations if r.body.node == node)
+        return sorted({keep[incarnation] for keep in kept if incarnation in keep})
+
+    def _once(self, question, ask, *args):
+        if question not in self._found:
+            self._found[question] = ask(*args)
+        return self._found[question]

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.support.sim import histories
 from tests.support.sim import plan as plans
 from tests.support.sim.planted import PLANTED, SEEDS_MAX, hunt
 from tests.support.sim.run import FIXED, KEPT, must_fire, play
@@ -20,6 +21,7 @@ examples:
   python -m tests.support.sim --seeds 1 --seed 94 --trace  one, told line by line
   python -m tests.support.sim --plan FILE --trace          a kept schedule, told line by line
   python -m tests.support.sim --minutes 120 --seed 50000   for two hours
+  python -m tests.support.sim --roster --seeds 1000        a thousand histories of the roster
 """
 
 
@@ -51,9 +53,11 @@ def read_options():
     add("--seed", type=int, default=1, help="the first seed")
     add("--minutes", type=float, help="play fresh seeds for so long")
     add("--seconds", type=int, default=60, help="virtual seconds of faults a seed")
+    add("--roster", action="store_true", help="play histories of the roster over honest nodes")
     add("--plan", type=Path, help="play this schedule instead")
     add("--trace", action="store_true", help="tell one run line by line")
     add("--planted", action=argparse.BooleanOptionalAction, default=True, help="plant bugs too")
+    add("--shrink", action=argparse.BooleanOptionalAction, default=True, help="cut down what fails")
     add("--jobs", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     add("--into", type=Path, default=Path("build/sim"), help="where failing schedules are put")
     return parser.parse_args()
@@ -64,14 +68,20 @@ def schedules(options):
         yield plans.load(options.plan.read_bytes())
         return
     if options.seeds is None and options.minutes is None:
-        yield from (plans.make(seed, seconds=options.seconds) for seed in FIXED)
+        yield from (of_seed(seed, options) for seed in FIXED)
         yield from (plans.load(path.read_bytes()) for path in KEPT)
         return
     last = options.seed + options.seeds if options.seeds else sys.maxsize
     seed = options.seed
     while seed < last:
-        yield plans.make(seed, seconds=options.seconds)
+        yield of_seed(seed, options)
         seed += 1
+
+
+def of_seed(seed, options):
+    if options.roster:
+        return histories.make(seed)
+    return plans.make(seed, seconds=options.seconds)
 
 
 def trace(options):
@@ -101,7 +111,7 @@ class Tally:
         if outcome.broken:
             self.failed.append(outcome)
             self.explain(outcome)
-        elif self.runs % 50 == 0:
+        elif self.runs % (1000 if self.options.roster else 50) == 0:
             print(f"{self.runs} schedules, {len(self.failed)} failed", flush=True)
 
     def explain(self, outcome):
@@ -113,7 +123,7 @@ class Tally:
             f"{plan.seconds} s of faults, delay {plan.delay_ms} ms, loss {plan.loss}/1000, "
             f"duplicates {plan.duplicates}/1000, {len(plan.steps)} steps"
         )
-        small = Shrinker(outcome.law).shrink(plan)
+        small = Shrinker(outcome.law).shrink(plan) if self.options.shrink else plan
         self.options.into.mkdir(parents=True, exist_ok=True)
         path = self.options.into / f"{outcome.law}-{plan.seed}.json"
         path.write_bytes(plans.dump(small))
@@ -126,7 +136,8 @@ class Tally:
         print(columns(self.counts))
         print("\nlaws, how often checked:")
         print(columns(self.looked))
-        silent = sorted(must_fire() - set(self.counts)) if not self.options.plan else []
+        must = histories.must_fire() if self.options.roster else must_fire()
+        silent = sorted(must - set(self.counts)) if not self.options.plan else []
         missed = sorted(name for name, by in caught.items() if not by)
         if caught:
             print("\nplanted bugs, and what caught each (a seed, a kept schedule, a transcript):")
@@ -137,7 +148,7 @@ class Tally:
         for name in missed:
             print(f"not caught, {SEEDS_MAX} seeds tried: {name}")
         print(
-            f"\nsim: {self.runs} schedules ({self.runs / seconds * 60:.0f} a minute), "
+            f"\nsim: {self.runs} schedules ({self.runs / seconds:.1f} a second), "
             f"{self.virtual_ms / 60_000:.0f} virtual minutes, agreed after at most "
             f"{self.settled_ms / 1000:.0f} virtual seconds of quiet, "
             f"{len(self.failed)} failed, {len(silent)} faults never fired, "

@@ -12,7 +12,10 @@ from node.witness import Vouch, why_doubt
 
 @dataclass
 class Disk:
-    """What one node has on disk."""
+    """What one node has on disk.
+
+    ``taken`` is no part of it: every row that this disk, or the one it is a copy of, ever took.
+    """
 
     host: str
     inode: int
@@ -26,6 +29,7 @@ class Disk:
     settled: set = field(default_factory=set)
     former: object = None
     own_end: object = None
+    taken: set = field(default_factory=set)
     unsure: object = None
     """A commit that failed half-way: a crash before the next one that works may bring it back."""
 
@@ -36,6 +40,7 @@ class Disk:
                 self.rows.pop(tuple(key), None)
             else:
                 self.rows[tuple(key)] = row
+                self.taken.add(tuple(key))
         for proof in persist.proofs:
             self.proofs[FeedId(proof.author, proof.incarnation)] = proof
         self.rendered.update(persist.rendered)
@@ -52,7 +57,7 @@ class Disk:
         return Disk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
             self.incarnation, self.doubt, self.token, self.writes, set(self.settled), self.former,
-            self.own_end,
+            own_end=self.own_end, taken=set(self.taken),
         )  # fmt: skip
 
     def swear_in(self, witness, token):

@@ -257,7 +257,7 @@ def old_page(world, node, a, b):
         old, *_ = node.snapshots[a % len(node.snapshots)]
         rows = {ref: row for ref, row in node.disk.rows.items() if ref[2] % 3 != b % 3}
         rows |= {ref: row for ref, row in old.rows.items() if ref[2] % 3 == b % 3}
-        node.disk.rows = rows
+        node.disk.rows, node.disk.taken = rows, set(rows)
         world.after(b % 8000, world.restart, node)
 
 

@@ -7,15 +7,21 @@ from tests.support.cluster import START
 
 
 class Clock:
-    """A host's wall clock, which may be off, stand still, or run too fast."""
+    """A host's wall clock, which may be off, stand still, or run too fast.
+
+    ``moved`` is when it was last put to another time or pace.
+    """
 
     def __init__(self):
         self.since, self.base, self.rate = 0, START.ms, 1.0
+        self.moved = 0
 
     def at(self, t):
         return int(self.base + (t - self.since) * self.rate)
 
     def set(self, t, base, rate=1.0):
+        if (base, rate) != (self.at(t), self.rate):
+            self.moved = t
         self.since, self.base, self.rate = t, base, rate
 
 
@@ -28,6 +34,7 @@ class Node:
         links: the peer's key as it said hello → (the peer's number, id of the link).
         snapshots: the host as it was at some times.
         doing: what a hostile node goes on doing.
+        ticked: when its clock was last asked what is ripe, and whether it took what was.
     """
 
     def __init__(self, number, signing, disk, *, honest=True):
@@ -51,6 +58,7 @@ class Node:
         self.links = {}
         self.snapshots = []
         self.doing = ()
+        self.ticked = 0, True
 
     @property
     def pub(self) -> NodePubkey:

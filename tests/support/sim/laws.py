@@ -9,7 +9,7 @@ from math import inf
 
 from crdt import antientropy, limits
 from crdt.again import lost_records
-from crdt.bodies import Role, parse_body
+from crdt.bodies import Member, Revocation, Role, parse_body
 from crdt.document import Document
 from crdt.feeds import Verdict
 from crdt.frame import Records, SyncStep2, Update, decode_frame
@@ -20,10 +20,11 @@ from crdt.ready import Noticed
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import decode_update
+from machines.values import Instant
 from tests.support import laws
-from tests.support.cluster import check_document, shown
+from tests.support.cluster import START, check_document, shown
 from tests.support.laws import Broken
-from tests.support.naive_roster import Naive
+from tests.support.naive_roster import Remembered
 from tests.support.sim.members import ticket_of
 
 BYTES_FOR_A_RUN = 32
@@ -57,23 +58,55 @@ class Laws:
         self._acked = []
         self._seen = set()
         self._on_all = set()
+        self._rosters = {}
 
     # --- at every step ---------------------------------------------------------------------
 
     def committed(self, world, node, persist):
-        """L5: what an honest node puts on disk of its own takes no slot twice."""
+        """L5: what an honest node has put on disk of its own takes no slot twice."""
         if not node.honest:
             return
         self.looked["L5"] += 1
         for key, row in persist.rows.items():
             if row is not None:
                 body = parse_body(row.value[limits.SIGNATURE_BYTES :])
-                self._keys[key.record_id] = None if body.key is None else (body.kind, body.key)
-                said = (FeedId(key.author, key.incarnation), body.kind, body.key)
+                key_of = None if body.key is None else (str(body.kind), str(body.key))
+                self._keys[key.record_id] = key_of
+                said = (FeedId(key.author, key.incarnation), key_of)
                 self._last_said[said] = max(key.clock, self._last_said.get(said, -1))
             if row is not None and key.author == node.pub and node.pub not in world.forks:
                 self._use(node, key.incarnation, key.clock, key.record_id)
+        self._kept(world, node, persist)
         self._shares(world, node, persist)
+
+    def _kept(self, world, node, persist):
+        """L15: no row of an honest author leaves a disk but for a later one with its key."""
+        self.looked["L15"] += 1
+        disk = node.disk
+        for ref in persist.rows:
+            if tuple(ref) in disk.rows or tuple(ref) not in disk.taken:
+                continue
+            owner = world.owners.get(ref.author)
+            if owner is None or not world.nodes[owner].honest:
+                continue
+            key = self._keys[ref.record_id]
+            if key is None or not any(
+                row[:2] == ref[:2] and row[2] > ref.clock and self._keys[row[3]] == key
+                for row in disk.rows
+            ):
+                where = f"{ref.incarnation}/{ref.clock} of n{owner}"
+                raise Broken("L15", f"{node} deleted {where}, which nothing supersedes")
+
+    def begun(self, world, node, replica):
+        """L15: a feed is gone on in behind everything that its disk ever had of it."""
+        if not node.honest or replica.doubt:
+            return
+        self.looked["L15"] += 1
+        own = node.pub, replica.incarnation
+        end = max((clock for *feed, clock, _ in node.disk.taken if tuple(feed) == own), default=-1)
+        if replica._own_feed().head <= end:
+            at = f"{replica.incarnation}/{replica._own_feed().head}"
+            raise Broken("L15", f"{node} goes on at {at}, and its disk once had {end}")
 
     def sent(self, world, node, data):
         """L5: an own record is on disk before anybody else sees it."""
@@ -173,13 +206,37 @@ class Laws:
             laws.no_honest_cut(node, ledger, honest)
             laws.legal_paths(node, ledger)
             laws.cuts(node, ledger)
-            laws.standing(node, ledger)
+            self._standing(world, node)
             laws.one_for_each_key(node, ledger)
             laws.seals(node, ledger)
             self._roster(world, node)
             self._sessions(node)
         if world.plan.calm:
             self._prompt(world)
+
+    def _standing(self, world, node):
+        naive = self._naive(world, node)
+        if naive is not None:
+            laws.standing(node, node.replica.ledger, naive)
+
+    def _naive(self, world, node):
+        """The naive roster as a node should have it, ``None`` where nobody can tell.
+
+        It looks at its clock when it ticks: what became ripe since, or was ripe by a clock that
+        was set since, it may count or not. A clock before the cluster was founded is none.
+        """
+        at, took = node.ticked
+        before, now = (Instant.nearest(node.clock.at(t)) for t in (at, world.t))
+        if not took or node.clock.moved > at or before < START or now.is_edge:
+            return None
+        ledger = node.replica.ledger
+        records = laws.ripe_statements(ledger, now)
+        if len(records) != len(laws.ripe_statements(ledger, before)):
+            return None
+        known = frozenset(record.record_id for record in records)
+        if known not in self._rosters:
+            self._rosters[known] = Remembered(ledger.roster.founder, records)
+        return self._rosters[known]
 
     @staticmethod
     def _sessions(node):
@@ -202,8 +259,7 @@ class Laws:
             self._on_all.add(receipt.record_id)
             self.looked["L14"] += 1
             for node in world.honest():
-                key = self._keys.get(receipt.record_id, laws.ANY)
-                if not laws.accounts_for(node.replica.ledger, receipt, key):
+                if not self._accounts_for(node, receipt):
                     where = f"{receipt.author.short}/{receipt.incarnation} #{receipt.clock}"
                     raise Broken("L14", f"{node} still lacks {where} after {PROMPT_MS // 1000} s")
 
@@ -340,7 +396,7 @@ class Laws:
 
         He dropped it then, and a revocation that takes the later one does not bring it back to him.
         """
-        key = (record.feed, record.body.kind, record.body.key)
+        key = record.feed, (str(record.body.kind), str(record.body.key))
         return record.body.key is not None and self._last_said.get(key, -1) > record.clock
 
     def _unsealed(self, world):
@@ -368,6 +424,8 @@ class Laws:
             fresh = Document()
             fresh.rebuild(node.replica.ledger.feeds.values())
         self._acknowledged(world)
+        if world.plan.roster:
+            self._back_again(world)
         self._on_disk(world)
         self._belonging(world)
         self._moved_over(world)
@@ -377,11 +435,12 @@ class Laws:
 
         And of every ticket one node came in, and whoever left by a petition is gone from then on.
         """
-        self.looked["L13"] += 1
         for node in world.honest():
             ledger = node.replica.ledger
-            held = [entry.record for feed in ledger.feeds.values() for entry in feed.entries()]
-            naive = Naive(ledger.roster.founder, held)
+            naive = self._naive(world, node)
+            if naive is None:
+                continue
+            self.looked["L13"] += 1
             for pub in {*ledger.roster.nodes(), *world.owners}:
                 mine = ledger.roster.on_roster(pub), ledger.roster.role(pub)
                 if mine != (naive.on_roster(pub), naive.role(pub)):
@@ -443,20 +502,61 @@ class Laws:
                 continue  # its author wrote it again, or said that it does not apply
             feed = FeedId(receipt.author, receipt.incarnation)
             said = self._keys.get(receipt.record_id)
-            if said is not None and self._last_said.get((feed, *said), -1) > receipt.clock:
+            if said is not None and self._last_said.get((feed, said), -1) > receipt.clock:
                 continue  # its author said a later one, which is asked after itself
             for node in world.honest():
-                key = self._keys.get(receipt.record_id, laws.ANY)
-                ledger = node.replica.ledger
-                if laws.accounts_for(ledger, receipt, key) or self._rests(world, ledger, receipt):
+                if self._accounts_for(node, receipt) or self._rests(world, node, receipt):
                     continue
                 where = f"{receipt.incarnation}/{receipt.clock}"
                 raise Broken("L2", f"{node} lost {where} of {writer}, which was acknowledged")
 
+    def _back_again(self, world):
+        """L15: who was taken back with every slot has back all that was acknowledged to it.
+
+        But for what it said anew since; and what has a key, in a feed of which a revocation kept a
+        part, it writes again in another.
+        """
+        for writer, receipt in world.acked:
+            if receipt.author not in {world.found.founder.pubkey, *world.reunited}:
+                continue
+            if receipt.record_id in world.excused | self._settled(world, writer.pub):
+                continue
+            said = self._keys.get(receipt.record_id, laws.ANY)
+            if said is laws.ANY or (said is not None and self._said_later(receipt, said)):
+                continue
+            self.looked["L15"] += 1
+            for node in world.honest():
+                entry = node.replica.ledger.entry(receipt.ref)
+                if self._rests(world, node, receipt):
+                    continue
+                where = f"{receipt.incarnation}/{receipt.clock} of {writer}"
+                if entry is None:
+                    raise Broken("L15", f"{node} has not got {where} back")
+                is_word = isinstance(entry.record.body, Member | Revocation)
+                if not is_word and not node.replica.ledger.feeds[receipt.ref.feed].is_live(entry):
+                    raise Broken("L15", f"{node} counts {where} nowhere, and it belongs again")
+
+    def _said_later(self, receipt, said):
+        """Whether its author put another record of the same kind and key behind it, or elsewhere.
+
+        What a stamp is worth is no matter here: of one feed the later clock is the later word, and
+        another feed is opened later.
+        """
+        mine = FeedId(receipt.author, receipt.incarnation)
+        return any(
+            feed.author == mine.author and key == said and (feed != mine or clock > receipt.clock)
+            for (feed, key), clock in self._last_said.items()
+        )
+
+    def _accounts_for(self, node, receipt):
+        key = self._keys.get(receipt.record_id, laws.ANY)
+        took = tuple(receipt.ref) in node.disk.taken
+        return laws.accounts_for(node.replica.ledger, receipt, key, took=took)
+
     @staticmethod
-    def _rests(world, ledger, receipt):
+    def _rests(world, node, receipt):
         """Whether it waits, on disk, for a parent that the schedule took from every disk."""
-        entry = ledger.entry(receipt.ref)
+        entry = node.replica.ledger.entry(receipt.ref)
         if entry is None or entry.verdict is not Verdict.WAITING:
             return False
         return named_by(entry.record).record_id in world.excused

@@ -19,6 +19,8 @@ PATIENCE_MS = 30_000
 ASK_AGAIN_MS = 500
 KEYS_EACH = 8
 """How many keys a node may come to have."""
+KEEPS = ("what is held", "nothing", "a part", "another feed", "every feed")
+"""What a revocation keeps."""
 
 
 # --- the founder alone ---------------------------------------------------------------------
@@ -92,11 +94,83 @@ def strike(world, node, a, b):
     _wish(world, node, "strike", membership.Revoke, target, keep)
 
 
+def revocation(world, node, a, b):
+    """Revoked by whom it may be, honest or not, with any kind of ``keep``."""
+    target = world.nodes[a % world.plan.nodes]
+    kind = KEEPS[b % len(KEEPS)]
+    _revoke(world, node, target, kind, lambda _: None, b // len(KEEPS))
+
+
+def withdrawal(world, node, a, b):
+    """One of several admissions is revoked, with any kind of ``keep``."""
+    target = world.nodes[a % world.plan.nodes]
+
+    def one(roster):
+        admissions = roster.admissions(target.pub)
+        return (admissions[b % len(admissions)].ref.record_id,) if admissions else ()
+
+    world.counts["withdrawal"] += 1
+    _revoke(world, node, target, KEEPS[b % len(KEEPS)], one, b // len(KEEPS))
+
+
+def _revoke(world, node, target, kind, admissions, number):
+    world.counts[f"revocation: keep {kind}"] += 1
+    world.expelled.update(target.keys)
+
+    def choose(replica):
+        keep = _keep(replica.ledger, target, kind, number)
+        return RevokeNode(target.pub, keep, admissions(replica.ledger.roster))
+
+    world.request(_boss(world, node), choose)
+
+
+def _keep(ledger, target, kind, number):
+    feeds = sorted(feed for feed in ledger.feeds if feed.author == target.pub)
+    heads = [(feed.incarnation, ledger.feeds[feed].head) for feed in feeds]
+    match kind:
+        case "what is held":
+            return None
+        case "nothing":
+            return ()
+        case "a part":
+            return tuple((incarnation, number % (head + 1)) for incarnation, head in heads)
+        case "another feed":
+            return ((1 + number, number % 9),)
+        case "every feed":
+            return tuple((incarnation, head + number % 3) for incarnation, head in heads)
+
+
+def _boss(world, node):
+    """The node itself where it is an admin, else the founder."""
+    is_admin = node.honest and node.replica is not None
+    return node if is_admin and node.roster.role(node.pub) is Role.ADMIN else world.nodes[0]
+
+
+def reunite(world):
+    """The founder takes everybody back, with every slot; says whether anybody was still away.
+
+    In half of the histories those too whose key was replaced belong again, by both of their keys.
+    """
+    founder = world.nodes[0]
+    if founder.replica.writable(world.now(founder)):
+        return False  # every disk was lost, so that nobody knows the cluster
+    away = []
+    for node in world.honest():
+        keys = node.keys if world.chance("old keys") < 0.5 else [node.pub]
+        away += [(node, pub) for pub in keys if pub not in {founder.pub, *world.reunited}]
+    for node, pub in away:
+        role = Role.ADMIN if node.number in world.admins else Role.MEMBER
+        intent = AdmitNode(pub, role, FreeText("taken back"))
+        world.counts["taken back at the end"] += 1
+        world.reunited.add(pub)
+        world.taken_back.add(pub)
+        world.propose(founder, intent)
+    return bool(away)
+
+
 def _wish(world, node, name, make, target, *rest):
     """Asked of the node where it is an admin, else of the founder; whoever is asked may refuse."""
-    boss = world.nodes[0]
-    if node.honest and node.replica is not None and node.roster.role(node.pub) is Role.ADMIN:
-        boss = node
+    boss = _boss(world, node)
     if boss.honest:
         world.counts[name] += 1
         if make is not membership.Revoke:
@@ -235,6 +309,7 @@ def settle(world, node):
 STEPS = {
     step.__name__: step
     for step in (
-        expel, readmit, promote, demote, rename, admit, strike, ticket, leave, rotate,
+        expel, readmit, promote, demote, rename, admit, strike, revocation, withdrawal, ticket,
+        leave, rotate,
     )
 }  # fmt: skip

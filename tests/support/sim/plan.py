@@ -59,6 +59,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         observers: which of the nodes are observers at first.
         newcomers: which of the nodes nobody has admitted at first.
         small: the bounds are small, so that they are met (``SMALL`` in ``run.py``).
+        roster: a history of the roster (``histories.py``), at the end of which the founder takes
+            everybody back; what is done now and then is done sooner (``QUICK`` in ``run.py``).
     """
 
     seed: int
@@ -73,6 +75,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     observers: tuple[int, ...] = ()
     newcomers: tuple[int, ...] = ()
     small: bool = False
+    roster: bool = False
 
     @property
     def calm(self) -> bool:

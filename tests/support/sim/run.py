@@ -9,6 +9,7 @@ from unittest import mock
 from crdt import limits
 from tests.support.laws import Broken
 from tests.support.sim.laws import Laws
+from tests.support.sim.members import reunite
 from tests.support.sim.plan import (
     FAULTS,
     FAULTS_APART,
@@ -44,6 +45,12 @@ SMALL = {
 
 Not that of what is void: it bounds what arrives, and what was held before may come to be void.
 """
+QUICK = {
+    "ANTI_ENTROPY_SECONDS": 6.0,
+    "WRITE_AGAIN_SECONDS": 2.0,
+    "PRESENCE_SECONDS": 30.0,
+}
+"""What a history of the roster need not wait for long, and what is no matter of it."""
 SETTLE_MS = 600_000
 """After the faults stop, a cluster must agree within this virtual time."""
 
@@ -67,7 +74,8 @@ class Outcome:
 
 def play(plan, *, trace=None):
     """Play one schedule: faults, then quiet until the cluster agrees, then every law."""
-    with mock.patch.multiple(limits, **SMALL) if plan.small else contextlib.nullcontext():
+    bounds = (SMALL if plan.small else {}) | (QUICK if plan.roster else {})
+    with mock.patch.multiple(limits, **bounds) if bounds else contextlib.nullcontext():
         return _play(plan, trace)
 
 
@@ -107,7 +115,7 @@ def _liveness(world, laws, outcome):
         world.run_until(world.t + CHECK_MS)
         laws.anytime(world)
         differs = laws.converged(world)
-        if not differs and not world.busy():
+        if not differs and not world.busy() and not (world.plan.roster and reunite(world)):
             outcome.settled_ms = world.t - start
             return
     raise Broken("L1", f"{differs} after {SETTLE_MS // 1000} s without faults")

@@ -46,6 +46,7 @@ class World:
         lost: numbers of the nodes that lost a disk, or went back.
         torn: numbers of those of whose disk a part went back.
         taken_back: keys of which some admin said a further word, which may cross a revocation.
+        reunited: keys that the founder took back at the end of a history of the roster.
         expelled: keys that somebody asked to be revoked at some time.
         admins: numbers of the nodes that the founder named admins at some time.
         owners: key → number of its node.
@@ -69,6 +70,7 @@ class World:
         self.lost = set()
         self.torn = set()
         self.taken_back = set()
+        self.reunited = set()
         self.expelled = set()
         self.admins = {0, *plan.admins}
         self.owners = {key(number + 1).pubkey: number for number in range(plan.nodes)}
@@ -151,8 +153,9 @@ class World:
         disk = node.disk
         if disk.unsure is not None and self.chance("unsure", node.number, self.t) < 0.5:
             self.counts["a failed commit came back"] += 1
-            self.laws.committed(self, node, disk.unsure)
-            disk.commit(disk.unsure)
+            persist = disk.unsure
+            disk.commit(persist)
+            self.laws.committed(self, node, persist)
         token = self._seed("token", node, node.life)[:16]
         disk.doubt, node.witness = disk.swear_in(node.witness, token)
         node.carrier = Carrier(lambda: self._build(node))
@@ -189,6 +192,8 @@ class World:
             self.now(node),
             settled=disk.settled,
         )
+        node.ticked = self.t, replica.takes
+        self.laws.begun(self, node, replica)
         return replica, ready
 
     def kill(self, node):
@@ -221,9 +226,13 @@ class World:
             self.after(100, self.restart, node)
             return
         if len(node.inbox) < 3 * BATCH_MAX:
-            node.inbox.append(Job(lambda at: (node.replica.tick(at), None)))
+            node.inbox.append(Job(lambda at: (self._ripen(node, at), None)))
         self.wake(node)
         self.after(TICK_MS, self._tick, node, life)
+
+    def _ripen(self, node, at):
+        node.ticked = self.t, node.replica.takes
+        return node.replica.tick(at)
 
     def _snapshot(self):
         for node in self.nodes:
