@@ -9,7 +9,10 @@ override PYTHON := $(or $(shell $(PYTHON) -c '' 2>/dev/null && echo $(PYTHON) ||
   ls -v "$$(pyenv root 2>/dev/null)"/versions/*/bin/$(PYTHON) 2>/dev/null | tail -n 1),$(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A lock file is whole, so nothing is resolved. pip before 24 would: for an extra of a locked package
+# it looks at the newest release too, and stops because the lock has no hash of that.
+INSTALL := $(PIP) install --quiet --no-deps
 PYTEST_ARGS ?= -q -n auto
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-header
@@ -41,11 +44,12 @@ $(LOCKED): requirements/dev.txt
 	@# The interpreter below all environments, since PYTHON may stand in the one that goes.
 	@base=$$($(PYTHON) -c 'import sys; print(sys._base_executable)') && \
 	  rm -rf $(VENV) && "$$base" -m venv $(VENV)
-	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(READY): $(LOCKED) pyproject.toml
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(INSTALL) --no-build-isolation -e .
+	@broken=$$($(PIP) check) || { echo "$$broken" >&2; exit 1; }
 	@touch $@
 
 .PHONY: setup
@@ -84,7 +88,7 @@ bench: $(READY) ## measure beside what it is compared with; nothing is asserted;
 FUZZ := $(VENV)/.fuzz-$(VERSION)-$(PLACE)
 
 $(FUZZ): $(READY) requirements/fuzz.txt
-	@$(PIP) --require-hashes -r requirements/fuzz.txt
+	@$(INSTALL) --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 .PHONY: fuzz

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -46,7 +47,9 @@ except SystemExit as end:
 print(*sys.modules)
 """
 
-PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\]+)? \\$")
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; ([^\\]+))? \\$")
+BUILDS = {"setuptools"}
+"""What builds the project, and nothing that is installed asks for."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -97,6 +100,12 @@ def pins(name):
         else:
             assert line.startswith("    #"), f"neither a version, a hash nor a remark: {line}"
     return versions, hashes
+
+
+def markers(name):
+    """The condition of each pin of a lock file; ``None`` if it is for every machine."""
+    found = map(PIN.match, (ROOT / "requirements" / name).read_text().splitlines())
+    return {canonicalize_name(pin[1]): pin[3] for pin in found if pin}
 
 
 # The arrows
@@ -264,6 +273,53 @@ def test_the_lock_files_meet_what_the_project_asks_for(lock, wanted):
         if requirement.name != "gangline":
             locked = versions[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(locked), f"{requirement}: run make lock"
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    ("lock", "wanted"),
+    [
+        ("run.txt", PROJECT["project"]["dependencies"]),
+        ("dev.txt", ["gangline[dev]"]),
+    ],
+)
+def test_a_lock_file_is_complete(lock, wanted, python, platform):
+    # It is installed without resolving, so what it lacks would be missing.
+    surroundings = {"python_version": python, "sys_platform": platform}
+    versions, _ = pins(lock)
+    locked = {
+        name: versions[name]
+        for name, marker in markers(lock).items()
+        if not marker or Marker(marker).evaluate(surroundings)
+    }
+    asked, seen = [Requirement(line) for line in wanted], set()
+    while asked:
+        requirement = asked.pop()
+        name = canonicalize_name(requirement.name)
+        if name != "gangline":
+            assert name in locked, f"{requirement}: run make lock"
+            assert requirement.specifier.contains(locked[name]), f"{requirement}: run make lock"
+        for extra in {"", *requirement.extras} - {extra for one, extra in seen if one == name}:
+            seen.add((name, extra))
+            asked += [
+                further
+                for further in map(Requirement, importlib.metadata.requires(name) or ())
+                if not further.marker or further.marker.evaluate(surroundings | {"extra": extra})
+            ]
+    assert {name for name, _ in seen} - {"gangline"} == set(locked) - BUILDS
+
+
+def test_a_lock_file_is_installed_without_resolving():
+    installs = [
+        (named(path), line.replace("$(INSTALL)", "--no-deps"))
+        for path, text in tracked()
+        for line in text.splitlines()
+        if re.search(r"-r requirements/\w+\.txt", line)
+    ]
+    assert {"Makefile", "CONTRIBUTING.md"} <= {name for name, _ in installs}
+    assert "\nINSTALL := $(PIP) install --quiet --no-deps\n" in (ROOT / "Makefile").read_text()
+    assert not [found for found in installs if "--no-deps --require-hashes" not in found[1]]
 
 
 # What a reader is shown
