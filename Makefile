@@ -1,12 +1,15 @@
-# Two commands do everything on a fresh machine with Python >= 3.11, make and git:
+# Two commands do everything on a fresh machine with Python 3.11 to 3.13, make and git:
 #   make demo    the main job, shown
 #   make test    the tests
 # `make help` lists the rest. PYTHON=python3.13 chooses another interpreter.
 
-PYTHON ?= python3
-# Under pyenv a version that is there, but not chosen, answers to its full path alone.
-override PYTHON := $(or $(shell $(PYTHON) -c '' 2>/dev/null && echo $(PYTHON) || \
-  ls -v "$$(pyenv root 2>/dev/null)"/versions/*/bin/$(PYTHON) 2>/dev/null | tail -n 1),$(PYTHON))
+# The first interpreter that is new enough and can make environments. Under pyenv one that is
+# installed but not selected answers to its full path only.
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+override PYTHON := $(or $(shell for name in $(PYTHONS); do \
+  for python in $$name $$(ls -rv "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/$$name 2>/dev/null); do \
+  $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+  echo $$python && exit; done; done),$(firstword $(PYTHONS)))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -19,10 +22,15 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 # The environment is made anew where the interpreter's version or the checkout's place is another,
 # since both stand in the files of an environment.
-VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+SHOW_VERSION := 'import sys; print("%d.%d" % sys.version_info[:2])'
+VERSION := $(shell $(PYTHON) -c $(SHOW_VERSION) 2>/dev/null)
 PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
 LOCKED := $(VENV)/.locked-$(VERSION)-$(PLACE)
 READY := $(VENV)/.ready-$(VERSION)-$(PLACE)
+# Its interpreter may be gone, or replaced, with the files still in place.
+ifneq ($(shell $(BIN)/python -c $(SHOW_VERSION) 2>/dev/null),$(VERSION))
+.PHONY: $(LOCKED)
+endif
 
 .DEFAULT_GOAL := help
 
@@ -32,7 +40,7 @@ help: ## list what can be made
 
 $(LOCKED): requirements/dev.txt
 	@[ -n "$(VERSION)" ] || { \
-	  echo "make: no working '$(PYTHON)' here; install Python 3.11 or newer, or say PYTHON=/path/to/python" >&2; \
+	  echo "make: no working '$(PYTHON)' here; install Python 3.11, 3.12 or 3.13, or say PYTHON=/path/to/python" >&2; \
 	  exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: $(PYTHON) is Python $(VERSION); Gangline needs 3.11 or newer: say PYTHON=python3.13" >&2; \
@@ -40,10 +48,13 @@ $(LOCKED): requirements/dev.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "make: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
 	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || \
+	  echo "make: $(PYTHON) is Python $(VERSION); Gangline is tested with 3.11 to 3.13" >&2
 	@echo "make: setting up $(VENV) with Python $(VERSION); once, and it may take a minute"
-	@# The interpreter below all environments, since PYTHON may stand in the one that goes.
+	@# The interpreter below all environments, since PYTHON may stand in the one that goes. The stamps
+	@# go first: what is left of an interrupted rm must not look ready.
 	@base=$$($(PYTHON) -c 'import sys; print(sys._base_executable)') && \
-	  rm -rf $(VENV) && "$$base" -m venv $(VENV)
+	  rm -f $(VENV)/.*-* && rm -rf $(VENV) && "$$base" -m venv $(VENV)
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
