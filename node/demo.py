@@ -22,9 +22,8 @@ from node.cli.common import short
 from node.cli.exits import Exit
 from node.client import Refused
 from node.errors import Trouble
-from node.playground import GIT_ENVIRONMENT, Node, agreed, git, tell, until
+from node.playground import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
 
-ROOT = Path(__file__).parents[1]
 STORIES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("s-1", "Add two numbers", "add", []),
     ("s-2", "Subtract two numbers", "subtract", []),
@@ -142,11 +141,10 @@ def lie(nodes: list[Node], folder: Path) -> None:
     ticket = nodes[0].command("invite")
     bad.command("join", "--name", "bad", "--listen", "127.0.0.1:0", stdin=ticket)
     agreed(nodes)
-    script = ROOT / "examples" / "dishonest_member.py"
     for trick in ("forge", "illegal"):
         subprocess.run(
-            [sys.executable, str(script), str(bad.home.path), str(nodes[1].home.path), trick],
-            check=True, stdout=subprocess.DEVNULL, cwd=ROOT,
+            [*module("node.dishonest_member"), str(bad.home.path), str(nodes[1].home.path), trick],
+            check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
     rows: list[dict[str, Any]] = nodes[1].client.ask("GET", "/inspect/quarantine")
     for row in rows:

@@ -49,7 +49,7 @@ class Node:
             Trouble: it failed.
         """
         done = subprocess.run(
-            [sys.executable, "-m", "node.cli", "--home", str(self.home.path), *args],
+            [*module("node.cli"), "--home", str(self.home.path), *args],
             input=stdin, capture_output=True, text=True, check=False,
             cwd=folder, env=environment,
         )  # fmt: skip
@@ -61,7 +61,7 @@ class Node:
         """Start the daemon and wait until it answers."""
         with (self.home.path.parent / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "node.cli", "--home", str(self.home.path), "run"],
+                [*module("node.cli"), "--home", str(self.home.path), "run"],
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         until(self._answers, f"{self.name} answers")
@@ -92,6 +92,14 @@ class Node:
             return str(self.client.ask("GET", f"/stories/{story}")["stage"]["stage"])
         except Refused:
             return ""
+
+
+def module(name: str) -> list[str]:
+    """The command that runs a module of this installation.
+
+    ``-P``: not of a package with the same name in the current folder.
+    """
+    return [sys.executable, "-P", "-m", name]
 
 
 def tell(text: str) -> None:

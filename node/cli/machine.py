@@ -120,7 +120,7 @@ def replay_events(
     now). A line that is no event is told, changes nothing, and makes the command end with 65. At a
     terminal the legal events are offered, and  block reason="why"  will do.
 
-    Example: gangline machine replay pipeline examples/happy_path.jsonl
+    Example: gangline machine replay pipeline events.jsonl
       echo '{"event": "deps_met"}' | gangline machine replay pipeline --json
     Exits: 1 65
     """

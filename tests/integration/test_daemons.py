@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support.daemons import Fleet, agree, eventually
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -26,8 +24,8 @@ def trio(fleet):
 
 def dishonest(mine, theirs, trick):
     subprocess.run(
-        [sys.executable, "examples/dishonest_member.py", mine.home, theirs.home, trick],
-        cwd=ROOT, check=True, timeout=60, capture_output=True,
+        [sys.executable, "-m", "node.dishonest_member", mine.home, theirs.home, trick],
+        check=True, timeout=60, capture_output=True,
     )  # fmt: skip
 
 
@@ -81,7 +79,7 @@ def test_moves_at_the_same_moment_end_in_one_board(trio):
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "node.cli", "--home", node.home, "fire", "s-1", *move],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         for node, move in (
             (b, ("block", "--set", "reason=why")),
@@ -92,6 +90,15 @@ def test_moves_at_the_same_moment_end_in_one_board(trio):
         process.wait(timeout=60)
     agree(*trio)
     assert len({str(node.json("story", "s-1")) for node in trio}) == 1
+
+
+def test_a_liar_without_a_node_gets_a_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "node.dishonest_member", tmp_path / "bad", tmp_path / "b"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("python -m node.dishonest_member: there is no ")
 
 
 def test_a_forged_record_and_an_illegal_transition_end_in_quarantine(fleet, trio):

@@ -1,16 +1,17 @@
 """A member gone bad: holds a real key and sends what no honest node would.
 
-    python examples/dishonest_member.py HOME PEER_HOME [forge|illegal|fork]
+    python -m node.dishonest_member HOME PEER_HOME [forge|illegal|fork]
 
-HOME is the folder of a node that joined and is not running; its key is used. PEER_HOME is the
-folder of a running node, dialled at the address it tells. ``forge`` sends a record in the peer's
-name; ``illegal`` sends a signed transition (``accepted`` for a story in backlog) that the state
-machine ignores; the peer's ``gangline inspect quarantine`` shows where both ended up. ``fork``
-signs two records for one place; ``gangline inspect evidence`` shows the proof.
+``gangline demo`` runs it, and so may anybody who wants to see what becomes of a lie. HOME is the
+folder of a node that joined and is not running; its key is used. PEER_HOME is the folder of a
+running node, dialled at the address it tells. ``forge`` sends a record in the peer's name;
+``illegal`` sends a signed transition (``accepted`` for a story in backlog) that the state machine
+ignores; the peer's ``gangline inspect quarantine`` shows where both ended up. ``fork`` signs two
+records for one place; ``gangline inspect evidence`` shows the proof.
 """
 
+import argparse
 import asyncio
-import sys
 from pathlib import Path
 
 from crdt.bodies import Story, Transition
@@ -21,9 +22,13 @@ from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId
 from node import clock, config, keys
 from node.client import Client
+from node.errors import Trouble
 from node.handshake import HelloRefused, Identity
 from node.home import Home
 from node.link import Link, reach
+from node.playground import tell
+
+TRICKS = ("forge", "illegal", "fork")
 
 
 async def main(mine: Home, theirs: Home, trick: str) -> None:
@@ -56,7 +61,7 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
     await asyncio.wait({running}, timeout=1)
     link.drop("done")
     await running
-    print(f"sent: {trick}")  # noqa: T201 - it is a command
+    tell(f"sent: {trick}")
 
 
 async def _reach(address: str, peer: NodePubkey, me: Identity) -> tuple[Link, Instant]:
@@ -68,14 +73,19 @@ async def _reach(address: str, peer: NodePubkey, me: Identity) -> tuple[Link, In
         except HelloRefused as refusal:
             if refusal.reason != "banned":
                 raise
-            print("banned for the last lie; trying again")  # noqa: T201 - it is a command
+            tell("banned for the last lie; trying again")
             await asyncio.sleep(1)
         else:
             return link, now
 
 
 if __name__ == "__main__":
-    _, first, second, *rest = sys.argv
-    asyncio.run(
-        main(Home(Path(first).absolute()), Home(Path(second).absolute()), (rest or ["forge"])[0])
-    )
+    parser = argparse.ArgumentParser(prog="python -m node.dishonest_member")
+    parser.add_argument("home", type=Path, help="a node that joined and is not running")
+    parser.add_argument("peer_home", type=Path, help="a node that runs")
+    parser.add_argument("trick", nargs="?", choices=TRICKS, default=TRICKS[0])
+    args = parser.parse_args()
+    try:
+        asyncio.run(main(Home(args.home.absolute()), Home(args.peer_home.absolute()), args.trick))
+    except Trouble as trouble:
+        parser.exit(trouble.code, f"{parser.prog}: {trouble.sentence}\n")
