@@ -216,16 +216,22 @@ def test_only_the_test_of_the_vectors_looks_beside_the_checkout():
 # What is installed
 
 
-def test_every_package_is_named_where_it_is_installed_from():
-    folders = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for path in sources()
-        if path.name == "__init__.py"
-    }
-    assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(folders)
+def test_every_package_is_found_when_the_project_is_built():
+    # A folder without __init__.py would be left out; tests/integration/test_wheel.py looks inside.
+    find = PROJECT["tool"]["setuptools"]["packages"]["find"]
+    assert find["include"] == [name for one in PACKAGES for name in (one, f"{one}.*")]
     assert {path.parent for path in sources()} == {
-        ROOT / name.replace(".", "/") for name in folders
+        path.parent for path in sources() if path.name == "__init__.py"
     }
+
+
+@pytest.mark.parametrize("path", sources(), ids=named)
+def test_a_module_does_not_ask_where_it_lies(path):
+    # Beside an installed module there is no checkout: what a command needs is a module too.
+    names = {
+        node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)
+    }
+    assert "__file__" not in names
 
 
 def test_no_other_distribution_owns_files_in_our_packages():
