@@ -9,6 +9,8 @@ from hypothesis import settings
 settings.register_profile("gangline", deadline=None, print_blob=True)
 settings.load_profile("gangline")
 
+pytest_plugins = ["tests.support.skips"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory):
