@@ -331,6 +331,18 @@ def test_a_lock_file_is_installed_without_resolving():
 # What a reader is shown
 
 
+def test_the_readme_names_the_pythons_and_the_pip_that_are_supported():
+    readme = (ROOT / "README.md").read_text()
+    pythons = [
+        line.rpartition(" ")[2]
+        for line in PROJECT["project"]["classifiers"]
+        if line.startswith("Programming Language :: Python :: ")
+    ]
+    assert f"Python {', '.join(pythons[:-1])} or {pythons[-1]}, make and git:" in readme
+    [pip] = re.findall(r"install .*pip==(\S+)", (ROOT / ".ci" / "run").read_text())
+    assert f"pip as Python brings it, from {pip} (" in readme
+
+
 def test_the_readme_shows_what_the_commands_print():
     readme = (ROOT / "README.md").read_text()
     made = subprocess.run(
