@@ -5,11 +5,12 @@
 
 # The first interpreter that is new enough and can make environments. Under pyenv one that is
 # installed but not selected answers to its full path only.
-PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+GIVEN := $(patsubst ~/%,$(HOME)/%,$(PYTHON))
+PYTHONS := $(if $(GIVEN),"$(GIVEN)",python3 python3.13 python3.12 python3.11)
 override PYTHON := $(or $(shell for name in $(PYTHONS); do \
-  for python in $$name $$(ls -rv "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/$$name 2>/dev/null); do \
-  $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
-  echo $$python && exit; done; done),$(firstword $(PYTHONS)))
+  for python in "$$name" "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/"$$name"; do \
+  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+  echo "$$python" && exit; done; done),$(GIVEN),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -23,7 +24,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # The environment is made anew where the interpreter's version or the checkout's place is another,
 # since both stand in the files of an environment.
 SHOW_VERSION := 'import sys; print("%d.%d" % sys.version_info[:2])'
-VERSION := $(shell $(PYTHON) -c $(SHOW_VERSION) 2>/dev/null)
+VERSION := $(shell "$(PYTHON)" -c $(SHOW_VERSION) 2>/dev/null)
 PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
 LOCKED := $(VENV)/.locked-$(VERSION)-$(PLACE)
 READY := $(VENV)/.ready-$(VERSION)-$(PLACE)
@@ -42,18 +43,18 @@ $(LOCKED): requirements/dev.txt
 	@[ -n "$(VERSION)" ] || { \
 	  echo "make: no working '$(PYTHON)' here; install Python 3.11, 3.12 or 3.13, or say PYTHON=/path/to/python" >&2; \
 	  exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: $(PYTHON) is Python $(VERSION); Gangline needs 3.11 or newer: say PYTHON=python3.13" >&2; \
 	  exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "make: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
 	  exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || \
 	  echo "make: $(PYTHON) is Python $(VERSION); Gangline is tested with 3.11 to 3.13" >&2
 	@echo "make: setting up $(VENV) with Python $(VERSION); once, and it may take a minute"
 	@# The interpreter below all environments, since PYTHON may stand in the one that goes. The stamps
 	@# go first: what is left of an interrupted rm must not look ready.
-	@base=$$($(PYTHON) -c 'import sys; print(sys._base_executable)') && \
+	@base=$$("$(PYTHON)" -c 'import sys; print(sys._base_executable)') && \
 	  rm -f $(VENV)/.*-* && rm -rf $(VENV) && "$$base" -m venv $(VENV)
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@

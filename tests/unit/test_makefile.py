@@ -121,4 +121,13 @@ def test_an_interpreter_of_pyenv_is_found_by_name(checkout):
         cwd=checkout.folder, env={"PATH": "/usr/bin:/bin", "PYENV_ROOT": ".pyenv"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert f".pyenv/versions/{VERSION}.1/bin/python-of-pyenv -c" in done.stdout
+    assert f'".pyenv/versions/{VERSION}.1/bin/python-of-pyenv" -c' in done.stdout
+
+
+def test_the_path_of_an_interpreter_may_have_a_space(checkout):
+    python = checkout.folder / "my pythons" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    done = checkout.make("-n", "setup", f"PYTHON={python}")
+    assert f"/.locked-{VERSION}-" in done.stdout
+    assert f'"{python}" -c' in done.stdout

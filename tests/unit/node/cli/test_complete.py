@@ -99,7 +99,7 @@ def test_no_name_that_a_shell_would_evaluate_is_offered(daemon, shell):
 def test_bash_takes_the_script():
     command = Path(sys.executable).parent / "gangline"
     play = f"""
-        PATH={command.parent}:$PATH
+        PATH="{command.parent}:$PATH"
         eval "$(gangline --show-completion bash)"
         COMP_WORDS=(gangline machine table pi) COMP_CWORD=3
         _gangline_completion gangline
