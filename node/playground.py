@@ -18,13 +18,13 @@ from node.home import Home
 
 PATIENCE_SECONDS = 60.0
 GIT_ENVIRONMENT = {
-    **os.environ,
+    **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
     "GIT_AUTHOR_NAME": "demo", "GIT_AUTHOR_EMAIL": "demo@localhost",
     "GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@localhost",
 }  # fmt: skip
-"""Nothing of the user's own git settings."""
+"""Nothing of the user's own git settings. In a git hook, GIT_DIR names the user's repository."""
 
 
 class Node:

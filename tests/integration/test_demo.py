@@ -11,9 +11,11 @@ from tests.support.daemons import GANGLINE
 
 @pytest.mark.timeout(300)
 def test_the_demo_ends_with_one_digest_and_leaves_nothing_behind(tmp_path):
+    # As in a git hook, which has the caller's repository in its surroundings.
+    mine = {"GIT_DIR": str(tmp_path / "mine.git"), "GIT_INDEX_FILE": str(tmp_path / "index")}
     done = subprocess.run(
         [GANGLINE, "demo"], capture_output=True, text=True, timeout=240, check=False,
-        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "HOME": str(tmp_path), **mine},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "one digest on all three" in done.stdout
