@@ -163,11 +163,12 @@ def test_a_kind_that_todays_build_does_not_know_is_carried_through_the_cluster(f
     agree(den, c)
     for node in (den, c):
         (row,) = held(node, "weather")
-        assert (row["verdict"], row["clock"], row["says"]) == ("live", 2, "key=s-1 sky=sun")
+        assert (row["verdict"], row["says"]) == ("live", "key=s-1 sky=sun")
         assert "a kind that this build does not know is carried along" in row["why"]
         story = node.json("story", "s-1")
         assert (story["title"], story["description"]) == ("Set sail", None)
-        assert "sky=sun" in node.gangline("inspect", "record", "b/0#2")
+        place = f"b/0#{row['clock']}"  # a seal may have come between two edits
+        assert "sky=sun" in node.gangline("inspect", "record", place)
         assert "not as sealed" not in node.gangline("inspect", "feeds")
         assert not node.json("inspect", "quarantine")
     b.build = ""  # and b itself goes back to today's build
