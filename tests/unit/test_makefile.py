@@ -131,3 +131,17 @@ def test_the_path_of_an_interpreter_may_have_a_space(checkout):
     done = checkout.make("-n", "setup", f"PYTHON={python}")
     assert f"/.locked-{VERSION}-" in done.stdout
     assert f'"{python}" -c' in done.stdout
+
+
+def test_an_old_python3_is_passed_over(checkout):
+    names = checkout.folder / "bin"
+    names.mkdir()
+    (names / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (names / "python3").chmod(0o755)
+    (names / "python3.13").symlink_to(sys.executable)
+    done = subprocess.run(
+        ["make", "-n", "setup"],
+        cwd=checkout.folder, env={"PATH": f"{names}:/usr/bin:/bin"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert '"python3.13" -c' in done.stdout
