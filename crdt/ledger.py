@@ -63,6 +63,7 @@ class Ledger(Holdings):
         ahead: what is held and waits for its time.
         broken: what is held and breaks the rules since the roster moved.
         comeback: something must come back into, or be withdrawn from, what was rendered.
+        statements: what is said of who belongs, whatever its verdict.
         admitted: records that became live since ``take`` was last called.
     """
 
@@ -84,7 +85,7 @@ class Ledger(Holdings):
         self.ready = Ready()
         self.by_client: dict[int, FeedId] = {}
         self.horizon = Horizon()
-        self._statements = Statements()
+        self.statements = Statements()
         self._void = VoidRoom(own)
         self.ahead = Ahead()
         self.broken: dict[RecordId, VerifiedRecord] = {}
@@ -126,7 +127,7 @@ class Ledger(Holdings):
                 self._turn_away(record, Reason.MALFORMED_RECORD, record.detail)
                 continue
             if isinstance(record.body, Statement):
-                self._statements.add(record)
+                self.statements.add(record)
                 self._lapsed = True
                 if stored:
                     self.horizon.see(record)
@@ -150,7 +151,7 @@ class Ledger(Holdings):
             self._queue(record)
         if self._latest > horizon.on_disk:
             self._set_back(horizon.on_disk)
-        self._lapsed |= self._statements.have_moved(horizon)
+        self._lapsed |= self.statements.have_moved(horizon)
         self._lapsed |= horizon.is_clockless is not was_clockless
 
     def _set_back(self, latest: Instant) -> None:
@@ -409,7 +410,7 @@ class Ledger(Holdings):
 
     def _unindex(self, record: VerifiedRecord) -> None:
         """A record is gone: nothing may find it any longer."""
-        self._statements.discard(record)
+        self.statements.discard(record)
         self.names.discard(record)
 
     # --- forks and the roster ------------------------------------------------------------------
@@ -477,12 +478,12 @@ class Ledger(Holdings):
     def _move_roster(self) -> None:
         """Compute the roster anew, and judge again what rested on what changed."""
         before, self._lapsed = self.roster, False
-        ripe = self._statements.ripe(self.horizon, lambda r: self._is_kept(self.entry(r.ref)))
+        ripe = self.statements.ripe(self.horizon, lambda r: self._is_kept(self.entry(r.ref)))
         self.roster = Roster(before.founder, ripe)
         moved = self.roster.moved(before)
         if moved:
             self._rejudge(moved)
-            for statement in self._statements.all():
+            for statement in self.statements.all():
                 self._queue(statement)
             self.comeback = True
             self.ready.observe.append(RosterMoved(self.roster.changes(before, moved)))

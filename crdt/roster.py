@@ -219,15 +219,6 @@ class Roster:
         named = giving or admissions
         return named[-1].body.name if named else ""
 
-    def ticket_users(self, ticket: bytes, inviter: NodePubkey) -> set[NodePubkey]:
-        """The nodes that an inviter's admissions say were let in by a ticket, given its hash."""
-        return {
-            node
-            for node, admissions in self._admissions.items()
-            for admission in admissions
-            if admission.body.ticket == ticket and admission.ref.author == inviter
-        }
-
     def moved(self, before: "Roster") -> set[NodePubkey]:
         """The nodes whose standing is another than before."""
         return {

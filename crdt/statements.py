@@ -6,6 +6,9 @@ yet: it would count here, and travel to nobody. Source: protocol §5, 8; §9.
 
 from collections.abc import Callable
 
+from machines.values import NodePubkey
+
+from crdt.bodies import Member
 from crdt.horizon import FIRST, LAST, Horizon
 from crdt.identity import RecordId
 from crdt.record import VerifiedRecord
@@ -29,6 +32,19 @@ class Statements:
     def all(self) -> list[VerifiedRecord]:
         """Every one of them."""
         return list(self._known.values())
+
+    def ticket_users(self, ticket: bytes, inviter: NodePubkey) -> set[NodePubkey]:
+        """The nodes that an inviter's admissions let in by a ticket, given its hash.
+
+        Those that count no longer, or not yet, used it all the same.
+        """
+        return {
+            record.body.node
+            for record in self._known.values()
+            if isinstance(record.body, Member)
+            and record.body.ticket == ticket
+            and record.feed.author == inviter
+        }
 
     def ripe(
         self, horizon: Horizon, is_on_disk: Callable[[VerifiedRecord], bool]

@@ -109,10 +109,9 @@ class Tickets:
         at = clock.wall_ms()
 
         def look(replica: Replica) -> list[TicketShown]:
-            roster = replica.ledger.roster
             shown = []
             for row in rows:
-                users = sorted(roster.ticket_users(row.secret_hash, replica.own))
+                users = sorted(replica.ledger.statements.ticket_users(row.secret_hash, replica.own))
                 state = _state(row, len(users), at)
                 expires = Instant.from_ms(row.expires_ms)
                 used_by = tuple(node.hex() for node in users)

@@ -202,7 +202,7 @@ def ticket(world, node, a, b):
 
     def choose(replica):
         roster = replica.ledger.roster
-        users = roster.ticket_users(secret, replica.own)
+        users = replica.ledger.statements.ticket_users(secret, replica.own)
         if pub in users or users or roster.on_roster(pub):
             world.counts["ticket: used before"] += pub not in users and bool(users)
             return None

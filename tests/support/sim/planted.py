@@ -432,9 +432,9 @@ def admissions_go_down_with_the_feed_that_carries_them():
             return fork is None or record.clock < fork.clock
 
         kept = Statements()
-        for record in filter(stands, self._statements.all()):
+        for record in filter(stands, self.statements.all()):
             kept.add(record)
-        with mock.patch.object(self, "_statements", kept):
+        with mock.patch.object(self, "statements", kept):
             move(self)
 
     def cutting(self, feed_id):
@@ -693,12 +693,13 @@ def an_admin_revokes_whom_others_admitted():
 
 @planted("a-ticket-whose-guest-was-revoked")
 def a_revoked_guest_makes_the_ticket_good_again():
-    original = Roster.ticket_users
+    original = Statements.ticket_users
 
     def forgiving(self, ticket, inviter):
-        return {node for node in original(self, ticket, inviter) if self.belongs(node)}
+        used = original(self, ticket, inviter)
+        return {node for node in used if Roster(inviter, self.all()).belongs(node)}
 
-    with mock.patch.object(Roster, "ticket_users", forgiving):
+    with mock.patch.object(Statements, "ticket_users", forgiving):
         yield
 
 

@@ -1,7 +1,9 @@
 import pytest
+from msgspec import structs
 
 from crdt import limits
 from crdt.horizon import Horizon
+from crdt.identity import Hash
 from crdt.statements import Statements
 from machines.values import Instant
 from tests.support.court import Court
@@ -64,3 +66,16 @@ def test_with_a_clock_that_is_none_what_is_on_disk_counts(court, horizon):
     horizon.tell_time(Instant("2021-01-01T00:00:00.000Z"))
     assert statements.ripe(horizon, lambda record: record is one) == [one]
     assert not statements.have_moved(horizon)
+
+
+def test_a_ticket_is_used_whether_its_guest_counts_or_not(court):
+    ticket = Hash(b"t" * 32)
+    admission = court.admissions[court.bob.node]
+    guest = structs.replace(admission.body, node=court.sam.node, ticket=ticket)
+    early = structs.replace(guest, node=court.cat.node, at=Instant("2090-01-01T00:00:00.000Z"))
+    statements = known(admission, court.founder.write(guest), court.founder.write(early))
+    statements.add(court.ada.revocation(court.sam.node, []))
+    users = statements.ticket_users(ticket, court.founder.node)
+    assert users == {court.sam.node, court.cat.node}
+    assert statements.ticket_users(ticket, court.ada.node) == set()
+    assert statements.ticket_users(Hash(bytes(32)), court.founder.node) == set()
