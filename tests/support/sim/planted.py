@@ -895,7 +895,7 @@ def of_a_key_the_latest_presence_alone_is_handed_on():
         yield
 
 
-@planted("a-statement-for-which-there-is-no-room")
+@planted("gate-a-statement-stamped-ahead.txt")
 def a_statement_counts_before_its_time():
     with mock.patch.object(Statements, "ripe", lambda self, *_: self.all()):
         yield
