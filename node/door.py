@@ -4,7 +4,8 @@ Stands before ``listener.py``, on ``places.py``. A stranger is anybody who has a
 finished hello. There is room for few of them, and for fewer from one place; each gets so many
 bytes and seconds in all, for TLS, HTTP and the hello together, and is cut off at the socket, below
 anything that parses. Where the room is full, whoever came first gives way, and members' places go
-before all others. Source: protocol §10, §14; docs/decisions/0004.
+before all others. A place is shut for what a stranger did there, unless a member is at home in it:
+then he alone is cut off. Source: protocol §10, §14; docs/decisions/0004.
 """
 
 import asyncio
@@ -97,7 +98,7 @@ class Door:
         return why
 
     def _why_not(self, caller: Stranger, at: float) -> str:
-        if self.bans.banned(caller.place, at):
+        if self.bans.banned(caller.place, at) and not caller.at_home:
             return "banned"
         if not self._bucket(caller.place, at).take(at):
             return "too_often"
@@ -132,7 +133,16 @@ class Door:
 
     def fault_at(self, host: str, reason: str) -> float:
         """A stranger did what no honest node does."""
-        return self._shut_out(place_of(host), place_of(host), reason)
+        place, at = place_of(host), self._mono()
+        if place not in self.homes:
+            return self._shut_out(place, place, reason)
+        # One line until the ban would be over, or a stranger could fill the log.
+        if not self.bans.banned(place, at):
+            pause = self.bans.fault(place, reason, at)
+            known = fields(who=place, seconds=round(pause), reason=reason)
+            told = "a caller from %s was cut off: %s; a member is at home there, so others may come"
+            log.warning(told, place, reason, extra=known)
+        return 0.0
 
     def fault_of(self, node: NodePubkey, reason: str) -> float:
         """A member did what no honest node does."""
@@ -153,7 +163,7 @@ class Door:
 
     def shut(self) -> list[Shut]:
         """Everybody who must stay away now."""
-        return self.bans.rows(self._mono())
+        return [one for one in self.bans.rows(self._mono()) if one.who not in self.homes]
 
     def _bucket(self, place: str, at: float) -> Bucket:
         bucket = self._buckets.pop(place, None) or Bucket(KNOCKS_BURST, KNOCKS_PER_SECOND, at)

@@ -383,6 +383,17 @@ async def test_a_hello_that_was_relayed_holds_for_neither_side(node, tmp_path):
     assert not node.driver.links
 
 
+async def test_a_stranger_does_not_keep_out_a_member_behind_his_address(node):
+    """However often he sends what no honest node sends; his own connection ends each time."""
+    async with plain(node, ELSEWHERE) as (socket, certificate):
+        await dial(socket, Identity(MEMBER, node.me.cluster), node.me.key.pubkey, certificate, NOW)
+    for _ in range(7):
+        assert b"malformed_frame" in await first_answer(node, b"garbage")
+    assert node.door.shut() == []
+    async with plain(node, ELSEWHERE) as (socket, certificate):
+        await dial(socket, Identity(MEMBER, node.me.cluster), node.me.key.pubkey, certificate, NOW)
+
+
 class Recorder:
     """A socket that keeps what is sent over it."""
 

@@ -105,6 +105,30 @@ def test_places_and_keys_stay_out_by_themselves(door, time):
     assert knocks(door, "10.0.0.1") == [""]
 
 
+def test_a_place_where_a_member_is_at_home_stays_open(door, time, caplog):
+    """A stranger behind the member's address loses his own room, and never the member's."""
+    door.homes.note(key(1).pubkey, "192.0.2.1")
+    for _ in range(8):
+        door.fault_at("192.0.2.1", "too_large")
+        assert knocks(door, "192.0.2.1") == [""]
+        leave(door, "192.0.2.1")
+    assert door.shut() == []
+    assert [row.levelname for row in caplog.records] == ["WARNING"], "one line for each ban"
+    assert "a member is at home there" in caplog.records[0].getMessage()
+    time.now += 1
+    door.fault_at("192.0.2.1", "too_large")
+    assert len(caplog.records) == 2
+
+
+def test_a_place_that_was_shut_opens_once_a_member_is_at_home_there(door):
+    for _ in range(8):
+        door.fault_at("192.0.2.1", "too_large")
+    assert knocks(door, "192.0.2.1") == ["banned"]
+    door.homes.note(key(1).pubkey, "192.0.2.1")
+    assert knocks(door, "192.0.2.1") == [""]
+    assert door.shut() == []
+
+
 # --- who goes before whom ------------------------------------------------------------------
 
 
