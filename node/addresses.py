@@ -1,13 +1,15 @@
 """What an address is, and which ones a node tells others, so that they can dial it.
 
-Stands under ``config.py``, ``daemon.py`` and the local API.
+Stands under ``config.py``, ``daemon.py``, ``dialer.py``, ``link.py`` and the local API.
 """
 
+import ipaddress
 import re
 from collections.abc import Sequence
 
 ANYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - named so that it is never told
 PORT_MAX = 65_535
+NAME_MAX = 253
 _ADDRESS = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]):([0-9]{1,20})")
 
 
@@ -18,12 +20,29 @@ def fault(address: str, *, listening: bool = False) -> str | None:
         listening: to listen on, where no host is every host and port 0 any free one.
     """
     found = _ADDRESS.fullmatch(address)
-    if found is None or not (found[1] or listening):
+    if found is None or not (_is_host(found[1]) or (listening and not found[1])):
         return f"{address!r} is no host:port, such as den.example:7467 or [2001:db8::1]:7467"
     least = 0 if listening else 1
     if not least <= int(found[2]) <= PORT_MAX:
         return f"{address!r} has no port from {least} to {PORT_MAX}"
     return None
+
+
+def _is_host(host: str) -> bool:
+    """Whether a resolver takes it: a name as long as DNS has them, or an IPv6 address."""
+    name = host.strip("[]")
+    try:
+        name.encode("idna")  # as ``socket.getaddrinfo`` does, which raises what is no OSError
+        if host.startswith("["):
+            ipaddress.IPv6Address(name)
+    except ValueError:
+        return False
+    return 0 < len(name) <= NAME_MAX
+
+
+def dialable(heard: Sequence[str]) -> tuple[str, ...]:
+    """Those of a peer's addresses that are addresses: it may say anything."""
+    return tuple(address for address in heard if fault(address) is None)
 
 
 def told(advertise: Sequence[str], listening: str) -> tuple[str, ...]:

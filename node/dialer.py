@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from crdt.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import clock
+from node import addresses, clock
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
 from node.holding import Holder
@@ -62,7 +62,8 @@ class Dialer:
             records that say so, and take in the next one, may have come everywhere but here.
 
     Args:
-        known: addresses by node, from the config and from what was heard before.
+        known: addresses by node, from the config and from what was heard before; what is no
+            address among them is left out.
         links: how many links to keep up.
         holder: runs a link once it is there.
         has_left: whether this node left the cluster.
@@ -78,7 +79,7 @@ class Dialer:
         has_left: Callable[[], bool] = lambda: False,
     ) -> None:
         self.attempts: dict[NodePubkey, Attempt] = {}
-        self.known = known
+        self.known: dict[NodePubkey, tuple[str, ...]] = {}
         self.door = holder.door
         self.spare: Callable[[], SigningKey | None] = lambda: None
         self._driver = driver
@@ -89,9 +90,10 @@ class Dialer:
         # Who left dials nobody, but that it asks at a start whether it was taken back in.
         self._once = {*known} if has_left() else set()
         self._revoked: set[NodePubkey] = set()
+        self._raised: set[NodePubkey] = set()
         self._dialling: dict[NodePubkey, asyncio.Task[None]] = {}
-        for node, addresses in known.items():
-            self._expect(node, addresses)
+        for node, heard in known.items():
+            self._hear(node, heard)
 
     async def run(self) -> None:
         """Keep links up until cancelled."""
@@ -109,10 +111,8 @@ class Dialer:
     async def _learn(self) -> None:
         """Take the addresses that nodes told of themselves; part from whom the roster parted."""
         heard, self._revoked = await self._driver.query(_look)
-        for node, addresses in heard.items():
-            if self.known.get(node) != addresses:
-                self.known[node] = addresses
-                self._expect(node, addresses)
+        for node, places in heard.items():
+            self._hear(node, places)
         own = self._me.key.pubkey in self._revoked and self.spare() is None
         young = clock.monotonic() - PATIENCE_SECONDS
         for node, link in self._driver.links.items():
@@ -122,10 +122,13 @@ class Dialer:
             elif own and link.since < young:
                 link.end("left" if self._has_left() else "outside")
 
-    def _expect(self, node: NodePubkey, addresses: tuple[str, ...]) -> None:
-        """A node said where it is: one place at a time, or it could name a crowd of others'."""
-        for address in addresses[:1]:
-            self.door.homes.note(node, address.rpartition(":")[0].strip("[]"))
+    def _hear(self, node: NodePubkey, heard: tuple[str, ...]) -> None:
+        """A node said where it is: at one place at a time, or it could name a crowd of others'."""
+        places = addresses.dialable(heard)
+        if not places or self.known.get(node) == places:
+            return
+        self.known[node] = places
+        self.door.homes.note(node, places[0].rpartition(":")[0].strip("[]"))
 
     def _due(self) -> list[NodePubkey]:
         busy = self._driver.links.keys() | self._dialling.keys() | self._revoked
@@ -152,32 +155,45 @@ class Dialer:
         return link
 
     async def _dial(self, node: NodePubkey) -> None:
-        """Try a node's addresses in turn; where none will do, all of them count as one failure."""
+        """Try a node, and be linked while that lasts; nothing raised escapes the back-off."""
         self._once.discard(node)
         attempt = self.attempts[node]
-        errors: dict[str, None] = {}
-        refused = False
+        pause = attempt.pause
         try:
-            for address in self.known[node]:
-                try:
-                    link = await self._reach(address, node)
-                except HelloRefused as refusal:
-                    refused = True
-                    errors[told(refusal.reason, refusal.version)] = None
-                except OSError as fault:
-                    errors[str(fault)] = None
-                else:
-                    await self._hold(node, link, attempt)
-                    return
-            error = "; ".join(errors)
-            # Who cannot be reached now may well be off; the table of peers says so. Who refuses is
-            # told of once, not at every try.
-            if attempt.failed(error) and refused and not self._has_left():
-                where, known = ", ".join(self.known[node]), fields(peer=node.hex(), reason=error)
+            await self._try(node, attempt)
+        except Exception as fault:
+            # Whatever a peer makes a library raise: once in the log, however often it does.
+            attempt.pause = max(attempt.pause, pause)
+            attempt.failed(f"dialling failed: {type(fault).__name__}")
+            if node not in self._raised:
+                self._raised.add(node)
                 called = self._holder.called(node)
-                log.info("no link to %s at %s: %s", called, where, error, extra=known)
+                log.exception("dialling %s failed", called, extra=fields(peer=node.hex()))
         finally:
             del self._dialling[node]
+
+    async def _try(self, node: NodePubkey, attempt: Attempt) -> None:
+        """Try a node's addresses in turn; where none will do, all of them count as one failure."""
+        errors: dict[str, None] = {}
+        refused = False
+        for address in self.known[node]:
+            try:
+                link = await self._reach(address, node)
+            except HelloRefused as refusal:
+                refused = True
+                errors[told(refusal.reason, refusal.version)] = None
+            except OSError as fault:
+                errors[str(fault)] = None
+            else:
+                await self._hold(node, link, attempt)
+                return
+        error = "; ".join(errors)
+        # Who cannot be reached now may well be off; the table of peers says so. Who refuses is
+        # told of once, not at every try.
+        if attempt.failed(error) and refused and not self._has_left():
+            where, known = ", ".join(self.known[node]), fields(peer=node.hex(), reason=error)
+            called = self._holder.called(node)
+            log.info("no link to %s at %s: %s", called, where, error, extra=known)
 
     async def _hold(self, node: NodePubkey, link: Link, attempt: Attempt) -> None:
         """Be linked until the link ends."""

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from crdt import limits
 from crdt.errors import PeerFault
 from machines.values import Instant, NodePubkey
-from node import clock, tls
+from node import addresses, clock, tls
 from node.handshake import Accepted, HelloRefused, Identity, dial
 from node.refusals import word_of
 
@@ -169,6 +169,14 @@ class Link:
                 await self._filled.wait()
 
 
+class _Connect(connect):
+    """Ends where it was sent: who answers by a redirect is no node."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow no redirect, so that nobody is dialled but who was meant."""
+        return exc
+
+
 def _why(fault: OSError) -> str:
     """Why there is no connection, without what asyncio puts around it."""
     if isinstance(fault, TimeoutError):
@@ -185,10 +193,12 @@ async def reach(
 
     Raises:
         HelloRefused: it is another node, or refuses.
-        OSError: nobody answers.
+        OSError: nobody answers, or the address is none.
     """
+    if wrong := addresses.fault(address):
+        raise OSError(wrong)
     try:
-        socket = await connect(
+        socket = await _Connect(
             f"wss://{address}",
             ssl=tls.client_context(),
             open_timeout=limits.HELLO_SECONDS_MAX,

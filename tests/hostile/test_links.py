@@ -383,6 +383,45 @@ async def test_a_hello_that_was_relayed_holds_for_neither_side(node, tmp_path):
     assert not node.driver.links
 
 
+@contextlib.asynccontextmanager
+async def answering(folder, answer):
+    """A server of anybody's over TLS that answers every request so; gives address and requests."""
+    asked = []
+
+    async def handle(reader, writer):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    context, _ = tls.server_context(key(9), folder)
+    async with await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
+async def test_a_dial_ends_where_it_was_sent(tmp_path, status):
+    """A redirect would make a node ask anybody's server anything, from inside the network."""
+    me = Identity(MEMBER, ClusterId(bytes(32)))
+    async with answering(tmp_path, b"HTTP/1.1 200 OK\r\n\r\n") as (inside, asked_inside):
+        for where in (f"wss://{inside}/drop?all=1", f"https://{inside}/", "/again", "[", "ws://x"):
+            answer = f"HTTP/1.1 {status}\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
+            async with answering(tmp_path, answer.encode()) as (address, asked):
+                with pytest.raises(OSError, match="does not speak our protocol"):
+                    await reach(address, key(9).pubkey, me, NOW)
+                assert asked == [b"GET / HTTP/1.1"]
+        assert asked_inside == []
+
+
+@pytest.mark.parametrize("more", ["/admin/delete?all=1", "#x", "\r\nX: y", "@127.0.0.1:1"])
+async def test_no_more_than_an_address_is_dialled(tmp_path, more):
+    async with answering(tmp_path, b"HTTP/1.1 200 OK\r\n\r\n") as (inside, asked):
+        with pytest.raises(OSError, match="is no host:port"):
+            await reach(inside + more, key(9).pubkey, Identity(MEMBER, ClusterId(bytes(32))), NOW)
+        assert asked == []
+
+
 async def test_a_stranger_does_not_keep_out_a_member_behind_his_address(node):
     """However often he sends what no honest node sends; his own connection ends each time."""
     async with plain(node, ELSEWHERE) as (socket, certificate):

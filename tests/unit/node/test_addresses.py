@@ -1,6 +1,6 @@
 import pytest
 
-from node.addresses import fault, told
+from node.addresses import dialable, fault, told
 from tests.support.desk import api
 
 
@@ -41,8 +41,21 @@ def test_only_to_listen_on_may_the_host_or_the_port_be_any(address):
     [
         "", "nonsense", "nonsense:x", "a:", "a:-1", "a:+1", "a: 1", "a:99999", "a:74912222",
         "a:65536", "::1:7467", "a b:1", "a/b:1", "u@a:1", "a:1\n", "a:١",
+        "a:1/admin?all=1", "a:1#x", "u:p@a:1", "[", "[:1", "]:1", "[a]:1", "[]:1", "[:::]:1",
+        "[192.0.2.1]:1", ".:1", ".a:1", "a..b:1", "x" * 64 + ":1", "a.b" * 90 + ":1",
+        "[fe80::1%" + "x" * 64 + "]:1",
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_none_to_listen_on_either(address):
     assert repr(address) in (fault(address) or "")
     assert repr(address) in (fault(address, listening=True) or "")
+
+
+@pytest.mark.parametrize("name", ["a.", "x" * 63 + ".example", "xn--bcher-kva.example", "_a-b.c"])
+def test_a_name_is_what_a_resolver_takes(name):
+    assert fault(f"{name}:1") is None
+
+
+def test_of_what_a_peer_says_the_addresses_alone_are_dialled():
+    assert dialable(("[", "a:1", "a:1/x", "u@b:2", "[::1]:2")) == ("a:1", "[::1]:2")
+    assert dialable(("x" * 70 + ".example:1",)) == ()

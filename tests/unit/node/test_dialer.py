@@ -1,0 +1,97 @@
+"""That nothing which a peer says makes a node dial anything but a node."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from crdt.identity import ClusterId
+from crdt.presence import PresenceState, sign_presence
+from machines.values import Instant
+from node import dialer
+from node.dialer import BACKOFF_SECONDS_MIN, Dialer
+from node.door import Door
+from node.handshake import Identity
+from node.holding import Holder
+from tests.support.cluster import START, Cluster, key
+
+CLUSTER = ClusterId(b"c" * 32)
+KEYS = [key(number) for number in range(1, 37)]
+
+
+def made(own, known, links=8, looks=None):
+    """A dialer with links by hand."""
+    driver = SimpleNamespace(links={})
+
+    async def query(look):
+        return look(looks)
+
+    driver.query = query
+    holder = Holder(driver, Door(lambda: 0.0), lambda node: node.short)
+    return Dialer(driver, Identity(own, CLUSTER), known, links, holder)
+
+
+NO_ADDRESSES = (
+    "[", "127.0.0.1:1/admin?all=1", "user:pw@127.0.0.1:1", "x" * 70 + ".example:1", "a..b:1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("said", NO_ADDRESSES)
+async def test_what_is_no_address_is_never_dialled(said):
+    """Neither from the store nor from presence, whatever else the node says beside it."""
+    cluster, peer = Cluster(2), key(2)
+    cluster.admit_all()
+    replica = cluster.replicas[0]
+    one = made(KEYS[0], {peer.pubkey: (said,)}, looks=replica)
+    assert one.known == {}
+    state = PresenceState(Instant(START), (said, "192.0.2.7:1"))
+    entry = sign_presence(peer, cluster.found.id, 1, state)
+    replica.beacon.liveness.hear(peer.pubkey, entry, state, START.ms, 0.0, peer.pubkey)
+    await one._learn()
+    assert one.known == {peer.pubkey: ("192.0.2.7:1",)}
+
+
+async def test_whatever_a_dial_raises_is_in_the_log_once_and_backs_off(monkeypatch, caplog):
+    node, tries = key(9).pubkey, []
+
+    async def raises(address, *_args):
+        tries.append(address)
+        raise RuntimeError(f"no. {len(tries)}")
+
+    monkeypatch.setattr(dialer, "reach", raises)
+    one = made(KEYS[0], {node: ("192.0.2.7:1",)})
+    pauses = []
+    for _ in range(4):
+        [due] = one._due()
+        one._dialling[due] = None
+        await one._dial(due)
+        assert one._due() == [], "it is tried again at once"
+        pauses.append(one.attempts[node].pause)
+        one.attempts[node].again = 0.0
+    assert len(tries) == 4
+    assert pauses == [BACKOFF_SECONDS_MIN * factor for factor in (2, 4, 8, 16)]
+    assert one.attempts[node].last_error == "dialling failed: RuntimeError"
+    assert not one._dialling
+    [row] = caplog.records
+    assert row.exc_info[0] is RuntimeError
+
+
+async def test_what_a_held_link_raises_backs_off_too(monkeypatch, caplog):
+    """Though a link that was up is dialled again at once otherwise."""
+    node = key(9).pubkey
+
+    async def links(*_args):
+        return SimpleNamespace(host="192.0.2.7"), None
+
+    async def raises(_link):
+        raise RuntimeError
+
+    monkeypatch.setattr(dialer, "reach", links)
+    one = made(KEYS[0], {node: ("192.0.2.7:1",)})
+    one._holder.hold = raises
+    for factor in (2, 4, 8):
+        one.attempts.setdefault(node, dialer.Attempt()).again = 0.0
+        one._dialling[node] = None
+        await one._dial(node)
+        assert one.attempts[node].pause == BACKOFF_SECONDS_MIN * factor
+        assert one._due() == []
+    assert len(caplog.records) == 1
