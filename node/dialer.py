@@ -131,11 +131,13 @@ class Dialer:
         self.door.homes.note(node, places[0].rpartition(":")[0].strip("[]"))
 
     def _due(self) -> list[NodePubkey]:
-        busy = self._driver.links.keys() | self._dialling.keys() | self._revoked
-        wanted = [n for n in self.known if n not in busy and not self.door.refuse(n)]
+        # A link that is held stands in both.
+        busy = self._driver.links.keys() | self._dialling.keys()
+        away = busy | self._revoked
+        wanted = [n for n in self.known if n not in away and not self.door.refuse(n)]
         if self._has_left():
             wanted = [n for n in wanted if n in self._once]
-        room = self._links - len(self._driver.links) - len(self._dialling)
+        room = self._links - len(busy)
         at = clock.monotonic()
         due = [
             n

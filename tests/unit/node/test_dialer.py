@@ -18,6 +18,16 @@ CLUSTER = ClusterId(b"c" * 32)
 KEYS = [key(number) for number in range(1, 37)]
 
 
+class Link:
+    """As much of a link as a dialer sees."""
+
+    def __init__(self, since=float("-inf")):
+        self.since, self.ended = since, ""
+
+    def end(self, reason):
+        self.ended = reason
+
+
 def made(own, known, links=8, looks=None):
     """A dialer with links by hand."""
     driver = SimpleNamespace(links={})
@@ -28,6 +38,20 @@ def made(own, known, links=8, looks=None):
     driver.query = query
     holder = Holder(driver, Door(lambda: 0.0), lambda node: node.short)
     return Dialer(driver, Identity(own, CLUSTER), known, links, holder)
+
+
+def places(keys):
+    return {one.pubkey: (f"192.0.2.{number}:1",) for number, one in enumerate(keys, 1)}
+
+
+def test_a_held_link_counts_once():
+    """``links = 3`` holds three, dialled here or there."""
+    one = made(KEYS[0], places(KEYS), links=3)
+    nodes = [other.pubkey for other in KEYS[1:4]]
+    for held, node in enumerate(nodes):
+        assert len(one._due()) == 3 - held
+        one._dialling[node] = one._driver.links[node] = Link()
+    assert one._due() == []
 
 
 NO_ADDRESSES = (
