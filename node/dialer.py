@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from crdt.identity import SigningKey
 from crdt.replica import Replica
@@ -90,8 +91,10 @@ class Dialer:
         # Who left dials nobody, but that it asks at a start whether it was taken back in.
         self._once = {*known} if has_left() else set()
         self._revoked: set[NodePubkey] = set()
+        self._silent: set[NodePubkey] = set()
         self._raised: set[NodePubkey] = set()
         self._dialling: dict[NodePubkey, asyncio.Task[None]] = {}
+        self._among: dict[NodePubkey, int] = {}  # how many were known when a node was drawn
         for node, heard in known.items():
             self._hear(node, heard)
 
@@ -100,7 +103,9 @@ class Dialer:
         try:
             while True:
                 await self._learn()
+                self._spread()
                 for node in self._due():
+                    self._among[node] = len(self.known)
                     self._dialling[node] = asyncio.create_task(self._dial(node))
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
@@ -110,7 +115,7 @@ class Dialer:
 
     async def _learn(self) -> None:
         """Take the addresses that nodes told of themselves; part from whom the roster parted."""
-        heard, self._revoked = await self._driver.query(_look)
+        heard, self._silent, self._revoked = await self._driver.query(_look)
         for node, places in heard.items():
             self._hear(node, places)
         own = self._me.key.pubkey in self._revoked and self.spare() is None
@@ -131,20 +136,41 @@ class Dialer:
         self.door.homes.note(node, places[0].rpartition(":")[0].strip("[]"))
 
     def _due(self) -> list[NodePubkey]:
-        # A link that is held stands in both.
+        """Whom to dial now, drawn at random: in one order for all, the first would carry a fleet.
+
+        Beyond the links that are wanted, one node that is silent: it may stand on the other side
+        of what was cut in two, each half with links enough.
+        """
         busy = self._driver.links.keys() | self._dialling.keys()
-        away = busy | self._revoked
-        wanted = [n for n in self.known if n not in away and not self.door.refuse(n)]
-        if self._has_left():
-            wanted = [n for n in wanted if n in self._once]
-        room = self._links - len(busy)
         at = clock.monotonic()
         due = [
-            n
-            for n in wanted
-            if n != self._me.key.pubkey and self.attempts.setdefault(n, Attempt()).again <= at
+            node
+            for node in self.known.keys() - busy - self._revoked - {self._me.key.pubkey}
+            if not self.door.refuse(node)
+            and (node in self._once or not self._has_left())
+            and self.attempts.setdefault(node, Attempt()).again <= at
         ]
-        return due[: max(room, 0)]
+        random.shuffle(due)
+        room = self._links - len(busy)
+        if room > 0:
+            return due[:room]
+        if not self._dialling.keys() <= self._driver.links.keys():
+            return []  # one at a time
+        return [node for node in due if node in self._silent][:1]
+
+    def _spread(self) -> None:
+        """Give up a link that was drawn among few, to draw again among all that are known now.
+
+        Whoever let all others in is the only one that each of them knows at first.
+        """
+        links = self._driver.links
+        young = clock.monotonic() - PATIENCE_SECONDS
+        for node in self._dialling.keys() & links.keys():
+            few = 2 * self._among[node] <= len(self.known)
+            if few and len(links) >= self._links and links[node].since < young:
+                links[node].end("elsewhere")
+                self._among[node] = len(self.known)
+                return
 
     async def _reach(self, address: str, node: NodePubkey) -> Link:
         try:
@@ -212,12 +238,24 @@ class Dialer:
             attempt.failed(end.sentence)
 
 
-def _look(replica: Replica) -> tuple[dict[NodePubkey, tuple[str, ...]], set[NodePubkey]]:
-    """Where nodes say that they listen, and who is revoked."""
-    roster = replica.ledger.roster
-    heard = {
-        node: last.state.addresses
-        for node in roster.nodes()
-        if (last := replica.beacon.liveness.last(node)) is not None and last.state.addresses
-    }
-    return heard, {node for node in roster.nodes() if not roster.belongs(node)}
+class Seen(NamedTuple):
+    """Where nodes say that they listen, who was not heard of for long, and who is revoked."""
+
+    heard: dict[NodePubkey, tuple[str, ...]]
+    silent: set[NodePubkey]
+    revoked: set[NodePubkey]
+
+
+def _look(replica: Replica) -> Seen:
+    roster, liveness = replica.ledger.roster, replica.beacon.liveness
+    at = clock.monotonic()
+    seen = Seen({}, set(), set())
+    for node in roster.nodes():
+        last = liveness.last(node)
+        if last is not None:
+            seen.heard[node] = last.state.addresses
+        if liveness.word(node, at) == "offline":
+            seen.silent.add(node)
+        if not roster.belongs(node):
+            seen.revoked.add(node)
+    return seen

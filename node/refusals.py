@@ -95,6 +95,10 @@ SENTENCES = {
         "that node does not belong to the cluster any longer",
         "this node does not belong to the cluster any longer",
     ),
+    "elsewhere": Sentences(
+        "that node dials another one in this one's place",
+        "it was dialled when few others were known; another is dialled in its place",
+    ),
     "too_large": Sentences(
         "that node takes no message so large", "it sent more than a message may hold"
     ),

@@ -1,5 +1,6 @@
-"""That nothing which a peer says makes a node dial anything but a node."""
+"""Whom a node dials, how many, and that nothing which a peer says makes it dial anything else."""
 
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from crdt.identity import ClusterId
 from crdt.presence import PresenceState, sign_presence
 from machines.values import Instant
-from node import dialer
-from node.dialer import BACKOFF_SECONDS_MIN, Dialer
+from node import clock, dialer
+from node.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer
 from node.door import Door
 from node.handshake import Identity
 from node.holding import Holder
@@ -44,6 +45,19 @@ def places(keys):
     return {one.pubkey: (f"192.0.2.{number}:1",) for number, one in enumerate(keys, 1)}
 
 
+def test_a_fleet_has_about_equal_numbers_of_links():
+    """Nobody is dialled by all for its key alone."""
+    random.seed(7)
+    fleet = {one.pubkey: made(one, places(KEYS)) for one in KEYS}
+    for _ in range(len(KEYS)):
+        for own, one in fleet.items():
+            for node in one._due():
+                one._driver.links[node] = fleet[node]._driver.links[own] = Link()
+    held = sorted(len(one._driver.links) for one in fleet.values())
+    assert held[0] >= 8
+    assert held[-1] <= 16
+
+
 def test_a_held_link_counts_once():
     """``links = 3`` holds three, dialled here or there."""
     one = made(KEYS[0], places(KEYS), links=3)
@@ -52,6 +66,43 @@ def test_a_held_link_counts_once():
         assert len(one._due()) == 3 - held
         one._dialling[node] = one._driver.links[node] = Link()
     assert one._due() == []
+
+
+def test_beyond_its_links_it_dials_one_that_is_silent():
+    """Of a fleet that was cut in two each half may have links enough."""
+    one = made(KEYS[0], places(KEYS[:9]), links=3)
+    for other in KEYS[1:4]:
+        one._driver.links[other.pubkey] = Link()
+    one._silent = {other.pubkey for other in KEYS[6:9]}
+    [node] = one._due()
+    assert node in one._silent
+    one._dialling[node] = None
+    assert one._due() == [], "one at a time"
+    one._driver.links[node] = Link()
+    assert len(one._due()) == 1, "the others may be in a third part"
+
+
+def test_a_link_that_was_drawn_among_few_is_given_up_once_many_are_known():
+    """Or who lets a fleet in has a link with each of it for ever."""
+    one = made(KEYS[0], places(KEYS[:2]), links=3)
+    den, others = KEYS[1].pubkey, KEYS[2:4]
+    one._dialling[den], one._among[den] = None, 1
+    link = one._driver.links[den] = Link()
+    for node, known in places(KEYS).items():
+        one._hear(node, known)
+    one._spread()
+    assert not link.ended, "there are too few others"
+    for other in others:
+        one._driver.links[other.pubkey] = Link()
+    link.since = clock.monotonic()
+    one._spread()
+    assert not link.ended, "it may have come up a moment ago"
+    link.since -= 2 * PATIENCE_SECONDS
+    one._spread()
+    assert link.ended == "elsewhere"
+    link.ended = ""
+    one._spread()
+    assert not link.ended, "what was drawn among as many stays"
 
 
 NO_ADDRESSES = (
