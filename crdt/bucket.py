@@ -28,6 +28,10 @@ class Bucket:
         self._left -= amount
         return True
 
+    def give_back(self, amount: float = 1.0) -> None:
+        """Put back what was taken for nothing."""
+        self._left = min(self._burst, self._left + amount)
+
     def full(self, mono: float) -> bool:
         """Whether nothing is missing: then the bucket need not be remembered."""
         self._fill(mono)

@@ -205,6 +205,13 @@ class Feed:
         self._live = None
         self._sealed = None
 
+    def has_melted(self, record: VerifiedRecord) -> bool:
+        """Whether a record was superseded, and nothing is held in its slot any more."""
+        key, clock = record.body.key, record.clock
+        if key is None or clock in self.slots or clock not in self.gaps:
+            return False
+        return self.keys.get((record.body.kind, key), -1) > clock
+
     # --- what is live --------------------------------------------------------------------------
 
     @property

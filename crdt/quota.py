@@ -1,27 +1,29 @@
 """How much of one author is taken: a bucket of records and one of feeds for each, so that none
 floods the others.
 
-Stands between ``intake.py`` and ``ledger.py``. Counts only what an author signed, since nobody
-else's doing may cost him his share. A new feed, or a fork of one, costs every node some kilobytes
+Stands between ``intake.py`` and ``ledger.py``. Counts only what an author signed and what is news
+here, since nobody else's doing may cost him his share: whoever has his old records could bring them
+again and again. A new feed, or a fork of one, costs every node some kilobytes
 for ever, and is no honest node's daily business: of those far fewer fit. What does not fit is not
 taken and has no verdict; anti-entropy brings it back. Source: protocol §5, 7; §14.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 from machines.values import NodePubkey
 
 from crdt import limits
+from crdt.bodies import Evidence
 from crdt.bucket import Bucket
-from crdt.intake import Unreadable
+from crdt.forks import claimed_proof
+from crdt.intake import Signed, Unreadable
+from crdt.ledger import Ledger
 from crdt.ready import Noticed
-from crdt.record import VerifiedRecord
 
 SAY_SECONDS: Final = 60.0
 TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"
 TOO_MANY: Final = "opens or forks more feeds than are taken of one author; the rest comes later"
-R = TypeVar("R", bound=VerifiedRecord | Unreadable)
 
 
 class Quota:
@@ -42,9 +44,16 @@ class Quota:
         )
         self._feeds = Buckets(lambda: (limits.AUTHOR_FEEDS_BURST, limits.AUTHOR_FEEDS_PER_SECOND))
 
-    def take(self, records: Sequence[R]) -> list[R]:
-        """Sort out which records fit."""
-        return [r for r in records if self._fits(self._records, r.feed.author)]
+    def take(self, records: Sequence[Signed], ledger: Ledger) -> list[Signed]:
+        """Sort out which records are news and fit; each once, however often it was brought."""
+        news = {record.record_id: record for record in records if is_news(ledger, record)}
+        return [r for r in news.values() if self._fits(self._records, r.feed.author)]
+
+    def give_back(self, records: Sequence[Signed], ledger: Ledger) -> None:
+        """Charge nothing for those of the records that were not taken after all."""
+        for record in records:
+            if record.feed.author != self._own and is_news(ledger, record):
+                self._records.give_back(record.feed.author)
 
     def opens(self, author: NodePubkey) -> bool:
         """Whether one more feed of an author, or one more fork, fits."""
@@ -63,6 +72,18 @@ class Quota:
             for buckets, what in ((self._records, TOO_MUCH), (self._feeds, TOO_MANY))
             for author in buckets.news(self.mono)
         ]
+
+
+def is_news(ledger: Ledger, record: Signed) -> bool:
+    """Whether a record could change anything: what has a place, or was superseded, does not."""
+    if ledger.is_known(record):
+        return False
+    feed = ledger.feeds.get(record.feed)
+    if feed is None or isinstance(record, Unreadable) or not feed.has_melted(record):
+        return True
+    # A proof counts wherever it is found.
+    body = record.body
+    return isinstance(body, Evidence) and ledger.proofs.is_news(claimed_proof(body))
 
 
 class Buckets:
@@ -88,6 +109,10 @@ class Buckets:
             return True
         self._over.add(author)
         return False
+
+    def give_back(self, author: NodePubkey) -> None:
+        """Put one back that was taken."""
+        self._buckets[author].give_back()
 
     def news(self, mono: float) -> list[NodePubkey]:
         """Whom to name: who emptied his bucket since this was last asked."""

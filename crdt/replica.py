@@ -171,7 +171,9 @@ class Replica:
         own = self._own_feed()
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
             self._doubt("a peer knows more of the own feed than this node does")
-        self.ledger.take(self._quota.take(opened.records), now.wall, peer=peer)
+        news = self._quota.take(opened.records, self.ledger)
+        self.ledger.take(news, now.wall, peer=peer)
+        self._quota.give_back(news, self.ledger)
         for feed, start, end in arrivals.gaps:
             if feed.author != self.own:
                 self.ledger.believe_gap(feed, start, end)

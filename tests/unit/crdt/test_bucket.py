@@ -10,3 +10,14 @@ def test_a_bucket_gives_what_is_in_it_and_fills_again():
     assert bucket.take(1.0)
     assert bucket.full(100.0)
     assert not bucket.take(100.0, 3)
+
+
+def test_what_is_given_back_is_there_again_and_no_more_than_fits():
+    bucket = Bucket(2, 1.0, 0.0)
+    assert bucket.take(0.0, 2)
+    bucket.give_back()
+    assert [bucket.take(0.0) for _ in range(2)] == [True, False]
+    for _ in range(5):
+        bucket.give_back()
+    assert bucket.full(0.0)
+    assert not bucket.take(0.0, 3)

@@ -238,3 +238,20 @@ def test_a_gap_is_believed_below_a_record_alone(court):
     assert feed.believe_gap(1, 9)
     assert list(feed.gaps) == [(1, 3)]
     assert not fed(court).believe_gap(0, 9)
+
+
+def test_what_was_superseded_has_melted_once_nothing_is_in_its_slot(court):
+    old, story, new, other = (
+        spawn(court.bob), court.bob.story("a"), spawn(court.bob), spawn(court.bob, "s-2")
+    )  # fmt: skip
+    feed = fed(court, new, other)
+    feed.keys = {("execution", "s-1"): new.clock, ("execution", "s-2"): other.clock}
+    assert not feed.has_melted(old), "nothing is known of its slot"
+    feed.empty(0, 2)
+    assert feed.has_melted(old)
+    assert not feed.has_melted(story), "nothing supersedes a record without a key"
+    assert not feed.has_melted(new)
+    feed.keys = {}
+    assert not feed.has_melted(old), "its gap is all there is of it"
+    feed.place(Entry(old, VOID_FORK))
+    assert not feed.has_melted(old)

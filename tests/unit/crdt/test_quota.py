@@ -1,11 +1,22 @@
 """A bucket for each author, so that none floods the others."""
 
+import pytest
+
 from crdt import limits
+from crdt.bodies import Role
 from crdt.frame import RecordsWanted, encode_frame
-from crdt.quota import Quota
+from crdt.intake import Unreadable
+from crdt.ledger import Ledger
+from crdt.quota import Quota, is_news
 from crdt.ready import Noticed
+from crdt.verify import verify_batch
+from machines import pipeline as p
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import START, Cluster, Found, key
+from tests.support.court import Court, spawn
+
+NOTHING = Ledger(Found().id, Found().founder.pubkey, verify_batch)
+"""To which everything is news."""
 
 
 def records(number, count):
@@ -18,13 +29,13 @@ def test_what_does_not_fit_waits_and_others_are_unharmed(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
     quota = Quota(key(1).pubkey)
     flood, honest = records(2, 10), records(3, 3)
-    assert quota.take([*flood, *honest]) == [*flood[:3], *honest]
+    assert quota.take([*flood, *honest], NOTHING) == [*flood[:3], *honest]
     assert [notice.node for notice in quota.news()] == [key(2).pubkey]
     quota.mono = 2.0
-    assert quota.take(flood[3:]) == flood[3:5]
+    assert quota.take(flood[3:], NOTHING) == flood[3:5]
     assert quota.news() == []  # told already
     quota.mono = 70.0
-    quota.take(flood[5:] * 30)
+    quota.take(flood[5:] * 30, NOTHING)
     [again] = quota.news()
     assert again.node == key(2).pubkey
 
@@ -33,7 +44,7 @@ def test_the_own_records_always_come_back(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 1)
     own = records(1, 5)
     quota = Quota(key(1).pubkey)
-    assert quota.take(own) == own
+    assert quota.take(own, NOTHING) == own
     assert quota.news() == []
 
 
@@ -42,7 +53,7 @@ def test_keys_that_nobody_knows_do_not_fill_the_memory(monkeypatch):
     quota = Quota(key(1).pubkey)
     for number in range(2, 60):
         quota.mono = float(number)
-        quota.take(records(number, 1))
+        quota.take(records(number, 1), NOTHING)
     assert len(quota._records._buckets) <= 5
     assert not quota._records._told
 
@@ -56,7 +67,7 @@ def test_feeds_have_a_bucket_of_their_own(monkeypatch):
     assert quota.opens(honest)
     assert all(quota.opens(key(1).pubkey) for _ in range(9))
     assert [(one.what, one.node) for one in quota.news()] == [("flood", liar)]
-    assert len(quota.take(records(2, 3))) == 3
+    assert len(quota.take(records(2, 3), NOTHING)) == 3
     quota.mono = 11.0
     assert [quota.opens(liar) for _ in range(2)] == [True, False]
     assert quota.news() == []
@@ -83,3 +94,120 @@ def test_a_flood_is_told_and_what_did_not_fit_comes_back_when_asked_for(monkeypa
     wanted = encode_frame(RecordsWanted(liar, 0, ((0, 8),)))
     ready = den.receive(liar, wanted, cluster.now)
     assert len(ready.reply) == 1
+
+
+# --- what is news --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def test_what_has_a_place_is_no_news(court):
+    held = court.bob.story("a", title="x")
+    waits = court.bob.transition("b", p.GatesStarted(), court.cat.transition("b", p.DepsMet()))
+    refused = court.bob.member(court.sam.node, Role.MEMBER)
+    assert all(is_news(court.ledger, record) for record in (held, waits, refused))
+    court.take(held, waits, refused)
+    assert [court.verdict(record) for record in (waits, refused)] == ["pending", "rejected"]
+    assert not any(is_news(court.ledger, record) for record in (held, waits, refused))
+
+
+def test_what_was_superseded_is_no_news_once_its_slot_is_known_as_empty(court):
+    old, new = spawn(court.bob), spawn(court.bob)
+    court.take(new)
+    assert is_news(court.ledger, old), "that its slot is empty is news"
+    court.take(old)
+    assert not is_news(court.ledger, old)
+
+
+def test_a_gap_that_a_relay_made_up_makes_nothing_old(court):
+    """A record that turns up for a clock inside it is judged like any other."""
+    hidden, key_less, last = spawn(court.bob, "s-1"), court.bob.story("a"), spawn(court.bob, "s-2")
+    court.take(last)
+    court.ledger.believe_gap(last.feed, 0, 2)
+    assert is_news(court.ledger, hidden)
+    assert is_news(court.ledger, key_less)
+    court.take(hidden, key_less)
+    assert hidden in court.live(court.bob)
+
+
+def test_another_record_in_a_slot_is_news(court):
+    record = court.bob.story("a")
+    court.take(record)
+    assert is_news(court.ledger, court.bob.story("a", clock=record.clock))
+
+
+def test_a_proof_is_news_wherever_it_is_found(court):
+    """Evidence that its author superseded may be all that is left of a proof."""
+    lower, higher = (
+        court.bob.evidence(*(court.cat.story("f", title=title, clock=clock) for title in "ab"))
+        for clock in (1, 5)
+    )
+    court.take(higher)
+    court.ledger.believe_gap(higher.feed, 0, higher.clock)
+    assert is_news(court.ledger, lower)
+    court.take(lower)
+    assert court.ledger.fork_of(lower.body.feed) == 1
+    assert not is_news(court.ledger, lower)
+
+
+def test_what_cannot_be_read_is_news_until_it_was_rejected(court):
+    spoilt = Unreadable(court.bob.story("a").feed, 0, b"x" * 80, b"i" * 32, "no body")
+    court.take(court.bob.story("b"))
+    assert is_news(court.ledger, spoilt)
+    court.take(spoilt)
+    assert not is_news(court.ledger, spoilt)
+
+
+def old_and_new(cluster, count=40):
+    """What an honest node wrote for one key, the last of which alone is live."""
+    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms - 100_000, incarnation=77)
+    return [spawn(pen) for _ in range(count)]
+
+
+@pytest.fixture
+def trio(monkeypatch):
+    """The founder, an honest member and a relay, who has what the honest one wrote."""
+    cluster = Cluster(3)
+    cluster.admit_all()
+    cluster.link_all()
+    cluster.deliver()
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 60)
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 0.0)
+    return cluster
+
+
+def test_a_relay_spends_nobodys_share_with_his_old_records(trio):
+    old, (den, relay) = old_and_new(trio), (trio.replicas[0], trio.keys[2].pubkey)
+    for _ in range(20):
+        trio.carry(0, den.receive(relay, as_frame(*old), trio.now))
+    trio.add(1, "honest")
+    trio.settle(2)
+    assert "honest" in den.ledger.board
+    assert not [o for o in trio.observed[0] if isinstance(o, Noticed) and o.what == "flood"]
+
+
+def test_a_record_that_is_brought_many_times_over_is_one(trio):
+    [record] = old_and_new(trio, 1)
+    den, relay = trio.replicas[0], trio.keys[2].pubkey
+    trio.carry(0, den.receive(relay, as_frame(*[record] * 1000), trio.now))
+    trio.add(1, "honest")
+    trio.settle(2)
+    assert "honest" in den.ledger.board
+
+
+def test_what_there_was_no_room_for_costs_nothing(trio, monkeypatch):
+    """A relay that withholds a parent brings what hangs below it again and again."""
+    monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 3)
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, incarnation=77)
+    parent = pen.transition("s-1", p.DepsMet())
+    orphans = [pen.transition("s-1", p.GatesStarted(), parent) for _ in range(40)]
+    den, relay = trio.replicas[0], trio.keys[2].pubkey
+    for _ in range(20):
+        trio.carry(0, den.receive(relay, as_frame(*orphans), trio.now))
+    assert len(den.ledger.pending) == 3
+    trio.add(1, "honest")
+    trio.settle(2)
+    assert "honest" in den.ledger.board
