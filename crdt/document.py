@@ -19,23 +19,30 @@ from crdt.yupdate import FeedSlice, encode_update
 
 
 class Document:
-    """The rendering of a cluster's feeds."""
+    """The rendering of a cluster's feeds.
+
+    Attributes:
+        owners: whose feed is rendered under a Yjs client id.
+    """
 
     def __init__(self) -> None:
         self.doc: Doc[Array[bytes]] = Doc()
-        self._owners: dict[int, FeedId] = {}
+        self.owners: dict[int, FeedId] = {}
 
-    def show(self, feeds: Sequence[Feed], *, anew: bool) -> list[bytes]:
+    def show(
+        self, feeds: Sequence[Feed], by_client: Mapping[int, FeedId | None], *, anew: bool
+    ) -> list[bytes]:
         """Bring the document in line with some feeds; gives the updates that tell it to others.
 
         Args:
+            by_client: what lies under another client id than that of one feed is told to nobody.
             anew: build all of it anew; then these are all feeds.
         """
         shown = {feed.client_id: feed.rendered for feed in feeds}
         if anew:
             self.rebuild(feeds)
         deletes = self.advance(feeds)
-        updates = updates_since(feeds, shown)
+        updates = updates_since([f for f in feeds if by_client[f.client_id] == f.id], shown)
         if deletes:
             updates.append(encode_update((), as_runs(deletes)))
         return updates
@@ -49,7 +56,7 @@ class Document:
         slices: list[FeedSlice] = []
         deletes: dict[int, list[int]] = {}
         for feed in feeds:
-            if self._owners.setdefault(feed.client_id, feed.id) != feed.id:
+            if self.owners.setdefault(feed.client_id, feed.id) != feed.id:
                 continue
             if feed.dead:
                 deletes[feed.client_id] = sorted(set(feed.dead))
@@ -65,12 +72,12 @@ class Document:
     def rebuild(self, feeds: Iterable[Feed]) -> None:
         """Build the document anew. Of two feeds with one client id the first by key is shown."""
         self.doc = Doc()
-        self._owners.clear()
+        self.owners.clear()
         slices = []
         for feed in sorted(feeds, key=lambda feed: feed.id):
             feed.rendered = 0
             feed.dead.clear()
-            if self._owners.setdefault(feed.client_id, feed.id) != feed.id:
+            if self.owners.setdefault(feed.client_id, feed.id) != feed.id:
                 continue
             feed.rendered = feed.known_end()
             if feed.rendered:

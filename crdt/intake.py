@@ -54,7 +54,8 @@ class Arrivals:
     records: list[SignedRecord]
     gaps: list[tuple[FeedId, int, int]]
     unplaced: int = 0
-    """Slices of feeds that nobody here has heard of and that do not start at their root."""
+    """Slices that do not start at their root, of feeds that nobody here has heard of, or under a
+    client id that is several feeds'."""
 
 
 @dataclass(slots=True)
@@ -74,12 +75,12 @@ class Opened:
 
 
 def place_slices(
-    slices: Iterable[FeedSlice], cluster: ClusterId, by_client: Mapping[int, FeedId]
+    slices: Iterable[FeedSlice], cluster: ClusterId, by_client: Mapping[int, FeedId | None]
 ) -> Arrivals:
     """Say which feed each slice of an update belongs to.
 
     Args:
-        by_client: the feeds known here, by Yjs client id.
+        by_client: the feeds known here, by Yjs client id; ``None`` for that of several.
 
     Raises:
         PeerFault: a root name and a client id do not belong together, or a value is no record.

@@ -58,7 +58,7 @@ class Ledger(Holdings):
 
     Attributes:
         evidence: live ``evidence`` records, by the feed they accuse.
-        by_client: the feed that is rendered under a Yjs client id.
+        by_client: whose feed a Yjs client id stands for; ``None`` where it is that of several.
         touched: feeds that changed since the document was last rendered.
         ahead: what is held and waits for its time.
         broken: what is held and breaks the rules since the roster moved.
@@ -83,7 +83,7 @@ class Ledger(Holdings):
         self.comeback = False
         self.admitted: list[VerifiedRecord] = []
         self.ready = Ready()
-        self.by_client: dict[int, FeedId] = {}
+        self.by_client: dict[int, FeedId | None] = {}
         self.horizon = Horizon()
         self.statements = Statements()
         self._void = VoidRoom(own)
@@ -347,9 +347,8 @@ class Ledger(Holdings):
             feed.fork = self.fork_of(feed_id)
             feed.keeps = self.roster.keeps(feed_id)
             # Of two feeds with one client id only the first by key is rendered (protocol §3).
-            owner = self.by_client.setdefault(feed.client_id, feed_id)
-            if feed_id < owner:
-                self.by_client[feed.client_id] = feed_id
+            if self.by_client.setdefault(feed.client_id, feed_id) != feed_id:
+                self.by_client[feed.client_id] = None
                 self.comeback = True
         return feed
 

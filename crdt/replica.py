@@ -56,7 +56,7 @@ from crdt.ready import (
     Ready,
     Row,
 )
-from crdt.record import sign_record, signed_record
+from crdt.record import VerifiedRecord, sign_record, signed_record
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from crdt.shortfall import SealWatch
 from crdt.sync import Sync
@@ -358,13 +358,13 @@ class Replica:
         touched = [ledger.feeds[feed] for feed in sorted(ledger.touched) if feed in ledger.feeds]
         ledger.touched.clear()
         # A Yjs document cannot show again what it showed as deleted: such records go by position.
-        back = [r for r in ledger.admitted if r.clock < ledger.feeds[r.feed].rendered]
+        back = [r for r in ledger.admitted if self._by_position(r)]
         anew = ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
         if anew:
             self._rebuild_at = now.mono
             ledger.comeback = False
             touched = list(ledger.feeds.values())
-        updates = self.document.show(touched, anew=anew)
+        updates = self.document.show(touched, ledger.by_client, anew=anew)
         ready = ledger.take_ready()
         for feed in touched:
             ready.persist.rendered[feed.id] = feed.rendered
@@ -381,6 +381,11 @@ class Replica:
         ready.observe += self._quota.news() + self._chronicle.tell(ledger.admitted, now.wall)
         ledger.admitted.clear()
         return ready
+
+    def _by_position(self, record: VerifiedRecord) -> bool:
+        """Whether no update can tell a record that became live."""
+        feed = self.ledger.feeds[record.feed]
+        return record.clock < feed.rendered or self.ledger.by_client[feed.client_id] is None
 
     # --- the store -----------------------------------------------------------------------------
 

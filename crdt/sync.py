@@ -6,7 +6,7 @@ and notes in the ``Session`` what the peer holds; changes no record's place, but
 that agree take the holes between their records as empty. Source: protocol §10.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from machines.values import NodePubkey
 
@@ -57,7 +57,7 @@ class Sync:
         match frame:
             case SyncStep1(vector):
                 self._note_vector(session, vector)
-                session.lacked = lacking(self.feeds_in_order(), vector)
+                session.lacked = lacking(self._told_by_client(), vector)
                 session.asked = True
             case DigestOffer(document):
                 return self._compare_documents(session, agrees=document == digest())
@@ -94,7 +94,7 @@ class Sync:
 
     def state_vector(self) -> dict[int, int]:
         """Of the rendering: client id → next clock."""
-        return {feed.client_id: feed.rendered for feed in self.feeds_in_order() if feed.rendered}
+        return {feed.client_id: feed.rendered for feed in self._told_by_client() if feed.rendered}
 
     def feeds_in_order(self) -> list[Feed]:
         """The founder's and the admins' feeds first: what others rest on."""
@@ -105,6 +105,13 @@ class Sync:
             return not founder, roster.role(feed.author) is not Role.ADMIN, feed.id
 
         return sorted(self._ledger.feeds.values(), key=rank)
+
+    def _told_by_client(self) -> Iterator[Feed]:
+        """The feeds that a state vector can tell apart. Whoever knows only one of two with one
+        client id would take the other's records for forged; those travel by position.
+        """
+        by_client = self._ledger.by_client
+        return (feed for feed in self.feeds_in_order() if by_client[feed.client_id] == feed.id)
 
     def _note_vector(self, session: Session, vector: dict[int, int]) -> None:
         """A peer's state vector says how much of our feeds it holds."""

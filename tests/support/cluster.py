@@ -202,7 +202,7 @@ def check_document(replica):
             for clock in range(feed.rendered)
             if (record := feed.rendered_record(clock)) is not None
         ]
-        if replica.ledger.by_client[feed.client_id] == feed.id:
+        if replica.document.owners.get(feed.client_id) == feed.id:
             assert shown == expected, feed.id
 
 
@@ -210,7 +210,7 @@ def shown(replica):
     """What a Yjs client would read, every feed as a list of values."""
     found = []
     for feed in replica.ledger.feeds.values():
-        if replica.ledger.by_client[feed.client_id] == feed.id:
+        if replica.document.owners.get(feed.client_id) == feed.id:
             read = replica.document.doc.get(feed.id.root, type=Array)
             values = tuple(bytes(value) for value in read)
             if values:

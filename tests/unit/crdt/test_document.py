@@ -146,14 +146,23 @@ def test_what_is_lacking_comes_in_parts_that_each_fit(court, monkeypatch, room):
 
 def test_what_is_shown_is_told_to_those_who_follow(court, feed):
     document = Document()
-    [update] = document.show([feed], anew=False)
+    [update] = document.show([feed], {feed.client_id: feed.id}, anew=False)
     assert decode_update(update) == [render_slice(feed, 0, 5)]
-    assert document.show([feed], anew=False) == []
+    assert document.show([feed], {feed.client_id: feed.id}, anew=False) == []
     feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
-    [update] = document.show([feed], anew=True)
+    [update] = document.show([feed], {feed.client_id: feed.id}, anew=True)
     assert decode_update(update) == [render_slice(feed, 5, 6)]
     feed.withdraw(next(feed.entries_at(1)))
     feed.dead.append(1)
-    [update] = document.show([feed], anew=False)
+    [update] = document.show([feed], {feed.client_id: feed.id}, anew=False)
     assert decode_update(update) == []
     assert read(document, feed) == live(feed)
+
+
+def test_of_two_feeds_with_one_client_id_neither_is_told(court, feed):
+    """Though one is shown: who knows but the other would take its records for forged."""
+    document, other = Document(), colliding(court, feed)
+    feeds = sorted((feed, other), key=lambda one: one.id)
+    assert document.show(feeds, {feed.client_id: None}, anew=True) == []
+    assert document.owners == {feed.client_id: feeds[0].id}
+    assert read(document, feeds[0]) == live(feeds[0])

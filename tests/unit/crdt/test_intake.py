@@ -56,6 +56,16 @@ def test_a_slice_that_goes_on_is_placed_where_its_client_is_known(court):
     assert arrivals.unplaced == 1
 
 
+def test_a_slice_under_a_client_id_of_several_feeds_is_nobodys(court):
+    """Tried as the wrong one's, a true record would look forged. With its root it is placed."""
+    feed = FeedId(court.bob.node, 0)
+    client = feed.client_id(court.cluster)
+    rest = FeedSlice(client, None, 7, 9, [(7, value(b"a"))], [(8, 1)])
+    assert place_slices([rest], court.cluster, {client: None}) == Arrivals([], [], 1)
+    first = FeedSlice(client, feed.root, 0, 1, [(0, value(b"a"))], [])
+    assert place_slices([first], court.cluster, {client: None}).unplaced == 0
+
+
 def test_a_client_id_that_is_not_its_roots_is_the_peers_fault(court):
     feed = FeedId(court.bob.node, 0)
     piece = FeedSlice(feed.client_id(court.cluster) ^ 1, feed.root, 0, 1, [(0, value(b"a"))], [])

@@ -566,3 +566,36 @@ def test_what_waited_for_the_clock_is_on_disk_before_anything_rests_on_it(trio):
     assert founding not in trio.stores[2], "stamped ahead of a clock that was set back"
     trio.add(2, "s-1")
     assert founding in trio.stores[2]
+
+
+def test_two_feeds_with_one_client_id_make_no_honest_peer_a_forger(monkeypatch):
+    """Found by many hashes, or by chance: the two travel by position, and all agree."""
+    cluster = Cluster(3)
+    honest = FeedId(cluster.keys[1].pubkey, 0)
+    rogue = next(key(n) for n in range(60, 255) if key(n).pubkey < honest.author)
+    client_id = FeedId.client_id
+    monkeypatch.setattr(
+        FeedId, "client_id",
+        lambda feed, id_: client_id(honest if feed == FeedId(rogue.pubkey, 0) else feed, id_),
+    )  # fmt: skip
+    cluster.admit_all()
+    cluster.propose(0, AdmitNode(rogue.pubkey, Role.MEMBER, FreeText("rogue")))
+    cluster.link_all()
+    cluster.deliver()
+    cluster.add(1, "h-1")
+    cluster.settle(5)
+    pen = Pen(rogue, cluster.found.id, cluster.ms)
+    frame = as_frame(*(pen.story(f"r-{number}") for number in range(3)))
+    cluster.carry(2, cluster.replicas[2].receive(rogue.pubkey, frame, cluster.now))
+    cluster.wire.clear()  # one of them alone knows of it
+    for number in range(2, 6):
+        cluster.add(1, f"h-{number}")
+        cluster.deliver()
+        assert f"h-{number}" in cluster.replicas[0].ledger.board
+    cluster.settle()
+    assert not cluster.faults
+    cluster.assert_agreed()
+    assert all("r-2" in replica.ledger.board for replica in cluster.replicas)
+    cluster.add(1, "h-last")
+    cluster.deliver()
+    assert all("h-last" in replica.ledger.board for replica in cluster.replicas), "at once"

@@ -237,3 +237,20 @@ def test_the_state_vector_is_that_of_the_rendering(node):
     assert node.sync.state_vector() == {
         founder.client_id(court.cluster): 5, bob.client_id(court.cluster): 1,
     }  # fmt: skip
+
+
+def test_what_two_feeds_share_is_said_by_no_state_vector(node, monkeypatch):
+    """Whoever knows one of them alone would take the other's records for forged."""
+    court = node.court
+    ours, other = FeedId(court.bob.node, 0), FeedId(court.ada.node, 0)
+    client_id = FeedId.client_id
+    monkeypatch.setattr(
+        FeedId, "client_id", lambda one, cluster: client_id(ours if one == other else one, cluster)
+    )
+    node.take(court.bob.story("a"), court.ada.story("b"))
+    shared = ours.client_id(court.cluster)
+    assert shared not in node.sync.state_vector()
+    node.answer(SyncStep1({shared: 1}))
+    assert node.session.holding == {}, "it is not said whose"
+    step = node.part()
+    assert shared not in {piece.client for piece in decode_update(step.update)}
