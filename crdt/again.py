@@ -16,6 +16,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from crdt import limits
+from crdt.antientropy import as_records
 from crdt.bodies import (
     Carried,
     Claim,
@@ -31,7 +32,8 @@ from crdt.draw import Draw
 from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.fold import order
-from crdt.identity import FeedId, Hash, RecordId, RecordRef
+from crdt.frame import Frame
+from crdt.identity import Hash, RecordId, RecordRef
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.proposals import Author
@@ -179,10 +181,10 @@ def lost_records(
     return sorted(found, key=order)
 
 
-def handed_back(ledger: Ledger, session: Session) -> Iterator[tuple[FeedId, list[VerifiedRecord]]]:
+def handed_back(ledger: Ledger, session: Session) -> Iterator[Frame]:
     """What this node keeps of a peer's own that counts nowhere: the peer may have lost it.
 
-    By feed; each record once a session. What counts travels by anti-entropy.
+    By position; each record once a session. What counts travels by anti-entropy.
     """
     for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id):
         if feed.author == session.peer and (feed.keyed_dead or ledger.ahead):
@@ -194,8 +196,7 @@ def handed_back(ledger: Ledger, session: Session) -> Iterator[tuple[FeedId, list
                 and entry.record.record_id not in session.handed_back
             ]
             session.handed_back.update(record.record_id for record in kept)
-            if kept:
-                yield feed.id, kept
+            yield from as_records(feed.id, kept)
 
 
 def restate(

@@ -31,21 +31,22 @@ class Document:
 
     def show(
         self, feeds: Sequence[Feed], by_client: Mapping[int, FeedId | None], *, anew: bool
-    ) -> list[bytes]:
-        """Bring the document in line with some feeds; gives the updates that tell it to others.
+    ) -> tuple[deque["Stretch"], bytes]:
+        """Bring the document in line with some feeds.
 
         Args:
             by_client: what lies under another client id than that of one feed is told to nobody.
             anew: build all of it anew; then these are all feeds.
+
+        Returns:
+            What others lack now, and the update that tells what was deleted, if anything was.
         """
         shown = {feed.client_id: feed.rendered for feed in feeds}
         if anew:
             self.rebuild(feeds)
         deletes = self.advance(feeds)
-        updates = updates_since([f for f in feeds if by_client[f.client_id] == f.id], shown)
-        if deletes:
-            updates.append(encode_update((), as_runs(deletes)))
-        return updates
+        lacked = lacking([f for f in feeds if by_client[f.client_id] == f.id], shown)
+        return lacked, encode_update((), as_runs(deletes)) if deletes else b""
 
     def advance(self, feeds: Iterable[Feed]) -> dict[int, list[int]]:
         """Render what is newly known of some feeds, and delete what is no longer live.
@@ -161,15 +162,6 @@ def next_update(lacked: deque[Stretch], feeds: Mapping[FeedId, Feed]) -> bytes:
             lacked.appendleft(Stretch(feed_id, stop, end))
             break
     return encode_update(batch)
-
-
-def updates_since(feeds: Sequence[Feed], known: Mapping[int, int]) -> list[bytes]:
-    """All that another document lacks, part by part. Arguments as for ``lacking``."""
-    lacked, by_id = lacking(feeds, known), {feed.id: feed for feed in feeds}
-    parts: list[bytes] = []
-    while lacked:
-        parts.append(next_update(lacked, by_id))
-    return parts
 
 
 def _cut_point(feed: Feed, start: int, end: int, room: int) -> tuple[int, int]:

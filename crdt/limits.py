@@ -105,6 +105,15 @@ LINKS_MAX: Final = 256
 LINKS_BEFORE_HELLO_MAX: Final = 16
 OUTBOX_MESSAGES_MAX: Final = 1_024
 OUTBOX_BYTES_MAX: Final = 16 * MIB
+PART_FRAMES_MAX: Final = 64
+"""Frames that a peer is sent at once, and no more than ``UPDATE_BYTES_MAX`` of them; what else it
+is to be sent comes once these have left."""
+OWED_MAX: Final = 16 * RANGES_PER_FRAME_MAX
+"""Ranges and feeds that a peer asked about, or is to be told of, and that were not sent yet. What
+is more is forgotten, and found again by the next comparison."""
+COMPARED_AT_ONCE_MAX: Final = 256
+"""Feeds that differ are compared so many at once, the others after ``COMPARE_ON_SECONDS``."""
+COMPARE_ON_SECONDS: Final = 2.0
 TURN_BYTES_MAX: Final = CATCHUP_BYTES_MAX
 """When the answers made in one turn are this long, the next one answers the rest."""
 HELLO_BYTES_MAX: Final = 64 * KIB
@@ -113,6 +122,10 @@ assert BODY_BYTES_MAX > 0
 assert RECORD_BYTES_MAX < UPDATE_BYTES_MAX < CATCHUP_BYTES_MAX
 assert FRAME_BYTES_MAX >= CATCHUP_BYTES_MAX + FRAME_OVERHEAD_BYTES
 assert OUTBOX_BYTES_MAX >= 2 * FRAME_BYTES_MAX
+assert 4 * PART_FRAMES_MAX <= OUTBOX_MESSAGES_MAX
+assert COMPARED_AT_ONCE_MAX <= OWED_MAX
+assert RANGES_PER_FRAME_MAX <= OWED_MAX
+assert COMPARE_ON_SECONDS < ANTI_ENTROPY_SECONDS
 assert PENDING_PER_AUTHOR_MAX <= PENDING_MAX
 assert STRANGERS_PER_AUTHOR_MAX <= STRANGERS_MAX <= PENDING_MAX
 assert VOID_PER_AUTHOR_MAX <= VOID_MAX

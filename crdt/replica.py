@@ -8,7 +8,6 @@ carries its instructions out in order. Source: protocol §5.
 import contextlib
 from collections.abc import Iterable, Mapping
 from functools import partial
-from itertools import groupby
 
 from machines.values import Instant, NodePubkey
 
@@ -25,7 +24,6 @@ from crdt.frame import (
     Awareness,
     DigestOffer,
     Frame,
-    Holding,
     Proof,
     QueryAwareness,
     Records,
@@ -111,7 +109,7 @@ class Replica:
         self.doubt = doubt
         self._written = written
         self._verifier = verifier
-        self._sync = Sync(self.own, self.ledger)
+        self._sync = Sync(self.own, self.ledger, self.sessions)
         self._duties = Duties(self.own, self.ledger, self._draw)
         self._rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former)
         self._chronicle = Chronicle(self.own, self.ledger.board)
@@ -192,12 +190,14 @@ class Replica:
             case Answer(nonce, word):
                 self.ledger.ready.observe.append(PetitionAnswered(peer, nonce, word))
                 return []
-            case QueryAwareness():
-                return [*self.beacon.everybody()]
         session = self.sessions.get(peer)
         if session is None:  # its link is gone, and so is whoever would read an answer
             return []
-        return self._sync.answer(frame, session, self.document_digest, now.mono)
+        if isinstance(frame, QueryAwareness):
+            session.owed.add(iter(self.beacon.everybody()))
+        else:
+            self._sync.hear(frame, session, self.document_digest, now.mono)
+        return []
 
     # --- local callers -------------------------------------------------------------------------
 
@@ -298,9 +298,7 @@ class Replica:
             if now.mono >= session.next_offer:
                 session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
                 ready.send((session.peer,), encode_frame(DigestOffer(self.document_digest())))
-                for feed, records in again.handed_back(self.ledger, session):
-                    for frame in antientropy.as_records(feed, records):
-                        ready.send((session.peer,), encode_frame(frame))
+                self._sync.owe(session, again.handed_back(self.ledger, session), ready)
         return ready
 
     def seal(self, now: Now) -> Ready:
@@ -364,20 +362,12 @@ class Replica:
             self._rebuild_at = now.mono
             ledger.comeback = False
             touched = list(ledger.feeds.values())
-        updates = self.document.show(touched, ledger.by_client, anew=anew)
+        lacked, deleted = self.document.show(touched, ledger.by_client, anew=anew)
         ready = ledger.take_ready()
         for feed in touched:
             ready.persist.rendered[feed.id] = feed.rendered
-        others = self.sessions.peers(but=peer)
-        for update in updates:
-            ready.send(others, encode_frame(Update(update)))
-        for feed_id, records in groupby(sorted(back, key=lambda r: r.ref), key=lambda r: r.feed):
-            for frame in antientropy.as_records(feed_id, records):
-                ready.send(others, encode_frame(frame))
-        for feed in touched:
-            if feed.author != self.own and self.sessions.get(feed.author) is not None:
-                holding = Holding(feed.id.author, feed.id.incarnation, feed.known_end())
-                ready.send((feed.author,), encode_frame(holding))
+        self._sync.publish(lacked, deleted, back, peer, ready)
+        self._sync.acknowledge(touched, ready)
         ready.observe += self._quota.news() + self._chronicle.tell(ledger.admitted, now.wall)
         ledger.admitted.clear()
         return ready

@@ -6,6 +6,7 @@ so that a session fits anything that carries frames. Source: protocol §10.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median_high, median_low
 
@@ -13,6 +14,7 @@ from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.document import Stretch
+from crdt.frame import Frame
 from crdt.horizon import Horizon
 from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.ready import Noticed, Now
@@ -27,6 +29,37 @@ class Doubt:
     asked: float
     again: float
     pause: float
+
+
+class Owed:
+    """Frames that a peer is to be sent and that are made when they are sent: so a question waits
+    here in a few bytes, however long its answer is. Bounded, since a peer can ask without end.
+    """
+
+    def __init__(self) -> None:
+        self._answers: deque[tuple[int, Iterator[Frame]]] = deque()
+        self._weight = 0
+
+    def add(self, frames: Iterator[Frame], weight: int = 1) -> None:
+        """Owe some more; where that is too much, what was owed before comes first.
+
+        Args:
+            weight: as many feeds or ranges they speak of.
+        """
+        if self._weight + weight <= limits.OWED_MAX:
+            self._weight += weight
+            self._answers.append((weight, frames))
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Take out one after the other, each as it is made."""
+        while self._answers:
+            weight, frames = self._answers[0]
+            frame = next(frames, None)
+            if frame is not None:
+                yield frame
+            else:
+                self._answers.popleft()
+                self._weight -= weight
 
 
 @dataclass(slots=True)
@@ -46,7 +79,8 @@ class Session:
         holding: per feed, the clock below which the peer said it has everything on disk.
         asked: the peer sent a state vector that nothing has been said to yet.
         lacked: what its last state vector lacks and was not sent yet.
-        answering: a part of the answer is on its way out.
+        owed: what else it is to be sent, beside that.
+        answering: a part of it all is on its way out.
     """
 
     peer: NodePubkey
@@ -61,12 +95,17 @@ class Session:
     handed_back: set[RecordId] = field(default_factory=set)
     asked: bool = False
     lacked: deque[Stretch] = field(default_factory=deque)
+    owed: Owed = field(default_factory=Owed)
     answering: bool = False
 
     def holds(self, feed: FeedId, end: int) -> None:
         """The peer said what it has."""
         if end > self.holding.get(feed, 0):
             self.holding[feed] = end
+
+    def compare_soon(self, at: float) -> None:
+        """Offer the document digest by then."""
+        self.next_offer = min(self.next_offer, at)
 
     def may_compare(self, feed: FeedId, mine: bytes, theirs: bytes, now: float) -> bool:
         """Whether to compare a differing feed now: one that stays as it is backs off."""

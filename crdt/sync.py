@@ -1,18 +1,22 @@
-"""Stage 2 of the line: what is said to frames that bring no records.
+"""Stage 2 of the line: what is said to frames that bring no records, and what peers are told.
 
 Stands beside ``replica.py``, which hands it each such frame. State vectors are answered from the
-rendering, digests by halving down to the clocks that differ (``antientropy.py``). Reads the ledger
+rendering, digests by halving down to the clocks that differ (``antientropy.py``). Whatever is long
+goes in parts, each once the one before it has left, so that it fits any outbox. Reads the ledger
 and notes in the ``Session`` what the peer holds; changes no record's place, but that two nodes
 that agree take the holes between their records as empty. Source: protocol §10.
 """
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import groupby
 
 from machines.values import NodePubkey
 
-from crdt import antientropy
+from crdt import antientropy, limits
 from crdt.bodies import Role
-from crdt.document import lacking, next_update
+from crdt.document import Stretch, lacking, next_update
 from crdt.feeds import Feed
 from crdt.frame import (
     DigestOffer,
@@ -28,8 +32,9 @@ from crdt.frame import (
 )
 from crdt.identity import FeedId
 from crdt.ledger import Ledger
-from crdt.ready import Outgoing
-from crdt.session import Session
+from crdt.ready import Outgoing, Ready
+from crdt.record import VerifiedRecord
+from crdt.session import Session, Sessions
 
 
 class Sync:
@@ -38,16 +43,18 @@ class Sync:
     Args:
         own: the own key.
         ledger: what this node knows.
+        sessions: with whom it speaks.
     """
 
-    def __init__(self, own: NodePubkey, ledger: Ledger) -> None:
+    def __init__(self, own: NodePubkey, ledger: Ledger, sessions: Sessions) -> None:
         self._own = own
         self._ledger = ledger
+        self._sessions = sessions
 
-    def answer(
+    def hear(
         self, frame: Frame, session: Session, digest: Callable[[], bytes], mono: float
-    ) -> list[Frame]:
-        """What to say to a frame at once; to a state vector, ``next_part`` says it.
+    ) -> None:
+        """Note what a frame says, and that it is to be answered: ``next_part`` does it.
 
         Args:
             session: with the peer that sent it.
@@ -60,21 +67,22 @@ class Sync:
                 session.lacked = lacking(self._told_by_client(), vector)
                 session.asked = True
             case DigestOffer(document):
-                return self._compare_documents(session, agrees=document == digest())
+                self._compare_documents(session, agrees=document == digest())
             case FeedDigests():
-                return self._compare_feeds(session, frame, mono)
+                self._compare_feeds(session, frame, mono)
             case RangeDigests():
-                return antientropy.compare_ranges(self._ledger, frame)
+                answer = _made_late(partial(antientropy.compare_ranges, self._ledger, frame))
+                session.owed.add(answer, len(frame.ranges))
             case RecordsWanted():
-                return antientropy.serve(self._ledger, frame)
+                answer = _made_late(partial(antientropy.serve, self._ledger, frame))
+                session.owed.add(answer, len(frame.ranges))
             case Holding(author, incarnation, end):
                 feed = FeedId(author, incarnation)
                 if feed in self._ledger.feeds:  # a peer can name feeds without end
                     session.holds(feed, end)
-        return []
 
     def next_part(self, session: Session | None, *, is_out: bool = False) -> list[Outgoing]:
-        """The next part of what a peer's last state vector lacks; nothing where one is on its way.
+        """The next part of what a peer is to be sent; nothing where one is on its way.
 
         So an answer takes the memory of one part, however long it is and however often it is
         asked for, and a peer gets it as fast as it reads.
@@ -85,12 +93,70 @@ class Sync:
         if session is None:
             return []
         session.answering = session.answering and not is_out
-        if session.answering or not (session.asked or session.lacked):
+        if session.answering:
             return []
-        update = next_update(session.lacked, self._ledger.feeds)
-        frame = SyncStep2(update) if session.asked else Update(update)
-        session.asked, session.answering = False, True
-        return [Outgoing((session.peer,), encode_frame(frame), goes_on=True)]
+        part = _part(self._due(session))
+        session.answering = bool(part)
+        peers, last = (session.peer,), len(part) - 1
+        return [Outgoing(peers, data, goes_on=n == last) for n, data in enumerate(part)]
+
+    def _due(self, session: Session) -> Iterator[Frame]:
+        """What comes next: no more than one update, which fills a part."""
+        if session.asked:
+            session.asked = False
+            yield SyncStep2(next_update(session.lacked, self._ledger.feeds))
+            yield from session.owed
+            return
+        yield from session.owed
+        if session.lacked:
+            yield Update(next_update(session.lacked, self._ledger.feeds))
+
+    # --- what nobody asked for -------------------------------------------------------------------
+
+    def owe(self, session: Session, frames: Iterator[Frame], ready: Ready) -> None:
+        """Let a peer have some frames, as many at once as fit a part."""
+        session.owed.add(frames)
+        ready.publish += self.next_part(session)
+
+    def publish(
+        self, lacked: deque[Stretch], deleted: bytes, back: Iterable[VerifiedRecord],
+        but: NodePubkey | None, ready: Ready,
+    ) -> None:  # fmt: skip
+        """Tell all peers but one what is new: as updates, and by position what none can tell.
+
+        A change of the roster may bring back all that its members wrote, in one turn and for
+        everybody. What is more than one update and one part is owed to each.
+        """
+        others = [session for session in self._sessions.all() if session.peer != but]
+        if not others:
+            return
+        peers = [session.peer for session in others]
+        if lacked:
+            update = next_update(lacked, self._ledger.feeds)
+            ready.send(peers, encode_frame(Update(update)))
+        if deleted:
+            ready.send(peers, encode_frame(Update(deleted)))
+        by_feed = groupby(sorted(back, key=lambda r: r.ref), key=lambda r: r.feed)
+        frames = (f for feed, rows in by_feed for f in antientropy.as_records(feed, rows))
+        for data in _part(frames):
+            ready.send(peers, data)
+        rest = [*frames]
+        for session in others if lacked or rest else ():
+            if len(session.lacked) + len(lacked) <= limits.OWED_MAX:
+                session.lacked += lacked
+            self.owe(session, iter(rest), ready)
+
+    def acknowledge(self, feeds: Iterable[Feed], ready: Ready) -> None:
+        """Tell authors that are peers how much of their feeds is held."""
+        for author, mine in groupby(sorted(feeds, key=lambda f: f.id), key=lambda f: f.author):
+            session = self._sessions.get(author) if author != self._own else None
+            if session is not None:
+                frames = [Holding(*feed.id, feed.known_end()) for feed in mine]
+                first = frames[: limits.PART_FRAMES_MAX]
+                for frame in first:
+                    ready.send((author,), encode_frame(frame))
+                if len(frames) > len(first):
+                    self.owe(session, iter(frames[len(first) :]), ready)
 
     def state_vector(self) -> dict[int, int]:
         """Of the rendering: client id → next clock."""
@@ -98,13 +164,11 @@ class Sync:
 
     def feeds_in_order(self) -> list[Feed]:
         """The founder's and the admins' feeds first: what others rest on."""
+        return sorted(self._ledger.feeds.values(), key=lambda feed: self._rank(feed.id))
+
+    def _rank(self, feed: FeedId) -> tuple[bool, bool, FeedId]:
         roster = self._ledger.roster
-
-        def rank(feed: Feed) -> tuple[bool, bool, FeedId]:
-            founder = feed.author == roster.founder
-            return not founder, roster.role(feed.author) is not Role.ADMIN, feed.id
-
-        return sorted(self._ledger.feeds.values(), key=rank)
+        return feed.author != roster.founder, roster.role(feed.author) is not Role.ADMIN, feed
 
     def _told_by_client(self) -> Iterator[Feed]:
         """The feeds that a state vector can tell apart. Whoever knows only one of two with one
@@ -120,23 +184,46 @@ class Sync:
             if feed is not None and feed.author == self._own:
                 session.holds(feed, end)
 
-    def _compare_documents(self, session: Session, *, agrees: bool) -> list[Frame]:
+    def _compare_documents(self, session: Session, *, agrees: bool) -> None:
+        session.agrees = agrees
         if agrees:
             self._ledger.believe_holes()
-        session.agrees = agrees
-        for feed in self._ledger.feeds.values() if agrees else ():
-            session.holds(feed.id, feed.head)
-        return [] if agrees else [*antientropy.feed_digests(self._ledger)]
+            for feed in self._ledger.feeds.values():
+                session.holds(feed.id, feed.head)
+        else:
+            session.owed.add(_made_late(partial(antientropy.feed_digests, self._ledger)))
 
-    def _compare_feeds(self, session: Session, theirs: FeedDigests, mono: float) -> list[Frame]:
-        """Open the comparison of each feed that differs."""
-        replies: list[Frame] = []
+    def _compare_feeds(self, session: Session, theirs: FeedDigests, mono: float) -> None:
+        """Open the comparison of the feeds that differ, as many as are compared at once."""
         said = {FeedId(row.author, row.incarnation): row.digest for row in theirs.feeds}
-        for feed_id in antientropy.differing(self._ledger, theirs, session.listed):
+        opened: list[FeedId] = []
+        found = antientropy.differing(self._ledger, theirs, session.listed)
+        for feed_id in sorted(found, key=lambda one: (one in session.doubts, self._rank(one))):
+            if len(opened) == limits.COMPARED_AT_ONCE_MAX:
+                session.compare_soon(mono + limits.COMPARE_ON_SECONDS)
+                break
             mine = self._ledger.feeds.get(feed_id)
             digest = mine.digest() if mine is not None else b""
-            other = said.get(feed_id, b"")
-            if session.may_compare(feed_id, digest, other, mono):
-                replies += antientropy.open_comparison(self._ledger, feed_id)
+            if session.may_compare(feed_id, digest, said.get(feed_id, b""), mono):
+                opened.append(feed_id)
         session.compared = session.compared or theirs.last
-        return replies
+        frames = (f for one in opened for f in antientropy.open_comparison(self._ledger, one))
+        session.owed.add(frames, len(opened))
+
+
+def _made_late(make: Callable[[], Iterable[Frame]]) -> Iterator[Frame]:
+    """Frames that are made once the first of them is to be sent."""
+    yield from make()
+
+
+def _part(frames: Iterator[Frame]) -> list[bytes]:
+    """As many frames as are sent at once, encoded."""
+    part: list[bytes] = []
+    room = limits.UPDATE_BYTES_MAX
+    while room > 0 and len(part) < limits.PART_FRAMES_MAX:
+        frame = next(frames, None)
+        if frame is None:
+            break
+        part.append(encode_frame(frame))
+        room -= len(part[-1])
+    return part

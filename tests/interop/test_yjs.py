@@ -10,13 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crdt import limits
-from crdt.document import updates_since
 from crdt.frame import Update, decode_frame
 from crdt.intents import ClaimStory, FireExecution
 from crdt.yupdate import decode_state_vector, decode_update, encode_state_vector
 from machines import execution as x
 from machines.values import AgentName, StoryId
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, updates_since
 
 HERE = Path(__file__).parent
 MISSING = [name for name in ("node", "npm") if shutil.which(name) is None]

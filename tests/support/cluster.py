@@ -6,6 +6,7 @@ from msgspec import UNSET
 from pycrdt import Array
 
 from crdt.bodies import Member, Role, encode_body
+from crdt.document import lacking, next_update
 from crdt.identity import FeedId, Hash, SigningKey, cluster_id_of
 from crdt.intents import AddStory, AdmitNode, FireEvent
 from crdt.ready import Now, Row
@@ -204,6 +205,15 @@ def check_document(replica):
         ]
         if replica.document.owners.get(feed.client_id) == feed.id:
             assert shown == expected, feed.id
+
+
+def updates_since(feeds, known):
+    """All that another document lacks, given its state vector; part by part."""
+    lacked, by_id = lacking(feeds, known), {feed.id: feed for feed in feeds}
+    parts = []
+    while lacked:
+        parts.append(next_update(lacked, by_id))
+    return parts
 
 
 def shown(replica):

@@ -534,7 +534,7 @@ def what_a_fork_took_is_not_written_again():
 
 @planted("belonging-what-a-fork-took-is-handed-back.txt")
 def what_a_fork_took_is_not_handed_back():
-    with mock.patch.object(again, "handed_back", lambda _ledger, _session: ()):
+    with mock.patch.object(again, "handed_back", lambda _ledger, _session: iter(())):
         yield
 
 
@@ -742,16 +742,25 @@ def who_asked_to_leave_is_not_told():
 
 @planted("nobody-waits-for-a-flood")
 def one_bucket_is_for_all():
-    original = Buckets.take
+    original, give_back, everybody = Buckets.take, Buckets.give_back, NodePubkey(bytes(32))
 
     def shared(self, author, mono):
-        taken = original(self, NodePubkey(bytes(32)), mono)
+        taken = original(self, everybody, mono)
         if not taken:
             self._over.add(author)
         return taken
 
-    with mock.patch.object(Buckets, "take", shared):
+    def give(self, _author):
+        give_back(self, everybody)
+
+    with mock.patch.multiple(Buckets, take=shared, give_back=give):
         yield
+
+
+def no_share():
+    """Every record is taken, and none is paid for."""
+    take = lambda _self, records, _ledger: list(records)  # noqa: E731
+    return mock.patch.multiple(Quota, take=take, give_back=lambda *_: None)
 
 
 @planted("records-in-anothers-name")
@@ -760,8 +769,9 @@ def an_author_pays_for_what_he_did_not_sign():
 
     def early(self, peer, arrivals, now):
         fresh = [r for r in arrivals.records if not self.ledger.has(r)]
-        arrivals.records = self._quota.take(fresh)
-        with mock.patch.object(Quota, "take", lambda _self, records: records):
+        quota = self._quota
+        arrivals.records = [r for r in fresh if quota._fits(quota._records, r.feed.author)]
+        with no_share():
             original(self, peer, arrivals, now)
 
     with mock.patch.object(Replica, "_take", early):
@@ -770,7 +780,7 @@ def an_author_pays_for_what_he_did_not_sign():
 
 @planted("nobody-waits-for-a-flood")
 def an_author_has_no_share():
-    with mock.patch.object(Quota, "take", lambda _self, records: list(records)):
+    with no_share():
         yield
 
 
@@ -877,15 +887,15 @@ def a_peers_clock_is_read_at_the_hello_alone():
 
 @planted(1)
 def what_a_peer_names_is_remembered():
-    original = Sync.answer
+    original = Sync.hear
 
     def naive(self, frame, session, digest, mono):
         if isinstance(frame, Holding):
             session.holds(FeedId(frame.author, frame.incarnation), frame.end)
-            return []
-        return original(self, frame, session, digest, mono)
+        else:
+            original(self, frame, session, digest, mono)
 
-    with mock.patch.object(Sync, "answer", naive):
+    with mock.patch.object(Sync, "hear", naive):
         yield
 
 

@@ -4,6 +4,7 @@ from crdt import again, limits
 from crdt.again import OutdatedError, Rewriting
 from crdt.bodies import Claim, Role, Story
 from crdt.errors import ProposalRefused
+from crdt.frame import Records
 from crdt.identity import FeedId, RecordRef
 from crdt.intents import Receipt
 from crdt.proposals import Author
@@ -122,9 +123,9 @@ def test_an_author_is_handed_back_what_a_fork_took_once_a_session(court):
     fork(court, court.bob)
     court.take(taken := court.bob.story("a"))
     bob = session(court.bob)
-    [(feed, records)] = again.handed_back(court.ledger, bob)
-    assert feed == taken.feed
-    assert taken in records
+    [frame] = again.handed_back(court.ledger, bob)
+    assert FeedId(frame.author, frame.incarnation) == taken.feed
+    assert (taken.clock, taken.value) in frame.records
     assert list(again.handed_back(court.ledger, bob)) == []
     assert list(again.handed_back(court.ledger, session(court.cat))) == []
     assert len(list(again.handed_back(court.ledger, session(court.bob)))) == 1
@@ -133,7 +134,9 @@ def test_an_author_is_handed_back_what_a_fork_took_once_a_session(court):
 def test_an_author_is_handed_back_what_is_held_here_as_ahead(court):
     ahead = court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1)
     court.take(ahead, stored=True)
-    assert list(again.handed_back(court.ledger, session(court.bob))) == [(ahead.feed, [ahead])]
+    records = ((ahead.clock, ahead.value),)
+    handed = again.handed_back(court.ledger, session(court.bob))
+    assert list(handed) == [Records(*ahead.feed, records)]
 
 
 def test_what_is_parked_for_its_stamp_is_written_again_where_peers_vouch_for_the_clock(court):

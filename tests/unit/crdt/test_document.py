@@ -1,11 +1,14 @@
+from collections import deque
+
 import pytest
 from pycrdt import Array
 
 from crdt import limits
-from crdt.document import Document, as_runs, render_slice, updates_since
+from crdt.document import Document, Stretch, as_runs, render_slice
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.identity import FeedId
 from crdt.yupdate import decode_update
+from tests.support.cluster import updates_since
 from tests.support.court import Court
 
 
@@ -145,17 +148,16 @@ def test_what_is_lacking_comes_in_parts_that_each_fit(court, monkeypatch, room):
 
 
 def test_what_is_shown_is_told_to_those_who_follow(court, feed):
-    document = Document()
-    [update] = document.show([feed], {feed.client_id: feed.id}, anew=False)
-    assert decode_update(update) == [render_slice(feed, 0, 5)]
-    assert document.show([feed], {feed.client_id: feed.id}, anew=False) == []
+    document, alone = Document(), {feed.client_id: feed.id}
+    assert document.show([feed], alone, anew=False) == (deque([Stretch(feed.id, 0, 5)]), b"")
+    assert document.show([feed], alone, anew=False) == (deque(), b"")
     feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
-    [update] = document.show([feed], {feed.client_id: feed.id}, anew=True)
-    assert decode_update(update) == [render_slice(feed, 5, 6)]
+    assert document.show([feed], alone, anew=True) == (deque([Stretch(feed.id, 5, 6)]), b"")
     feed.withdraw(next(feed.entries_at(1)))
     feed.dead.append(1)
-    [update] = document.show([feed], {feed.client_id: feed.id}, anew=False)
-    assert decode_update(update) == []
+    lacked, deleted = document.show([feed], alone, anew=False)
+    assert not lacked
+    assert decode_update(deleted) == []
     assert read(document, feed) == live(feed)
 
 
@@ -163,6 +165,6 @@ def test_of_two_feeds_with_one_client_id_neither_is_told(court, feed):
     """Though one is shown: who knows but the other would take its records for forged."""
     document, other = Document(), colliding(court, feed)
     feeds = sorted((feed, other), key=lambda one: one.id)
-    assert document.show(feeds, {feed.client_id: None}, anew=True) == []
+    assert document.show(feeds, {feed.client_id: None}, anew=True) == (deque(), b"")
     assert document.owners == {feed.client_id: feeds[0].id}
     assert read(document, feeds[0]) == live(feeds[0])

@@ -71,6 +71,35 @@ def test_feeds_that_a_peer_names_without_end_are_forgotten_the_oldest_first():
     assert FeedId(ANN, 7) in one.doubts
 
 
+def test_what_is_owed_is_made_one_after_the_other_and_bounded(monkeypatch):
+    monkeypatch.setattr(limits, "OWED_MAX", 5)
+    one, made = session(BOB), []
+
+    def frames(name, count):
+        for number in range(count):
+            made.append(f"{name}{number}")
+            yield made[-1]
+
+    one.owed.add(frames("a", 2), 2)
+    one.owed.add(frames("b", 0), 2)
+    one.owed.add(frames("c", 1), 2)  # too much
+    one.owed.add(frames("d", 1))
+    assert made == []
+    assert next(iter(one.owed)) == "a0"
+    assert made == ["a0"]
+    assert list(one.owed) == ["a1", "d0"]
+    one.owed.add(frames("e", 1), 5)
+    assert list(one.owed) == ["e0"], "what was sent makes room"
+
+
+def test_a_digest_is_offered_sooner_and_never_later():
+    one = session(BOB)
+    one.compare_soon(5.0)
+    assert one.next_offer == 1.0
+    one.compare_soon(0.5)
+    assert one.next_offer == 0.5
+
+
 def test_sessions_stand_in_order_of_key_whoever_came_first():
     table = opened(session(CAT), session(ANN), session(BOB))
     assert [one.peer for one in table.all()] == [ANN, BOB, CAT]

@@ -1,7 +1,10 @@
+from collections import deque
+
 import pytest
 
+from crdt import limits
 from crdt.digest import feed_digest
-from crdt.document import Document
+from crdt.document import Document, Stretch
 from crdt.frame import (
     DigestOffer,
     FeedDigest,
@@ -18,7 +21,8 @@ from crdt.frame import (
     decode_frame,
 )
 from crdt.identity import FeedId
-from crdt.session import Session
+from crdt.ready import Ready
+from crdt.session import Session, Sessions
 from crdt.sync import Sync
 from crdt.yupdate import decode_update
 from tests.support.court import Court
@@ -31,19 +35,34 @@ class Node:
 
     def __init__(self):
         self.court = Court()
-        self.sync = Sync(self.court.bob.node, self.court.ledger)
         self.session = Session(self.court.cat.node, 0.0, 0, 1.0)
+        self.sessions = Sessions()
+        self.sessions.open(self.session)
+        self.sync = Sync(self.court.bob.node, self.court.ledger, self.sessions)
+
+    def hear(self, frame, *, mono=0.0):
+        self.sync.hear(frame, self.session, lambda: DIGEST, mono)
 
     def answer(self, frame, *, mono=0.0):
-        return self.sync.answer(frame, self.session, lambda: DIGEST, mono)
+        """All that is said to a frame, part by part."""
+        self.hear(frame, mono=mono)
+        frames = []
+        while part := self.parted(is_out=True):
+            frames += part
+        return frames
+
+    def parted(self, *, is_out=False):
+        """The next part of what is owed, if any."""
+        part = self.sync.next_part(self.session, is_out=is_out)
+        assert {outgoing.peers for outgoing in part} <= {(self.session.peer,)}
+        assert [outgoing.goes_on for outgoing in part] == [False] * (len(part) - 1) + [True] * bool(
+            part
+        )
+        return [decode_frame(outgoing.data) for outgoing in part]
 
     def part(self, *, is_out=False):
         """The next part of what a state vector lacks, if any."""
-        for outgoing in self.sync.next_part(self.session, is_out=is_out):
-            assert outgoing.peers == (self.session.peer,)
-            assert outgoing.goes_on
-            return decode_frame(outgoing.data)
-        return None
+        return next(iter(self.parted(is_out=is_out)), None)
 
     def take(self, *records):
         self.court.take(*records)
@@ -58,12 +77,12 @@ def node():
 def test_a_state_vector_is_answered_with_what_it_lacks(node):
     record = node.court.bob.story("a")
     node.take(record)
-    assert node.answer(SyncStep1({})) == []
+    node.hear(SyncStep1({}))
     step = node.part()
     assert isinstance(step, SyncStep2)
     held = {piece.client: piece.records for piece in decode_update(step.update)}
     assert held[record.feed.client_id(node.court.cluster)] == [(0, record.value)]
-    node.answer(SyncStep1(node.sync.state_vector()))
+    node.hear(SyncStep1(node.sync.state_vector()))
     step = node.part(is_out=True)
     assert isinstance(step, SyncStep2)
     assert decode_update(step.update) == []
@@ -96,7 +115,7 @@ def long(node, monkeypatch):
 
 
 def test_what_does_not_fit_one_part_follows_as_updates_once_that_is_out(long):
-    long.answer(SyncStep1({}))
+    long.hear(SyncStep1({}))
     steps = [long.part()]
     assert long.part() is None, "two parts were made at once"
     while (step := long.part(is_out=True)) is not None:
@@ -107,10 +126,10 @@ def test_what_does_not_fit_one_part_follows_as_updates_once_that_is_out(long):
 
 
 def test_who_asks_again_and_again_gets_one_answer_at_a_time(long):
-    long.answer(SyncStep1({}))
+    long.hear(SyncStep1({}))
     first = long.part()
     for _ in range(100):
-        long.answer(SyncStep1({}))
+        long.hear(SyncStep1({}))
         assert long.part() is None
     again = long.part(is_out=True)
     assert isinstance(again, SyncStep2), "what was asked last was never answered"
@@ -118,17 +137,17 @@ def test_who_asks_again_and_again_gets_one_answer_at_a_time(long):
 
 
 def test_who_has_more_by_now_is_told_the_rest_alone(long):
-    long.answer(SyncStep1({}))
+    long.hear(SyncStep1({}))
     long.part()
     mine = FeedId(long.court.bob.node, 0).client_id(long.court.cluster)
-    long.answer(SyncStep1(long.sync.state_vector() | {mine: 8}))
+    long.hear(SyncStep1(long.sync.state_vector() | {mine: 8}))
     assert clocks(long, long.part(is_out=True)) == [8]
     assert long.part(is_out=True) is None
 
 
 def test_what_comes_meanwhile_is_no_part_of_the_answer(long):
     """It is published anyway; or an answer would never end where much is written."""
-    long.answer(SyncStep1({}))
+    long.hear(SyncStep1({}))
     step = long.part()
     told = []
     while step is not None:
@@ -139,7 +158,7 @@ def test_what_comes_meanwhile_is_no_part_of_the_answer(long):
 
 
 def test_what_is_no_longer_shown_is_not_sent(long):
-    long.answer(SyncStep1({}))
+    long.hear(SyncStep1({}))
     long.part()
     feed = long.court.ledger.feeds[FeedId(long.court.bob.node, 0)]
     feed.rendered = 0
@@ -158,7 +177,7 @@ def test_a_state_vector_says_how_much_of_the_own_feed_the_peer_holds(node):
     node.take(court.bob.story("a"), court.cat.story("b"))
     mine, theirs = FeedId(court.bob.node, 0), FeedId(court.cat.node, 0)
     vector = {mine.client_id(court.cluster): 1, theirs.client_id(court.cluster): 1, 99: 5}
-    node.answer(SyncStep1(vector))
+    node.hear(SyncStep1(vector))
     assert node.session.holding == {mine: 1}
 
 
@@ -195,7 +214,7 @@ def test_a_feed_that_only_one_side_has_differs_too(node):
     court = node.court
     row = FeedDigest(court.sam.node, 0, feed_digest([b"x" * 32]), None)
     answers = node.answer(FeedDigests((row,), last=True))
-    assert {frame.author for frame in answers} == {court.sam.node, court.founder.node}
+    assert [frame.author for frame in answers] == [court.founder.node, court.sam.node]
 
 
 def test_ranges_and_records_are_answered_from_what_is_held(node):
@@ -239,6 +258,154 @@ def test_the_state_vector_is_that_of_the_rendering(node):
     }  # fmt: skip
 
 
+# --- long answers --------------------------------------------------------------------------
+
+
+def many_feeds(node, count):
+    """Feeds of bob's, of each of which a record at clock 1 alone is held: no update tells it."""
+    records = [
+        node.court.bob.story("a", title="x", clock=1, incarnation=number + 1)
+        for number in range(count)
+    ]
+    node.take(*records)
+    return records
+
+
+def listed(records):
+    """Those feeds as a peer lists them that holds something else."""
+    empty = feed_digest([b"x" * 32])
+    rows = tuple(FeedDigest(*record.feed, empty, None) for record in records)
+    return FeedDigests(rows, last=False)
+
+
+def test_however_many_feeds_differ_no_part_is_longer_than_another(node, monkeypatch):
+    """An answer of more frames than an outbox holds would end its own link, for ever."""
+    monkeypatch.setattr(limits, "PART_FRAMES_MAX", 8)
+    records = many_feeds(node, 30)
+    node.hear(listed(records))
+    parts = []
+    while part := node.parted(is_out=True):
+        parts.append(part)
+    assert [len(part) for part in parts] == [8, 8, 8, 6]
+    compared = [FeedId(f.author, f.incarnation) for part in parts for f in part]
+    assert sorted(compared) == sorted(record.feed for record in records)
+
+
+def test_a_part_is_no_longer_than_an_update(node, monkeypatch):
+    records = many_feeds(node, 9)
+    for record in records:
+        node.hear(RecordsWanted(*record.feed, ((0, 9),)))
+    monkeypatch.setattr(limits, "UPDATE_BYTES_MAX", 2 * len(records[0].value))
+    sizes = []
+    while part := node.parted(is_out=True):
+        sizes.append(len(part))
+    assert sizes == [2, 2, 2, 2, 1]
+
+
+def test_feeds_that_differ_are_compared_so_many_at_once_and_the_others_soon(node, monkeypatch):
+    monkeypatch.setattr(limits, "COMPARED_AT_ONCE_MAX", 20)
+    node.session.next_offer = 1000.0
+    records = many_feeds(node, 50)
+    compared = [node.answer(listed(records), mono=900.0 + n) for n in range(3)]
+    assert [len(frames) for frames in compared] == [20, 20, 20]
+    assert len({frame.incarnation for frames in compared for frame in frames}) == 50
+    assert node.session.next_offer == 900.0 + limits.COMPARE_ON_SECONDS
+
+
+def test_what_is_asked_without_end_is_forgotten(node, monkeypatch):
+    """A peer that asks and does not read costs what may be owed, and no more."""
+    monkeypatch.setattr(limits, "OWED_MAX", 10)
+    [record, *_] = many_feeds(node, 1)
+    row = RangeDigest(0, 2, 0, feed_digest([]))
+    for _ in range(100):
+        node.hear(RangeDigests(*record.feed, (row,)))
+        node.hear(RecordsWanted(*record.feed, ((0, 2),)))
+    answers = 0
+    while part := node.parted(is_out=True):
+        answers += len(part)
+    assert answers == 10
+    assert node.answer(RecordsWanted(*record.feed, ((0, 2),))), "it is deaf from then on"
+
+
+def test_an_answer_is_made_when_it_is_sent(node):
+    """So that what is owed takes no memory, and is true when it leaves."""
+    [record, *_] = many_feeds(node, 1)
+    node.hear(RecordsWanted(*record.feed, ((0, 9),)))
+    other = node.court.bob.story("b", clock=2, incarnation=record.feed.incarnation)
+    node.take(other)
+    [frame] = node.parted()
+    assert [clock for clock, _ in frame.records] == [1, 2]
+
+
+def said(ready):
+    """The frames that were published, by peer."""
+    found = {}
+    for outgoing in ready.publish:
+        for peer in outgoing.peers:
+            found.setdefault(peer, []).append(decode_frame(outgoing.data))
+    return found
+
+
+def test_what_comes_back_all_at_once_goes_to_each_peer_in_parts(node, monkeypatch):
+    """As when a member with many feeds is admitted again."""
+    monkeypatch.setattr(limits, "PART_FRAMES_MAX", 4)
+    records = many_feeds(node, 20)
+    ready = Ready()
+    node.sync.publish(deque(), b"", records, None, ready)
+    first = said(ready)[node.session.peer]
+    assert len(first) == 8, "a part for all, and the first that is owed to each"
+    told = [*first]
+    while part := node.parted(is_out=True):
+        told += part
+    assert sorted(frame.incarnation for frame in told) == list(range(1, 21))
+
+
+def test_updates_that_are_too_many_are_owed_too(long):
+    mine = FeedId(long.court.bob.node, 0)
+    ready = Ready()
+    long.sync.publish(deque([Stretch(mine, 0, 9)]), b"", [], None, ready)
+    told = [c for update in said(ready)[long.session.peer] for c in clocks(long, update)]
+    while (step := long.part(is_out=True)) is not None:
+        told += clocks(long, step)
+    assert told == list(range(9))
+
+
+def test_a_peer_that_is_owed_too_much_finds_the_rest_by_comparing(long, monkeypatch):
+    monkeypatch.setattr(limits, "OWED_MAX", 0)
+    ready = Ready()
+    long.sync.publish(deque([Stretch(FeedId(long.court.bob.node, 0), 0, 9)]), b"", [], None, ready)
+    assert len(said(ready)[long.session.peer]) == 1
+    assert not long.session.lacked
+
+
+def test_nobody_is_told_what_he_brought(node):
+    ready = Ready()
+    node.sync.publish(deque(), b"", many_feeds(node, 1), node.session.peer, ready)
+    node.sync.publish(deque(), b"gone", [], None, ready)
+    assert said(ready) == {node.session.peer: [Update(b"gone")]}
+
+
+def test_an_author_is_told_how_much_of_all_its_feeds_is_held_in_parts(node, monkeypatch):
+    """And nobody else is, nor is the own key."""
+    monkeypatch.setattr(limits, "PART_FRAMES_MAX", 4)
+    court = node.court
+    node.take(*(court.cat.story("a", clock=0, incarnation=number) for number in range(20)))
+    node.take(court.bob.story("b"), court.ada.story("c"))
+    ready = Ready()
+    node.sync.acknowledge(court.ledger.feeds.values(), ready)
+    told = said(ready)[node.session.peer]
+    while part := node.parted(is_out=True):
+        told += part
+    assert [*said(ready)] == [node.session.peer]
+    assert told == [Holding(court.cat.node, number, 1) for number in range(20)]
+    few = Ready()
+    node.sync.acknowledge([court.feed(court.cat)], few)
+    assert said(few) == {node.session.peer: [Holding(court.cat.node, 0, 1)]}
+
+
+# --- two feeds with one client id ----------------------------------------------------------
+
+
 def test_what_two_feeds_share_is_said_by_no_state_vector(node, monkeypatch):
     """Whoever knows one of them alone would take the other's records for forged."""
     court = node.court
@@ -250,7 +417,7 @@ def test_what_two_feeds_share_is_said_by_no_state_vector(node, monkeypatch):
     node.take(court.bob.story("a"), court.ada.story("b"))
     shared = ours.client_id(court.cluster)
     assert shared not in node.sync.state_vector()
-    node.answer(SyncStep1({shared: 1}))
+    node.hear(SyncStep1({shared: 1}))
     assert node.session.holding == {}, "it is not said whose"
     step = node.part()
     assert shared not in {piece.client for piece in decode_update(step.update)}

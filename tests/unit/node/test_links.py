@@ -257,6 +257,7 @@ async def test_a_newcomer_gets_more_than_an_outbox_holds(tmp_path, monkeypatch):
 async def test_one_turn_makes_no_more_answers_than_may_wait(tmp_path, monkeypatch):
     """Who asks for much with little waits for the next turn; all of it is answered."""
     monkeypatch.setattr(limits, "TURN_BYTES_MAX", 10_000)
+    monkeypatch.setattr(limits, "UPDATE_BYTES_MAX", 10_000)
     turns, member, answers = [], key(2), 0
     async with listening(tmp_path, member.pubkey) as (address, me, driver):
         await write_stories(driver, 20)
