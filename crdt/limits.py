@@ -111,6 +111,8 @@ is to be sent comes once these have left."""
 OWED_MAX: Final = 16 * RANGES_PER_FRAME_MAX
 """Ranges and feeds that a peer asked about, or is to be told of, and that were not sent yet. What
 is more is forgotten, and found again by the next comparison."""
+QUESTION_WEIGHT: Final = 16
+"""What a question weighs beside its ranges."""
 COMPARED_AT_ONCE_MAX: Final = 256
 """Feeds that differ are compared so many at once, the others after ``COMPARE_ON_SECONDS``."""
 COMPARE_ON_SECONDS: Final = 2.0
@@ -123,8 +125,8 @@ assert RECORD_BYTES_MAX < UPDATE_BYTES_MAX < CATCHUP_BYTES_MAX
 assert FRAME_BYTES_MAX >= CATCHUP_BYTES_MAX + FRAME_OVERHEAD_BYTES
 assert OUTBOX_BYTES_MAX >= 2 * FRAME_BYTES_MAX
 assert 4 * PART_FRAMES_MAX <= OUTBOX_MESSAGES_MAX
-assert COMPARED_AT_ONCE_MAX <= OWED_MAX
-assert RANGES_PER_FRAME_MAX <= OWED_MAX
+assert COMPARED_AT_ONCE_MAX * (QUESTION_WEIGHT + 1) <= OWED_MAX
+assert RANGES_PER_FRAME_MAX + QUESTION_WEIGHT <= OWED_MAX
 assert COMPARE_ON_SECONDS < ANTI_ENTROPY_SECONDS
 assert PENDING_PER_AUTHOR_MAX <= PENDING_MAX
 assert STRANGERS_PER_AUTHOR_MAX <= STRANGERS_MAX <= PENDING_MAX

@@ -72,10 +72,10 @@ class Sync:
                 self._compare_feeds(session, frame, mono)
             case RangeDigests():
                 answer = _made_late(partial(antientropy.compare_ranges, self._ledger, frame))
-                session.owed.add(answer, len(frame.ranges))
+                session.owed.add(answer, limits.QUESTION_WEIGHT + len(frame.ranges))
             case RecordsWanted():
                 answer = _made_late(partial(antientropy.serve, self._ledger, frame))
-                session.owed.add(answer, len(frame.ranges))
+                session.owed.add(answer, limits.QUESTION_WEIGHT + len(frame.ranges))
             case Holding(author, incarnation, end):
                 feed = FeedId(author, incarnation)
                 if feed in self._ledger.feeds:  # a peer can name feeds without end
@@ -191,7 +191,8 @@ class Sync:
             for feed in self._ledger.feeds.values():
                 session.holds(feed.id, feed.head)
         else:
-            session.owed.add(_made_late(partial(antientropy.feed_digests, self._ledger)))
+            digests = _made_late(partial(antientropy.feed_digests, self._ledger))
+            session.owed.add(digests, limits.QUESTION_WEIGHT)
 
     def _compare_feeds(self, session: Session, theirs: FeedDigests, mono: float) -> None:
         """Open the comparison of the feeds that differ, as many as are compared at once."""

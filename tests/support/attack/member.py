@@ -9,7 +9,10 @@ import contextlib
 import json
 import os
 import ssl
+import tempfile
 import time
+from collections import deque
+from pathlib import Path
 from typing import NamedTuple
 
 from websockets.asyncio.client import connect
@@ -47,7 +50,7 @@ from machines.values import AgentName, FreeText, Instant, NodePubkey
 from node import tls
 from node.handshake import HelloRefused, Identity, dial
 from node.link import OPTIONS, Link
-from tests.support.attack.ground import PATIENCE_SECONDS
+from tests.support.attack.ground import PATIENCE_SECONDS, until_cut_off
 from tests.support.attack.tally import Catalogue
 from tests.support.authors import Pen, as_frame
 from tests.support.malformed import BODIES, IDS
@@ -84,6 +87,7 @@ class Rogue:
 
     Attributes:
         records: the ids of what was sent in it, to be looked up at the end.
+        heard: the last slices of feeds that were published to it.
     """
 
     def __init__(self, ground, key, target):
@@ -96,6 +100,7 @@ class Rogue:
         self.records = []
         self.deaf = False
         self.update = b""
+        self.heard = deque(maxlen=FLOOD)
         self._asked = ground.founder
         self._answered = asyncio.Event()
         self._updated = asyncio.Event()
@@ -147,6 +152,8 @@ class Rogue:
         elif isinstance(frame, SyncStep2):
             self.update = frame.update
             self._updated.set()
+        elif isinstance(frame, Update):
+            self.heard += decode_update(frame.update)
 
     async def word(self):
         """Ask for one record after what was sent: when it comes, all was heard."""
@@ -393,6 +400,28 @@ async def flood_of_records(one):
     one.show(*(one.pen.claim(one.story, since=at()) for _ in range(FLOOD)))
 
 
+@CATALOGUE("admitted", *WAITS)
+async def many_feeds(one):
+    """A record in each of many feeds, behind a slot that nobody is shown: no update tells it."""
+    for incarnation in one.rng.sample(range(2**31), FLOOD // 2):
+        one.show(one.pen.story(one.story, title="x", clock=1, incarnation=incarnation))
+
+
+@CATALOGUE(STANDS)
+async def old_records_of_others(one):
+    """What honest nodes wrote and superseded since, again and again, to spend their shares."""
+    clients = {
+        feed.client_id(one.cluster): feed
+        for feed in (FeedId(target.pubkey, 0) for target in one.ground.targets)
+    }
+    await asyncio.wait({one.running}, timeout=1)
+    for piece in one.heard:
+        feed = clients.get(piece.client)
+        rows = tuple(piece.records) if feed is not None else ()
+        if rows and len(rows) <= limits.RECORDS_PER_FRAME_MAX // 20:
+            one.tell(Records(*feed, rows * 20))
+
+
 @CATALOGUE(*WAITS)
 async def records_of_a_stranger(one):
     """Signed by a key that nobody knows, brought by a member."""
@@ -546,20 +575,72 @@ async def ranges_without_end(one):
 
 @CATALOGUE(STANDS, *dropped("lagging", "without a word"))  # it answers no ping either
 async def never_reads(one):
-    """Asks for a feed, more often than anybody's outbox holds, and does not listen."""
+    """Asks for a feed, more often than anybody's outbox holds, and does not listen.
+
+    One part of the answer waits for it, whatever it asks for.
+    """
     feed = one.ground.long_feed or FeedId(one.rng.choice(one.ground.targets).pubkey, 0)
     async with one.ground.alone:  # memory is compared: it must not hang on how many do it at once
         one.deaf = True
         for _ in range(limits.OUTBOX_MESSAGES_MAX):
             one.tell(RecordsWanted(*feed, ((0, CLOCK_END),)))
         await asyncio.wait({one.running}, timeout=4)  # until it listens it hears of no end either
+        one.link.drop("done")  # nor does it listen to all that
         one.deaf = False
+        return STANDS
 
 
 @CATALOGUE(STANDS)
 async def presence_flood(one):
     for clock in range(200):
         one.tell(Awareness((sign_presence(one.key, one.cluster, clock, one.here()),)))
+
+
+@CATALOGUE(STANDS)
+async def addresses_that_are_none(one):
+    """A path and a query, a name that no resolver takes, and a server that sends one elsewhere."""
+    asked = []
+
+    async def answer(reader, writer):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            asked.append((await reader.readline()).split(b" ")[1])
+            writer.write(b"HTTP/1.1 302 Found\r\nLocation: /drop?all=1\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        context, _ = tls.server_context(one.key, Path(folder))
+    async with await asyncio.start_server(answer, one.place, 0, ssl=context) as server:
+        here = f"{one.place}:{server.sockets[0].getsockname()[1]}"
+        for said in (
+            (f"{here}/drop?all=1", "["),
+            ("x" * 70 + ".example:1", f"u:p@{here}"),
+            (here,),
+        ):
+            state = PresenceState(Instant.from_ms(wall_ms()), said)
+            one.tell(Awareness((sign_presence(one.key, one.cluster, 1, state),)))
+            await asyncio.wait({one.running}, timeout=0.7)
+        word = await one.word()
+    wrong = sorted({path.decode(errors="replace") for path in asked} - {"/"})
+    return f"asked for {wrong[0]}" if wrong else word
+
+
+@CATALOGUE("linked again")
+async def garbage_from_its_own_place(one):
+    """What no honest node sends, from where a member is at home: the member must come in."""
+    with contextlib.suppress(OSError):
+        reader, writer = await asyncio.open_connection(
+            one.target.host, one.target.port, ssl=tls.client_context(), local_addr=(one.place, 0)
+        )
+        writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 2 * limits.HELLO_BYTES_MAX)
+        await until_cut_off(reader, writer)
+    try:
+        async with Rogue(one.ground, one.key, one.target).linked():
+            return "linked again"
+    except HelloRefused as refusal:
+        return f"refused {refusal.reason}"
+    except (OSError, ConnectionClosed, WebSocketException, TimeoutError):
+        return "shut out"
 
 
 @CATALOGUE(STANDS)

@@ -314,7 +314,7 @@ def test_feeds_that_differ_are_compared_so_many_at_once_and_the_others_soon(node
 
 def test_what_is_asked_without_end_is_forgotten(node, monkeypatch):
     """A peer that asks and does not read costs what may be owed, and no more."""
-    monkeypatch.setattr(limits, "OWED_MAX", 10)
+    monkeypatch.setattr(limits, "OWED_MAX", 10 * (limits.QUESTION_WEIGHT + 1))
     [record, *_] = many_feeds(node, 1)
     row = RangeDigest(0, 2, 0, feed_digest([]))
     for _ in range(100):
