@@ -25,8 +25,9 @@ from crdt.frame import (
     encode_frame,
 )
 from crdt.identity import FeedId, H, Hash, RecordRef, SigningKey
+from crdt.intake import place_slices
 from crdt.petition import NONCE_BYTES, Petition, petition_bytes
-from crdt.record import signed_bytes
+from crdt.record import signed_bytes, signed_record
 from crdt.yupdate import FeedSlice, decode_update, encode_update
 from machines import execution as x
 from machines import pipeline as p
@@ -363,13 +364,48 @@ def endless_feeds(world, node, a, b):
         tell(world, node, encode_frame(RangeDigests(*feed, (whole,))))
 
 
+def many_feeds(world, node, a, b):
+    """A record behind an unknown slot in each of many feeds, for one peer: no update tells them."""
+    chance, pen = random.Random(a), pen_of(world, node)
+    records = [
+        pen.story("s-0", title="x", clock=1, incarnation=chance.getrandbits(32)) for _ in range(60)
+    ]
+    for frame in world.frames_of(*records):
+        tell(world, node, frame, to=peers(node)[:1])
+
+
+def old_records(world, node, a, b):
+    """What went over the wire of another, much of it superseded since, to spend his share."""
+    victim = world.nodes[a % world.plan.nodes]
+    kept = [*world.archive, *(data for _, _, data in world.old_frames)]
+    found = {(r.feed, r.clock, r.value) for data in kept for r in _shown(world, node, data)}
+    for feed, clock, value in sorted(found):
+        if victim is not node and feed.author == victim.pub:
+            tell(world, node, encode_frame(Records(*feed, ((clock, value),) * 20)))
+
+
+def _shown(world, node, data):
+    """The records in a frame."""
+    try:
+        frame = decode_frame(data)
+        if isinstance(frame, Records):
+            feed = FeedId(frame.author, frame.incarnation)
+            return [signed_record(feed, clock, value) for clock, value in frame.records]
+        if isinstance(frame, SyncStep2 | Update):
+            slices = decode_update(frame.update, bytes_max=2**24)
+            return place_slices(slices, world.found.id, node.replica.ledger.by_client).records
+    except PeerFault:
+        pass
+    return []
+
+
 PROGRAMS = {
     program.__name__: program
     for program in (
         equivocate, fork_old, illegal, foreign, false_seal, flood, far_future, back_date, revoke,
         garbage, forge_gap, malformed, false_evidence, withhold, replay_frames, carried, squat,
         false_ack, big_claims, hide_twin, flood_valid, spend_others, forge_petition,
-        strange_forks, endless_feeds,
+        strange_forks, endless_feeds, many_feeds, old_records,
     )
 }  # fmt: skip
 

@@ -24,6 +24,8 @@ PROGRAMS = (
 )  # fmt: skip
 PROGRAMS_APART = ("flood_valid", "spend_others", "forge_petition", "strange_forks", "endless_feeds")
 """Hostile programs that came later, drawn apart."""
+PROGRAMS_LAST = ("many_feeds", "old_records")
+"""And these later still."""
 CALM = ("flood_valid", "spend_others", "flood", "squat")
 """Programs beside which honest work must not even wait, where nothing else goes wrong."""
 WORK = ("add", "edit", "fire", "fire", "fire", "execution", "execution", "claim", "release")
@@ -81,7 +83,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     def calm(self) -> bool:
         """Whether nothing goes wrong but what floods do."""
         quiet = not (self.loss or self.duplicates or self.newcomers)
-        return quiet and all(step.what in {*WORK, *CALM} for step in self.steps)
+        return quiet and all(step.what in {*WORK, *CALM, "old_records"} for step in self.steps)
 
 
 def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
@@ -126,6 +128,10 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
     bad_ones = [name for name in PROGRAMS_APART if apart.random() < 0.25]
     for node in hostile:
         steps += _drawn(apart, bad_ones, size, seconds, 3, by=node)
+    last = random.Random(f"last {seed}")
+    bad_ones = [name for name in PROGRAMS_LAST if last.random() < 0.4]
+    for node in hostile:
+        steps += _drawn(last, bad_ones, size, seconds, 3, by=node)
     small = apart.random() < 0.3
     delay_ms = chance.choice([1, 30, 100, 400])
     loss = chance.choice([0, 0, 20, 100, 300]) if "loss" in faults else 0

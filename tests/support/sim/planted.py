@@ -25,6 +25,7 @@ from crdt import (
     membership,
     parting,
     proposals,
+    quota,
     replica,
     sync,
 )
@@ -908,6 +909,18 @@ def of_a_key_the_latest_presence_alone_is_handed_on():
 @planted("gate-a-statement-stamped-ahead.txt")
 def a_statement_counts_before_its_time():
     with mock.patch.object(Statements, "ripe", lambda self, *_: self.all()):
+        yield
+
+
+@planted("what-was-superseded-comes-again")
+def what_was_superseded_is_paid_for_again():
+    def news(ledger, record):
+        return not ledger.is_known(record)
+
+    with (
+        mock.patch.object(quota, "is_news", news),
+        mock.patch.object(Quota, "give_back", lambda *_: None),
+    ):
         yield
 
 

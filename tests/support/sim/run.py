@@ -16,6 +16,7 @@ from tests.support.sim.plan import (
     MEMBERSHIP,
     PROGRAMS,
     PROGRAMS_APART,
+    PROGRAMS_LAST,
     ROSTER_WORK,
     Plan,
 )
@@ -40,6 +41,9 @@ SMALL = {
     "REJECTED_MAX": 100,
     "AUTHOR_RECORDS_BURST": 40,
     "AUTHOR_RECORDS_PER_SECOND": 4.0,
+    "OUTBOX_MESSAGES_MAX": 150,
+    "PART_FRAMES_MAX": 8,
+    "COMPARED_AT_ONCE_MAX": 16,
 }
 """The bounds of the core, so small that a minute meets them.
 
@@ -137,5 +141,5 @@ def must_fire():
         faults
         | killed
         | network
-        | {f"hostile: {program}" for program in (*PROGRAMS, *PROGRAMS_APART)}
+        | {f"hostile: {program}" for program in (*PROGRAMS, *PROGRAMS_APART, *PROGRAMS_LAST)}
     )

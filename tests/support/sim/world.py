@@ -6,7 +6,7 @@ possible between any two of them. Nothing here draws from anything but the sched
 
 import hashlib
 import heapq
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 
 from crdt import limits, membership
 from crdt.bodies import Role
@@ -85,6 +85,7 @@ class World:
         self._sent = Counter()
         self._spoilt = set()
         self._last_arrival = {}
+        self._outbox = defaultdict(deque)  # (way, link) -> when each frame that waits will be out
         self._link_ids = 0
         self._links = {}  # id of a link -> (since, number -> the key with which it said hello)
         self.old_frames = deque(maxlen=LATE_FRAMES)
@@ -322,9 +323,9 @@ class World:
                 if not left:
                     raise _Killed
                 left -= 1
-            self.send(node, peer, outgoing.data)
+            out_at = self.send(node, peer, outgoing.data)
             if outgoing.goes_on:
-                node.inbox.append(Job(lambda at: (node.replica.go_on(peer, at), None)))
+                self.at(out_at, self._go_on, node, peer, life)
 
         try:
             turn.let_out(send, lambda event: self._observed(node, event))
@@ -334,6 +335,12 @@ class World:
             return
         if node.life == life:
             node.busy = False
+            self.wake(node)
+
+    def _go_on(self, node, peer, life):
+        """A peer has taken a part of a long answer."""
+        if node.life == life:
+            node.inbox.append(Job(lambda at: (node.replica.go_on(peer, at), None)))
             self.wake(node)
 
     def fall(self, node):
@@ -421,14 +428,25 @@ class World:
         return self.blocked[a, b] > 0 or self.blocked[b, a] > 0
 
     def send(self, node, peer, data):
+        """Let a frame out to a peer, unless too many wait already; gives when it has left."""
         number, link = node.links.get(peer, (None, None))
         if number is None:
-            return
+            return self.t
+        way = (node.number, number)
+        waiting = self._outbox[way, link]
+        while waiting and waiting[0] <= self.t:
+            waiting.popleft()
+        if len(waiting) > limits.OUTBOX_MESSAGES_MAX:
+            self.counts["dropped: lagging"] += 1
+            self.unlink(node, self.nodes[number])
+            return self.t
         frames = [data]
         if not node.honest:
             frames = hostile.relay(self, node, self.nodes[number], data)
         for frame in frames:
             self.carry(node, self.nodes[number], link, frame)
+        waiting.append(max(self._last_arrival.get((way, link), 0), self.t))
+        return waiting[-1]
 
     def carry(self, node, other, link, data):
         self.laws.sent(self, node, data)
