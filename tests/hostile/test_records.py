@@ -305,11 +305,15 @@ def test_a_made_up_founding_record_makes_no_founder(siege):
 
 
 def test_a_strangers_records_wait_and_are_bounded(siege):
+    """Each key for itself, and all keys that anybody can make together."""
     pen = Pen(STRANGER, siege.found.id, siege.ms)
-    for start in range(0, 1500, 250):
-        siege.show(*[pen.story(f"s-{start + number}") for number in range(250)])
+    siege.show(*[pen.story(f"s-{number}") for number in range(300)])
     ledger = siege.replicas[0].ledger
-    assert len(ledger.pending) == limits.PENDING_PER_AUTHOR_MAX
+    assert len(ledger.pending) == limits.STRANGERS_PER_AUTHOR_MAX
+    for seed in range(100, 110):
+        other = Pen(key(seed), siege.found.id, siege.ms)
+        siege.show(*[other.story(f"s-{number}") for number in range(200)])
+    assert len(ledger.pending) == limits.STRANGERS_MAX
     assert {row.reason for row in ledger.pending.rows()} == {Reason.UNKNOWN_AUTHOR}
     assert FeedId(STRANGER.pubkey, 0) not in ledger.feeds
     siege.unharmed()
