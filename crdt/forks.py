@@ -62,7 +62,11 @@ class Proofs(dict[FeedId, ProofRow]):
 
     def is_news(self, claimed: ProofRow) -> bool:
         """Whether a claimed proof is lower than what is known, and proves what it claims."""
-        return self.is_lower(claimed) and proves_fork(self._cluster, claimed, self._verifier)
+        return self.is_lower(claimed) and self.holds(claimed)
+
+    def holds(self, claimed: ProofRow) -> bool:
+        """Whether a claimed proof proves what it claims."""
+        return proves_fork(self._cluster, claimed, self._verifier)
 
     def is_lower(self, claimed: ProofRow) -> bool:
         """Whether it is, if it proves anything, lower than what is known."""

@@ -170,11 +170,12 @@ class Ledger(Holdings):
         if self.proofs.is_news(claimed):
             self._prove(claimed, accused(claimed).author)
 
-    def restore_proof(self, row: ProofRow) -> None:
-        """Take back a proof that was checked before it was stored."""
-        if self.proofs.is_lower(row):
+    def restore_proof(self, row: ProofRow) -> bool:
+        """Take back a stored proof, which no sum guards; returns whether it proves a fork."""
+        if (holds := self.proofs.holds(row)) and self.proofs.is_lower(row):
             self.proofs[accused(row)] = row
             self._cut(accused(row))
+        return holds
 
     def believe_gap(self, feed: FeedId, start: int, end: int) -> None:
         """Take a run without content as empty, as far as a record of the feed follows it."""

@@ -279,6 +279,7 @@ class Ready:
         quarantine: what was rejected or refused, with its reason.
         observe: what happened, for the bus, the log and the counters.
         fault: the peer whose link must be dropped, with the reason.
+        damage: what in the store is not as it was written; empty if all of it is.
     """
 
     persist: Persist = field(default_factory=Persist)
@@ -287,6 +288,7 @@ class Ready:
     quarantine: list[Quarantined] = field(default_factory=list)
     observe: list[Observation] = field(default_factory=list)
     fault: PeerFaulted | None = None
+    damage: str = ""
 
     def send(self, peers: Sequence[NodePubkey], data: bytes) -> None:
         """Publish one frame to some peers."""

@@ -43,7 +43,6 @@ from crdt.petition import Answer, Petition
 from crdt.quota import Quota
 from crdt.ready import (
     IncarnationOpened,
-    Noticed,
     Now,
     Outgoing,
     OwnEnd,
@@ -391,8 +390,7 @@ class Replica:
         """Take back what was stored, at a start. Rows were verified before they were written."""
         self._rewriting.restore(settled)
         records, damaged = stored_records(rows)
-        for proof in proofs:
-            self.ledger.restore_proof(proof)
+        unproven = sum(not self.ledger.restore_proof(proof) for proof in proofs)
         self.ledger.take(records, now.wall, stored=True)
         if short := again.why_short(self._own_feed(), self._written):
             self._doubt(short)
@@ -404,8 +402,8 @@ class Replica:
         self._chronicle.pass_over(self.ledger.admitted, now.wall)
         self.ledger.admitted.clear()
         ready = self._finish(None, now)
-        said = f"{damaged} rows of the store hold no record"
-        ready.observe = [Noticed("damaged_row", said)] if damaged else []
+        said = f"{damaged} of its rows hold no record, {unproven} of its proofs prove no fork"
+        ready.observe, ready.damage = [], said if damaged or unproven else ""
         return ready
 
     # --- questions -----------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.files import whole
 from node.home import Home
 from node.lock import Lock
+from node.schema import SET_META, add_functions, bring_up
 from node.store import Store
 from node.witness import SUFFIX
 
@@ -102,13 +103,14 @@ def backup(
     settings = config.load(home.config)
     key = keys.text_of(home.key)
     own = keys.pubkey_of(key)
-    _refuse_to_overwrite(file, force=force)
+    if not force and os.path.lexists(file):
+        raise Trouble(f"{file} exists already; --force overwrites it")
     at = clock.wall()
     addresses = told(settings.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
     label = Label(own.hex(), at, text, addresses, key if with_key else "")
     with whole(file, force=force) as partial:
-        _copy(home.store, partial, MEND, progress)
+        _copy(home.store, partial, settings.cluster, MEND, progress)
         with _sqlite(partial) as db:
             records = _count(db)
             _set(db, ROW, msgspec.json.encode(label, enc_hook=enc_hook))
@@ -193,7 +195,7 @@ def _find_key(home: Home, label: Label, key_file: Path | None) -> str:
 def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: Progress) -> int:
     """Put the store in its place once all of it holds; gives how many records it has."""
     with whole(home.store, force=True) as partial:
-        _copy(file, partial, ANOTHER, progress)
+        _copy(file, partial, _config_of(label).cluster, ANOTHER, progress)
         with Store(partial, readonly=True) as kept:
             _check(kept, file, label, progress)
         with _sqlite(partial) as db:
@@ -207,7 +209,7 @@ def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: 
                 db.execute("DELETE FROM tickets")  # the other node's, as is the line above
                 if label.addresses:
                     db.execute(
-                        "INSERT OR REPLACE INTO addresses VALUES (?, ?)",
+                        "INSERT OR REPLACE INTO addresses VALUES (?1, ?2, cells_sum(?1, ?2))",
                         (bytes.fromhex(label.node), " ".join(label.addresses)),
                     )
             records = _count(db)
@@ -277,7 +279,7 @@ def _config_of(label: Label) -> config.Config:
 # --- files -------------------------------------------------------------------------------------
 
 
-def _copy(store: Path, partial: Path, way_out: str, progress: Progress) -> None:
+def _copy(store: Path, partial: Path, cluster: str, way_out: str, progress: Progress) -> None:
     """Copy a store, and check the copy as a start would: nobody may look at it for a year.
 
     Raises:
@@ -287,7 +289,7 @@ def _copy(store: Path, partial: Path, way_out: str, progress: Progress) -> None:
         with Store(store, readonly=True) as source:
             source.copy_to(partial, lambda done, of: progress("copying", done, of))
         with Store(partial, readonly=True) as made:
-            made.check()
+            made.check(ClusterId(bytes.fromhex(cluster)))
     except StoreDamaged as damage:
         says = damage.sentence.replace(str(partial), str(store))
         raise Trouble(f"{says}; {way_out}", Exit.DIFFER) from damage
@@ -314,6 +316,8 @@ def _read_label(file: Path) -> Label:
         NodePubkey.from_hex(label.node)
         if label.key:
             keys.pubkey_of(label.key)
+    except StoreDamaged as damage:
+        raise Trouble(f"{damage.sentence}; {ANOTHER}", Exit.DIFFER) from damage
     except (StoreFailure, apsw.Error) as fault:
         raise Trouble(f"cannot read the backup {file}: {fault}", Exit.MALFORMED) from fault
     except (msgspec.MsgspecError, ValueError) as fault:
@@ -321,25 +325,22 @@ def _read_label(file: Path) -> Label:
     return label
 
 
-def _refuse_to_overwrite(file: Path, *, force: bool) -> None:
-    if not force and os.path.lexists(file):
-        raise Trouble(f"{file} exists already; --force overwrites it")
-
-
 @contextlib.contextmanager
 def _sqlite(path: Path) -> Iterator[apsw.Connection]:
     """A copy of a store that nobody else has yet, to be changed as one."""
     try:
         with contextlib.closing(apsw.Connection(str(path))) as db:
+            add_functions(db)
             db.pragma("synchronous", "full")
             with db:
+                bring_up(db)
                 yield db
     except apsw.Error as fault:
         raise StoreFailure(f"cannot write {path}: {fault}") from fault
 
 
 def _set(db: apsw.Connection, name: str, value: bytes) -> None:
-    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+    db.execute(SET_META, (name, value))
 
 
 def _count(db: apsw.Connection) -> int:

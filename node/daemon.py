@@ -65,6 +65,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
     """The replica as the store has it, and what reading it left to be written.
 
     Raises:
+        StoreDamaged: something in the store is not as it was written.
         Trouble: the key or the config is wrong.
     """
     key = keys.load(home.key)
@@ -87,6 +88,8 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
         ready = replica.replay(
             store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
         )
+    if ready.damage:
+        raise StoreDamaged(f"{store.path} is damaged: {ready.damage}")
     outside = replica.ledger.roster.why_no_voice(replica.own)
     if outside and replica.own == founder:  # any other has just joined, or is told by its writes
         log.warning("%s", outside)

@@ -18,7 +18,15 @@ import apsw
 from node import faults
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.lock import Lock
-from node.schema import APPLICATION_ID, MIGRATIONS, add_functions, defined, definitions, hurt_pages
+from node.schema import (
+    MIGRATIONS,
+    SET_META,
+    add_functions,
+    defined,
+    definitions,
+    hurt_pages,
+    migrate,
+)
 
 log = logging.getLogger("gangline.store")
 
@@ -143,7 +151,7 @@ class Database:
                 f"{self.path} was written by a newer Gangline (version {version}, this one knows "
                 f"{len(MIGRATIONS)}); run that one"
             )
-        if not self.readonly:
+        if version or not self.readonly:
             self._check_tables()
         if self.readonly or self.no_room:
             if not version:
@@ -155,14 +163,12 @@ class Database:
             return
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             with self._transaction():
-                self._db.execute(script)
-                self._db.pragma("application_id", APPLICATION_ID)
-                self._db.pragma("user_version", number)
+                migrate(self._db, number, script)
             self.version = number
 
     def _check_tables(self) -> None:
         """The tables are those of the version that the file says: no sum is kept of either."""
-        if definitions(self._db) != defined(MIGRATIONS[: self.version]):
+        if self.version < 0 or definitions(self._db) != defined(MIGRATIONS[: self.version]):
             raise StoreDamaged(f"{self.path} is damaged: its tables are not as they were made")
 
     def _settle(self) -> None:
@@ -212,9 +218,7 @@ class Database:
             return True
         for size in (PROBE_BYTES, 0):
             with self._speaking("write to"), self._transaction():
-                self._db.execute(
-                    "INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(?))", (size,)
-                )
+                self._db.execute(SET_META, ("probe", bytes(size)))
         return False
 
     def _look_for_room(self) -> None:

@@ -187,7 +187,7 @@ def examine(place: Path) -> Held:
     path = store_path(place)
     try:
         with Store(path, readonly=True) as store:
-            whole = store.adds_up()
+            whole, hurt = store.adds_up(), store.hurt_rows()
             rows = list(store.rows())
             quarantined = store.quarantine(limits.QUARANTINE_ROWS_MAX)
             proofs = store.proofs()
@@ -200,6 +200,7 @@ def examine(place: Path) -> Held:
     held = Held(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
     if not whole:
         held.faults.append("the store: rows are missing, or a part of it is older than the rest")
+    held.faults += [f"the store: {sentence}" for sentence in hurt]
     held.faults += [f"{_place(one)}: its signature does not hold" for one in opened.forged]
     good: list[VerifiedRecord] = []
     for one in opened.records:
@@ -214,8 +215,11 @@ def examine(place: Path) -> Held:
         f"{feed.author.short}/{feed.incarnation}#{at}: its row names another record id"
         for feed, at, record_id in sorted(made - stated)
     ]
-    for proof in proofs:
-        held.ledger.accuse(proof)
+    held.faults += [
+        f"{proof.author.short}/{proof.incarnation}#{proof.clock}: its stored proof proves no fork"
+        for proof in proofs
+        if not held.ledger.restore_proof(proof)
+    ]
     held.ledger.take(good, now().wall, stored=True)
     for feed_id, end in rendered.items():
         if feed_id in held.ledger.feeds:

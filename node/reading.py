@@ -13,14 +13,17 @@ from pathlib import Path
 import apsw
 
 from crdt import limits
-from crdt.identity import FeedId, RecordId
+from crdt.forks import proves_fork
+from crdt.identity import ClusterId, FeedId, RecordId
 from crdt.ready import OwnEnd, ProofRow, Row
+from crdt.verify import verify_batch
+from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import history
 from node.database import Database
 from node.errors import StoreDamaged
 from node.history import FIRST_VERSION, HISTORY_SHOWN
-from node.schema import APPLICATION_ID, hurt_pages, row_sum
+from node.schema import APPLICATION_ID, SUMMED, hurt_pages, row_sum, sum_of
 from node.ticket import TicketRow
 
 COPY_PAGES = 1024
@@ -28,7 +31,9 @@ OWN_END = struct.Struct(">32sIQ")
 """In ``meta``: the own key, incarnation and next clock."""
 SUMMED_VERSION = 3
 TOTAL_VERSION = 5
-"""The versions of the tables that brought a sum for each row, and one for all."""
+SUMS_VERSION = 6
+"""The versions that brought a sum for each record, one for all, and one for other rows."""
+SIDE_BYTES = limits.SIGNATURE_BYTES + limits.HASH_BYTES
 
 
 class Reading(Database):
@@ -42,20 +47,37 @@ class Reading(Database):
             )
         }
 
-    def check(self) -> None:
-        """Hold the file against what was written, as a start does, where one only looks too.
+        if not self.readonly and (hurt := self.hurt_rows()):
+            raise StoreDamaged(f"{self.path} is damaged: {hurt[0]}")
+
+    def hurt_rows(self) -> list[str]:
+        """What small tables hold that is not as it was written: a sentence for each table."""
+        found = []
+        for table in SUMMED if self.version >= SUMS_VERSION else ():
+            query = f"SELECT count(*) FROM {table} WHERE sum <> {sum_of(table)}"  # noqa: S608 - our own names
+            [(many,)] = self._read(query)
+            if many:
+                found.append(f"{many} of the rows of {table} are not as they were written")
+        return found
+
+    def check(self, cluster: ClusterId) -> None:
+        """Compare the file with what was written, as a start does, even if it is read-only.
 
         Raises:
-            StoreDamaged: its pages, its tables, a row or what all rows add up to do not hold.
+            StoreDamaged: its pages, its tables, a row, a proof, or the total do not hold.
         """
         with self._speaking("check"):
             if self._db.pragma("application_id") != APPLICATION_ID:
                 raise StoreDamaged(f"{self.path} is damaged: it no longer says what it is")
             if damage := hurt_pages(self._db):
                 raise StoreDamaged(f"{self.path} is damaged: {damage}")
-            self._check_tables()
+            if hurt := self.hurt_rows():
+                raise StoreDamaged(f"{self.path} is damaged: {hurt[0]}")
             for _ in self.rows(checked=True):
                 pass
+            for proof in self.proofs():
+                if not proves_fork(cluster, proof, verify_batch):
+                    raise StoreDamaged(f"{self.path} is damaged: one of its proofs proves no fork")
 
     def rows(self, *, checked: bool = False) -> Iterator[Row]:
         """Every record, feed by feed in order of clock.
@@ -78,7 +100,12 @@ class Reading(Database):
         with self._speaking("read"):
             for number, clock, record_id, value, told in self._db.execute(query):
                 feed = by_id.get(number)
-                if feed is None or (summed and not _is_sum(told, feed, clock, record_id, value)):
+                if (
+                    feed is None
+                    or not is_slot(feed.incarnation, clock)
+                    or len(record_id) != limits.HASH_BYTES
+                    or (summed and row_sum(*feed, clock, record_id, value) != told)
+                ):
                     place = f"{feed.author.short}/{feed.incarnation}#" if feed else "feed ? #"
                     raise StoreDamaged(
                         f"{self.path} is damaged: {place}{clock} is not as it was written"
@@ -110,8 +137,14 @@ class Reading(Database):
 
     @staticmethod
     def proof_of_row(author: bytes, incarnation: int, clock: int, sides: bytes) -> ProofRow:
-        """A proven fork from its row."""
-        size, half = limits.SIGNATURE_BYTES, len(sides) // 2
+        """A proven fork from its row.
+
+        Raises:
+            InvalidValue: the row holds no such thing.
+        """
+        size, half = limits.SIGNATURE_BYTES, SIDE_BYTES
+        if not (is_slot(incarnation, clock) and len(sides) == 2 * half):
+            raise InvalidValue("a proof", "a slot and two sides")
         one, other = sides[:half], sides[half:]
         both = ((one[:size], one[size:]), (other[:size], other[size:]))
         return ProofRow(NodePubkey(author), incarnation, clock, both)
@@ -192,9 +225,6 @@ class Reading(Database):
         return dict(self._read("SELECT name, type FROM pragma_table_info(?)", table))
 
 
-def _is_sum(told: int, feed: FeedId, clock: int, record_id: bytes, value: bytes) -> bool:
-    """Whether a row is the one that was written; what is no place in a feed never was."""
-    try:
-        return row_sum(*feed, clock, record_id, value) == told
-    except OverflowError:
-        return False
+def is_slot(incarnation: int, clock: int) -> bool:
+    """Whether there can be such a place in a feed."""
+    return 0 <= incarnation <= limits.INCARNATION_MAX and 0 <= clock <= limits.CLOCK_MAX

@@ -62,6 +62,19 @@ MIGRATIONS = (
     CREATE TABLE total (rows INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;
     INSERT INTO total SELECT count(*), coalesce(sum(sum), 0) FROM records;
     """,
+    # Every other row that decides something has a sum too; a proof has its signatures.
+    """
+    ALTER TABLE meta ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    UPDATE meta SET sum = cells_sum(name, value);
+    ALTER TABLE feeds ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    UPDATE feeds SET sum = cells_sum(author, incarnation, rendered);
+    ALTER TABLE addresses ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    UPDATE addresses SET sum = cells_sum(node, text);
+    ALTER TABLE tickets ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    UPDATE tickets SET sum = cells_sum(hash, role, expires, uses, withdrawn);
+    ALTER TABLE settled ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+    UPDATE settled SET sum = cells_sum(record_id);
+    """,
 )
 """Numbered from 1: each brings the file one version on, in one transaction."""
 
@@ -72,13 +85,56 @@ def row_sum(author: bytes, incarnation: int, clock: int, record_id: bytes, value
     return zlib.crc32(value, zlib.crc32(place))
 
 
+SUMMED = {
+    "meta": ("name", "value"),
+    "feeds": ("author", "incarnation", "rendered"),
+    "addresses": ("node", "text"),
+    "tickets": ("hash", "role", "expires", "uses", "withdrawn"),
+    "settled": ("record_id",),
+}
+"""The small tables whose rows have a sum, and over which columns."""
+SET_META = "INSERT OR REPLACE INTO meta VALUES (?1, ?2, cells_sum(?1, ?2))"
+
+
+def cells_sum(*cells: bytes | str | int) -> int:
+    """The sum of a row of a small table: the same over a cell and over its cast to a blob."""
+    found = 0
+    for cell in cells:
+        raw = cell if isinstance(cell, bytes) else str(cell).encode()
+        found = zlib.crc32(raw, zlib.crc32(b"%d " % len(raw), found))
+    return found
+
+
+def sum_of(table: str) -> str:
+    """What the sum of each row of a small table should be; by its bytes, whatever they are."""
+    return f"cells_sum({', '.join(f'CAST({name} AS BLOB)' for name in SUMMED[table])})"
+
+
 def add_functions(db: apsw.Connection) -> None:
-    """What the migrations call."""
+    """What the migrations and the statements call."""
 
-    def call(*values: Any) -> int:
-        return row_sum(*values)
+    def of_record(*cells: Any) -> int:
+        return row_sum(*cells)
 
-    db.create_scalar_function("row_sum", call, 5, deterministic=True)
+    def of_cells(*cells: Any) -> int:
+        return cells_sum(*cells)
+
+    db.create_scalar_function("row_sum", of_record, 5, deterministic=True)
+    db.create_scalar_function("cells_sum", of_cells, -1, deterministic=True)
+
+
+def migrate(db: apsw.Connection, number: int, script: str) -> None:
+    """Bring a file one version on, to this one; the caller holds the transaction."""
+    db.execute(script)
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", number)
+
+
+def bring_up(db: apsw.Connection) -> None:
+    """Bring a file to today's version in the caller's transaction."""
+    version = db.pragma("user_version")
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        migrate(db, number, script)
 
 
 def definitions(db: apsw.Connection) -> list[tuple[Any, ...]]:

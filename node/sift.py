@@ -26,6 +26,7 @@ from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
 from node import parting
 from node.reading import OWN_END
+from node.schema import SUMMED, add_functions, sum_of
 from node.store import Store
 
 log = logging.getLogger("gangline.store")
@@ -68,6 +69,7 @@ class Saved:
         bad: records that were there, and are not what their author signed.
         unread: stretches that could not be read at all.
         older: some of its pages were older than the rest.
+        left: rows that are no records, and are not as they were written.
     """
 
     aside: Path
@@ -77,6 +79,7 @@ class Saved:
     bad: int = 0
     unread: int = 0
     older: bool = False
+    left: int = 0
 
     @property
     def lacks(self) -> bool:
@@ -100,6 +103,10 @@ class Saved:
             told.append(f"{some} of it could not be read")
         if self.older:
             told.append("a part of it is older than the rest")
+        if self.left:
+            one = self.left == 1
+            what = "1 other row was" if one else f"{self.left} other rows were"
+            told.append(f"{what} left out, not being as {'it was' if one else 'they were'} written")
         if self.remembered:
             told.append(f"{self.recalled or 'none'} had to come from this daemon's memory")
         return f"{', '.join(told)}; it is kept as {self.aside}"
@@ -110,6 +117,7 @@ def opened(aside: Path) -> apsw.Connection:
     old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READONLY)
     # So that one table whose definition is hurt does not keep the others from being read.
     old.pragma("writable_schema", True)
+    add_functions(old)
     return old
 
 
@@ -120,9 +128,11 @@ def _feeds_of(saved: Saved, old: apsw.Connection) -> list[tuple[int, FeedId, int
         saved.unread += 1  # no version of the file was ever without them
     saved.older = not _adds_up(saved, old)
     feeds: list[tuple[int, FeedId, int]] = []
-    query = (
-        f"SELECT id, {_bytes('author')}, {_number('incarnation')}, {_number('rendered')} FROM feeds"  # noqa: S608 - our own names
-    )
+    # A number that may be wrong says nothing of what is empty.
+    told = "rendered"
+    if _as_written(saved, old, "feeds"):
+        told = f"iif(sum = {sum_of('feeds')}, rendered, 0)"
+    query = f"SELECT id, {_bytes('author')}, {_number('incarnation')}, {_number(told)} FROM feeds"  # noqa: S608 - our own names
     for number, author, incarnation, end in _scan(saved, old, query):
         try:
             feed = FeedId(NodePubkey(author), incarnation)
@@ -220,16 +230,29 @@ def _records_of(old: apsw.Connection, feed: int) -> Iterator[tuple[int, bytes] |
             return
 
 
+def _columns(saved: Saved, old: apsw.Connection, table: str) -> set[str]:
+    query = f"SELECT name FROM pragma_table_info('{table}')"  # noqa: S608 - fixed names
+    return {name for (name,) in _scan(saved, old, query)}
+
+
+def _as_written(saved: Saved, old: apsw.Connection, table: str) -> str:
+    """Which rows of a table are as they were written, if its rows have sums; counts the others."""
+    if table not in SUMMED or "sum" not in _columns(saved, old, table):
+        return ""
+    query = f"SELECT count(*) FROM {table} WHERE sum IS NOT {sum_of(table)}"  # noqa: S608 - our own names
+    saved.left += sum(many for (many,) in _scan(saved, old, query))
+    return f" WHERE sum = {sum_of(table)}"
+
+
 def take_table(saved: Saved, store: Store, old: apsw.Connection, table: str) -> None:
     """A table as it is, in the columns that both files have, but for rows that hold no sense."""
-    query = f"SELECT name FROM pragma_table_info('{table}')"  # noqa: S608 - fixed names
-    there = {name for (name,) in _scan(saved, old, query)}
+    there = _columns(saved, old, table) - {"sum"}
     columns = {name: kind for name, kind in store.columns(table).items() if name in there}
     if columns:
         # As bytes: what is no text any longer must cost its row alone.
         kinds = {"TEXT": "BLOB"}
         read = ", ".join(f"CAST({n} AS {kinds.get(k, k)})" for n, k in columns.items())
-        query = f"SELECT {read} FROM {table}"  # noqa: S608 - our own names
+        query = f"SELECT {read} FROM {table}{_as_written(saved, old, table)}"  # noqa: S608 - our own names
         store.fill(table, list(columns), _sensible(saved, table, columns, _scan(saved, old, query)))
 
 
@@ -245,14 +268,14 @@ def _sensible(
             for name, check in CHECKS.get(table, {}).items():
                 check(values[list(columns).index(name)])
         except (TypeError, ValueError):
-            saved.unread += 1
+            saved.left += 1
         else:
             yield values
 
 
 def take_meta(saved: Saved, store: Store, old: apsw.Connection) -> None:
     """What is said of the node."""
-    query = f"SELECT {_bytes('name')}, {_bytes('value')} FROM meta"  # noqa: S608 - our own names
+    query = f"SELECT {_bytes('name')}, {_bytes('value')} FROM meta{_as_written(saved, old, 'meta')}"  # noqa: S608 - our own names
     for raw, value in _scan(saved, old, query):
         name = raw.decode("ascii", "replace")
         if name in OF_ONE_LIFE:
@@ -260,7 +283,7 @@ def take_meta(saved: Saved, store: Store, old: apsw.Connection) -> None:
         if len(value) == META_BYTES.get(name, len(value)):
             store.set_meta(name, bytes(value))
         else:
-            saved.unread += 1
+            saved.left += 1
 
 
 def take_proofs(saved: Saved, persist: Persist, old: apsw.Connection, cluster: ClusterId) -> None:

@@ -23,7 +23,7 @@ from node.history import BOUNDS, Bounds
 from node.lock import Lock
 from node.quarantine import Quarantine
 from node.reading import OWN_END, Reading
-from node.schema import row_sum
+from node.schema import SET_META, SUMMED, row_sum, sum_of
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
 
@@ -163,7 +163,9 @@ class Store(Reading):
             self._write_rows(persist)
             for feed, end in persist.rendered.items():
                 self._db.execute(
-                    "UPDATE feeds SET rendered = ? WHERE id = ?", (end, self._feed(feed))
+                    "UPDATE feeds SET rendered = ?1, sum = cells_sum(author, incarnation, ?1) "
+                    "WHERE id = ?2",
+                    (end, self._feed(feed)),
                 )
             for proof in persist.proofs:
                 sides = b"".join(part for side in proof.sides for part in side)
@@ -181,10 +183,12 @@ class Store(Reading):
             self._set("writes", (self._writes + 1).to_bytes(8, "big"))
             for node, texts in persist.addresses.items():
                 self._db.execute(
-                    "INSERT OR REPLACE INTO addresses VALUES (?, ?)", (bytes(node), " ".join(texts))
+                    "INSERT OR REPLACE INTO addresses VALUES (?1, ?2, cells_sum(?1, ?2))",
+                    (bytes(node), " ".join(texts)),
                 )
             self._db.executemany(
-                "INSERT OR IGNORE INTO settled VALUES (?)", [(bytes(i),) for i in persist.settled]
+                "INSERT OR IGNORE INTO settled VALUES (?1, cells_sum(?1))",
+                [(bytes(i),) for i in persist.settled],
             )
             self._quarantine.write(self._db, quarantined, at_ms)
             history.write(self._db, events, at_ms, self._history)
@@ -216,6 +220,8 @@ class Store(Reading):
             for row in rows:
                 with contextlib.suppress(apsw.ConstraintError):
                     self._db.execute(insert, row)
+            if table in SUMMED:
+                self._db.execute(f"UPDATE {table} SET sum = {sum_of(table)}")  # noqa: S608 - our own names
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Write one value that belongs to the whole store."""
@@ -227,24 +233,31 @@ class Store(Reading):
         with self._speaking("write to"), self._transaction():
             self._db.execute("DELETE FROM tickets WHERE expires < ?", (now_ms - TICKET_KEPT_MS,))
             self._db.execute(
-                "INSERT INTO tickets (hash, role, expires, uses) VALUES (?, ?, ?, ?)", ticket[:4]
+                "INSERT INTO tickets (hash, role, expires, uses, sum) "
+                "VALUES (?1, ?2, ?3, ?4, cells_sum(?1, ?2, ?3, ?4, 0))",
+                ticket[:4],
             )
 
     def withdraw_ticket(self, secret_hash: bytes) -> None:
         """A ticket works no longer."""
         with self._speaking("write to"), self._transaction():
-            self._db.execute("UPDATE tickets SET withdrawn = 1 WHERE hash = ?", (secret_hash,))
+            self._db.execute(
+                "UPDATE tickets SET withdrawn = 1, sum = cells_sum(hash, role, expires, uses, 1) "
+                "WHERE hash = ?",
+                (secret_hash,),
+            )
 
     # --- below ---------------------------------------------------------------------------------
 
     def _set(self, name: str, value: bytes) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+        self._db.execute(SET_META, (name, value))
 
     def _feed(self, feed: FeedId) -> int:
         number = self._feeds.get(feed)
         if number is None:
             self._db.execute(
-                "INSERT INTO feeds (author, incarnation) VALUES (?, ?)",
+                "INSERT INTO feeds (author, incarnation, sum) "
+                "VALUES (?1, ?2, cells_sum(?1, ?2, 0))",
                 (bytes(feed.author), feed.incarnation),
             )
             number = self._feeds[feed] = self._db.last_insert_rowid()

@@ -608,11 +608,21 @@ def test_what_waits_for_a_record_of_a_feed_that_nobody_has_is_judged_when_it_is_
 
 def test_a_stored_proof_counts_again_and_the_lowest_of_them(court):
     one, two = twins(court.bob, clock=4)
-    row = proof_of(one.feed, 4, proof_side(one.value), proof_side(two.value))
     for clock, cut in ((4, 4), (2, 2), (3, 2)):
-        court.ledger.restore_proof(row._replace(clock=clock))
+        one, two = twins(court.bob, clock=clock)
+        row = proof_of(one.feed, clock, proof_side(one.value), proof_side(two.value))
+        assert court.ledger.restore_proof(row)
         assert court.ledger.fork_of(one.feed) == cut
     assert not court.ledger.take_ready().persist.proofs
+
+
+def test_a_stored_proof_that_proves_nothing_cuts_no_feed(court):
+    one, two = twins(court.bob, clock=4)
+    row = proof_of(one.feed, 4, proof_side(one.value), proof_side(two.value))
+    flipped = (bytes([row.sides[0][0][0] ^ 1]) + row.sides[0][0][1:], row.sides[0][1])
+    for spoilt in (row._replace(clock=0), row._replace(sides=(flipped, row.sides[1]))):
+        assert not court.ledger.restore_proof(spoilt)
+        assert court.ledger.fork_of(one.feed) is None
 
 
 def test_a_transition_that_others_built_upon_stays_when_its_author_forks(court):

@@ -397,16 +397,26 @@ def test_own_records_stamped_further_ahead_than_others_take_are_left_behind(trio
 # At a start
 
 
-def test_a_damaged_row_is_noticed_and_costs_no_other(trio):
+def test_a_damaged_row_is_told_of_and_costs_no_other(trio):
     rows = [*trio.stores[0].values()]
     damaged = rows[-1]._replace(value=b"x" * 90)
     fresh = trio.make(trio.keys[0])
     ready = fresh.replay([*rows[:-1], damaged], (), {}, trio.now)
-    [noticed] = ready.observe
-    assert (noticed.what, noticed.detail) == (
-        "damaged_row", "1 rows of the store hold no record",
-    )  # fmt: skip
+    assert ready.damage.startswith("1 of its rows hold no record, 0 of")
     assert sum(len(feed.slots) for feed in fresh.ledger.feeds.values()) == len(rows) - 1
+
+
+def test_a_stored_proof_that_proves_nothing_is_told_of_and_cuts_no_feed(trio):
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=1)
+    shown(trio, 0, 1, as_frame(pen.story("a", clock=1)))
+    shown(trio, 0, 1, as_frame(pen.story("b", clock=1)))
+    [proof] = trio.proofs[0].values()
+    fresh = trio.make(trio.keys[0])
+    assert not fresh.replay((), [proof], {}, trio.now).damage
+    fresh = trio.make(trio.keys[0])
+    ready = fresh.replay(trio.stores[0].values(), [proof._replace(clock=0)], {}, trio.now)
+    assert ready.damage.endswith("1 of its proofs prove no fork")
+    assert fresh.ledger.fork_of(FeedId(pen.node, 0)) == 1  # the two records show it again
 
 
 def test_a_proof_that_was_stored_cuts_again_after_a_start(trio):

@@ -1,5 +1,6 @@
 """A backup that was made can be restored, and one that is damaged is not."""
 
+import contextlib
 import random
 
 import apsw
@@ -10,11 +11,12 @@ from node import backup, founding
 from node.cli.main import app
 from node.errors import Trouble
 from node.home import Home
-from node.schema import MIGRATIONS
+from node.schema import MIGRATIONS, SUMMED
 from node.store import Store
 
 FLIPS = 40
 TOTAL = "UPDATE total SET sum = sum + 1"
+PROOF = "INSERT INTO proofs SELECT author, 0, 0, randomblob(192) FROM feeds"
 SPOILED = {
     "feed ? #0 is not as it was written": "UPDATE feeds SET id = id + 1",
     "/0#0 is not as it was written": "UPDATE records SET value = CAST('other' AS BLOB)",
@@ -22,6 +24,10 @@ SPOILED = {
     "its tables": "CREATE TABLE another (one)",
     "its tables are not": "PRAGMA user_version = 4",
     "what it is": "PRAGMA application_id = 7",
+    "1 of the rows of feeds are not": "UPDATE feeds SET rendered = 5",
+    "1 of the rows of meta are not": "UPDATE meta SET value = x'00' WHERE name = 'writes'",
+    "one of its proofs proves no fork": PROOF,
+    "a proof": "INSERT INTO proofs SELECT author, 0, -1, zeroblob(192) FROM feeds",
 }
 
 
@@ -85,6 +91,16 @@ def test_a_backup_whose_version_is_lower_than_its_tables_are_is_refused(den, tmp
     assert not fresh.store.exists()
 
 
+def test_a_backup_whose_proofs_prove_nothing_cuts_no_feed(den, tmp_path):
+    file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
+    backup.backup(den, file, with_key=True)
+    spoil(file, PROOF)
+    told = gangline(fresh, "restore", file)
+    assert told.exit_code == 5, told.output
+    assert f"{file} is damaged: one of its proofs proves no fork" in told.output
+    assert not fresh.store.exists()
+
+
 @pytest.mark.parametrize("statement", [TOTAL, "DELETE FROM total"])
 def test_a_backup_that_does_not_add_up_is_refused(den, tmp_path, statement):
     file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
@@ -95,6 +111,18 @@ def test_a_backup_that_does_not_add_up_is_refused(den, tmp_path, statement):
     assert f"{file} is damaged: a part of it is older than the rest" in told.output
     assert not fresh.store.exists()
     assert not fresh.config.exists()
+
+
+def test_a_store_that_an_earlier_version_wrote_is_backed_up_and_restored(den, tmp_path):
+    file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
+    with contextlib.closing(apsw.Connection(str(den.store))) as database:
+        for table in SUMMED:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+        database.pragma("user_version", 5)
+    backup.backup(den, file)
+    backup.restore(fresh, file, as_new=True, name="new")
+    with Store(fresh.store) as store:
+        assert len(list(store.rows())) == 1
 
 
 def test_whatever_byte_is_flipped_a_backup_that_was_made_can_be_restored(den, tmp_path):

@@ -150,3 +150,25 @@ def test_evidence_shows_both_sides_and_what_it_voids(tmp_path):
     rows = json.loads(inspect("feed", pen.node.hex(), "--store", path, "--json").output)
     assert {row["verdict"] for row in rows} == {"void_fork"}
     assert "yes" in inspect("evidence", "--store", path).output
+
+
+def test_a_stored_proof_that_proves_nothing_is_a_fault_and_cuts_nothing(stores):
+    cluster, (one, _) = stores
+    with contextlib.closing(apsw.Connection(str(one))) as database:
+        database.execute(
+            "INSERT INTO proofs SELECT author, incarnation, 1, randomblob(192) FROM feeds"
+        )
+    held = inspector.examine(one)
+    assert len(held.faults) == 1
+    assert held.faults[0].endswith("#1: its stored proof proves no fork")
+    assert held.digest == cluster.replicas[0].document_digest().hex()
+    assert inspect("verify", "--store", one).exit_code == 5
+    assert json.loads(inspect("evidence", "--store", one, "--json").stdout) == []
+
+
+def test_a_row_of_a_small_table_that_is_not_as_written_is_a_fault(stores):
+    _, (one, _) = stores
+    with contextlib.closing(apsw.Connection(str(one))) as database:
+        database.execute("UPDATE feeds SET rendered = rendered + 1")
+    [fault] = inspector.examine(one).faults
+    assert fault == "the store: 1 of the rows of feeds are not as they were written"

@@ -24,7 +24,7 @@ from node.driver import now
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.home import Home
 from node.notices import Notices
-from node.schema import MIGRATIONS
+from node.schema import MIGRATIONS, SUMMED
 from node.store import Store
 from node.ticket import TicketRow
 from tests.support.authors import Pen
@@ -235,6 +235,41 @@ def test_a_proof_that_proves_nothing_is_not_taken_over(path):
         assert store.proofs() == []
 
 
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        "UPDATE feeds SET rendered = rendered + 1024 WHERE id = 1",
+        "UPDATE feeds SET incarnation = 7 WHERE id NOT IN (SELECT feed FROM records)",
+        "UPDATE meta SET value = x'00000001' WHERE name = 'incarnation'",
+        "UPDATE meta SET name = 'eoubt' WHERE name = 'doubt'",
+        "UPDATE addresses SET text = 'two:0'",
+        "UPDATE addresses SET text = CAST(x'80' AS TEXT)",
+        "UPDATE tickets SET withdrawn = 0",
+        "UPDATE tickets SET expires = expires + 1073741824",
+        "UPDATE settled SET record_id = zeroblob(32)",
+    ],
+)
+def test_a_row_of_a_small_table_that_is_not_as_written_is_left_out(path, hurt):
+    with Store(path) as store:
+        store.commit(Persist(incarnation=0, settled=[RECORDS[1].record_id]), [], 0)
+        store.commit(Persist(rendered={FeedId(key(2).pubkey, 0): 3}), [], 0)
+        store.withdraw_ticket(b"t" * 32)
+    with contextlib.closing(apsw.Connection(str(path))) as database:
+        database.execute(hurt)
+        assert database.changes() == 1
+    with pytest.raises(StoreDamaged, match=r"rows of .* not as they were written"):
+        Store(path)
+    with Store(path, readonly=True) as store, pytest.raises(StoreDamaged, match="as they were"):
+        store.check(FOUND.id)
+    saved = rebuilt(path)
+    assert "1 other row was left out" in saved.sentence
+    assert saved.kept == len(ROWS)
+    assert not saved.lacks
+    with Store(path) as store:
+        assert list(store.rows()) == ROWS
+        assert store.doubt
+
+
 def test_a_rebuilding_that_was_cut_off_is_begun_again(path, monkeypatch):
     spoil_row(path, 7, 0)
 
@@ -259,6 +294,8 @@ def test_a_store_of_an_earlier_version_is_salvaged_too(path):
             "ALTER TABLE tickets ADD COLUMN used_by BLOB; "
             "ALTER TABLE tickets DROP COLUMN uses; ALTER TABLE tickets DROP COLUMN withdrawn"
         )
+        for table in SUMMED:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
         database.pragma("user_version", 2)
     pages = leaf_pages(path)
     spoil_page(path, pages[len(pages) // 2])
