@@ -5,7 +5,6 @@ says what it is; an error names the file, the line and the way out.
 """
 
 import difflib
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from node import addresses
+from node import addresses, files
 from node.errors import Trouble
 
 
@@ -122,12 +121,8 @@ def bad_address(config: Config) -> tuple[str, str, str] | None:
 
 def write(path: Path, config: Config) -> None:
     """Write a config that ``load`` reads back; it is there as a whole, or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text_of(config))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with files.whole(path, force=True) as partial:
+        partial.write_text(text_of(config), encoding="utf-8")
 
 
 def text_of(config: Config) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,16 +224,13 @@ class Database:
 
     def _look_for_room(self) -> None:
         """Try the disk with another file, so that the store is not closed for nothing."""
-        trial = self.path.with_name(self.path.name + ".probe")
         try:
-            with trial.open("wb") as file:
+            with tempfile.TemporaryFile(dir=self.path.parent) as file:
                 file.write(bytes(PROBE_BYTES))
+                file.flush()
                 os.fsync(file.fileno())
         except OSError as fault:
             raise NoRoom(f"cannot write to {self.path}: {fault.strerror}") from fault
-        finally:
-            with contextlib.suppress(OSError):
-                trial.unlink(missing_ok=True)
 
     def _open_anew(self) -> None:
         why, self.no_room = self.no_room, ""

@@ -15,7 +15,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
     path = tmp_path / "config.toml"
-    monkeypatch.setattr("node.config.os.fsync", lambda _: 1 / 0)
+    monkeypatch.setattr("node.files.os.fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         config.write(path, WHOLE)
     assert not path.exists()

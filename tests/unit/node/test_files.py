@@ -48,13 +48,19 @@ def test_what_is_there_is_overwritten_only_when_told_to(file):
     assert file.read_text() == "new"
 
 
-def test_what_a_command_left_that_was_cut_short_is_gone(file):
-    left = file.with_name("backup.partial")
-    left.write_text("from before")
-    left.chmod(0o644)
-    with whole(file, force=False) as partial:
-        assert partial.read_text() == ""
+@pytest.mark.parametrize("left", ["folder", "file"])
+def test_what_a_command_left_that_was_cut_short_is_gone(file, left):
+    partial = file.with_name("backup.partial")
+    if left == "folder":
+        partial.mkdir()
+        partial.joinpath("backup-journal").write_text("from before")
+    else:
+        partial.write_text("from before")  # as an earlier version left it
+    with whole(file, force=False) as mine:
+        assert mine.read_text() == ""
+        assert [path.name for path in mine.parent.iterdir()] == ["backup"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert leftovers(file) == ["backup"]
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -72,13 +78,15 @@ def test_two_commands_do_not_write_one_file(file, force):
 
 def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, monkeypatch):
     """Opened while another command wrote it, and locked when that one had ended."""
-    partial = file.with_name("backup.partial")
-    partial.write_text("of another command")
+    left = file.with_name("backup.partial")
+    left.mkdir()
+    (left / "backup").write_text("of another command")
     lock = files.fcntl.flock
 
     def late(descriptor, how):
-        if partial.exists() and os.fstat(descriptor).st_size:
-            partial.replace(file)
+        if (left / "backup").exists():
+            (left / "backup").replace(file)
+            left.rmdir()
         lock(descriptor, how)
 
     monkeypatch.setattr(files.fcntl, "flock", late)
@@ -88,9 +96,38 @@ def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, mo
     assert file.read_text() == "mine"
 
 
+def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, monkeypatch):
+    place, lock, seen = file.with_name("backup.partial"), files.fcntl.flock, []
+
+    def late(descriptor, how):
+        if not seen:
+            place.rmdir()
+        seen.append(how)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    with whole(file, force=False) as mine:
+        mine.write_text("mine")
+    assert file.read_text() == "mine"
+    assert len(seen) == 2
+
+
 def test_a_link_in_its_place_is_not_followed(file, tmp_path):
     (tmp_path / "other").write_text("precious")
     file.with_name("backup.partial").symlink_to(tmp_path / "other")
     with pytest.raises(Trouble, match="cannot write"), whole(file, force=True):
         pass
     assert (tmp_path / "other").read_text() == "precious"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_another_user_put_in_its_place_first_is_left_alone(file, monkeypatch, folder):
+    theirs = file.with_name("backup.partial")
+    theirs.mkdir() if folder else theirs.write_text("theirs")
+    monkeypatch.setattr(files.os, "geteuid", lambda: os.getuid() + 1)
+    with (
+        pytest.raises(Trouble, match=r"backup\.partial is another user's"),
+        whole(file, force=True),
+    ):
+        pass
+    assert leftovers(file) == ["backup.partial"]
