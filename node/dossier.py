@@ -33,9 +33,10 @@ from crdt.record import SignedRecord, VerifiedRecord, signed_bytes_and_id
 from crdt.verify import verify_batch
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
-from machines.values import Instant, NodePubkey
+from machines.values import NODE_PUBKEY_BYTES, Instant, NodePubkey
 from node import report
 from node.inspector import UNSETTLED, Held
+from node.reading import is_slot
 from node.saying import place, says
 
 NOT_WHY = {
@@ -98,15 +99,24 @@ def every_row(held: Held) -> Iterator[RecordRow]:
             yield _raw(held, turned.record, "rejected", f"{turned.reason}: {turned.record.detail}")
     known: set[object] = {turned.record.record_id for turned in held.ledger.rejected}
     for at, _, author, incarnation, clock, record, reason, detail, value in held.quarantined:
-        if not isinstance(author, bytes) or not isinstance(value, bytes) or record in known:
+        feed = _feed_of(author, incarnation, clock)
+        if feed is None or record in known:
             continue
-        assert isinstance(incarnation, int)
         assert isinstance(clock, int)
         assert isinstance(at, int)
+        assert isinstance(value, bytes)
         known.add(record)
-        feed = FeedId(NodePubkey(author), incarnation)
-        why = f"{reason}: {detail}, in quarantine since {Instant.from_ms(at)}"
+        why = f"{reason}: {detail}, in quarantine since {Instant.nearest(at)}"
         yield _raw(held, SignedRecord(feed, clock, value), "rejected", why)
+
+
+def _feed_of(author: object, incarnation: object, clock: object) -> FeedId | None:
+    """The feed that a row of the quarantine names, if it names a slot of one."""
+    if not (isinstance(author, bytes) and isinstance(incarnation, int) and isinstance(clock, int)):
+        return None
+    if len(author) != NODE_PUBKEY_BYTES or not is_slot(incarnation, clock):
+        return None
+    return FeedId(NodePubkey(author), incarnation)
 
 
 def find(held: Held, wanted: str) -> list[RecordRow]:

@@ -121,7 +121,7 @@ def _quarantined(row: tuple[object, ...], called: Names) -> types.QuarantineRow:
     assert isinstance(at, int)
     assert isinstance(value, bytes)
     return types.QuarantineRow(
-        at=Instant.from_ms(at),
+        at=Instant.nearest(at),
         peer=_hex(peer),
         peer_name=called.get(_hex(peer), ""),
         author=_hex(author),

@@ -13,18 +13,32 @@ from machines.values import Instant
 from node.api import types
 from node.saying import Names, called, fields_of, place, roster_change
 
+UNREADABLE = (
+    msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
+)  # fmt: skip
+"""What an event of another shape than ours may raise."""
+
 
 def rows(kept: Iterable[tuple[int, bytes]], names: Names) -> list[types.HistoryRow]:
     """Rows of the table as an operator reads them."""
-    shown = []
-    for at, text in kept:
-        event = msgspec.json.decode(text)
-        what = event["type"]
-        story = event.get("story", "")
-        shown.append(
-            types.HistoryRow(str(Instant.from_ms(at)), what, story, _says(event, names), event)
-        )
-    return shown
+    return [_row(str(Instant.nearest(at)), text, names) for at, text in kept]
+
+
+def _row(at: str, text: bytes, names: Names) -> types.HistoryRow:
+    """One row; nothing rests on the table, so no sum guards it, and it may hold anything."""
+    try:
+        event = msgspec.json.decode(text, type=dict[str, Any])
+        what, story = (msgspec.convert(event.get(name, ""), str) for name in ("type", "story"))
+        return types.HistoryRow(at, what, story, _says(event, names), event)
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
+        return types.HistoryRow(at, "damaged", "", "this row is not as it was written", {})
 
 
 def _says(event: Mapping[str, Any], names: Names) -> str:
