@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from crdt import limits
 from node import addresses, files
 from node.errors import Trouble
 
@@ -61,7 +62,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["text", "json"], Meta(description="text for people, or json: an object a line")
     ] = "text"
     history_rows: Annotated[
-        int, Meta(ge=0, description="events to keep for inspect history; 0: none")
+        int,
+        Meta(
+            ge=0, le=limits.INTEGER_MAX, description="events to keep for inspect history; 0: none"
+        ),
     ] = 10_000
     history_days: Annotated[int, Meta(ge=1, le=36_500, description="days to keep them at most")] = (
         30

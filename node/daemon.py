@@ -11,17 +11,15 @@ import os
 import resource
 import secrets
 import signal
-import socket
 from collections.abc import Coroutine
 from typing import Any
-
-import uvicorn
 
 from crdt.identity import ClusterId
 from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import (
+    accepting,
     addresses,
     clock,
     config,
@@ -34,9 +32,8 @@ from node import (
     report,
     salvage,
 )
-from node.api import app as api
+from node.api import server as api
 from node.api import socket as api_socket
-from node.api import version
 from node.api.desk import Desk
 from node.cli.exits import Exit
 from node.config import Config
@@ -205,6 +202,7 @@ async def _live(
     notices.has_left = leaving.has_left
     driver.bus.tap(notices.take)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(accepting.handler())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(keys.load(home.key), replica.cluster)
@@ -222,7 +220,7 @@ async def _live(
         dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
         listening = api_socket.bind(home.socket)
         desk = Desk(driver, dialer, settings, address, leaving, stopping.set, notices)
-        server = _server(desk)
+        server = api.build(desk)
         log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
         await _until(
             stopping,
@@ -231,7 +229,7 @@ async def _live(
             leaving.watch(),
             deserted.watch(driver),
             salvage.fetch_rest(driver),
-            _serve(server, listening),
+            api.serve(server, listening),
         )
     except StoreDamaged:
         recall.append(salvage.remembered(driver.replica, driver.refused))
@@ -246,37 +244,6 @@ async def _live(
                 with contextlib.suppress(OSError):  # one that nobody answers at is replaced
                     home.socket.unlink()
     return leaving.switching
-
-
-def _server(desk: Desk) -> uvicorn.Server:
-    settings = uvicorn.Config(
-        api.build(desk),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        server_header=False,
-        headers=version.headers(),
-    )
-    server = uvicorn.Server(settings)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    return server
-
-
-async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
-    """Serve the local API until cancelled, and then let the loop forget its socket.
-
-    The next one may well get the same number, and a loop that still watches it would never tell.
-    """
-    try:
-        await server.serve(sockets=[listening])
-    except asyncio.CancelledError:
-        # Whoever still waits for an answer gets one.
-        await server.shutdown(sockets=[listening])
-        raise
-    finally:
-        for one in server.servers:
-            one.close()
 
 
 async def _until(stopping: asyncio.Event, *work: Coroutine[Any, Any, Any]) -> None:

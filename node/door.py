@@ -21,6 +21,7 @@ from crdt import limits
 from crdt.bucket import Bucket
 from crdt.errors import Reason
 from machines.values import NodePubkey
+from node.accepting import AcceptingSocket
 from node.logs import fields
 from node.places import REMEMBERED_MAX, Bans, Homes, Shut, place_of
 
@@ -239,7 +240,7 @@ class Guest(socket.socket):
         super().close()
 
 
-class DoorSocket(socket.socket):
+class DoorSocket(AcceptingSocket):
     """A listening socket that turns away at once whoever may not knock."""
 
     _door: Door

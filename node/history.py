@@ -75,7 +75,11 @@ def write(db: apsw.Connection, events: Sequence[Observation], at_ms: int, bounds
 
 
 def read(db: apsw.Connection, story: str, limit: int) -> list[tuple[int, bytes]]:
-    """The newest first: when (Unix ms), and the event as JSON."""
+    """The newest first: when (Unix ms), and the event as JSON.
+
+    Args:
+        limit: so many at most, from 0 to ``limits.INTEGER_MAX``.
+    """
     which = "WHERE story = ?2" if story else ""
     query = f"SELECT at, event FROM history {which} ORDER BY id DESC LIMIT ?1"  # noqa: S608 - two fixed texts
-    return list(db.execute(query, (max(limit, 0), story) if story else (max(limit, 0),)))
+    return list(db.execute(query, (limit, story) if story else (limit,)))

@@ -214,7 +214,7 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         story: FromQuery[str] = "", limit: FromQuery[int] = HISTORY_SHOWN
     ) -> list[types.HistoryRow]:
         """What happened here, the newest first."""
-        return await desk.history(story, limit)
+        return await desk.history(story, asked_for.limit(limit))
 
     @get("/export")
     async def export() -> Response[bytes]:
@@ -290,6 +290,8 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
             problem = types.Problem("refused", 409, str(fault))
         case InvalidValue() | Malformed():
             problem = types.Problem("malformed", 400, str(fault))
+        case UnicodeDecodeError():
+            problem = types.Problem("malformed", 400, "JSON is UTF-8, and this is not")
         case RecursionError():
             problem = types.Problem("malformed", 400, "nested too deeply")
         case Trouble():

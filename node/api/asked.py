@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from litestar.params import FromQuery
 
+from crdt import limits
 from crdt.bodies import TITLE_CHARACTERS_MAX, Role
 from machines.codec import lenient_hook
 from machines.errors import InvalidValue
@@ -72,6 +73,17 @@ def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> 
     if not 0 <= timeout <= WAIT_SECONDS_MAX:
         raise Malformed(f"timeout: from 0 to {WAIT_SECONDS_MAX} seconds")
     return types.Patience(wait_for, timeout)
+
+
+def limit(rows: int) -> int:
+    """How many rows to give at most.
+
+    Raises:
+        Malformed: it is out of range.
+    """
+    if not 0 <= rows <= limits.INTEGER_MAX:
+        raise Malformed(f"limit: from 0 to {limits.INTEGER_MAX} rows")
+    return rows
 
 
 def role(text: str) -> Role:

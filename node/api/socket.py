@@ -8,6 +8,7 @@ import os
 import socket
 from pathlib import Path
 
+from node.accepting import AcceptingSocket
 from node.errors import Trouble
 
 
@@ -17,7 +18,7 @@ def bind(path: Path) -> socket.socket:
     Raises:
         Trouble: a daemon answers there, or the place cannot be used.
     """
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = AcceptingSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() or path.is_symlink():
             if _answers(path):

@@ -51,10 +51,11 @@ def history(
 
 
 def _read(store: Path, story: str, limit: int) -> Any:
-    from node import inspector, report, timeline  # noqa: PLC0415 - heavy, and only here
+    from crdt import limits  # noqa: PLC0415 - heavy, and only here
+    from node import inspector, report, timeline  # noqa: PLC0415
     from node.store import Store  # noqa: PLC0415
 
     held = examine(store)
     with speaking(), Store(inspector.store_path(store), readonly=True) as opened:
-        kept = opened.history(story, limit)
+        kept = opened.history(story, min(limit, limits.INTEGER_MAX))
     return as_plain(timeline.rows(kept, report.names(held.ledger)))

@@ -8,8 +8,9 @@ import pytest
 
 from node.api import version
 from node.api.app import BODY_BYTES_MAX
+from node.api.server import CALLERS_MAX, CROWD_MAX
 from node.home import Home
-from tests.support.daemons import Fleet, Node
+from tests.support.daemons import Fleet, Node, eventually
 from tests.support.siege import peak_of
 
 pytestmark = pytest.mark.timeout(300)
@@ -123,7 +124,7 @@ def test_a_body_of_another_type_is_not_taken(den, header):
         b"[" * 60_000, b'{"title":' + b"[" * 60_000, b'{"x":' + b'{"a":' * 12_000, b"\xff\xfe",
         b'{"title":"\\ud800"}', b'{"title":NaN}', b'{"title":1e400}', b'{"title":' + b"9" * 5000,
         b'{"title":"a","title":"\\u001b"}', b"null", b"", b'{"admin":true}',
-        b'{"labels":["../../etc"]}',
+        b'{"labels":["../../etc"]}', b'{"title":"\xff"}', b'{"title":"\xed\xa0\x80"}', b"\x80",
     ],
     ids=lambda body: repr(body[:24]),
 )  # fmt: skip
@@ -173,6 +174,47 @@ def test_what_is_no_request_harms_nobody(den, data):
             heard = b""
     assert status_of(heard) not in (101, 202, 500)
     assert alive(den) == {"backlog": 1}
+
+
+@pytest.mark.parametrize("limit", [-1, 2**53, 2**63, 2**64, 10**30])
+def test_a_number_of_rows_that_no_table_has_is_malformed(den, limit):
+    asked = b"GET /inspect/history?limit=%d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    told = say(den, asked % limit)
+    assert status_of(told) == 400
+    assert b"limit: from 0 to" in told
+
+
+def test_who_asks_for_half_of_it_is_not_waited_for(den):
+    halves = (b"", b"GET /sta", post(b"{", JSON, b"Content-Length: 60000\r\n"))
+    whole = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
+    lines = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(4)]
+    for line, half in zip(lines, (*halves, whole + b"GET /sta"), strict=True):
+        line.settimeout(60)
+        line.connect(str(Home(den.home).socket))
+        line.sendall(half)
+    for line in lines:
+        with contextlib.suppress(ConnectionError):
+            while line.recv(65536):
+                pass
+        line.close()
+
+
+def test_more_callers_than_there_is_room_for_are_told_so_and_logged_once(den):
+    lines = []
+    try:
+        for _ in range(CALLERS_MAX):
+            line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            line.connect(str(Home(den.home).socket))
+            lines.append(line)
+        told = den.gangline("stories", code=1)
+        assert told.startswith(f"gangline: {CALLERS_MAX} local callers are connected already")
+        asked = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
+        assert {status_of(say(den, asked)) for _ in range(CROWD_MAX)} == {503}
+    finally:
+        for line in lines:
+            line.close()
+    eventually(den.answers, "it answers again")
+    assert den.log().count("local callers are connected already") == 1
 
 
 def test_many_callers_at_once_leave_it_answering(den):

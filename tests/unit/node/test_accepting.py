@@ -1,0 +1,75 @@
+import asyncio
+import errno
+import os
+import socket
+
+import pytest
+
+from node import accepting
+from node.accepting import AcceptingSocket
+
+
+class Starved(AcceptingSocket):
+    """A listening socket of a process that has no descriptor left, for a while."""
+
+    tries = 0
+    starved = True
+
+    def _accept(self):
+        self.tries += 1
+        self.starved = self.starved and self.tries < 5
+        if self.starved:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super()._accept()
+
+
+@pytest.fixture
+def listening(tmp_path):
+    with Starved(socket.AF_UNIX, socket.SOCK_STREAM) as found:
+        found.setblocking(False)
+        found.bind(str(tmp_path / "socket"))
+        found.listen()
+        yield found
+
+
+def test_descriptors_that_ran_out_are_said_once_and_callers_wait(listening, caplog, monkeypatch):
+    monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0)
+
+    async def call():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(accepting.handler())
+        came = asyncio.Event()
+
+        async def serve(_reader, writer):
+            came.set()
+            writer.close()
+
+        server = await asyncio.start_unix_server(serve, sock=listening, backlog=100)
+        _, writer = await asyncio.open_unix_connection(listening.getsockname())
+        await came.wait()
+        writer.close()
+        server.close()
+
+    asyncio.run(call())
+    [said] = caplog.records
+    assert "Too many open files" in said.message
+    assert "LimitNOFILE" in said.message
+    assert said.exc_info is None
+
+
+def test_asyncio_that_tries_as_often_as_its_backlog_is_long_tries_once(listening):
+    with pytest.raises(OSError, match="Too many open files"):
+        listening.accept()
+    with pytest.raises(BlockingIOError):
+        listening.accept()
+    assert listening.tries == 1
+
+
+def test_what_else_a_loop_cannot_raise_is_logged_as_ever(caplog):
+    async def fail():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(accepting.handler())
+        loop.call_exception_handler({"message": "odd", "exception": OSError(errno.EMFILE, "x")})
+
+    asyncio.run(fail())
+    assert [record.message for record in caplog.records] == ["odd"]
