@@ -27,7 +27,7 @@ log = logging.getLogger("gangline.dialer")
 BACKOFF_SECONDS_MIN = 1.0
 BACKOFF_SECONDS_MAX = 30.0
 PATIENCE_SECONDS = 5.0
-AT_ONCE = ("lost", "closed", "stopping")
+AT_ONCE = ("lost", "closed", "stopping", "silent")
 """After a link that ended so, the first try is at once."""
 LOOK_SECONDS = 0.5
 

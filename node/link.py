@@ -17,6 +17,7 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import Close, CloseCode
 
 from crdt import limits
 from crdt.errors import PeerFault
@@ -36,6 +37,15 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 CLOSE_POLICY: Final = 1008
 CLOSES_IN_ORDER: Final = (1000, 1001)
+CODES: Final[dict[int, str]] = {
+    CloseCode.GOING_AWAY: "stopping",
+    CloseCode.PROTOCOL_ERROR: "malformed_frame",
+    CloseCode.INVALID_DATA: "malformed_frame",
+    CloseCode.MESSAGE_TOO_BIG: "too_large",
+}
+"""What the websocket closes for by itself: a listener that stops, or a frame."""
+PING_UNANSWERED: Final = "keepalive ping timeout"
+"""What it says, and does not code, if a ping was not answered."""
 REASON_BYTES_MAX: Final = 120
 LAST_WORD_SECONDS_MAX: Final = 5
 
@@ -131,16 +141,18 @@ class Link:
         return reason
 
     def _how_it_ended(self) -> str:
-        """By whom, where nobody dropped it: the listening side closes all it has when it stops."""
+        """By whom, if nobody dropped it: the websocket closes itself too, and says why."""
         protocol = self._socket.protocol
-        ours = protocol.close_sent is not None and not protocol.close_rcvd_then_sent
-        return "stopping" if ours else "closed"
+        if protocol.close_sent is None or protocol.close_rcvd_then_sent:
+            return "closed"
+        return _word_of_code(protocol.close_sent) or "lost"
 
     def _word_at_the_end(self) -> str:
         closed = self._socket.protocol.close_rcvd
         if closed is None:
             return ""
-        return word_of(closed.reason) or ("closed" if closed.code in CLOSES_IN_ORDER else "")
+        ended = "closed" if closed.code in CLOSES_IN_ORDER else _word_of_code(closed)
+        return word_of(closed.reason) or ended
 
     async def _read(self, received: Callable[["Link", bytes], Awaitable[None]]) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -175,6 +187,11 @@ class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Follow no redirect, so that nobody is dialled but who was meant."""
         return exc
+
+
+def _word_of_code(closed: Close) -> str:
+    """Why a websocket closed itself; empty if it does not say."""
+    return "silent" if closed.reason == PING_UNANSWERED else CODES.get(closed.code, "")
 
 
 def _why(fault: OSError) -> str:

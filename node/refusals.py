@@ -90,6 +90,10 @@ SENTENCES = {
         "the connection broke off, and that node said nothing",
         "the connection broke off",
     ),
+    "silent": Sentences(
+        "that node's ping had no answer in time: one of the two was frozen, or the network held up",
+        "a ping had no answer in time: one of the two was frozen, or the network held up",
+    ),
     "left": Sentences("that node left the cluster", "this node left the cluster"),
     "outside": Sentences(
         "that node does not belong to the cluster any longer",

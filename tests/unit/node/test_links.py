@@ -318,6 +318,46 @@ async def test_who_stops_says_so_and_the_other_side_knows(tmp_path, caplog):
     assert caplog.records[-1].getMessage().endswith("ended: stopping: this node stops")
 
 
+async def test_a_ping_without_an_answer_is_said_as_such_on_both_sides(
+    tmp_path, caplog, monkeypatch
+):
+    caplog.set_level("INFO", "gangline.links")
+    monkeypatch.setitem(OPTIONS, "ping_interval", 0.05)
+    monkeypatch.setitem(OPTIONS, "ping_timeout", 0.05)
+    member = key(2)
+
+    async def ignored(_link, _data):
+        pass
+
+    async with listening(tmp_path, member.pubkey) as (address, me, _):
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+        link._socket.keepalive_task.cancel()
+        link._socket.transport.pause_reading()  # frozen, as by SIGSTOP
+        running = asyncio.create_task(link.run(ignored))
+        while "ended" not in caplog.text:  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.01)
+        link._socket.transport.resume_reading()
+        assert (await running, link.told) == ("closed", "silent")
+    [ended] = [one.getMessage() for one in caplog.records if "ended" in one.getMessage()]
+    assert "silent: a ping had no answer in time" in ended
+
+
+async def test_a_message_over_the_bound_is_no_end_of_the_daemon(tmp_path, caplog):
+    caplog.set_level("INFO", "gangline.links")
+    member = key(2)
+
+    async def ignored(_link, _data):
+        pass
+
+    async with listening(tmp_path, member.pubkey) as (address, me, driver):
+        link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
+        link.send(b"x" * (limits.FRAME_BYTES_MAX + 1))
+        assert (await link.run(ignored), link.told) == ("closed", "too_large")
+        while driver.links:  # noqa: ASYNC110 - likewise
+            await asyncio.sleep(0.01)
+    assert "ended: too_large: it sent more than a message may hold" in caplog.text
+
+
 def test_a_ticket_in_a_hello_shows_itself_nowhere():
     proof = Proof(NOW, "00", ticket="secret", name="n")
     assert "secret" not in repr(proof)
