@@ -5,7 +5,9 @@ Stands under ``config.py``, ``daemon.py``, ``dialer.py``, ``link.py`` and the lo
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from machines.values import NodePubkey
 
 ANYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - named so that it is never told
 PORT_MAX = 65_535
@@ -51,3 +53,18 @@ def told(advertise: Sequence[str], listening: str) -> tuple[str, ...]:
         return tuple(advertise)
     host, _, _ = listening.rpartition(":")
     return () if host in ANYWHERE else (listening,)
+
+
+def both(told: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+    """Where to dial a node: first where it says that it is, since it may have moved."""
+    return (*dict.fromkeys((*told, *given)),)
+
+
+def merged(
+    told: Mapping[NodePubkey, Sequence[str]], given: Mapping[NodePubkey, Sequence[str]]
+) -> dict[NodePubkey, tuple[str, ...]]:
+    """Where to dial each node that the store, the config, or both know of."""
+    return {
+        node: both(told.get(node, ()), given.get(node, ()))
+        for node in dict.fromkeys((*told, *given))
+    }

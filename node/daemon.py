@@ -214,9 +214,10 @@ async def _live(
         replica.beacon.addresses = addresses.told(settings.advertise, address)
         if address and not replica.beacon.addresses:
             log.warning("%s names no host that others could dial; set advertise", address)
-        known = dict(driver.store.addresses())
-        known |= {NodePubkey.from_hex(peer.node): (peer.address,) for peer in settings.peers}
+        given = {NodePubkey.from_hex(peer.node): [peer.address] for peer in settings.peers}
+        known = addresses.merged(driver.store.addresses(), given)
         dialer = Dialer(driver, me, known, settings.links, holder, leaving.has_left)
+        dialer.given = given
         dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
         listening = api_socket.bind(home.socket)
         desk = Desk(driver, dialer, settings, address, leaving, stopping.set, notices)

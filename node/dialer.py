@@ -7,7 +7,7 @@ that worked is at once. Source: protocol §10.
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,6 +61,7 @@ class Dialer:
     Attributes:
         spare: gives the key that is to come after the present one. Where that was revoked, the
             records that say so, and take in the next one, may have come everywhere but here.
+        given: addresses by node from the config, tried after those that a node tells of itself.
 
     Args:
         known: addresses by node, from the config and from what was heard before; what is no
@@ -83,6 +84,7 @@ class Dialer:
         self.known: dict[NodePubkey, tuple[str, ...]] = {}
         self.door = holder.door
         self.spare: Callable[[], SigningKey | None] = lambda: None
+        self.given: Mapping[NodePubkey, Sequence[str]] = {}
         self._driver = driver
         self._me = me
         self._links = links
@@ -129,7 +131,7 @@ class Dialer:
 
     def _hear(self, node: NodePubkey, heard: tuple[str, ...]) -> None:
         """A node said where it is: at one place at a time, or it could name a crowd of others'."""
-        places = addresses.dialable(heard)
+        places = addresses.dialable(addresses.both(heard, self.given.get(node, ())))
         if not places or self.known.get(node) == places:
             return
         self.known[node] = places

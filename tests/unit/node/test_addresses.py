@@ -1,6 +1,8 @@
 import pytest
 
+from node import addresses
 from node.addresses import dialable, fault, told
+from tests.support.cluster import key
 from tests.support.desk import api
 
 
@@ -59,3 +61,12 @@ def test_a_name_is_what_a_resolver_takes(name):
 def test_of_what_a_peer_says_the_addresses_alone_are_dialled():
     assert dialable(("[", "a:1", "a:1/x", "u@b:2", "[::1]:2")) == ("a:1", "[::1]:2")
     assert dialable(("x" * 70 + ".example:1",)) == ()
+
+
+def test_a_node_is_dialled_where_it_was_heard_of_and_where_the_config_says():
+    one, two, three = (key(number).pubkey for number in (1, 2, 3))
+    told = {one: ("new:1", "old:1"), two: ("two:1",)}
+    assert addresses.merged(told, {one: ["old:1"], three: ["three:1"]}) == {
+        one: ("new:1", "old:1"), two: ("two:1",), three: ("three:1",),
+    }  # fmt: skip
+    assert addresses.both(("new:1",), ["old:1"]) == ("new:1", "old:1")

@@ -302,6 +302,26 @@ def test_who_left_dials_nobody_but_once_at_a_start():
     assert dialer._due() == [], "who leaves at work dials nobody from then on"
 
 
+async def test_a_node_that_moved_is_dialled_where_it_says_and_where_the_config_says():
+    moved = key(9).pubkey
+    places = {moved: ("192.0.2.7:1",)}
+
+    class Driver:
+        links: ClassVar = {}
+
+        async def query(self, _look):
+            return places, set()
+
+    me = Identity(key(1), ClusterId(b"c" * 32))
+    dialer = Dialer(Driver(), me, {}, 8, held(Driver()))
+    dialer.given = {moved: ("192.0.2.1:1",)}
+    await dialer._learn()
+    assert dialer.known == {moved: ("192.0.2.7:1", "192.0.2.1:1")}
+    places[moved] = ("192.0.2.1:1",)
+    await dialer._learn()
+    assert dialer.known == {moved: ("192.0.2.1:1",)}
+
+
 async def test_who_stops_says_so_and_the_other_side_knows(tmp_path, caplog):
     caplog.set_level("INFO", "gangline.links")
     member = key(2)
