@@ -90,7 +90,9 @@ async def join(
         record = _check_founding(founder, bytes.fromhex(accepted.founding), ticket.cluster_id)
     except HelloRefused as refusal:
         home.unmake(whole=fresh)
-        raise Trouble(told(refusal.reason, refusal.version), Exit.REFUSED) from refusal
+        raise Trouble(
+            told(refusal.reason, refusal.version, refusal.free), Exit.REFUSED
+        ) from refusal
     except (OSError, ValueError, PeerFault) as fault:
         home.unmake(whole=fresh)
         raise Trouble(

@@ -70,10 +70,16 @@ class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="acc
 class Refused(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="refused"
 ):
-    """No session, and one word why; of another version, which one it would have to be."""
+    """No session, and one word why.
+
+    Attributes:
+        version: which one it would have to be, if that is why.
+        free: a name that is, if the one asked for is taken.
+    """
 
     reason: str
     version: int = 0
+    free: str = ""
 
 
 Message = Hello | Welcome | Proof | Accepted | Refused
@@ -99,13 +105,17 @@ class HelloRefused(Exception):
         reason: one word, the same on both sides.
         told: the other side said so.
         version: which version of the protocol the other side speaks, where that is why.
+        free: a name that is free, where that is why.
     """
 
-    def __init__(self, reason: str, *, told: bool = False, version: int = 0) -> None:
+    def __init__(
+        self, reason: str, *, told: bool = False, version: int = 0, free: str = ""
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.told = told
         self.version = version
+        self.free = free
 
 
 class Socket(Protocol):
@@ -159,7 +169,7 @@ async def receive(socket: Socket, kind: type[M]) -> M:
     except UNREADABLE as fault:
         raise _why_unreadable(data) from fault
     if isinstance(message, Refused):
-        raise _refused(message.reason, message.version)
+        raise _refused(message.reason, message.version, message.free)
     if not isinstance(message, kind):
         raise HelloRefused("malformed_frame")
     return message
@@ -181,8 +191,8 @@ def _why_unreadable(data: bytes) -> HelloRefused:
     return HelloRefused("wrong_version", version=message.version)
 
 
-def _refused(reason: str, version: int) -> HelloRefused:
-    return HelloRefused(word_of(reason) or "refused", told=True, version=version)
+def _refused(reason: str, version: int, free: str = "") -> HelloRefused:
+    return HelloRefused(word_of(reason) or "refused", told=True, version=version, free=free)
 
 
 def _signed(
@@ -293,7 +303,7 @@ async def listen(
             # Who hangs up before he is told is refused all the same.
             with contextlib.suppress(ConnectionClosed):
                 own_version = hello.PROTOCOL_VERSION if fault.reason == "wrong_version" else 0
-                await send(socket, Refused(fault.reason, own_version))
+                await send(socket, Refused(fault.reason, own_version, fault.free))
         raise
     return first.node, proof.at, joins
 

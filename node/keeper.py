@@ -13,9 +13,11 @@ from crdt.errors import ProposalRefused
 from crdt.identity import FeedId, H, cluster_id_of
 from crdt.intents import AdmitNode
 from crdt.replica import Replica
+from crdt.roster import Roster
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import clock
+from node.bearers import free_name, taken_by
 from node.driver import Driver
 from node.errors import StoreFailure
 from node.handshake import Accepted, HelloRefused
@@ -77,12 +79,21 @@ class Keeper:
             called = node_name(name)
         except InvalidValue as fault:
             raise HelloRefused("malformed_frame") from fault
+        free = await self._driver.query(lambda r: _free_instead(r.ledger.roster, node, called))
+        if free:
+            raise HelloRefused("name_taken", free=free)
         try:
             await self._driver.propose(AdmitNode(node, role, called, ticket))
         except ProposalRefused as refusal:
             raise HelloRefused("not_an_admin") from refusal
         except StoreFailure as failure:
             raise HelloRefused("read_only") from failure
+
+
+def _free_instead(roster: Roster, node: NodePubkey, name: str) -> str:
+    """A name that is free, if this one is not; else empty."""
+    taken = taken_by(roster, node, name) is not None
+    return free_name(roster, node, name) if taken else ""
 
 
 def _accepted(replica: Replica) -> Accepted | None:

@@ -4,10 +4,14 @@ Stands beside ``handshake.py``. The word is the same in a frame, a log and a tab
 says it from where its reader stands. Source: protocol §9, §10.
 """
 
+import contextlib
 import re
+import shlex
 from typing import Final, NamedTuple
 
 from crdt import hello
+from machines.errors import InvalidValue
+from node.naming import node_name
 
 VERSION_MAX: Final = 2**16 - 1
 _WORD = re.compile(r"[a-z_]{1,40}")
@@ -36,6 +40,10 @@ SENTENCES = {
     "withdrawn_ticket": Sentences(
         "this ticket was withdrawn; ask for a new one with: gangline invite",
         "it showed a ticket that was withdrawn",
+    ),
+    "name_taken": Sentences(
+        "another node is called that; choose another name with --name{free}",
+        "it asked for a name that another node has",
     ),
     "not_an_admin": Sentences(
         "the inviter may not admit nodes now; ask an admin for a ticket",
@@ -127,14 +135,15 @@ def word_of(text: str) -> str:
     return text if _WORD.fullmatch(text) else ""
 
 
-def told(word: str, version: int = 0) -> str:
+def told(word: str, version: int = 0, free: str = "") -> str:
     """What to tell on the side that was refused: the word and its sentence.
 
     Args:
         version: which version of the protocol the other side speaks, where it said so.
+        free: the name that the other side offers, as it came.
     """
     known = SENTENCES.get(word)
-    return word if known is None else f"{word}: {_filled(known.told, version)}"
+    return word if known is None else f"{word}: {_filled(known.told, version, free)}"
 
 
 def said(word: str, version: int = 0) -> str:
@@ -143,6 +152,9 @@ def said(word: str, version: int = 0) -> str:
     return word if known is None else f"{word}: {_filled(known.said, version)}"
 
 
-def _filled(sentence: str, version: int) -> str:
+def _filled(sentence: str, version: int, free: str = "") -> str:
     theirs = f"version {version}" if 0 < version <= VERSION_MAX else "another version"
-    return sentence.format(theirs=theirs, ours=hello.PROTOCOL_VERSION)
+    offer = ""
+    with contextlib.suppress(InvalidValue):
+        offer = f", such as {shlex.quote(node_name(free))}"
+    return sentence.format(theirs=theirs, ours=hello.PROTOCOL_VERSION, free=offer)

@@ -6,7 +6,6 @@ called by it.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 from crdt.antientropy import compared_feeds
@@ -16,6 +15,7 @@ from crdt.roster import Roster
 from crdt.views import ExplainView
 from machines.values import Instant, NodePubkey
 from node.api import types
+from node.bearers import bearers
 from node.saying import whole_name
 from node.unsealed import Look
 
@@ -34,19 +34,14 @@ class Explained(ExplainView, frozen=True):
 
 def names(ledger: Ledger) -> Names:
     """What each node on the roster is called, by its key in hex."""
-    roster = ledger.roster
-    called = {node.hex(): roster.name(node) for node in roster.nodes()}
-    used = Counter(called.values())
+    keys = [node.hex() for node in ledger.roster.nodes()]
 
     def passes_for_a_key(name: str) -> bool:
         is_hex = _LIKE_A_KEY.fullmatch(name) is not None
-        return is_hex and (len(name) >= KEY_SHOWN or any(key.startswith(name) for key in called))
+        return is_hex and (len(name) >= KEY_SHOWN or any(key.startswith(name) for key in keys))
 
-    return {
-        key: name
-        for key, name in called.items()
-        if name and used[name] == 1 and not passes_for_a_key(name)
-    }
+    found = bearers(ledger.roster)
+    return {node.hex(): name for node, name in found.items() if not passes_for_a_key(name)}
 
 
 class Called:

@@ -23,10 +23,10 @@ from node.api import asked as asked_for
 from node.api import types
 from node.api.asked import Malformed
 from node.api.tickets import HASH_SHOWN
+from node.bearers import PREFIX_MIN, bearers, free_name, taken_by
 from node.driver import Driver
 from node.naming import node_name
 
-PREFIX_MIN: Final = 4
 KEY_DIGITS: Final = 64
 KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")
 
@@ -110,6 +110,8 @@ class Membership:
             )
         node = NodePubkey.from_hex(asked.node)
         name = node_name(asked.name) if asked.name else FreeText("")
+        if name:
+            await self._must_be_free(node, name)
         return await self._change(membership.Admit(node, asked_for.role(asked.role), name))
 
     async def change_role(self, asked: ChangeRole) -> types.Written:
@@ -122,7 +124,7 @@ class Membership:
     async def rename(self, asked: Rename) -> types.Written:
         """Call a node something else."""
         node, name = await self._find(asked.node), node_name(asked.name)
-        await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
+        await self._must_be_free(node, name)
         return await self._change(membership.Rename(node, name))
 
     async def revoke(self, asked: Revoke) -> types.Written:
@@ -133,6 +135,9 @@ class Membership:
     async def _change(self, wish: membership.Wish) -> types.Written:
         receipt = await self._driver.change_roster(wish)
         return written(receipt, report.names(self._driver.replica.ledger))
+
+    async def _must_be_free(self, node: NodePubkey, name: str) -> None:
+        await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
 
     async def _find(self, text: str) -> NodePubkey:
         return await self._driver.query(lambda replica: find(replica.ledger.roster, text))
@@ -146,7 +151,7 @@ def find(roster: Roster, text: str) -> NodePubkey:
     """
     nodes = roster.nodes()
     found = [node for node in nodes if len(text) >= PREFIX_MIN and node.hex().startswith(text)]
-    found = found or [node for node in nodes if text and roster.name(node) == text]
+    found = found or [node for node, name in bearers(roster).items() if text and name == text]
     if len(found) == 1:
         return found[0]
     what = "is no node" if not found else f"is {len(found)} nodes"
@@ -158,12 +163,14 @@ def must_be_free(roster: Roster, node: NodePubkey, name: str) -> None:
     """See that nobody else could be meant by the name that a node is to have.
 
     Raises:
-        ProposalRefused: another has it, or its key begins like it.
+        ProposalRefused: another has it, or its key begins like it; offers one that is free.
     """
-    for other in roster.nodes():
-        like_key = len(name) >= PREFIX_MIN and other.hex().startswith(name)
-        if other != node and (like_key or roster.name(other) == name):
-            raise ProposalRefused(f"{name} would be taken for {other.short}; choose another name")
+    other = taken_by(roster, node, name)
+    if other is not None:
+        free = free_name(roster, node, name)
+        raise ProposalRefused(
+            f"{name} would be taken for {other.short}; choose another name, such as {free}"
+        )
 
 
 def kept(text: str) -> tuple[tuple[int, int], ...] | None:

@@ -51,3 +51,15 @@ async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path
         assert accepted.founder == cluster.keys[0].pubkey.hex()
         assert keeper.why_not(guest) == ""
         assert await keeper.join(guest, SECRET, "two") == accepted, "asked again"
+
+
+async def test_a_name_that_is_taken_is_refused_with_a_free_one_and_uses_no_ticket(tmp_path):
+    async with emptied(tmp_path) as (cluster, driver):
+        bring = as_frame(cluster.found.record)
+        await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, now()))
+        keeper, guest = Keeper(driver), key(2).pubkey
+        with pytest.raises(HelloRefused) as refused:
+            await keeper.join(guest, SECRET, "den")
+        assert (refused.value.reason, refused.value.free) == ("name_taken", "den-2")
+        await keeper.join(guest, SECRET, "den-2")
+        assert keeper.why_not(guest) == ""

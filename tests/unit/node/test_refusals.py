@@ -25,3 +25,10 @@ def test_what_a_peer_sends_is_a_word_or_nothing(text):
 
 def test_a_word_that_nobody_knows_stands_by_itself():
     assert told("novel") == said("novel") == "novel"
+
+
+@pytest.mark.parametrize("offered", ["", "\x1b[2J", "two\nlines", "n" * 65, "\ud800"])
+def test_a_name_that_a_peer_offers_is_one_or_is_left_out(offered):
+    assert told("name_taken", free="den-2").endswith("--name, such as den-2")
+    assert told("name_taken", free="a $(b)").endswith("such as 'a $(b)'")
+    assert told("name_taken", free=offered).endswith("with --name")

@@ -106,7 +106,9 @@ def test_nodes_say_through_whom_a_node_is_heard_the_latest_first(cluster):
 def ledger(**called):
     keys = [key(number + 1).pubkey for number in range(len(called))]
     names = dict(zip(keys, called.values(), strict=True))
-    roster = SimpleNamespace(nodes=lambda: list(names), name=names.__getitem__)
+    roster = SimpleNamespace(
+        nodes=lambda: list(names), name=names.__getitem__, belongs=names.__contains__
+    )
     return SimpleNamespace(roster=roster), [one.hex() for one in keys]
 
 

@@ -1,0 +1,68 @@
+"""A name belongs to who belongs."""
+
+import pytest
+
+from crdt.bodies import Role
+from crdt.errors import ProposalRefused
+from crdt.intents import AdmitNode, RevokeNode
+from crdt.membership import Replace
+from machines.values import FreeText
+from node import report
+from node.api.membership import find, must_be_free
+from node.bearers import bearers, free_name, taken_by
+from tests.support.cluster import Cluster, key
+
+
+@pytest.fixture
+def cluster():
+    cluster = Cluster(1)
+    cluster.propose(0, AdmitNode(key(11).pubkey, Role.MEMBER, FreeText("b")))
+    return cluster
+
+
+def rotated(cluster, old, new):
+    ready, _ = cluster.replicas[0].change_roster(
+        Replace(key(old).pubkey, key(new).pubkey), cluster.now
+    )
+    cluster.carry(0, ready)
+    return cluster.replicas[0].ledger.roster
+
+
+def test_a_rotated_node_keeps_its_name_and_the_key_before_loses_it(cluster):
+    rotated(cluster, 11, 12)
+    roster = rotated(cluster, 12, 13)
+    assert bearers(roster)[key(13).pubkey] == "b"
+    assert find(roster, "b") == key(13).pubkey
+    names = report.names(cluster.replicas[0].ledger)
+    assert [names.get(key(number).pubkey.hex()) for number in (11, 12, 13)] == [None, None, "b"]
+
+
+def test_who_was_revoked_is_called_by_a_name_that_nobody_else_took(cluster):
+    cluster.propose(0, RevokeNode(key(11).pubkey))
+    roster = cluster.replicas[0].ledger.roster
+    assert find(roster, "b") == key(11).pubkey
+    assert taken_by(roster, key(12).pubkey, "b") is None
+    cluster.propose(0, AdmitNode(key(12).pubkey, Role.MEMBER, FreeText("b")))
+    assert find(cluster.replicas[0].ledger.roster, "b") == key(12).pubkey
+
+
+def test_two_who_belong_and_have_one_name_are_meant_by_none(cluster):
+    cluster.propose(0, AdmitNode(key(12).pubkey, Role.MEMBER, FreeText("b")))
+    with pytest.raises(ProposalRefused, match="no node of the roster"):
+        find(cluster.replicas[0].ledger.roster, "b")
+
+
+def test_a_name_that_is_taken_is_refused_with_one_that_is_free(cluster):
+    roster, new = cluster.replicas[0].ledger.roster, key(12).pubkey
+    assert taken_by(roster, new, "b") == key(11).pubkey
+    assert taken_by(roster, key(11).pubkey, "b") is None
+    assert free_name(roster, new, "b") == "b-2"
+    with pytest.raises(ProposalRefused, match="such as b-2"):
+        must_be_free(roster, new, "b")
+    cluster.propose(0, AdmitNode(key(13).pubkey, Role.MEMBER, FreeText("b-2")))
+    roster = cluster.replicas[0].ledger.roster
+    assert free_name(roster, new, "b") == "b-3"
+    start = key(11).pubkey.hex()[:8]
+    assert taken_by(roster, new, start) == key(11).pubkey
+    cluster.propose(0, AdmitNode(key(14).pubkey, Role.MEMBER, FreeText("n" * 64)))
+    assert free_name(cluster.replicas[0].ledger.roster, new, "n" * 64) == "n" * 62 + "-2"
