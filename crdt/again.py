@@ -181,6 +181,13 @@ def lost_records(
     return sorted(found, key=order)
 
 
+def dead(ledger: Ledger) -> Iterator[VerifiedRecord]:
+    """What is held in feeds in which nothing with a key is live: it may be written again."""
+    for feed in ledger.feeds.values():
+        if feed.keyed_dead:
+            yield from (entry.record for entry in feed.entries())
+
+
 def handed_back(ledger: Ledger, session: Session) -> Iterator[Frame]:
     """What this node keeps of a peer's own that counts nowhere: the peer may have lost it.
 
@@ -273,6 +280,8 @@ def _execution(
         if view.node == author.node and view.stamp >= record.stamp:
             raise OutdatedError("a later one was written since")
     stamp = author.stamp()
+    if record.stamp <= stamp:
+        return body  # its times come from its stamp, and it happened when it happened
     outcome = EXECUTION.step(body.previous, body.event, stamp.at)
     if isinstance(outcome, Ignored):
         # Parked for its stamp, it came before no gate yet.

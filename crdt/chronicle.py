@@ -27,7 +27,7 @@ from crdt.record import VerifiedRecord
 
 
 class Chronicle:
-    """Turns changes into observations; remembers who last held each story.
+    """Turns changes into observations; remembers who last held each story, and what was done.
 
     Args:
         own: the own key.
@@ -38,6 +38,7 @@ class Chronicle:
         self._own = own
         self._board = board
         self._holders: dict[str, NodePubkey | None] = {}
+        self._done: dict[str, dict[NodePubkey, Execution]] = {}
 
     def tell(self, admitted: Iterable[VerifiedRecord], wall: Instant) -> list[Observation]:
         """What happened since the last call.
@@ -53,6 +54,8 @@ class Chronicle:
             body = record.body
             own = record.feed.author == self._own
             if isinstance(body, Execution):
+                if self._is_again(record.feed.author, body):
+                    continue
                 event, state = EXECUTION.event_name(body.event), EXECUTION.state_name(body.state)
                 found.append(
                     ExecutionMoved(body.key, record.feed.author, event, state, record.ref, own=own)
@@ -63,12 +66,28 @@ class Chronicle:
                 found.append(RecordAdmitted(record.ref, body.kind, own=own))
         return found
 
-    def pass_over(self, admitted: Iterable[VerifiedRecord], wall: Instant) -> None:
-        """What was read from the own store is no news: only who holds what is kept in mind."""
+    def pass_over(self, stored: Iterable[VerifiedRecord], wall: Instant) -> None:
+        """What was read from the own store is no news: who holds what is kept in mind, and what
+        was done, also by a key or in a feed that counts no longer: it may be written again.
+        """
         self._board.forget_changes()
-        for record in admitted:
+        for record in stored:
             if isinstance(record.body, Claim):
                 self._claim_moves(record.body.key, wall)
+            elif isinstance(record.body, Execution):
+                self._is_again(record.feed.author, record.body)
+
+    def _is_again(self, author: NodePubkey, body: Execution) -> bool:
+        """Whether the very same was done before: in another feed, or under a key that is gone."""
+        done = self._done.setdefault(body.key, {})
+        same = {node for node, known in done.items() if known == body} - {author}
+        again = done.get(author) == body
+        if same and not again:
+            state = self._board.state(body.key)
+            views = state.execution_views() if state is not None else ()
+            again = bool(same - {view.node for view in views})
+        done[author] = body
+        return again
 
     def _stage_moves(self, change: BoardChange) -> list[Observation]:
         found: list[Observation] = []

@@ -399,7 +399,7 @@ class Replica:
         self.document.rebuild(self.ledger.feeds.values())
         self.ledger.touched.clear()
         self.ledger.comeback = False
-        self._chronicle.pass_over(self.ledger.admitted, now.wall)
+        self._chronicle.pass_over((*again.dead(self.ledger), *self.ledger.admitted), now.wall)
         self.ledger.admitted.clear()
         ready = self._finish(None, now)
         said = f"{damaged} of its rows hold no record, {unproven} of its proofs prove no fork"

@@ -345,6 +345,27 @@ def test_an_execution_is_said_again_unless_a_later_one_was(court):
     assert "later one" in refused(court, record, OutdatedError)
 
 
+def test_an_execution_that_is_said_again_keeps_its_times(court):
+    pending = spawn(court.bob)
+    at = pending.body.at
+    done = x.Completed(pending.body.state.agent, 0, at)
+    record = court.bob.execution("s-1", pending.body.state, x.Exited(0), done, ms=at.ms)
+    court.ms += 60_000
+    said = restated(court, record)
+    assert said == record.body
+    assert said.state.completed_at == at
+
+
+def test_an_execution_stamped_ahead_is_said_again_by_the_clock_as_it_is_now(court):
+    at = Instant.from_ms(court.ms + 60_000)
+    pending = x.Pending(AgentName("a"), at)
+    asked = x.SpawnRequested(AgentName("a"))
+    record = court.bob.execution("s-1", x.Idle(), asked, pending, ms=at.ms)
+    said = restated(court, record)
+    assert said.at < record.body.at
+    assert said.state.since == said.at
+
+
 def claim(pen, ms, until_ms, since_ms=None, **where):
     body = Claim(
         at=pen.at(ms), n=0, key=StoryId("s-1"),

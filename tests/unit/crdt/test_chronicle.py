@@ -123,3 +123,40 @@ def test_a_claim_is_told_when_another_holds_it_and_to_whom_it_was_lost(told):
         ClaimMoved("s-1", cat.node, bob.node, lost_by_us=False)
     ]
     assert told.after(bob.release("s-1")) == [ClaimMoved("s-1", bob.node, None, lost_by_us=False)]
+
+
+def again(told, pen, body, **where):
+    """The execution of a record, said again as it was."""
+    return told.after(pen.write(body, **where))
+
+
+def test_an_execution_that_is_written_again_is_no_news(told):
+    bob = told.court.bob
+    record = spawn(bob)
+    assert [type(one) for one in told.after(record)] == [ExecutionMoved]
+    assert again(told, bob, record.body, incarnation=1, clock=0) == []
+
+
+def test_an_execution_that_another_node_began_in_the_same_instant_is_news(told):
+    record = spawn(told.court.bob)
+    told.after(record)
+    [moved] = again(told, told.court.cat, record.body)
+    assert moved.node == told.court.cat.node
+
+
+def test_an_execution_under_the_next_key_of_its_node_is_no_news(told):
+    record = spawn(told.court.bob)
+    told.after(record)
+    told.after(
+        told.court.founder.revocation(
+            told.court.bob.node, [told.court.admissions[told.court.bob.node]], []
+        )
+    )
+    assert again(told, told.court.cat, record.body) == []
+
+
+def test_what_was_stored_is_no_news_when_it_is_written_again(told):
+    bob = told.court.bob
+    record = spawn(bob)
+    told.chronicle.pass_over([record], told.court.now)
+    assert again(told, bob, record.body, incarnation=1, clock=0) == []
