@@ -429,3 +429,12 @@ def test_what_was_parked_and_never_was_legal_is_reported(court):
     [parked] = court.ledger.pending.ahead_of(court.bob.node)
     with pytest.raises(ProposalRefused, match="idle ignores it"):
         restated(court, parked)
+
+
+def test_what_is_dead_in_a_feed_that_was_cut_may_be_written_again(court):
+    record = spawn(court.bob)
+    court.take(record, spawn(court.cat))
+    assert list(again.dead(court.ledger)) == []
+    twin = court.bob.story("twin", clock=record.clock)
+    court.take(twin)
+    assert {one.record_id for one in again.dead(court.ledger)} == {record.record_id, twin.record_id}
