@@ -222,7 +222,7 @@ def restate(
         case Story() as body:
             return _story(record, body, ledger, author)
         case Transition() as body:
-            return _transition(body, ledger, author, moved)
+            return _transition(record, body, ledger, author, moved)
         case Execution() as body:
             return _execution(record, body, ledger, author)
         case Claim() as body:
@@ -250,12 +250,16 @@ def _story(record: VerifiedRecord, body: Story, ledger: Ledger, author: Author) 
             fields[name] = value
     if not fields and state is not None:
         raise OutdatedError("every field was written since")
-    stamp = author.stamp()
+    stamp = min(record.stamp, author.stamp())
     return Story(at=stamp.at, n=stamp.n, story=body.story, **fields)
 
 
 def _transition(
-    body: Transition, ledger: Ledger, author: Author, moved: Mapping[RecordId, RecordRef]
+    record: VerifiedRecord,
+    body: Transition,
+    ledger: Ledger,
+    author: Author,
+    moved: Mapping[RecordId, RecordRef],
 ) -> Transition:
     state = ledger.board.state(body.story)
     if state is None:
@@ -267,6 +271,8 @@ def _transition(
     if parent != (None if last is None else last.ref):
         raise ProposalRefused("the story has moved on since")
     stamp = author.stamp(state)
+    if last is None or last.stamp < record.stamp:
+        stamp = min(record.stamp, stamp)  # the stage's times come from it
     if PIPELINE.ignores(state.stage, body.event):
         raise ProposalRefused(f"{PIPELINE.state_name(state.stage)} ignores it")
     return replace(body, at=stamp.at, n=stamp.n, parent=parent)

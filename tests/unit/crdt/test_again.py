@@ -294,8 +294,10 @@ def test_a_story_says_again_what_nobody_said_since(court):
     )
     court.take(court.cat.story("s-1", title="theirs", ms=court.ms))
     said = restated(court, record)
-    assert (said.description, said.stamp) == ("text", Stamp(court.now, 0))
+    assert (said.description, said.stamp) == ("text", record.stamp)
     assert not isinstance(said.title, str)
+    ahead = court.bob.story("s-1", title="ahead", ms=court.ms + 9)
+    assert restated(court, ahead).stamp == Stamp(court.now, 0)
     earlier = court.bob.story("s-1", title="old", ms=court.ms - 9)
     assert "since" in refused(court, earlier, OutdatedError)
 
@@ -310,10 +312,12 @@ def test_an_older_value_gives_way_and_a_story_nobody_names_is_named_again(court)
 def test_an_event_is_fired_again_where_the_story_still_stands_there(court):
     first = court.cat.transition("s-1", p.DepsMet())
     court.take(first)
-    record = court.bob.transition("s-1", p.GatesStarted(), first)
+    record = court.bob.transition("s-1", p.GatesStarted(), first, ms=court.cat.ms + 1)
     said = restated(court, record)
     assert (said.event, said.parent) == (p.GatesStarted(), first.ref)
-    assert said.stamp > first.stamp
+    assert first.stamp < said.stamp == record.stamp
+    ahead = court.bob.transition("s-1", p.GatesStarted(), first, ms=court.ms + 9)
+    assert restated(court, ahead).stamp == Stamp(court.now, 0)
 
 
 def test_an_event_follows_its_parent_to_where_that_was_written_again(court):
@@ -322,7 +326,9 @@ def test_an_event_follows_its_parent_to_where_that_was_written_again(court):
     new = court.bob.transition("s-1", p.DepsMet(), incarnation=1, clock=0)
     court.take(new)
     assert "moved on" in refused(court, record, ProposalRefused)
-    assert restated(court, record, {old.record_id: new.ref}).parent == new.ref
+    said = restated(court, record, {old.record_id: new.ref})
+    assert said.parent == new.ref
+    assert said.stamp > new.stamp > record.stamp
     first = court.bob.transition("s-2", p.DepsMet())
     court.take(court.cat.story("s-2"))
     assert restated(court, first).parent is None
