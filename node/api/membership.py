@@ -110,8 +110,6 @@ class Membership:
             )
         node = NodePubkey.from_hex(asked.node)
         name = node_name(asked.name) if asked.name else FreeText("")
-        if name:
-            await self._must_be_free(node, name)
         return await self._change(membership.Admit(node, asked_for.role(asked.role), name))
 
     async def change_role(self, asked: ChangeRole) -> types.Written:
@@ -124,7 +122,7 @@ class Membership:
     async def rename(self, asked: Rename) -> types.Written:
         """Call a node something else."""
         node, name = await self._find(asked.node), node_name(asked.name)
-        await self._must_be_free(node, name)
+        await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
         return await self._change(membership.Rename(node, name))
 
     async def revoke(self, asked: Revoke) -> types.Written:
@@ -135,9 +133,6 @@ class Membership:
     async def _change(self, wish: membership.Wish) -> types.Written:
         receipt = await self._driver.change_roster(wish)
         return written(receipt, report.names(self._driver.replica.ledger))
-
-    async def _must_be_free(self, node: NodePubkey, name: str) -> None:
-        await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
 
     async def _find(self, text: str) -> NodePubkey:
         return await self._driver.query(lambda replica: find(replica.ledger.roster, text))
