@@ -310,7 +310,7 @@ async def test_a_node_that_moved_is_dialled_where_it_says_and_where_the_config_s
         links: ClassVar = {}
 
         async def query(self, _look):
-            return places, set()
+            return places, set(), set()
 
     me = Identity(key(1), ClusterId(b"c" * 32))
     dialer = Dialer(Driver(), me, {}, 8, held(Driver()))
