@@ -10,7 +10,8 @@ here, and that word is the same in code, log, table and command line. Source: pr
     └── ProposalRefused      what a local caller asked for is against the rules; nothing is written
         ├── UnknownStory
         ├── EventIgnored     the stage ignores the event; names the legal ones
-        └── NotWritable      this node may not write now (observer, revoked, clock off, read-only)
+        └── NotWritable      this node may not write, whatever is asked (observer, revoked)
+            └── HeldUp       what keeps it from writing now is its host (clock off, store read-only)
 
 Our own mistakes are assertions, never one of these.
 """
@@ -124,3 +125,7 @@ class EventIgnored(ProposalRefused):
 
 class NotWritable(ProposalRefused):
     """This node may not write at present, whatever is asked."""
+
+
+class HeldUp(NotWritable):
+    """Its host keeps this node from writing now, whatever is asked; it may pass."""

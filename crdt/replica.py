@@ -11,7 +11,7 @@ from functools import partial
 
 from machines.values import Instant, NodePubkey
 
-from crdt import again, antientropy, limits, membership, parting, proposals
+from crdt import again, antientropy, limits, membership, parting, proposals, voice
 from crdt.beacon import Beacon
 from crdt.bodies import Member
 from crdt.chronicle import Chronicle
@@ -215,6 +215,7 @@ class Replica:
         Raises:
             ProposalRefused: this node may not, or there is nothing to do.
         """
+        voice.must_write(self, now)  # before the rules: one cause ends every write alike
         write = partial(self._write, now=now)
         receipt = membership.carry_out(wish, self.ledger, self.own, write)
         return self._finish(None, now), receipt
@@ -230,9 +231,7 @@ class Replica:
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
         self.ledger.ripen(now.wall)  # before anything is written by this clock
-        why = self.writable(now)
-        if why:
-            raise NotWritable(why)
+        voice.must_write(self, now)
         feed, why = self._check_incarnation(now)
         author = proposals.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
@@ -262,8 +261,7 @@ class Replica:
 
     def writable(self, now: Now) -> str:
         """Why this node may not write now; empty where it may."""
-        clock = self.clock_watch.why_not(now)
-        return self.held or clock or self.ledger.roster.why_no_voice(self.own)
+        return str(voice.why_mute(self, now) or "")
 
     def _check_incarnation(self, now: Now) -> tuple[Feed, str]:
         """The feed to write in, and why it is another than the present one (protocol §9)."""

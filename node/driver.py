@@ -81,10 +81,9 @@ class Driver:
 
         Raises:
             ProposalRefused: the rules do not allow it; nothing was written.
+            HeldUp: this host keeps the node from writing now; nothing was written.
             StoreFailure: it could not be written.
         """
-        if self.replica.held:
-            raise StoreFailure(self.replica.held)
         receipt: Receipt = await self._ask(lambda at: self.replica.propose(intent, at))
         return receipt
 
@@ -93,6 +92,7 @@ class Driver:
 
         Raises:
             ProposalRefused: this node may not, or there is nothing to do; nothing was written.
+            HeldUp: this host keeps the node from writing now; nothing was written.
             StoreFailure: it could not be written.
         """
         receipt: Receipt = await self._ask(lambda at: self.replica.change_roster(wish, at))

@@ -9,7 +9,7 @@ import asyncio
 
 from crdt import limits
 from crdt.bodies import Role
-from crdt.errors import ProposalRefused
+from crdt.errors import HeldUp, ProposalRefused
 from crdt.identity import FeedId, H, cluster_id_of
 from crdt.intents import AdmitNode
 from crdt.replica import Replica
@@ -43,7 +43,7 @@ class Keeper:
 
         Raises:
             HelloRefused: the ticket is unknown, used, withdrawn or expired, the key was revoked,
-                or this node may not admit.
+                or this node may not admit, or can write nothing now.
         """
         key = H(ticket)
         async with self._one_at_a_time:
@@ -54,7 +54,7 @@ class Keeper:
             users, why_not = await self._driver.query(lambda r: self._look(r, key, node))
             shown = await self._driver.query(_accepted)
             if shown is None:
-                raise HelloRefused("not_an_admin")
+                raise HelloRefused("read_only")
             if not why_not and node in users:
                 return shown
             if why_not == "revoked":
@@ -84,10 +84,10 @@ class Keeper:
             raise HelloRefused("name_taken", free=free)
         try:
             await self._driver.propose(AdmitNode(node, role, called, ticket))
+        except (HeldUp, StoreFailure) as fault:
+            raise HelloRefused("read_only") from fault
         except ProposalRefused as refusal:
             raise HelloRefused("not_an_admin") from refusal
-        except StoreFailure as failure:
-            raise HelloRefused("read_only") from failure
 
 
 def _free_instead(roster: Roster, node: NodePubkey, name: str) -> str:

@@ -10,12 +10,13 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from crdt import membership
-from crdt.errors import ProposalRefused
+from crdt.errors import NotWritable, ProposalRefused
 from crdt.identity import SigningKey
+from crdt.intents import Receipt
 from crdt.parting import BEHIND, DONE
 from crdt.petition import NONCE_BYTES
 from crdt.ready import PetitionAnswered
@@ -24,7 +25,7 @@ from machines.values import NodePubkey
 from node import clock, keys
 from node.bus import Subscription
 from node.driver import Driver
-from node.errors import StoreFailure
+from node.errors import StoreFailure, Trouble
 from node.home import Home
 from node.store import Store
 
@@ -51,6 +52,9 @@ WORDS: Final = {
     BEHIND: "it does not have everything that this node wrote; wait until status says 0 unshared",
 }
 
+PASSING: Final = ("", "stale", "cannot_write", BEHIND)
+"""What is no word on what was asked: a clock, a disk or a link, and it may be done later."""
+
 
 class Parting:
     """One daemon's way out of the roster.
@@ -73,7 +77,8 @@ class Parting:
         """Be taken off the roster; what this node wrote stands.
 
         Raises:
-            ProposalRefused: nobody who may do it is linked, or does it; says who may.
+            ProposalRefused: the rules do not allow it, or who may do it does not.
+            Trouble: nobody who may do it is linked, or can do it now; says who may.
         """
         if self.has_left():
             raise ProposalRefused(self.why_gone())
@@ -81,7 +86,7 @@ class Parting:
         await self._write_note(ASKED)
         try:
             await self._ask(None)
-        except ProposalRefused:
+        except (ProposalRefused, Trouble):
             await self._write_note(b"")
             raise
         await self._until(lambda r: not r.ledger.roster.belongs(r.own), "left")
@@ -104,6 +109,22 @@ class Parting:
         replica = self._driver.replica
         return replica.ledger.roster.belongs(replica.own)
 
+    async def asked_meanwhile(self, write: Awaitable[Receipt]) -> Receipt:
+        """Carry out a write; if this node may not, say so in terms of its parting.
+
+        Raises:
+            ProposalRefused: the rules do not allow it; or this node left.
+            Trouble: it cannot be written now; or this node is changing its key.
+        """
+        try:
+            return await write
+        except NotWritable:
+            if await self.is_due():
+                raise Trouble("this node is changing its key; ask again in a moment") from None
+            if self.has_left():
+                raise ProposalRefused(self.why_gone()) from None
+            raise
+
     async def _write_note(self, note: bytes) -> None:
         await self._driver.on_disk(lambda store: store.set_meta(LEFT, note))
         self._note = note
@@ -122,7 +143,8 @@ class Parting:
         """Go on under a new key; gives it. The daemon starts again under it in a moment.
 
         Raises:
-            ProposalRefused: nobody who may do it is linked, or does it; says who may.
+            ProposalRefused: the rules do not allow it, or who may do it does not.
+            Trouble: nobody who may do it is linked, or can do it now; says who may.
         """
         path = self._home.next_key
         key = keys.load(path) if path.exists() else keys.generate(path)
@@ -157,7 +179,10 @@ class Parting:
 
     async def _ask(self, successor: SigningKey | None) -> None:
         linked = set(self._driver.links)
-        for peer in await self._driver.query(lambda r: _who_may(r, linked)):
+        peers, missing = await self._driver.query(lambda r: _who_may(r, linked))
+        if missing:
+            raise Trouble(missing)
+        for peer in peers:
             await self._ask_one(peer, successor)
 
     async def _ask_one(self, peer: NodePubkey, successor: SigningKey | None) -> None:
@@ -171,7 +196,8 @@ class Parting:
                 word = await _first(answers)
             if word not in (BEHIND, DONE, "") or clock.monotonic() > end:
                 why = WORDS.get(word, "it gave no answer that this version knows")
-                raise ProposalRefused(f"{peer.short} did not do it: {why}")
+                told = f"{peer.short} did not do it: {why}"
+                raise Trouble(told) if word in PASSING else ProposalRefused(told)
             if word == "" and peer not in self._driver.links:
                 return  # done or not: the roster says which
             await asyncio.sleep(LOOK_SECONDS)
@@ -180,7 +206,7 @@ class Parting:
         end = clock.monotonic() + PATIENCE_SECONDS
         while not await self._driver.query(holds):
             if clock.monotonic() > end:
-                raise ProposalRefused(
+                raise Trouble(
                     f"no word yet that this node has {what}; it may still come: look at "
                     "gangline members, or ask again"
                 )
@@ -206,11 +232,11 @@ async def _first(answers: Subscription) -> str:
     return ""
 
 
-def _who_may(replica: Replica, linked: set[NodePubkey]) -> list[NodePubkey]:
-    """Who can do it all, and is linked.
+def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey], str]:
+    """Who may do it all; and a sentence that says who of them is not linked, if anybody.
 
     Raises:
-        ProposalRefused: nobody; says who would be.
+        ProposalRefused: nobody.
     """
     roster = replica.ledger.roster
     if replica.own == roster.founder:
@@ -219,16 +245,16 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> list[NodePubkey]:
     if not standing:
         raise ProposalRefused("this node does not belong to the cluster any longer")
     if roster.founder in linked:
-        return [roster.founder]
+        return [roster.founder], ""
     authors = sorted({admission.ref.author for admission in standing})
     missing = [node for node in authors if node not in linked]
     if missing:
         who = ", ".join(f"{roster.name(node)} ({node.short})" for node in missing)
-        raise ProposalRefused(
+        return authors, (
             f"the node that admitted this one must do it, or the founder, over a link of its own; "
             f"{who} is not linked now: see gangline peers"
         )
-    return authors
+    return authors, ""
 
 
 def _replaced(replica: Replica, successor: NodePubkey) -> bool:

@@ -85,8 +85,8 @@ SENTENCES = {
     ),
     "full": Sentences("that node has no room for another link", "there was no room for its link"),
     "read_only": Sentences(
-        "that node's disk takes no writes now; it serves what it has",
-        "this node's disk takes no writes; the link is opened anew, to serve what is on it",
+        "that node can write nothing now, its status says why; it serves what it has",
+        "this node can write nothing now, its status says why; it serves what is on its disk",
     ),
     "writes_again": Sentences(
         "that node's disk takes writes again; it asks for what it missed",

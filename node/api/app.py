@@ -23,7 +23,7 @@ from litestar.response import Stream
 from litestar.status_codes import HTTP_400_BAD_REQUEST, HTTP_415_UNSUPPORTED_MEDIA_TYPE
 from litestar.typing import FieldDefinition
 
-from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
+from crdt.errors import EventIgnored, HeldUp, ProposalRefused, UnknownStory
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
 from node.api import asked as asked_for
@@ -31,7 +31,7 @@ from node.api import membership, tickets, types
 from node.api.asked import Malformed
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
-from node.errors import Trouble
+from node.errors import StoreFailure, Trouble
 from node.history import HISTORY_SHOWN
 from node.plain import plain
 from node.report import Explained
@@ -286,6 +286,8 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
             )
         case UnknownStory():
             problem = types.Problem("unknown story", 404, str(fault))
+        case HeldUp():
+            problem = types.Problem("not now", 503, str(fault))
         case ProposalRefused():
             problem = types.Problem("refused", 409, str(fault))
         case InvalidValue() | Malformed():
@@ -295,7 +297,8 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
         case RecursionError():
             problem = types.Problem("malformed", 400, "nested too deeply")
         case Trouble():
-            problem = types.Problem("store failure", 503, fault.sentence)
+            title = "store failure" if isinstance(fault, StoreFailure) else "not now"
+            problem = types.Problem(title, 503, fault.sentence)
         case HTTPException():
             title = "malformed" if fault.status_code == HTTP_400_BAD_REQUEST else "refused"
             problem = types.Problem(title, fault.status_code, _detail(fault))

@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from crdt.errors import NotWritable, ProposalRefused, UnknownStory
+from crdt.errors import UnknownStory
 from crdt.identity import RecordRef
 from crdt.intents import (
     AddStory,
@@ -64,7 +64,7 @@ class Desk:
         self._dialer = dialer
         self._config = config
         self._listen = listen
-        self.membership = Membership(driver)
+        self.membership = Membership(driver, parting)
         self.tickets = Tickets(driver, config, listen)
         self.parting = parting
         self._notices = notices
@@ -242,15 +242,7 @@ class Desk:
         return await self._write(ReleaseClaim(StoryId(story)), patience)
 
     async def _write(self, intent: Intent, patience: Patience) -> types.Written:
-        try:
-            receipt = await self.driver.propose(intent)
-        except NotWritable:
-            if await self.parting.is_due():
-                sentence = "this node is changing its key; ask again in a moment"
-                raise Trouble(sentence) from None
-            if self.parting.has_left():
-                raise ProposalRefused(self.parting.why_gone()) from None
-            raise
+        receipt = await self.parting.asked_meanwhile(self.driver.propose(intent))
         holders = await self._wait(receipt.ref, patience)
         return written(receipt, report.names(self.driver.replica.ledger), holders)
 

@@ -26,6 +26,7 @@ from node.api.tickets import HASH_SHOWN
 from node.bearers import PREFIX_MIN, bearers, free_name, taken_by
 from node.driver import Driver
 from node.naming import node_name
+from node.parting import Parting
 
 KEY_DIGITS: Final = 64
 KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")
@@ -95,8 +96,9 @@ class MemberRow(msgspec.Struct, frozen=True):
 class Membership:
     """The roster, as local callers see it."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, parting: Parting) -> None:
         self._driver = driver
+        self._parting = parting
 
     async def members(self) -> list[MemberRow]:
         """Every key on the roster."""
@@ -131,7 +133,7 @@ class Membership:
         return await self._change(membership.Revoke(node, kept(asked.keep)))
 
     async def _change(self, wish: membership.Wish) -> types.Written:
-        receipt = await self._driver.change_roster(wish)
+        receipt = await self._parting.asked_meanwhile(self._driver.change_roster(wish))
         return written(receipt, report.names(self._driver.replica.ledger))
 
     async def _find(self, text: str) -> NodePubkey:

@@ -12,6 +12,7 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
+from crdt import voice
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
 from crdt.identity import H
@@ -21,7 +22,7 @@ from node import addresses, clock
 from node.api import asked as asked_for
 from node.api.asked import Malformed
 from node.config import Config
-from node.driver import Driver
+from node.driver import Driver, now
 from node.ticket import SECRET_BYTES, Ticket, TicketRow
 
 USES_MAX: Final = 1000
@@ -75,6 +76,8 @@ class Tickets:
 
     async def invite(self, asked: Invite) -> Invited:
         """Write a ticket that lets so many nodes in."""
+        # Whoever came with the ticket could not be admitted.
+        await self._driver.query(lambda r: voice.must_write(r, now()))
         role = await self._driver.query(lambda r: r.ledger.roster.role(r.own))
         if role is not Role.ADMIN:
             raise ProposalRefused("only an admin invites")

@@ -231,7 +231,11 @@ def import_(
 
 
 def _carry_out(plan: Any, told: dict[str, Any]) -> None:
-    """Write one story's share; what the rules refuse is named and left."""
+    """Write one story's share; what the rules refuse is named and left.
+
+    Raises:
+        Refused: nothing can be written now.
+    """
     path = f"/stories/{segment(plan.id)}"
     daemon = client()
     try:
@@ -245,4 +249,6 @@ def _carry_out(plan: Any, told: dict[str, Any]) -> None:
             daemon.ask("POST", f"{path}/events", {"event": event, "force": True})
             told["fired"] += 1
     except Refused as refusal:
+        if refusal.passing:
+            raise
         told["left"].append(f"{plan.id}: {refusal.sentence}")

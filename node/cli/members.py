@@ -202,11 +202,14 @@ def apply_file(
         if dry_run:
             typer.echo(f"would {clean(step.said)}")
             continue
-        try:
-            client().ask("POST", step.path, step.body)
-            typer.echo(f"done: {clean(step.said)}")
-        except Refused as refusal:
-            left.append(f"cannot {step.said}: {refusal.sentence}")
+        with speaking():
+            try:
+                client().ask("POST", step.path, step.body)
+                typer.echo(f"done: {clean(step.said)}")
+            except Refused as refusal:
+                if refusal.passing:
+                    raise
+                left.append(f"cannot {step.said}: {refusal.sentence}")
     for sentence in (*plan.extra, *left):
         say(sentence)
     if not plan.steps and not left:

@@ -252,8 +252,10 @@ class Petitioning:
             return
         linked = {pub for pub, (number, _) in node.links.items() if world.nodes[number].honest}
         try:
-            peers = _who_may(node.replica, linked)
-        except ProposalRefused:
+            peers, missing = _who_may(node.replica, linked)
+        except ProposalRefused as refusal:
+            peers, missing = [], str(refusal)
+        if missing:
             world.counts["a petition without anybody to ask"] += 1
             return
         for peer in peers:

@@ -40,7 +40,7 @@ async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path
         keeper, guest = Keeper(driver), key(2).pubkey
         with pytest.raises(HelloRefused) as refused:
             await keeper.join(guest, SECRET, "two")
-        assert refused.value.reason == "not_an_admin"
+        assert refused.value.reason == "read_only"
         assert keeper.why_not(guest) == "not_a_member"
 
         founding = cluster.found.record

@@ -207,6 +207,46 @@ def app_events(desk, story):
 # --- refusals
 
 
+EVERY_WRITE = WRITES | {
+    "execute": (
+        "POST",
+        "/stories/s-1/execution",
+        {"event": {"event": "spawn_requested", "agent": "a"}},
+    ),
+    "admit": ("POST", "/members", {"node": STRANGER}),
+    "promote": ("POST", "/members/role", {"node": "den", "up": True}),
+    "rename": ("POST", "/members/name", {"node": "den", "name": "kennel-1"}),
+    "revoke": ("POST", "/members/revoke", {"node": "den"}),
+    "invite": ("POST", "/invite", {}),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_WRITE)
+@pytest.mark.parametrize("cause", ["held", "clock"])
+async def test_a_cause_in_the_host_ends_every_write_alike(node, monkeypatch, name, cause):
+    client, desk = node
+    await client.post("/stories/s-1", json={})
+    await client.post("/stories/s-1/claim", json={"seconds": 60})
+    if cause == "held":
+        why = desk.driver.replica.held = "read-only: 3 records are missing"
+    else:
+        why = "this host's clock is 301 s behind its peers'; set it right"
+        monkeypatch.setattr("crdt.session.ClockWatch.why_not", lambda *_: why)
+    method, path, body = EVERY_WRITE[name]
+    answer = await client.request(method, path, json=body)
+    assert problem(answer, 503, "not now")["detail"] == why
+
+
+@pytest.mark.parametrize("name", EVERY_WRITE)
+async def test_what_the_rules_refuse_ends_every_write_alike(node, monkeypatch, name):
+    client, desk = node
+    await client.post("/stories/s-1", json={})
+    monkeypatch.setattr(type(desk.driver.replica.ledger.roster), "why_no_voice", lambda *_: "mute")
+    method, path, body = EVERY_WRITE[name]
+    answer = await client.request(method, path, json=body)
+    assert problem(answer, 409, "refused")["detail"] == "mute"
+
+
 async def test_what_a_stage_ignores_names_what_is_legal_there(client):
     answer = await client.post("/stories/s-1/events", json={"event": {"event": "accepted"}})
     told = problem(answer, 409, "ignored")
