@@ -6,6 +6,7 @@ share of it is full, or that its file system became read-only, the system's erro
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 
 import apsw
@@ -23,7 +24,17 @@ WORDS = {
     errno.EROFS: (
         "its file system became read-only (the kernel's log says why; mount it to be written again)"
     ),
+    errno.EFBIG: "a file may not grow so large here (raise ulimit -f, or move the home)",
+    errno.EMFILE: "this process may open no more files (raise ulimit -n)",
+    errno.ENFILE: "this host may open no more files (raise fs.file-max)",
+    errno.ENOMEM: "this host has no memory left",
 }
+LOCKED = (apsw.BusyError, apsw.LockedError, apsw.ProtocolError)
+OF_LOCKING = (
+    apsw.SQLITE_IOERR_BLOCKED, apsw.SQLITE_IOERR_CHECKRESERVEDLOCK, apsw.SQLITE_IOERR_LOCK,
+    apsw.SQLITE_IOERR_RDLOCK, apsw.SQLITE_IOERR_SHMLOCK, apsw.SQLITE_IOERR_SHMMAP,
+    apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_UNLOCK,
+)  # fmt: skip
 
 
 def failure(what: str, path: Path, fault: Exception, db: apsw.Connection | None) -> StoreFailure:
@@ -39,21 +50,41 @@ def failure(what: str, path: Path, fault: Exception, db: apsw.Connection | None)
     if isinstance(fault, OF_THE_DISK) and (why := _why(fault, db)):
         return (NoRoom if no_room(fault, db) else StoreFailure)(f"{cannot}: {why}")
     if isinstance(fault, OSError):
-        return StoreFailure(f"{cannot}: {fault.strerror}")
-    if isinstance(fault, apsw.IOError):
-        return StoreFailure(f"{cannot}: the disk fails ({fault})")
-    if isinstance(fault, apsw.BusyError):
-        return StoreFailure(
-            f"{cannot}: a daemon whose disk is full has it for itself; make room first"
+        return StoreFailure(f"{cannot}: {WORDS.get(fault.errno or 0) or fault.strerror}")
+    return StoreFailure(f"{cannot}: {_in_words(fault, path)}")
+
+
+def _in_words(fault: Exception, path: Path) -> str:
+    """What an error means that is no damage, and of which the system's error number says nothing.
+
+    Each sentence must be true whoever else uses the file, since SQLite does not say who does.
+    """
+    if isinstance(fault, LOCKED):
+        return (
+            "another program has locked it: a tool such as sqlite3 (end it), or a daemon that runs "
+            "on it while its disk is full (make room)"
         )
-    if isinstance(fault, apsw.CantOpenError):
-        return StoreFailure(f"{cannot}: {_why_not_opened(path)}")
-    return StoreFailure(f"{cannot}: {fault}")
+    if _code(fault) in OF_LOCKING:
+        return (
+            "its file system does not lock or share files as SQLite needs it, as a network share "
+            f"may not; keep the home on a disk of this host ({fault})"
+        )
+    if isinstance(fault, apsw.NoMemError) or _code(fault) == apsw.SQLITE_IOERR_NOMEM:
+        return WORDS[errno.ENOMEM]
+    if isinstance(fault, apsw.IOError):
+        return f"the disk fails ({fault})"
+    if isinstance(fault, apsw.ReadOnlyError | apsw.PermissionsError):
+        return f"this user may not write it, or not in its folder ({fault})"
+    return _why_not_opened(path) if isinstance(fault, apsw.CantOpenError) else str(fault)
+
+
+def _code(fault: Exception) -> int:
+    return getattr(fault, "extendedresult", 0)
 
 
 def no_room(fault: Exception, db: apsw.Connection | None) -> bool:
     """Whether a write found no room. A sync that did not is another thing: what was lost?"""
-    if getattr(fault, "extendedresult", 0) in OF_A_SYNC:
+    if _code(fault) in OF_A_SYNC:
         return False
     return isinstance(fault, OF_THE_DISK) and _why(fault, db) in {FULL, WORDS[errno.EDQUOT]}
 
@@ -65,7 +96,7 @@ def _why(fault: Exception, db: apsw.Connection | None) -> str:
         told = WORDS.get(db.system_errno, "") if db is not None else ""
     if isinstance(fault, apsw.FullError):
         return FULL
-    if getattr(fault, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+    if _code(fault) == apsw.SQLITE_IOERR_SHMSIZE:
         return told or FULL
     return told
 
@@ -75,4 +106,10 @@ def _why_not_opened(path: Path) -> str:
         return "it is a symlink; move the file itself here"
     if path.is_dir():
         return "it is a folder; move it away, and the store's file here"
-    return "is there such a folder, and may this user write to it?"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    try:
+        os.close(os.open(path if path.exists() else path.parent, os.O_RDONLY))
+    except OSError as fault:
+        return WORDS.get(fault.errno or 0) or str(fault.strerror)
+    return "may this user write to it, and to its folder?"

@@ -89,8 +89,8 @@ SENTENCES = {
         "this node can write nothing now, its status says why; it serves what is on its disk",
     ),
     "writes_again": Sentences(
-        "that node's disk takes writes again; it asks for what it missed",
-        "this node's disk takes writes again; the link is opened anew, to ask for what it missed",
+        "that node writes again; it asks for what it missed",
+        "this node writes again; the link is opened anew, to ask for what it missed",
     ),
     "closed": Sentences("that node ended it, as it does when it stops", "this node ended it"),
     "stopping": Sentences("that node stops", "this node stops"),

@@ -92,7 +92,7 @@ class Carrier:
 
     def _halt(self, why: str, try_at: float) -> None:
         self._held = self.replica.held
-        self.replica.held = self.halted = f"read-only until the disk takes writes again: {why}"
+        self.replica.held = self.halted = f"read-only until the store takes writes again: {why}"
         self.replica.takes = False
         self.try_at = try_at
 

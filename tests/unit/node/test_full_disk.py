@@ -146,7 +146,7 @@ async def test_on_a_full_disk_it_starts_and_writes_by_itself_once_there_is_room(
     async with running(opened(home)) as driver:
         assert "the disk is full" in await driver.query(lambda r: r.writable(now()))
         assert await driver.query(stories) == ["s-1"]
-        with pytest.raises(StoreFailure, match="make room first"):
+        with pytest.raises(StoreFailure, match=r"while its disk is full \(make room\)"):
             Store(home.store, readonly=True)
         with pytest.raises(StoreFailure, match="the disk is full"):
             await add(driver, "s-2")
