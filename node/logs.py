@@ -15,17 +15,22 @@ from typing import Any, Final
 
 from crdt.bucket import Bucket
 from node.cli.text import clean
+from node.localtime import in_local_time, local_of
 
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FORMATS: Final = ("text", "json")
 
 
 class Lines(logging.Formatter):
-    """Text; escapes what was not written here."""
+    """Text, in local time; escapes what was not written here."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the base has it so
+        """When it was written."""
+        return local_of(record.created)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base has it so
         """The entry, on one line."""
-        return clean(super().formatMessage(record))
+        return clean(in_local_time(super().formatMessage(record)))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
         """The traceback, line by line."""

@@ -1,6 +1,7 @@
 """What holds for every test: surroundings of its own, and no law that a slow machine can break."""
 
 import signal
+import time
 
 import pytest
 from hypothesis import settings
@@ -25,3 +26,16 @@ def surroundings(tmp_path_factory):
             patch.delenv(name, raising=False)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture
+def zone(monkeypatch):
+    """Put this process into another time zone, as ``TZ`` names it."""
+
+    def put(name):
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield put
+    monkeypatch.undo()
+    time.tzset()

@@ -24,7 +24,8 @@ a store's file need none.
 
 `--json` stands on every command that reads. Without it tables are for people: aligned at a
 terminal, one line a row in a pipe. Whatever came from the network is escaped. Answers go to
-standard output, remarks and refusals to standard error.
+standard output, remarks and refusals to standard error. A time is the reader's local time with its
+offset (`2026-11-30 17:41:22+05:30`), in the log as text too; in JSON it is UTC, with a `Z`.
 
 `gangline --install-completion` sets Tab up for bash, zsh or fish; `--show-completion` prints the
 script. Tab then offers commands, options, and what the daemon knows: stories, nodes, and the events

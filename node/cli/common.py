@@ -19,6 +19,7 @@ from node.cli.text import clean
 from node.client import Client
 from node.errors import Trouble
 from node.home import Home
+from node.localtime import in_local_time
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,7 +57,7 @@ def say(sentence: str) -> None:
 
     To run and to stop are about the chosen node, so that what is said can be pasted.
     """
-    told = OWN_HINT.sub(lambda _: Chosen.command, clean(sentence))
+    told = OWN_HINT.sub(lambda _: Chosen.command, clean(in_local_time(sentence)))
     sys.stderr.write(f"gangline: {told}\n")
 
 
@@ -252,16 +253,6 @@ def put_pairs(rows: Iterable[tuple[str, object]]) -> None:
 def paragraphs(text: str) -> list[str]:
     """A text's own lines, where they may stand as such: newlines and tabs are allowed in it."""
     return text.expandtabs().split("\n")
-
-
-def when(instant: str) -> str:
-    """An instant as people read it, in UTC."""
-    return f"{instant[:10]} {instant[11:19]}"
-
-
-def when_about(instant: str) -> str:
-    """An instant to the minute, where a table has little room."""
-    return when(instant)[:16]
 
 
 def short(key: str) -> str:

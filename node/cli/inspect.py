@@ -24,11 +24,11 @@ from node.cli.common import (
     say,
     short,
     speaking,
-    when_about,
 )
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import segment
+from node.localtime import in_local_time, local
 
 app = typer.Typer(no_args_is_help=True, help="What is really there.")
 for command in (
@@ -148,8 +148,8 @@ def quarantine(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
         ("at", "brought by", "claims to be", "reason"),
         [
             (
-                when_about(r["at"]), r["peer_name"] or short(r["peer"]), _claim(r),
-                f"{r['reason']}: {r['detail']}{_id(r)}",
+                local(r["at"]), r["peer_name"] or short(r["peer"]), _claim(r),
+                f"{r['reason']}: {in_local_time(r['detail'])}{_id(r)}",
             )
             for r in rows
         ],

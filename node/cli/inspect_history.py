@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import Json, as_plain, ask, put_json, put_table, speaking, story_named, when
+from node.cli.common import Json, as_plain, ask, put_json, put_table, speaking, story_named
 from node.cli.inspect_store import examine
 from node.client import segment
+from node.localtime import in_local_time, local
 
 LIMIT = 100
 
@@ -45,7 +46,10 @@ def history(
     put_table(
         "",
         ("at", "what", "story", "says"),
-        [(when(r["at"]), r["what"].replace("_", " "), r["story"], r["says"]) for r in rows],
+        [
+            (local(r["at"]), r["what"].replace("_", " "), r["story"], in_local_time(r["says"]))
+            for r in rows
+        ],
         empty="nothing is kept of what happened",
     )
 

@@ -20,13 +20,14 @@ from node.cli.common import (
     say,
     short,
     speaking,
-    when,
 )
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.errors import Trouble
+from node.localtime import in_local_time, local
 from node.saying import place
 
+TIMED = ("claim", "execution")
 StoreOption = Annotated[
     Path | None,
     typer.Option("--store", metavar="PATH", help="A store file or a home; else the own node's."),
@@ -48,6 +49,11 @@ def _place(row: Any) -> str:
     return f"{row.name or short(row.author)}/{row.incarnation}#{row.clock}"
 
 
+def _says(row: Any) -> str:
+    """What a record says; of what holds no free text, the instants as people read them."""
+    return in_local_time(row.says) if row.kind in TIMED else str(row.says)
+
+
 def doc(store: StoreOption = None, as_json: Json = False) -> None:
     """The whole document as people mean it: every record that counts, feed by feed.
 
@@ -63,7 +69,7 @@ def doc(store: StoreOption = None, as_json: Json = False) -> None:
         put_table(
             "",
             ("record", "at", "kind", "says"),
-            [(_place(row), when(row.at), row.kind, row.says) for row in rows],
+            [(_place(row), local(row.at), row.kind, _says(row)) for row in rows],
         )
 
 
@@ -94,7 +100,7 @@ def feed(
         put_table(
             "",
             ("record", "id", "verdict", "kind", "says"),
-            [(_place(row), short(row.record), row.verdict, row.kind, row.says) for row in rows],
+            [(_place(row), short(row.record), row.verdict, row.kind, _says(row)) for row in rows],
         )
         for one in held.feeds():
             if one.author in found and one.shortfall is not None:
@@ -132,7 +138,7 @@ def record(
             ("id", row.record),
             ("author", f"{row.name} {row.author}".strip()),
             ("position", f"incarnation {row.incarnation}, clock {row.clock}"),
-            ("stamp", f"{row.at} {row.n}" if row.at else ""),
+            ("stamp", f"{local(row.at)}, n {row.n}" if row.at else ""),
             (
                 "signature",
                 "holds for this position and cluster" if row.signature else "DOES NOT HOLD",
@@ -141,7 +147,7 @@ def record(
             ("why", row.why),
             ("supersedes", row.supersedes),
             ("superseded", row.superseded),
-            ("says", row.says),
+            ("says", _says(row)),
         )
     )
     typer.echo("body")

@@ -19,11 +19,11 @@ from node.cli.common import (
     seconds,
     short,
     speaking,
-    when,
 )
 from node.cli.exits import Exit
 from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name
 from node.cli.text import clean
+from node.localtime import local
 
 TICKET_MAX = "30d"
 USES_MAX = 1000
@@ -72,7 +72,7 @@ def invite(
             [
                 (
                     row["ticket"], row["role"], row["state"],
-                    f"{len(row['used_by'])} of {row['uses']}", when(row["expires"]),
+                    f"{len(row['used_by'])} of {row['uses']}", local(row["expires"]),
                     ", ".join(map(short, row["used_by"])),
                 )
                 for row in rows

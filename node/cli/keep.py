@@ -11,6 +11,7 @@ from node.cli.common import Chosen, Json, client, put_json, say, speaking
 from node.cli.exits import Exit
 from node.client import Refused, segment
 from node.errors import NoDaemon
+from node.localtime import local
 
 SAY_SECONDS = 2.0
 
@@ -65,7 +66,7 @@ def backup(
     if as_json:
         put_json(_told(made, file))
         return
-    typer.echo(f"{file}: node {made.node.short}, {made.records} records, as of {made.at}")
+    typer.echo(f"{file}: node {made.node.short}, {made.records} records, as of {local(made.at)}")
     if with_key:
         say("the file holds this node's secret key: whoever reads it can be this node")
     else:
@@ -121,7 +122,7 @@ def restore(
         put_json(_told(made, file))
     else:
         typer.echo(f"node {made.node.hex()} of cluster {made.cluster}")
-        typer.echo(f"{made.records} records, as of {made.at}")
+        typer.echo(f"{made.records} records, as of {local(made.at)}")
     if as_new and listen is None and not made.listen.endswith(":0") and made.listen:
         say(
             f"it listens at {made.listen}, as the first one does: where both run on one host, set "

@@ -22,11 +22,11 @@ from node.cli.common import (
     speaking,
     stage_text,
     story_named,
-    when,
 )
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import segment
+from node.localtime import in_local_time, local
 from node.saying import Names, called, place, roster_change
 
 AT_REST = ("idle", "completed")
@@ -58,7 +58,10 @@ def status(as_json: Json = False) -> None:
             ("node", f"{answer['name']} {answer['node']}"),
             ("cluster", answer["cluster"]),
             ("role", role_text(answer["role"], founder=answer["founder"])),
-            ("writes", answer["writable"] or f"yes, in incarnation {answer['incarnation']}"),
+            (
+                "writes",
+                in_local_time(answer["writable"]) or f"yes, in incarnation {answer['incarnation']}",
+            ),
             ("listens", answer["listen"] or "no"),
             ("peers", f"{answer['peers']} linked"),
             ("stories", stages),
@@ -66,7 +69,7 @@ def status(as_json: Json = False) -> None:
             ("unshared", f"{answer['unshared']} records that no other node has yet"),
             ("forks", f"{answer['forks']} proven"),
             ("digest", answer["digest"]),
-            *(("notice", sentence) for sentence in answer["notices"]),
+            *(("notice", in_local_time(sentence)) for sentence in answer["notices"]),
         )
     )
 
@@ -135,7 +138,8 @@ def peers(as_json: Json = False) -> None:
         [
             (
                 short(row["node"]), row["name"], row["state"], row["address"],
-                agrees[row["agrees"]], row["frames_in"], row["frames_out"], row["error"],
+                agrees[row["agrees"]], row["frames_in"], row["frames_out"],
+                in_local_time(row["error"]),
             )
             for row in rows
         ],
@@ -207,7 +211,7 @@ def story(story_id: StoryArgument, as_json: Json = False) -> None:
         ("stage", stage_text(stage)),
         ("moved by", place(names, answer["last"])),
         *(
-            (name.replace("_", " "), when(value) if name.endswith("_at") else value)
+            (name.replace("_", " "), local(value) if name.endswith("_at") else value)
             for name, value in stage.items()
             if name in STAGE_SHOWN
         ),
@@ -231,7 +235,7 @@ def _doing(one: dict[str, Any]) -> str:
     told = [f"{one['shown']} {state.get('agent', '')}".rstrip()]
     for field, word in TIMES.items():
         if field in state:
-            told.append(f"{word} {when(state[field])}")
+            told.append(f"{word} {local(state[field])}")
     if "exit_code" in state:
         told.append(f"exit code {state['exit_code']}")
     if one["shown"] != state["state"]:
@@ -241,7 +245,7 @@ def _doing(one: dict[str, Any]) -> str:
 
 def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
     held = "held by" if one["node"] == answer["holder"] else "not held, though claimed, by"
-    return f"{held} {called(answer['names'], one['node'])} until {when(one['until'])}"
+    return f"{held} {called(answer['names'], one['node'])} until {local(one['until'])}"
 
 
 def watch(
@@ -258,7 +262,7 @@ def watch(
 ) -> None:
     """Print what happens, as it happens; until Ctrl-C.
 
-    A line begins with the time, in UTC, at which it was heard of here; seals, which every feed gets
+    A line begins with the local time at which it was heard of here; seals, which every feed gets
     whenever it is quiet, are left to --json. Who reads too slowly is told how many events he
     missed. Ends with 3 when the daemon does.
 
@@ -274,7 +278,9 @@ def watch(
             if as_json:
                 typer.echo(clean(json_line(event)))
             elif event.get("kind") != "seal":
-                typer.echo(f"{clock.wall()[11:19]}  {clean(event_line(event, names))}")
+                typer.echo(
+                    f"{local(clock.wall())}  {clean(in_local_time(event_line(event, names)))}"
+                )
         say("the daemon has ended, and the stream with it")
     raise typer.Exit(Exit.NO_DAEMON)
 

@@ -22,6 +22,7 @@ from node.cli.common import (
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import Refused
+from node.localtime import local
 
 NodeArgument = Annotated[
     str,
@@ -32,6 +33,7 @@ NodeArgument = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written, no more.")]
+DATE = len("2026-11-30")
 KEEP_HELP = (
     "What of its work still counts. written: all that this host holds of it now; right for a host "
     "that is retired or lost. nothing: none of it; right for a key that somebody stole, but its "
@@ -73,8 +75,8 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         short(row["node"]),
         row["name"],
         role if row["belongs"] else f"was {role}",
-        f"{by}, {last['at'][:10]}",
-        f"{gone['by_name'] or short(gone['by'])}, {gone['at'][:10]}" if gone else "",
+        f"{by}, {local(last['at'])[:DATE]}",
+        f"{gone['by_name'] or short(gone['by'])}, {local(gone['at'])[:DATE]}" if gone else "",
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
-from node.cli.common import stage_text, when
+from node.cli.common import stage_text
 from node.cli.text import clean
+from node.localtime import local
 from node.saying import Names, called, fields_of, place
 
 WIDTH = 80
@@ -70,7 +71,7 @@ def _event(event: dict[str, Any], edge: str, below: str, names: Names) -> Iterat
     what = f"{event['event']['event']} → {event['makes']['stage']}"
     who, record = called(names, event["record"][0]), place(names, event["record"])
     head = f"{edge}{MARKS[event['place']]} {what}"
-    yield clean(f"{head:<{EVENT_WIDTH}}  {when(event['stamp'][0])}  {who}")
+    yield clean(f"{head:<{EVENT_WIDTH}}  {local(event['stamp'][0])}  {who}")
     told = [f"{record}, id {event['record'][3][:8]}"]
     said = fields_of(event["event"], ("event",))
     if said:

@@ -43,7 +43,8 @@ def test_watch_tells_what_happens_and_ends_with_130(den):
         assert " admitted (den/0#" in first
         den.gangline("fire", "w-0", "deps_met")
         line = next(line for line in process.stdout if " w-0:" in line)
-        assert re.match(r"\d\d:\d\d:\d\d  w-0: backlog → coding by deps_met \(den/0#", line)
+        time = r"\S{10} \d\d:\d\d:\d\d[+-]\d\d:\d\d"
+        assert re.match(rf"{time}  w-0: backlog → coding by deps_met \(den/0#", line)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         assert process.returncode == 130

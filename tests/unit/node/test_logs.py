@@ -129,3 +129,15 @@ def test_the_log_goes_to_standard_error_and_libraries_keep_quiet(monkeypatch, lo
     [line] = stream.getvalue().splitlines()
     assert line.startswith("{") == (log_format == "json")
     assert "a caller" in line
+
+
+def test_the_log_for_people_has_the_time_as_commands_show_it_and_for_programs_utc(zone):
+    zone("IST-5:30")
+    entry = logging.makeLogRecord(
+        {"created": 1_796_040_682.9, "name": "gangline", "msg": "until 2026-11-30T12:11:22.000Z"}
+    )
+    here = "2026-11-30 17:41:22+05:30"
+    assert logs.Lines(logs.FORMAT).format(entry) == f"{here} Level None gangline: until {here}"
+    told = json.loads(logs.Objects().format(entry))
+    assert told["time"] == "2026-11-30T12:11:22.900Z"
+    assert told["message"] == "until 2026-11-30T12:11:22.000Z"
