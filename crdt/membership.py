@@ -22,11 +22,11 @@ LADDER = (Role.OBSERVER, Role.MEMBER, Role.ADMIN)
 
 
 class Admit(msgspec.Struct, frozen=True):
-    """Let a key in, or in again."""
+    """Let a key in, or in again; ``None``: in the role, by the name, that it had."""
 
     node: NodePubkey
-    role: Role
-    name: FreeText
+    role: Role | None = None
+    name: FreeText | None = None
 
 
 class Promote(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ def steps(wish: Wish, roster: Roster, own: NodePubkey) -> list[Step]:
         raise ProposalRefused("this node is no admin, and only an admin changes the roster")
     match wish:
         case Admit(node, role, name):
-            return _admit(node, role, name, roster)
+            return _admit(node, role, name, roster, own)
         case Promote(node, role):
             return _promote(node, role, roster)
         case Demote(node, role):
@@ -125,14 +125,33 @@ def remaining(node: NodePubkey, roster: Roster) -> str:
     return f"{node.short} still belongs: it was also admitted by {who}, who may revoke that"
 
 
-def _admit(node: NodePubkey, role: Role, name: FreeText, roster: Roster) -> list[Step]:
+def _admit(
+    node: NodePubkey, role: Role | None, name: FreeText | None, roster: Roster, own: NodePubkey
+) -> list[Step]:
     present = roster.role(node)
     if present is not None:
         raise ProposalRefused(
-            f"{node.short} belongs already, as {present}; change that with members promote, "
-            "members demote or members rename"
+            f"{node.short} belongs already, as {present}; change that with: gangline members "
+            f"promote {node.short}, or demote, or rename"
         )
-    return [AdmitNode(node, role, name)]
+    if role is None:
+        role = role_before(node, roster)
+        if role is Role.ADMIN and own != roster.founder:
+            way = f"take it back as less with: gangline members admit {node.hex()} --role member"
+            raise ProposalRefused(
+                f"{node.short} was an admin, and only the founder names admins; {way}"
+            )
+    return [AdmitNode(node, role, FreeText(roster.name(node)) if name is None else name)]
+
+
+def role_before(node: NodePubkey, roster: Roster) -> Role:
+    """The highest role that a node had when it last belonged; member if it never did."""
+    ended = (
+        (min(take.at.ms for take in one.takes), RANK[one.body.role], one.body.role)
+        for one in roster.admissions(node)
+        if one.takes
+    )
+    return max(ended, default=(0, 0, Role.MEMBER))[2]
 
 
 def _promote(node: NodePubkey, role: Role | None, roster: Roster) -> list[Step]:

@@ -12,6 +12,7 @@ Source: protocol §9.
 """
 
 import json
+import shlex
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,8 @@ def plan(hosts: list[Entry], roster: list[dict[str, Any]]) -> Plan:
             body = {"node": host.node, "role": host.role, "name": host.name}
             found.steps.append(Step(f"admit {_called(host)} as {host.role}", "/members", body))
         elif not row["belongs"]:
-            way = f"take it back with: gangline members admit {host.node}"
+            name = f" --name {shlex.quote(host.name)}" if host.name else ""
+            way = f"take it back with: gangline members admit {host.node} --role {host.role}{name}"
             found.left.append(f"{_called(host)} was revoked; {way}")
         else:
             _compare(host, row, found)

@@ -17,7 +17,7 @@ from crdt import limits, membership
 from crdt.errors import ProposalRefused
 from crdt.intents import Receipt
 from crdt.roster import Admission, Roster
-from machines.values import FreeText, NodePubkey
+from machines.values import NodePubkey
 from node import report
 from node.api import asked as asked_for
 from node.api import types
@@ -33,10 +33,10 @@ KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")
 
 
 class Admit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Admit a node by its key."""
+    """Admit a node by its key; a role or name that is left out is the one that it had."""
 
     node: str
-    role: str = "member"
+    role: str | None = None
     name: str = ""
 
 
@@ -111,8 +111,9 @@ class Membership:
                 f"to admit a node, give its whole key: {KEY_DIGITS} lower-case hex digits"
             )
         node = NodePubkey.from_hex(asked.node)
-        name = node_name(asked.name) if asked.name else FreeText("")
-        return await self._change(membership.Admit(node, asked_for.role(asked.role), name))
+        name = node_name(asked.name) if asked.name else None
+        role = None if asked.role is None else asked_for.role(asked.role)
+        return await self._change(membership.Admit(node, role, name))
 
     async def change_role(self, asked: ChangeRole) -> types.Written:
         """Promote or demote a node."""

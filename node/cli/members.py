@@ -84,23 +84,30 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
 def admit(
     node: Annotated[str, typer.Argument(help="The node's public key, 64 hex digits.")],
     role: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ROLE",
-            help="admin, member or observer.",
+            help="admin, member or observer; else the role that it had, or member.",
             callback=role_named,
             autocompletion=complete.roles,
         ),
-    ] = "member",
-    name: Annotated[str, typer.Option(metavar="NAME", help="What the node is called.")] = "",
+    ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What the node is called; else as it was.")
+    ] = "",
 ) -> None:
     """Admit a node by its key, or take one back in: all it ever wrote counts again.
+
+    Who is taken back has the role and the name that it had, unless others are given.
 
     Example: gangline members admit 1feb11c0… --role observer --name wall-screen
     Exits: 1 3 4 65
     """
-    ask("POST", "/members", {"node": node, "role": role, "name": name and node_named(name)})
-    typer.echo(f"admitted {short(node)} as {role}")
+    asked = {"node": node, "name": name and node_named(name)}
+    ask("POST", "/members", asked | ({} if role is None else {"role": role}))
+    row = next(row for row in ask("GET", "/members") if row["node"] == node)
+    called = f", called {clean(row['name'])}" if row["name"] else ""
+    typer.echo(f"admitted {short(node)} as {row['role']}{called}")
 
 
 @members.command()

@@ -145,7 +145,8 @@ def test_a_node_leaves_over_its_link(fleet):
     b.start()
     assert b.log().count("this node left the cluster and writes nothing") == 2
     eventually(lambda: "was refused: revoked" in den.log()[len(before) :], "it asks at a start")
-    den.gangline("members", "admit", key_of(b), "--name", "b")
+    told = den.gangline("members", "admit", key_of(b))  # as status says it
+    assert told == f"admitted {key_of(b)[:8]} as member, called b\n"
     b.stop()
     b.start()
     eventually(lambda: not b.json("status")["writable"], "it is taken back in")

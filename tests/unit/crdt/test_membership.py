@@ -133,6 +133,45 @@ def test_what_a_revocation_keeps_is_chosen(team):
         wish(team, 0, m.Revoke(member))
 
 
+@pytest.mark.parametrize("number", [1, 3, 4])
+def test_who_is_taken_back_in_has_the_role_and_the_name_it_had(team, number):
+    node, had = pub(team, number), role(team, number)
+    called = team.replicas[0].ledger.roster.name(node)
+    wish(team, 0, m.Revoke(node))
+    wish(team, 0, m.Admit(node))
+    assert role(team, number) is had
+    assert team.replicas[4].ledger.roster.name(node) == called
+    wish(team, 0, m.Revoke(node))
+    wish(team, 0, m.Admit(node, Role.OBSERVER, FreeText("other")))
+    assert role(team, number) is Role.OBSERVER
+    assert team.replicas[4].ledger.roster.name(node) == "other"
+
+
+def test_the_role_it_had_is_the_last_one_whatever_it_was_before(team):
+    member = pub(team, 3)
+    wish(team, 0, m.Promote(member, Role.ADMIN))
+    team.ms += 1000
+    wish(team, 0, m.Demote(member))
+    team.ms += 1000
+    wish(team, 0, m.Revoke(member))
+    team.ms += 1000
+    wish(team, 0, m.Revoke(member, ()))  # which takes more of each admission
+    wish(team, 0, m.Admit(member))
+    assert role(team, 3) is Role.MEMBER
+    wish(team, 0, m.Promote(member, Role.ADMIN))
+    wish(team, 0, m.Revoke(member))
+    with pytest.raises(ProposalRefused, match=f"members admit {member.hex()} --role member"):
+        wish(team, 1, m.Admit(member))
+    wish(team, 0, m.Admit(member))
+    assert role(team, 3) is Role.ADMIN
+
+
+def test_who_never_belonged_is_admitted_as_a_member_without_a_name(team):
+    wish(team, 0, m.Admit(key(9).pubkey))
+    roster = team.replicas[4].ledger.roster
+    assert (roster.role(key(9).pubkey), roster.name(key(9).pubkey)) == (Role.MEMBER, "")
+
+
 @pytest.mark.parametrize("way", ["taken back in", "demoted"])
 def test_work_goes_on_after_a_revocation_that_kept_a_part(team, way):
     """Nothing with a key counts in such a feed: executions and claims go on in another."""

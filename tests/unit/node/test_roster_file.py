@@ -1,5 +1,7 @@
 """Hosts kept in a file: what follows from each difference, and what is no such file."""
 
+import shlex
+
 import pytest
 
 from node.cli.exits import Exit
@@ -28,11 +30,13 @@ def test_a_higher_role_and_another_name_are_asked_for():
 
 
 def test_nobody_is_lowered_or_taken_back_in_by_a_file():
-    found = plan([Entry(A, "observer"), Entry(B)], [row(A), row(B, belongs=False)])
+    b = Entry(B, "observer", "the wall's $(screen)")
+    found = plan([Entry(A, "observer"), b], [row(A), row(B, belongs=False)])
     assert not found.steps
     lowered, revoked = found.left
     assert "members demote aaaaaaaa --role observer" in lowered
-    assert f"members admit {B}" in revoked
+    pasted = shlex.split(revoked.partition(": ")[2])
+    assert pasted == ["gangline", "members", "admit", B, "--role", "observer", "--name", b.name]
 
 
 def test_a_name_that_is_left_out_is_left_as_it_is():
