@@ -80,7 +80,7 @@ class Execution:
                 self.say(f"{event} was not recorded: {other.sentence}")
                 return
             except Trouble as trouble:
-                unanswered = unanswered or not isinstance(trouble, NoDaemon)
+                unanswered = unanswered or not isinstance(trouble, NoDaemon) or trouble.asked
                 self._note_silence()
             else:
                 self._silent_since = None

@@ -8,6 +8,7 @@ Stands beside the shell. ``node/cli`` prints the sentence and ends with the code
         │   ├── StoreDamaged  what is in it is not what was written
         │   └── NoRoom        the disk is full, or this user's share of it
         ├── NoDaemon      nobody answers on the node's socket
+        │   └── Silent        a daemon is there, and answers nobody
         └── OtherVersion  who answers there speaks another version of the local API
 """
 
@@ -41,12 +42,40 @@ class NoRoom(StoreFailure):
 
 
 class NoDaemon(Trouble):
-    """Nobody answers on the node's socket."""
+    """Nobody answers on the node's socket.
 
-    def __init__(self, socket: str) -> None:
-        super().__init__(
-            f"no daemon answers at {socket}; start it with: gangline run", Exit.NO_DAEMON
+    Attributes:
+        asked: the question was sent, so that what was asked may be done all the same.
+    """
+
+    def __init__(self, socket: str, *, asked: bool = False) -> None:
+        told = (
+            f"the daemon at {socket} ended before it answered; what was asked may be done all the "
+            "same. Start it again with: gangline run"
+            if asked
+            else f"no daemon answers at {socket}; start it with: gangline run"
         )
+        super().__init__(told, Exit.NO_DAEMON)
+        self.asked = asked
+
+
+class Silent(NoDaemon):
+    """A daemon is there and answers nobody: its process is stopped, or its host overloaded.
+
+    Args:
+        pid: of its process; 0 if that is not known.
+    """
+
+    def __init__(self, socket: str, pid: int, *, asked: bool = False) -> None:
+        done = "what was asked may be done once it goes on" if asked else "nothing was asked of it"
+        way = f"let it go on (kill -CONT {pid}), or end it (kill -9 {pid})" if pid else "end it"
+        Trouble.__init__(
+            self,
+            f"the daemon at {socket} is there, but has answered nobody for 5 s; {done}. If its "
+            f"process is stopped, {way} and start it again with: gangline run",
+            Exit.NO_DAEMON,
+        )
+        self.asked = asked
 
 
 class OtherVersion(Trouble):

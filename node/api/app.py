@@ -227,6 +227,10 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         """What happens from now on, one JSON object a line."""
         return Stream(_events(desk, story), media_type="application/x-ndjson")
 
+    @get("/alive", status_code=204)
+    async def alive() -> None:
+        """Nothing: that the daemon answers is the answer, whatever it is busy with."""
+
     @post("/stop", status_code=202)
     async def stop() -> None:
         """End the daemon."""
@@ -237,7 +241,7 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
         """This API, described."""
         return request.app.openapi_schema.to_schema()
 
-    return [digest, feeds, quarantine, history, export, events, stop, openapi]
+    return [digest, feeds, quarantine, history, export, events, alive, stop, openapi]
 
 
 async def _events(desk: Desk, story: str | None) -> AsyncIterator[bytes]:

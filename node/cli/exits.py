@@ -21,7 +21,7 @@ MEANING = {
     Exit.DONE: "done",
     Exit.ENVIRONMENT: "the environment: a port, a file and its mode, the disk",
     Exit.USAGE: "wrong usage: an unknown command, or an option missing or wrong",
-    Exit.NO_DAEMON: "no daemon answers",
+    Exit.NO_DAEMON: "no daemon answers, or none within 5 s",
     Exit.REFUSED: "refused by the rules; an unknown story, node or record; a spent ticket",
     Exit.DIFFER: "verification failed, or contents differ",
     Exit.MALFORMED: "malformed input",

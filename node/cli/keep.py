@@ -10,7 +10,7 @@ import typer
 from node.cli.common import Chosen, Json, client, put_json, say, speaking
 from node.cli.exits import Exit
 from node.client import Refused, segment
-from node.errors import NoDaemon
+from node.errors import NoDaemon, Silent
 from node.localtime import local
 
 SAY_SECONDS = 2.0
@@ -57,6 +57,9 @@ def backup(
     with speaking():
         try:
             listening = str(client().ask("GET", "/status")["listen"])
+        except Silent:
+            say("the daemon does not answer: the backup will not say where it listens")
+            listening = ""
         except NoDaemon:
             listening = ""
         made = work.backup(
