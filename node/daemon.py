@@ -219,7 +219,8 @@ async def _live(
         dialer = Dialer(driver, me, known, settings.links, holder, leaving.has_left)
         dialer.given = given
         dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
-        listening = api_socket.bind(home.socket)
+        listening = api_socket.bind(home.place)
+        home.leave_word()
         desk = Desk(driver, dialer, settings, address, leaving, stopping.set, notices)
         server = api.build(desk)
         log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
@@ -243,7 +244,7 @@ async def _live(
             if listening is not None:
                 listening.close()
                 with contextlib.suppress(OSError):  # one that nobody answers at is replaced
-                    home.socket.unlink()
+                    home.place.unlink()
     return leaving.switching
 
 

@@ -25,14 +25,17 @@ class Home:
 
     @classmethod
     def chosen(cls, option: Path | None) -> "Home":
-        """The folder that was asked for, by option or environment, or the default."""
-        if option is not None:
-            return cls(option.expanduser().absolute())
+        """The folder that was asked for, by option or environment, or the default.
+
+        By whatever links it is named, it is one folder with one name.
+        """
         named = os.environ.get("GANGLINE_HOME")
-        if named:
-            return cls(Path(named).expanduser().absolute())
-        data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-        return cls(Path(data) / "gangline")
+        if option is None and named:
+            option = Path(named)
+        if option is None:
+            data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+            option = Path(data) / "gangline"
+        return cls(Path(os.path.realpath(option.expanduser())))
 
     @property
     def key(self) -> Path:
@@ -61,7 +64,35 @@ class Home:
 
     @property
     def socket(self) -> Path:
-        """The local API; in a shorter place where the path would be too long for a socket."""
+        """The local API: where the daemon left word that it is, or else where it would be."""
+        if self.place.parent == self.run:
+            return self.place
+        try:
+            home, word, _ = self._word.read_text(encoding="utf-8").split("\n")
+        except (OSError, ValueError):
+            return self.place
+        # A home that was copied has the word of the other one's daemon.
+        usable = home == str(self.path) and "\0" not in word and Path(word).is_absolute()
+        return Path(word) if usable else self.place
+
+    @property
+    def _word(self) -> Path:
+        """Says where the socket is if not in the home: that depends on who started the daemon."""
+        return self.run / "socket"
+
+    def leave_word(self) -> None:
+        """Say where the socket is, to callers with another environment than this process."""
+        if self.place.parent != self.run:
+            with contextlib.suppress(OSError):  # on a full disk those with the same one find it
+                part = self._word.with_suffix(".part")
+                part.write_text(f"{self.path}\n{self.place}\n", encoding="utf-8")
+                part.replace(self._word)
+
+    @property
+    def place(self) -> Path:
+        """Where this process would put the socket: in the home, or, if that path were too long for
+        one, in the folder that the system keeps for what runs.
+        """
         path = self.run / "api.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return path
@@ -76,7 +107,7 @@ class Home:
             Trouble: somebody else could put his own things in their place.
         """
         try:
-            for folder in (self.path, self.run, self.socket.parent.parent, self.socket.parent):
+            for folder in (self.path, self.run, self.place.parent.parent, self.place.parent):
                 if not folder.exists():
                     folder.mkdir(mode=0o700, parents=True)
         except OSError as fault:
@@ -85,9 +116,9 @@ class Home:
             raise Trouble(
                 f"everybody may write in {self.path}; mend it with: chmod go-w {self.path}"
             )
-        self.check_socket()
+        self._check(self.place)
         try:
-            self.socket.parent.chmod(0o700)
+            self.place.parent.chmod(0o700)
         except OSError as fault:
             raise self._unusable(fault) from fault
 
@@ -103,7 +134,7 @@ class Home:
             whole: the home itself too, since it was not there before; unless something is in it.
         """
         self.key.unlink(missing_ok=True)
-        for folder in (self.socket.parent, self.run, *((self.path,) if whole else ())):
+        for folder in (self.place.parent, self.run, *((self.path,) if whole else ())):
             with contextlib.suppress(OSError):  # gone already, or not empty
                 folder.rmdir()
 
@@ -114,9 +145,12 @@ class Home:
         Raises:
             Trouble: one belongs to somebody else, or is no folder.
         """
-        folders = [self.socket.parent]
-        if self.socket.parent != self.run:
-            folders.append(self.socket.parent.parent)
+        self._check(self.socket)
+
+    def _check(self, socket: Path) -> None:
+        folders = [socket.parent]
+        if socket.parent != self.run:
+            folders.append(socket.parent.parent)
         for folder in folders:
             try:
                 status = folder.lstat()

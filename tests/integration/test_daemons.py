@@ -1,5 +1,6 @@
 """Three daemons by hand, as the README tells it, and what must survive."""
 
+import json
 import subprocess
 import sys
 
@@ -141,3 +142,29 @@ def test_no_daemon_and_a_second_daemon_are_sentences(fleet):
     assert f"gangline --home {den.home} run" in den.gangline("status", code=3)
     den.home.joinpath("node.key").chmod(0o644)
     assert "chmod 600" in den.gangline("run", code=1)
+
+
+def test_a_daemon_is_found_by_every_way_to_its_home_and_from_every_environment(
+    tmp_path, monkeypatch
+):
+    """As cron and su have another XDG_RUNTIME_DIR; in a home whose path is no socket's."""
+    long = tmp_path / ("l" * 100)
+    long.mkdir()
+    (tmp_path / "link").symlink_to(long)
+    with Fleet(long) as fleet:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "shell"))
+        den = fleet.found()
+        node = den.key()
+        homes = [
+            long / "den",
+            tmp_path / "link" / "den",
+            tmp_path / "link" / ".." / long.name / "den",
+        ]
+        for runtime in (tmp_path / "shell", tmp_path / "cron"):
+            monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+            for home in homes:
+                told = den.gangline("--home", str(home), "status", "--json")
+                assert json.loads(told)["node"] == node
+        den.gangline("--home", str(homes[1]), "stop")
+        den.process.wait(timeout=60)
+        assert "no daemon answers" in den.gangline("status", code=3)
