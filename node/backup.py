@@ -156,7 +156,7 @@ def restore(
         raise Trouble(f"cannot make {home.path}: {fault}") from fault
     with contextlib.closing(Lock(home.store)) as lock:
         records = _put_store(home, file, label, as_new=as_new, progress=progress)
-        own = _put_key(home, key)
+        own = keys.replace(home.key, key)
         _put_config(home, settings)
         if as_new:
             with Store(home.store, lock=lock) as store:  # a new key has no other feed to fork
@@ -245,13 +245,6 @@ def _bad_rows(rows: list[Row], cluster: ClusterId, founder: NodePubkey) -> int:
     opened = open_records(signed, cluster, founder, verify_batch)
     held = {record.ref for record in opened.records}
     return sum((r.author, r.incarnation, r.clock, r.record_id) not in held for r in rows)
-
-
-def _put_key(home: Home, key: str) -> NodePubkey:
-    if key and home.key.exists() and keys.text_of(home.key) == key:
-        return keys.pubkey_of(key)
-    home.key.unlink(missing_ok=True)
-    return (keys.put(home.key, key) if key else keys.generate(home.key)).pubkey
 
 
 def _new_config(label: Label, name: str, listen: str | None) -> str:

@@ -16,6 +16,7 @@ from msgspec import Meta
 from crdt import limits
 from node import addresses, files
 from node.errors import Trouble
+from node.home import ANEW, Home
 
 
 class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,20 +79,29 @@ def load(path: Path) -> Config:
     Raises:
         Trouble: missing, no TOML, or an option that is wrong; with the line.
     """
+    home = Home(path.parent)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Trouble(f"there is no config at {path}; make a node with: gangline init") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise Trouble(f"cannot read the config {path}: {fault}") from fault
-    return parse(text, path)
+        raise Trouble(home.why_no_node()) from None
+    except OSError as fault:
+        raise Trouble(f"cannot read the config {path}: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise Trouble(f"{path} is no TOML: {fault}{_way(home)}") from fault
+    return parse(text, path, _way(home))
 
 
-def parse(text: str, path: Path) -> Config:
+def _way(home: Home) -> str:
+    """How to get a config that lacks what only the store knows; empty if nothing does."""
+    return f"; mend it, or {ANEW}" if home.key.exists() and home.store.exists() else ""
+
+
+def parse(text: str, path: Path, way: str = "") -> Config:
     """Read the text of a config.
 
     Args:
         path: where it stands, for the sentence.
+        way: what to say of one that is no config, or lacks what must be given.
 
     Raises:
         Trouble: no TOML, or an option that is wrong; with the line.
@@ -99,16 +109,27 @@ def parse(text: str, path: Path) -> Config:
     try:
         config = msgspec.convert(tomllib.loads(text), type=Config)
     except tomllib.TOMLDecodeError as fault:
-        raise Trouble(f"{path} is no TOML: {fault}") from fault
+        raise Trouble(f"{path} is no TOML: {fault}{way}") from fault
     except msgspec.ValidationError as fault:
+        if missing := re.search(r"missing required field `(cluster|founder)`", str(fault)):
+            raise Trouble(f"{path}: {missing[1]} is missing{way}") from fault
         raise Trouble(_explain(path, text, str(fault))) from fault
+    check(config, text, path)
+    return config
+
+
+def check(config: Config, text: str = "", path: Path | None = None) -> None:
+    """See that every address in a config is one.
+
+    Raises:
+        Trouble: one is none; with the line of the text.
+    """
     wrong = bad_address(config)
     if wrong is not None:
         option, address, sentence = wrong
         line = _line(text, rf".*{re.escape(msgspec.json.encode(address).decode())}")
         line = line or _line(text, rf"\s*(\[\[)?{option}\b")
         raise Trouble(f"{path}{line}: {option}: {sentence}")
-    return config
 
 
 def bad_address(config: Config) -> tuple[str, str, str] | None:

@@ -5,7 +5,7 @@ Source: protocol §4, §9.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -98,7 +98,7 @@ async def join(
         raise Trouble(
             f"cannot join: {fault}; is the daemon there running, and no firewall in between?"
         ) from fault
-    _store(home, record, at)
+    _store(home, record, at, {inviter: (ticket.address,)})
     config.write(
         home.config,
         Config(
@@ -158,10 +158,7 @@ def _make(home: Home) -> SigningKey:
         raise Trouble(f"there is a node at {home.path} already; choose another folder with --home")
     # The config is written last, and in one step.
     if home.key.exists() or home.store.exists():
-        raise Trouble(
-            f"{home.path} holds a key or a store and no config: an init or a join did not get to "
-            "its end; remove that folder and do it again, or choose another one with --home"
-        )
+        raise Trouble(home.why_no_node())
     try:
         home.make()
     except OSError as fault:
@@ -185,8 +182,13 @@ def _check_founding(founder: NodePubkey, value: bytes, cluster: ClusterId) -> Ve
     return found_record
 
 
-def _store(home: Home, record: VerifiedRecord, at: Instant) -> None:
-    persist = Persist(doubt="")  # a new key has no other feed to fork
+def _store(
+    home: Home,
+    record: VerifiedRecord,
+    at: Instant,
+    known: Mapping[NodePubkey, tuple[str, ...]] | None = None,
+) -> None:
+    persist = Persist(doubt="", addresses=dict(known or {}))  # a new key has no feed to fork
     persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
     with Store(home.store) as store:
         store.commit(persist, [], at.ms)

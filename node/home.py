@@ -13,6 +13,7 @@ from pathlib import Path
 
 from node.errors import Trouble
 
+ANEW = "write it anew from the store with: gangline init --repair"
 SOCKET_PATH_MAX = 100
 """Unix socket paths are at most 107 bytes on Linux, 103 elsewhere."""
 
@@ -99,6 +100,28 @@ class Home:
         name = hashlib.blake2b(os.fsencode(self.path), digest_size=8).hexdigest()
         base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/gangline-{os.getuid()}"  # noqa: S108 - made 0700 and checked by make()
         return Path(base) / name / "api.sock"
+
+    def why_no_node(self) -> str:
+        """What is missing here for a node, and the way out that keeps what there is of one."""
+        key, store, settings = self.key.exists(), self.store.exists(), self.config.exists()
+        if key and store:
+            return f"there is no config at {self.config}, but a node's key and store; {ANEW}"
+        if key:
+            return (
+                f"{self.path} holds a key, but no config and no store: put a backup back, which "
+                "leaves the key, with: gangline restore FILE. If no node ever ran here (an init or "
+                "a join was cut short), move the folder away, or choose another with --home"
+            )
+        if store or settings:
+            return (
+                f"{self.path} holds a node, but its {self.key.name} is missing: put it back, or a "
+                "backup that holds it, with: gangline restore FILE --force. To go on as a node "
+                "with a new key, in another --home, gangline restore FILE --as-new"
+            )
+        return (
+            f"there is no node at {self.path}; found a cluster with: gangline init, or join one "
+            "by a ticket with: gangline join"
+        )
 
     def make(self) -> None:
         """Make the folders, for their owner alone.

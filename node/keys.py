@@ -4,6 +4,7 @@ Stands under the shell; the only file besides ``tls.py`` that touches the secret
 ``SigningKey``, which shows itself nowhere.
 """
 
+import contextlib
 import os
 import secrets
 import stat
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from crdt.identity import SigningKey
 from machines.values import NodePubkey
+from node import clock
 from node.errors import Trouble
+from node.home import Home
 
 HEADER = "gangline-ed25519-seed-1"
 SEED_BYTES = 32
@@ -41,6 +44,27 @@ def put(path: Path, text: str) -> SigningKey:
     seed = _parse(text, "what was kept")
     _write(path, seed)
     return SigningKey(seed)
+
+
+def replace(path: Path, text: str = "") -> NodePubkey:
+    """Put a key in its place, or a new one; keep the one that was there, under another name.
+
+    Whatever was asked for: of a key there may be no other copy.
+
+    Args:
+        text: what ``text_of`` gave; empty for a new key.
+
+    Raises:
+        Trouble: as ``put``.
+    """
+    if path.exists():
+        aside = str(clock.wall()).replace(":", "")
+        with contextlib.suppress(Trouble):  # it is no key, or may be read by others
+            if text_of(path) == text:
+                return pubkey_of(text)
+            aside = load(path).pubkey.short
+        path.rename(path.with_name(f"{path.name}.{aside}"))
+    return (put(path, text) if text else generate(path)).pubkey
 
 
 def text_of(path: Path) -> str:
@@ -90,7 +114,7 @@ def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise Trouble(f"there is no node at {path.parent}; make one with: gangline init") from None
+        raise Trouble(Home(path.parent).why_no_node()) from None
     except OSError as fault:
         raise Trouble(
             f"cannot open the key file {path}: {fault.strerror}; it must be a plain file"
@@ -109,7 +133,10 @@ def _parse(text: str, where: str) -> bytes:
         if header != HEADER or rest or len(raw) != SEED_BYTES:
             raise ValueError(header)
     except ValueError:
-        raise Trouble(f"{where} is no key file of this version, or it is damaged") from None
+        raise Trouble(
+            f"{where} is no key file of this version, or it is damaged; one that is good may be in "
+            "a backup: gangline restore FILE --force puts it back, and keeps what was there"
+        ) from None
     return raw
 
 

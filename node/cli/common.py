@@ -17,7 +17,7 @@ from node.cli import complete
 from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import Client
-from node.errors import Trouble
+from node.errors import NoDaemon, Trouble
 from node.home import Home
 from node.localtime import in_local_time
 
@@ -72,6 +72,8 @@ def speaking() -> Iterator[None]:
         yield
     except Trouble as trouble:
         say(trouble.sentence)
+        if isinstance(trouble, NoDaemon) and not Chosen.home.config.exists():
+            say(Chosen.home.why_no_node())  # or to start it would be the next step in vain
         raise typer.Exit(trouble.code) from None
     except (KeyboardInterrupt, typer.Abort):
         raise typer.Exit(Exit.INTERRUPTED) from None

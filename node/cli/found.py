@@ -32,23 +32,60 @@ Advertise = Annotated[
 ]
 
 
-def init(name: Name = None, listen: Listen = DEFAULT_LISTEN, advertise: Advertise = None) -> None:
+def init(
+    context: typer.Context,
+    name: Name = None,
+    listen: Listen = DEFAULT_LISTEN,
+    advertise: Advertise = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Write the config of the node that is here anew, no more."),
+    ] = False,
+) -> None:
     """Found a cluster: make this node's key, and the record that everything else rests on.
 
     By default it listens on this host alone. For others to join, listen on an address that they
     reach, or on every address and say with --advertise which one that is.
 
+    With --repair nothing is founded: a config that is gone or broken is written anew from the key
+    and the store. A broken one is kept beside it, and what is good in it goes on.
+
     Example: gangline init --name den --listen 0.0.0.0:7467 --advertise den.example:7467
-    Exits: 1
+      gangline init --repair --listen 0.0.0.0:7467
+    Exits: 1 5
     """
     from node import founding  # noqa: PLC0415 - heavy, and only here
 
+    called = name or socket.gethostname()[:64]
+    if repair:
+        if name is not None:
+            raise typer.BadParameter("--name is for a new node; this one has the roster's name")
+        source = context.get_parameter_source("listen")
+        given = source is not None and source.name == "COMMANDLINE"
+        _repair(called, listen if given else None, advertise)
+        return
     with speaking():
-        called = name or socket.gethostname()[:64]
         node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
     say(f"next: gangline run; then, for each further host: {Chosen.command} invite")
+
+
+def _repair(called: str, listen: str | None, advertise: list[str] | None) -> None:
+    """Write the config anew, and say what in it nobody but a person knows."""
+    from node import mending  # noqa: PLC0415 - heavy, and only here
+
+    with speaking():
+        made = mending.mend(Chosen.home, called, listen, advertise)
+    typer.echo(
+        f"wrote {Chosen.home.config}: {clean(made.settings.name)} of {made.settings.cluster}"
+    )
+    if made.aside is not None:
+        say(f"what was there is kept as {made.aside}")
+    if made.lonely:
+        say("no other node's address is known here; name one under [[peers]] in the config")
+    where = made.settings.listen or "no address"
+    say(f"it listens on {where}: if that was another, change it there; next: gangline run")
 
 
 def run(

@@ -206,9 +206,7 @@ class Lane:
             raise Failed(f"init was not killed: {log.read_text()}")
         begun = (home / "node.key").exists()
         code = zygote.start(home, log, do=FOUND).wait()
-        begun = (
-            (home / "node.key").exists() and code == 1 and "remove that folder" in log.read_text()
-        )
+        begun = (home / "node.key").exists() and code == 1 and "move the folder" in log.read_text()
         if not begun and code != 0:
             raise Failed(f"init after a kill: {log.read_text()}")
         self.fired["in_key_creation"] += 1

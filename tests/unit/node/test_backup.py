@@ -2,12 +2,13 @@
 
 import contextlib
 import random
+import stat
 
 import apsw
 import pytest
 from typer.testing import CliRunner
 
-from node import backup, founding
+from node import backup, founding, keys
 from node.cli.main import app
 from node.errors import Trouble
 from node.home import Home
@@ -146,3 +147,30 @@ def test_whatever_byte_is_flipped_a_backup_that_was_made_can_be_restored(den, tm
             assert len(list(store.rows())) == 1
         file.unlink()
     assert 0 < refused < FLIPS
+
+
+@pytest.mark.parametrize("way", ["a backup of another", "as a new node"])
+def test_a_key_that_another_takes_the_place_of_is_kept(den, tmp_path, way):
+    file = tmp_path / "den.gangline"
+    backup.backup(den, file, with_key=True)
+    home = Home(tmp_path / "other")
+    founding.found(home, "other", "127.0.0.1:0")
+    was, own = home.key.read_bytes(), keys.load(home.key).pubkey
+    args = ("--as-new", "--name", "x", "--listen", "") if way == "as a new node" else ()
+    told = gangline(home, "restore", file, "--force", *args)
+    assert told.exit_code == 0, told.output
+    assert keys.load(home.key).pubkey != own
+    kept = home.path / f"node.key.{own.short}"
+    assert kept.read_bytes() == was
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_a_key_file_that_is_none_is_put_aside_too(den, tmp_path):
+    file = tmp_path / "den.gangline"
+    backup.backup(den, file, with_key=True)
+    good = den.key.read_bytes()
+    den.key.write_bytes(b"half a k")
+    told = gangline(den, "restore", file, "--force")
+    assert told.exit_code == 0, told.output
+    assert den.key.read_bytes() == good
+    assert [p.read_bytes() for p in den.path.glob("node.key.*")] == [b"half a k"]

@@ -58,5 +58,21 @@ def test_an_error_names_the_line_and_the_way_out(tmp_path, text, told):
 
 
 def test_no_config_says_how_to_make_one(tmp_path):
-    with pytest.raises(Trouble, match="gangline init"):
+    with pytest.raises(Trouble, match=r"no node at .*gangline init, or join one .*gangline join"):
         config.load(tmp_path / "config.toml")
+
+
+LACKING = ["", "name = 'den'\n", "cluster = [", "\udcff"]
+
+
+@pytest.mark.parametrize("text", LACKING)
+def test_a_config_that_is_none_says_how_to_have_it_written_anew(tmp_path, text):
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(Trouble, match=r"cluster is missing$|no TOML: ") as told:
+        config.load(path)
+    assert "--repair" not in told.value.sentence, "there is nothing to write it from"
+    for name in ("node.key", "store.db"):
+        (tmp_path / name).touch()
+    with pytest.raises(Trouble, match=r"; mend it, or write it .*with: gangline init --repair$"):
+        config.load(path)

@@ -1,7 +1,7 @@
 import pytest
 
 from crdt.identity import H
-from node import clock, founding
+from node import clock, config, founding, keys, mending
 from node.cli.exits import Exit
 from node.errors import Trouble
 from node.handshake import Accepted, HelloRefused
@@ -23,9 +23,13 @@ def test_an_init_that_was_cut_short_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr("node.founding.config.write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         founding.found(home, "den", "")
-    monkeypatch.undo()
-    with pytest.raises(Trouble, match="remove that folder"):
+    key = home.key.read_bytes()
+    with pytest.raises(Trouble, match="gangline init --repair"):
         founding.found(home, "den", "")
+    assert home.key.read_bytes() == key
+    monkeypatch.undo()
+    mending.mend(home, "den")
+    assert config.load(home.config).founder == keys.load(home.key).pubkey.hex()
 
 
 def ticket(address="127.0.0.1:1"):

@@ -1,5 +1,6 @@
 """Where a node's things are, whoever asks and by whatever name."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -89,3 +90,23 @@ def test_no_word_can_be_left_on_a_full_disk_and_the_daemon_goes_on(long, monkeyp
     monkeypatch.setattr(Path, "write_text", full)
     long.leave_word()
     assert long.socket == long.place
+
+
+HERE = {
+    "nothing": ((), "there is no node at .*gangline init, or join one .*gangline join"),
+    "no config": (("node.key", "store.db"), "no config at .*with: gangline init --repair"),
+    "a key alone": (("node.key",), "no config and no store: .*gangline restore FILE"),
+    "no key": (("config.toml", "store.db"), "node.key is missing: .*restore FILE --force"),
+    "a store alone": (("store.db",), "node.key is missing"),
+    "a config alone": (("config.toml",), "node.key is missing"),
+}
+
+
+@pytest.mark.parametrize("case", HERE)
+def test_what_is_missing_of_a_node_is_named_and_no_way_out_costs_its_key(tmp_path, case):
+    files, words = HERE[case]
+    for name in files:
+        (tmp_path / name).touch()
+    told = Home(tmp_path).why_no_node()
+    assert re.search(words, told)
+    assert not re.search(r"remove|delete|\brm\b", told)

@@ -1,0 +1,101 @@
+"""A config that is gone or broken, written anew from the node's key and its store.
+
+Stands beside ``founding.py``. The store knows the cluster, the founder, what the node is called and
+where others were last; where this node listens it does not know. What is broken is kept beside.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from node import clock, config, founding, inspector, keys
+from node.config import Config
+from node.errors import Trouble
+from node.home import Home
+
+
+class Mended(NamedTuple):
+    """What was written.
+
+    Attributes:
+        aside: where the broken config is now; ``None`` if there was none.
+        lonely: other nodes belong to the cluster, and the address of none is known.
+    """
+
+    settings: Config
+    aside: Path | None
+    lonely: bool
+
+
+def mend(
+    home: Home, name: str, listen: str | None = None, advertise: Sequence[str] | None = None
+) -> Mended:
+    """Write a node's config anew.
+
+    Args:
+        name: what it is called if the store does not say.
+        listen: where it listens; else as the broken config says, or the default.
+        advertise: likewise what it tells others.
+
+    Raises:
+        Trouble: the config can be read, or there is no key or no store to write it from.
+    """
+    text = _broken(home)
+    own = keys.load(home.key).pubkey
+    held = inspector.examine(home.store)
+    roster = held.ledger.roster
+    options: dict[str, Any] = {"name": roster.name(own) or name} | _still_good(text)
+    options |= {"cluster": held.cluster.hex(), "founder": roster.founder.hex()}
+    options |= {} if listen is None else {"listen": listen}
+    options |= {} if advertise is None else {"advertise": [*advertise]}
+    settings = msgspec.convert(options, type=Config)
+    founding.check(settings)
+    aside = None
+    if home.config.exists():
+        aside = home.config.with_name(f"{home.config.name}.broken-{_stamp()}")
+        home.config.rename(aside)
+    config.write(home.config, settings)
+    known = (held.addresses.keys() - {own}) or settings.peers
+    return Mended(settings, aside, bool({*roster.nodes()} - {own}) and not known)
+
+
+def _broken(home: Home) -> str:
+    """The text of the config that cannot be used; empty if there is none.
+
+    Raises:
+        Trouble: it can be used, or looked at by nobody here.
+    """
+    try:
+        text = home.config.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as fault:
+        raise Trouble(f"cannot read the config {home.config}: {fault.strerror}") from fault
+    try:
+        config.parse(text, home.config)
+    except Trouble:
+        return text
+    raise Trouble(f"{home.config} is in order; change what you want in it, and start the daemon")
+
+
+def _still_good(text: str) -> dict[str, Any]:
+    """Those options of a broken config that are good by themselves."""
+    try:
+        options = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}
+    good = {}
+    for name, value in options.items():
+        try:
+            config.check(msgspec.convert({"cluster": "", "founder": "", name: value}, type=Config))
+        except (msgspec.ValidationError, Trouble):
+            continue
+        good[name] = value
+    return good
+
+
+def _stamp() -> str:
+    return str(clock.wall()).replace(":", "")
