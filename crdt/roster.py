@@ -162,18 +162,18 @@ class Roster:
             # Not even the founding record: the store is new, and the founder's word would be blind.
             return (
                 "this node holds nothing of its cluster; a peer must tell it: name one under "
-                "[[peers]] in the config, or put a backup back with: gangline restore"
+                "[[peers]] in the config, or put a backup back with: gangline restore FILE --force"
             )
         role = self.role(node)
         if role is None and self.on_roster(node):
             return (
-                "this node's admission was revoked; an admin may take it back with: gangline "
-                f"members admit {node.hex()}"
+                "this node's admission was revoked; an admin may take it back by running "
+                f"gangline members admit {node.hex()}"
             )
         if role is None:
             return (
                 "this node is not on the roster, as far as it knows: a peer must tell it, or an "
-                f"admin admit it with: gangline members admit {node.hex()}"
+                f"admin admit it by running gangline members admit {node.hex()}"
             )
         return "an observer writes nothing" if role is Role.OBSERVER else ""
 

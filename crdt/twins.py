@@ -63,8 +63,9 @@ def where(state: PresenceState) -> str:
 def own_sentence(twin: PresenceState) -> str:
     """What to tell the operator of a node that has a twin."""
     return (
-        f"another daemon runs with this node's key, on {where(twin)}: stop one of the two, or make "
-        "it a node of its own with: gangline restore --as-new"
+        f"another daemon runs with this node's key, on {where(twin)}: stop one of the two. To "
+        "make that one a node of its own, take a backup of it (gangline backup FILE), and restore "
+        "that in another --home with: gangline restore FILE --as-new"
     )
 
 

@@ -271,7 +271,8 @@ class Database:
             self._cut = (
                 f"{self.path} was cut off while in use ({size} bytes are left): let peers have "
                 "what this node wrote (gangline status: unshared), or save the board (gangline "
-                "export); then stop it, and start it again, or put a backup back: gangline restore"
+                "export FILE); then stop it, and start it again, or put a backup back with: "
+                "gangline restore FILE --force"
             )
         if self._cut:
             raise StoreFailure(self._cut)

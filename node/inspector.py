@@ -41,7 +41,7 @@ UNSETTLED = {
 APPLICATION_ID_AT = 68
 MEND = (
     "a daemon that starts on it keeps what verifies and fetches the rest from peers; or put a "
-    "backup back: gangline restore"
+    "backup back with: gangline restore FILE --force"
 )
 """Where SQLite's file format has it, big-endian."""
 

@@ -68,5 +68,9 @@ class Lock:
 
 
 def _in_use(store: Path, pid: str) -> StoreFailure:
-    who = f"the daemon with pid {pid}" if pid else "a daemon whose lock file was deleted"
-    return StoreFailure(f"{store} is in use by {who}; stop it with: gangline stop")
+    if not pid:
+        who, way = "a daemon whose lock file was deleted", ""
+    else:
+        who = f"the process with pid {pid}, a daemon or a restore"
+        way = f" (or, if that finds no daemon, with: kill {pid})"
+    return StoreFailure(f"{store} is in use by {who}; stop it with: gangline stop{way}")

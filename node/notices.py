@@ -105,7 +105,7 @@ class Notices:
             return  # it says so itself
         if not self._pace.lets(clock.monotonic()):
             if self._pace.held == 1:
-                log.info("the roster moves faster than is told of here: see gangline members")
+                log.info("the roster moves faster than is told of here; see: gangline members")
             return
         self._pace.forget()
         names = {} if self.called is None else self.called.names
@@ -149,7 +149,7 @@ def standing(replica: Replica, now: Now) -> list[str]:
     if unsealed:
         first, more = unsealed[0].id, len(unsealed) - 1
         named = f"{first.author.short}/{first.incarnation}" + (f" and {more} more" if more else "")
-        found.append(f"not as its author sealed it: {named}; see gangline inspect feeds")
+        found.append(f"not as its author sealed it: {named}; see: gangline inspect feeds")
     twin = replica.beacon.twins.standing(now.mono)
     if twin is not None:
         found.append(own_sentence(twin))

@@ -101,7 +101,7 @@ class Parting:
             return ""
         return (
             "this node left the cluster and writes nothing; what it holds can be read. To come "
-            f"back, let an admin run: gangline members admit {self._driver.replica.own.hex()}; "
+            f"back, let an admin run gangline members admit {self._driver.replica.own.hex()}; "
             "then start this daemon anew. Or join as another node, by a ticket, in another --home"
         )
 
@@ -252,7 +252,7 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey
         who = ", ".join(f"{roster.name(node)} ({node.short})" for node in missing)
         return authors, (
             f"the node that admitted this one must do it, or the founder, over a link of its own; "
-            f"{who} is not linked now: see gangline peers"
+            f"{who} is not linked now; see: gangline peers"
         )
     return authors, ""
 

@@ -26,19 +26,19 @@ class Sentences(NamedTuple):
 
 SENTENCES = {
     "bad_ticket": Sentences(
-        "the inviter does not know this ticket; ask for a new one with: gangline invite",
+        "the inviter does not know this ticket; let it make a new one by gangline invite",
         "it showed a ticket that this node never gave out",
     ),
     "expired_ticket": Sentences(
-        "this ticket has expired; ask for a new one with: gangline invite",
+        "this ticket has expired; let the inviter make a new one by gangline invite",
         "it showed a ticket that has expired",
     ),
     "used_ticket": Sentences(
-        "this ticket was used already; ask for a new one with: gangline invite",
+        "this ticket was used already; let the inviter make a new one by gangline invite",
         "it showed a ticket that was used already",
     ),
     "withdrawn_ticket": Sentences(
-        "this ticket was withdrawn; ask for a new one with: gangline invite",
+        "this ticket was withdrawn; let the inviter make a new one by gangline invite",
         "it showed a ticket that was withdrawn",
     ),
     "name_taken": Sentences(
@@ -50,7 +50,8 @@ SENTENCES = {
         "it showed a ticket, but this node may not admit it now",
     ),
     "revoked": Sentences(
-        "this node's admission was revoked; an admin may take it back with: gangline members admit",
+        "this node's admission was revoked; an admin may take it back by running gangline members "
+        "admit KEY, with the key that this node's status shows",
         "its admission was revoked",
     ),
     "not_a_member": Sentences(
@@ -81,7 +82,7 @@ SENTENCES = {
     ),
     "banned": Sentences(
         "that node keeps this one out for a while, for what it sent; its log says what that was",
-        "it sent what no honest node sends, and must stay away for a while: gangline peers",
+        "it sent what no honest node sends, and must stay away for a while; see: gangline peers",
     ),
     "full": Sentences("that node has no room for another link", "there was no room for its link"),
     "read_only": Sentences(

@@ -30,7 +30,7 @@ log = logging.getLogger("gangline.store")
 ASIDE = ".damaged-"
 GONE = (
     "this node begins a new one, and takes back from other nodes what they have of it. Where they "
-    "have not all of it, stop it, and put a backup back: gangline restore"
+    "have not all of it, stop it, and put a backup back with: gangline restore FILE --force"
 )
 HURT = "hurt"
 """The name in ``meta`` under which stands what a rebuilt store may lack."""
@@ -161,10 +161,12 @@ def why_held(store: Store, *, known: bool, mute: bool) -> str:
     alone = f"read-only: {hurt}. No other node is known to fetch the rest from"
     if mute:
         return (
-            f"{alone}, and too little is left to go on without it: put a backup back (gangline "
-            "restore), or name a node under [[peers]] in the config"
+            f"{alone}, and too little is left to go on without it: stop this daemon, put a backup "
+            "back (gangline restore FILE --force) or name a node under [[peers]] in the config, "
+            "and start it again"
         )
     return (
-        f"{alone}: put a backup back (gangline restore), name a node under [[peers]] in the "
-        "config, or go on without it: gangline run --accept-loss"
+        f"{alone}: stop this daemon; then put a backup back (gangline restore FILE --force) or "
+        "name a node under [[peers]] in the config, and start it again, or go on without what is "
+        "lost, with: gangline run --accept-loss"
     )

@@ -84,7 +84,7 @@ class Tickets:
         if asked_for.role(asked.role) is Role.ADMIN:
             raise ProposalRefused(
                 "a ticket makes a member or an observer; an admin is made of one by the founder, "
-                "with: gangline members promote"
+                "with: gangline members promote NODE --role admin"
             )
         if not self._listen:
             raise ProposalRefused("this node does not listen, so nobody can join through it")

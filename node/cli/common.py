@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 KEY_SHOWN = 8
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-OWN_HINT = re.compile(r"(?<=: )gangline(?= (?:init|run|stop)\b)")
+OWN_HINT = re.compile(r"(?:(?<=: )|(?<=\())gangline(?= )")
+"""A command to be pasted here. One for another host stands behind no colon and no bracket."""
 FIRM_WIDTH = 12
 """A column gives way down to this, and one that is no wider does not."""
 GAP = 3
@@ -53,12 +54,13 @@ def client() -> Client:
 
 
 def say(sentence: str) -> None:
-    """One sentence on standard error, with nothing in it that a terminal obeys.
+    """One sentence on standard error, with nothing in it that a terminal obeys."""
+    sys.stderr.write(f"gangline: {for_here(clean(sentence))}\n")
 
-    To run and to stop are about the chosen node, so that what is said can be pasted.
-    """
-    told = OWN_HINT.sub(lambda _: Chosen.command, clean(in_local_time(sentence)))
-    sys.stderr.write(f"gangline: {told}\n")
+
+def for_here(sentence: str) -> str:
+    """A sentence as it is true of whoever reads it: of the chosen node, and in local time."""
+    return OWN_HINT.sub(lambda _: Chosen.command, in_local_time(sentence))
 
 
 @contextlib.contextmanager

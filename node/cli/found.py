@@ -68,7 +68,7 @@ def init(
         node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
-    say(f"next: gangline run; then, for each further host: {Chosen.command} invite")
+    say("next: gangline run; then, for each further host: gangline invite")
 
 
 def _repair(called: str, listen: str | None, advertise: list[str] | None) -> None:

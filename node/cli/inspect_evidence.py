@@ -7,6 +7,7 @@ it is checked, and is escaped all the same.
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,7 +67,7 @@ def evidence(
 
         with speaking(), whole(out, force=force) as partial:
             partial.write_bytes(encode_evidence(file))
-        say(f"{out} proves it to anyone who has: gangline inspect proof {out}")
+        say(f"anyone can check {out} by running gangline inspect proof {shlex.quote(str(out))}")
     _put_file(file, as_json=as_json)
 
 

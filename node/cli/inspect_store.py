@@ -5,6 +5,7 @@ signature is checked and every verdict given anew before anything is shown.
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +42,11 @@ def examine(store: Path | None) -> Any:
     with speaking():
         held = inspector.examine(store or Chosen.home.path)
     if held.faults:
-        say(f"{len(held.faults)} things in this store are not as they must be: inspect verify")
+        path = shlex.quote(str(store or Chosen.home.path))
+        say(
+            f"{len(held.faults)} things in this store are not as they must be; see: gangline "
+            f"inspect verify --store {path}"
+        )
     return held
 
 

@@ -91,7 +91,7 @@ def invite(
         return
     typer.echo(answer["ticket"])
     if sys.stdout.isatty():
-        say("on the other host: gangline join, and paste this line")
+        say("on the other host, run gangline join and paste this line")
 
 
 def join(

@@ -1,5 +1,6 @@
 """``backup``, ``restore``, ``export``, ``import``: what is kept, and how it comes back."""
 
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -133,8 +134,8 @@ def restore(
         )
     if as_new:
         say(
-            f"this node is new: an admin must admit it, with: gangline members admit "
-            f"{made.node.hex()} --name {called}; then here: gangline run"
+            "this node is new: an admin must admit it by running gangline members admit "
+            f"{made.node.hex()} --name {shlex.quote(called)}; then here: gangline run"
         )
     else:
         say("next: gangline run; its first write opens a new feed, and peers bring the rest back")

@@ -11,6 +11,7 @@ from node.cli.common import (
     StoryArgument,
     ask,
     client,
+    for_here,
     natural,
     paragraphs,
     put_json,
@@ -40,6 +41,7 @@ TIMES = {
 }
 """The instants of a state, and how they are introduced."""
 ROADS_SHOWN = 2
+NONE_YET = "no stories yet; add one with: gangline add ID"
 
 
 def status(as_json: Json = False) -> None:
@@ -60,7 +62,7 @@ def status(as_json: Json = False) -> None:
             ("role", role_text(answer["role"], founder=answer["founder"])),
             (
                 "writes",
-                in_local_time(answer["writable"]) or f"yes, in incarnation {answer['incarnation']}",
+                for_here(answer["writable"]) or f"yes, in incarnation {answer['incarnation']}",
             ),
             ("listens", answer["listen"] or "no"),
             ("peers", f"{answer['peers']} linked"),
@@ -69,7 +71,7 @@ def status(as_json: Json = False) -> None:
             ("unshared", f"{answer['unshared']} records that no other node has yet"),
             ("forks", f"{answer['forks']} proven"),
             ("digest", answer["digest"]),
-            *(("notice", in_local_time(sentence)) for sentence in answer["notices"]),
+            *(("notice", for_here(sentence)) for sentence in answer["notices"]),
         )
     )
 
@@ -181,7 +183,7 @@ def stories(
             )
             for row in sorted(rows, key=lambda row: natural(row["id"]))
         ],
-        empty=f"no story is at {stage}" if stage else "no stories yet; add one with: gangline add",
+        empty=f"no story is at {stage}" if stage else NONE_YET,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import re
 import apsw
 import pytest
 
-from crdt.errors import Reason
+from crdt.errors import HeldUp, Reason
 from crdt.identity import FeedId, RecordId
 from crdt.intents import AddStory
 from crdt.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey, StageMoved
@@ -332,7 +332,7 @@ class Lone:
 def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     lone = Lone(tmp_path)
     driver = open_driver(lone.home, lone.settings)
-    with pytest.raises(StoreFailure, match="accept-loss"):
+    with pytest.raises(HeldUp, match="accept-loss"):
         asyncio.run(lone.with_driver(driver, "s-2"))
     driver = open_driver(lone.home, lone.settings)
     assert "read-only" in driver.replica.writable(now()), "a restart settles nothing"
@@ -352,7 +352,7 @@ def test_where_nothing_is_left_to_go_on_with_it_is_not_said_that_it_could(tmp_pa
     lone = Lone(tmp_path, spoiled=False)
     os.truncate(lone.home.store, 0)
     driver = open_driver(lone.home, lone.settings)
-    with pytest.raises(StoreFailure, match=r"gangline restore.*\[\[peers\]\]") as told:
+    with pytest.raises(HeldUp, match=r"gangline restore.*\[\[peers\]\]") as told:
         asyncio.run(lone.with_driver(driver, "s-2"))
     assert "accept-loss" not in str(told.value)
 

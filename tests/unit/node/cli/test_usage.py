@@ -1,3 +1,4 @@
+import ast
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from crdt import limits
 from node.api import asked, tickets
 from node.cli import act, cli_page, joining
-from node.cli.common import seconds
+from node.cli.common import Chosen, say, seconds
 from node.cli.exits import Exit
 from node.cli.main import app
 from node.cli.usage import ending, parts
@@ -244,3 +245,65 @@ def test_the_ranges_that_the_options_name_are_those_of_the_rules():
 @pytest.mark.parametrize("name", ["add", "edit", "fire", "claim", "release"])
 def test_whoever_writes_on_the_board_may_wait_for_other_nodes(name):
     assert "--wait-for N " in COMMANDS[f"gangline {name}"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("x; start it with: gangline run", "x; start it with: gangline --home {home} run"),
+        ("look (gangline status: unshared)", "look (gangline --home {home} status: unshared)"),
+        (
+            "first: gangline stop, then: gangline run",
+            "first: gangline --home {home} stop, then: gangline --home {home} run",
+        ),
+        ("an admin may run gangline members admit", "an admin may run gangline members admit"),
+        ("gangline: x", "gangline: x"),
+    ],
+)
+def test_a_command_that_is_offered_is_about_the_node_that_was_asked(
+    monkeypatch, tmp_path, capsys, said, told
+):
+    home = f"'{tmp_path}/a home'"
+    monkeypatch.setattr(Chosen, "command", f"gangline --home {home}")
+    say(said)
+    assert capsys.readouterr().err == f"gangline: {told.format(home=home)}\n"
+
+
+HERE = Path(__file__).parents[4]
+OFFERED = re.compile(r"(?:: |\(|\bby |\brunning |\brun |\band |\bthen )gangline ([a-z][^;:,.()]*)")
+
+
+def offered():
+    """Every command that a sentence of the program names, with what stands behind it."""
+    for path in [*HERE.glob("node/**/*.py"), *HERE.glob("crdt/*.py")]:
+        for one in ast.walk(ast.parse(path.read_text())):
+            said = ""
+            if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                said = one.value
+            elif isinstance(one, ast.JoinedStr):
+                said = "".join(str(getattr(part, "value", " X")) for part in map(plain, one.values))
+            if "Example:" in said:  # a docstring, whose command lines have a test of their own
+                continue
+            for found in OFFERED.findall(said):
+                yield pytest.param(found.split(), id=f"{path.name}: {found.strip()}")
+
+
+def plain(part):
+    return part if isinstance(part, ast.Constant) else ast.Constant(" X")
+
+
+@pytest.mark.parametrize("words", [*offered()])
+def test_a_command_that_a_sentence_offers_is_there_with_its_options(words):
+    command = ROOT
+    while isinstance(command, typer.core.TyperGroup) and words and words[0] in command.commands:
+        command = command.commands[words.pop(0)]
+    assert command is not ROOT, "there is no such command"
+    known = {name for param in command.params for name in param.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_sentences_that_offer_a_command_are_found():
+    found = {param.id for param in offered()}
+    assert len(found) > 30
+    assert any("restore FILE --force" in one for one in found)
+    assert any("members admit" in one for one in found)
