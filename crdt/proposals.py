@@ -141,7 +141,7 @@ def _story(
 ) -> tuple[Story, tuple[str, ...]]:
     known = intent.story in ledger.board
     if isinstance(intent, AddStory) and known:
-        raise ProposalRefused(f"{intent.story} exists already; change it with edit")
+        raise ProposalRefused(f"{intent.story} exists already; see: gangline edit --help")
     if isinstance(intent, EditStory):
         if not known:
             raise UnknownStory(intent.story)

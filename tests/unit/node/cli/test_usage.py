@@ -298,7 +298,7 @@ def test_a_command_that_a_sentence_offers_is_there_with_its_options(words):
     while isinstance(command, typer.core.TyperGroup) and words and words[0] in command.commands:
         command = command.commands[words.pop(0)]
     assert command is not ROOT, "there is no such command"
-    known = {name for param in command.params for name in param.opts}
+    known = {"--help", *(name for param in command.params for name in param.opts)}
     assert {word for word in words if word.startswith("--")} <= known
 
 
