@@ -147,7 +147,7 @@ class Dialer:
         at = clock.monotonic()
         due = [
             node
-            for node in self.known.keys() - busy - self._revoked - {self._me.key.pubkey}
+            for node in sorted(self.known.keys() - busy - self._revoked - {self._me.key.pubkey})
             if not self.door.refuse(node)
             and (node in self._once or not self._has_left())
             and self.attempts.setdefault(node, Attempt()).again <= at

@@ -46,7 +46,7 @@ def places(keys):
 
 
 def test_a_fleet_has_about_equal_numbers_of_links():
-    """Nobody is dialled by all for its key alone."""
+    """In the order of keys the first eight would have 35 each."""
     random.seed(7)
     fleet = {one.pubkey: made(one, places(KEYS)) for one in KEYS}
     for _ in range(len(KEYS)):
@@ -55,7 +55,7 @@ def test_a_fleet_has_about_equal_numbers_of_links():
                 one._driver.links[node] = fleet[node]._driver.links[own] = Link()
     held = sorted(len(one._driver.links) for one in fleet.values())
     assert held[0] >= 8
-    assert held[-1] <= 16
+    assert held[-1] <= 20
 
 
 def test_a_held_link_counts_once():

@@ -101,7 +101,7 @@ def test_status_says_it_while_it_stands(liar):
     replica = cluster.replicas[0]
     show(cluster, pen.story("s-1"), pen.seal(7, bytes(32)))
     [said] = notices.standing(replica, cluster.now)
-    assert said == f"not as its author sealed it: {pen.node.short}/0; see gangline inspect feeds"
+    assert said == f"not as its author sealed it: {pen.node.short}/0; see: gangline inspect feeds"
     other = Pen(cluster.keys[2], cluster.found.id, cluster.ms, incarnation=5)
     show(cluster, other.seal(7, bytes(32)))
     [said] = notices.standing(replica, cluster.now)
