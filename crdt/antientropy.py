@@ -119,7 +119,9 @@ def compare_ranges(ledger: Ledger, theirs: RangeDigests) -> list[Frame]:
                 wanted.append((row.start, row.end))
             shown.append((row.start, row.end))
             continue
-        middle = _middle(ledger, feed_id, row.start, row.end)
+        # At the middle one of the own live records of the range.
+        middle = ledger.feeds[feed_id].middle(row.start, row.end)
+        middle = min(max(middle, row.start + 1), row.end - 1)
         halves.append(_digest(ledger, feed_id, row.start, middle))
         halves.append(_digest(ledger, feed_id, middle, row.end))
     frames: list[Frame] = list(as_records(feed_id, _as_fit(ledger, feed_id, shown)))
@@ -175,13 +177,5 @@ def _live(ledger: Ledger, feed_id: FeedId, start: int, end: int) -> list[Verifie
 
 
 def _digest(ledger: Ledger, feed_id: FeedId, start: int, end: int) -> RangeDigest:
-    records = _live(ledger, feed_id, start, end)
-    digest = feed_digest([record.record_id for record in records])
-    return RangeDigest(start, end, len(records), digest)
-
-
-def _middle(ledger: Ledger, feed_id: FeedId, start: int, end: int) -> int:
-    """Where to halve: at the middle one of the own live records of the range."""
-    records = _live(ledger, feed_id, start, end)
-    middle = records[len(records) // 2].clock
-    return min(max(middle, start + 1), end - 1)
+    feed = ledger.feeds.get(feed_id) or Feed(feed_id, ledger.cluster)
+    return RangeDigest(start, end, *feed.range_digest(start, end))

@@ -8,7 +8,7 @@ from typing import Final
 
 from machines.values import NodePubkey
 
-from crdt.identity import H, RecordId
+from crdt.identity import H
 
 SEAL_DOMAIN: Final = b"gangline/seal/1"
 LIVE_DOMAIN: Final = b"gangline/live/1"
@@ -16,13 +16,21 @@ DOCUMENT_DOMAIN: Final = b"gangline/document/1"
 NO_FORK: Final = 2**64 - 1
 
 
-def seal_digest(record_ids: Iterable[RecordId]) -> bytes:
-    """What a seal states of the ids of a feed's live records, in order of clock."""
+def seal_digest(record_ids: Iterable[bytes | bytearray]) -> bytes:
+    """What a seal states of the ids of a feed's live records, in order of clock.
+
+    Args:
+        record_ids: each by itself, or any number side by side.
+    """
     return H(SEAL_DOMAIN + b"".join(record_ids))
 
 
-def feed_digest(record_ids: Iterable[RecordId]) -> bytes:
-    """The digest of a feed's (or a range's) live records, in order of clock, then id."""
+def feed_digest(record_ids: Iterable[bytes | bytearray]) -> bytes:
+    """The digest of a feed's (or a range's) live records, in order of clock, then id.
+
+    Args:
+        record_ids: each by itself, or any number side by side.
+    """
     return H(LIVE_DOMAIN + b"".join(record_ids))
 
 

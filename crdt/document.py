@@ -89,22 +89,15 @@ class Document:
 
 def render_slice(feed: Feed, start: int, end: int) -> FeedSlice:
     """What the document shows of a feed from ``start`` up to ``end``."""
-    records: list[tuple[int, bytes]] = []
+    records = [(record.clock, record.value) for record in feed.rendered_records(start, end)]
     gaps: list[tuple[int, int]] = []
     clock = start
-    while clock < end:
-        record = feed.rendered_record(clock)
-        if record is not None:
-            records.append((clock, record.value))
-            clock += 1
-            continue
-        stop = max(feed.gaps.run_end(clock), clock + 1)
-        stop = min(stop, end)
-        if gaps and sum(gaps[-1]) == clock:
-            gaps[-1] = (gaps[-1][0], stop - gaps[-1][0])
-        else:
-            gaps.append((clock, stop - clock))
-        clock = stop
+    for shown, _ in records:
+        if clock < shown:
+            gaps.append((clock, shown - clock))
+        clock = shown + 1
+    if clock < end:
+        gaps.append((clock, end - clock))
     root = feed.id.root if start == 0 else None
     return FeedSlice(feed.client_id, root, start, end, records, gaps)
 
@@ -168,11 +161,11 @@ def _cut_point(feed: Feed, start: int, end: int, room: int) -> tuple[int, int]:
     """How far towards ``end`` a slice may reach in ``room`` bytes, and what it weighs at most."""
     weight = 2 * limits.FRAME_OVERHEAD_BYTES
     clock = start
-    while clock < end:
-        record = feed.rendered_record(clock)
-        cost = 32 + len(record.value) if record is not None else 32
+    for record in feed.rendered_records(start, end):
+        cost = 32 + len(record.value) + (32 if clock < record.clock else 0)
         if weight + cost > room:
             return clock, weight
         weight += cost
-        clock = clock + 1 if record is not None else max(feed.gaps.run_end(clock), clock + 1)
-    return max(start, end), weight
+        clock = record.clock + 1
+    weight += 32
+    return clock if clock < end and weight > room else max(start, end), weight

@@ -5,7 +5,6 @@ Stands under ``ledger.py``, which alone changes it. A slot is *held* (an entry: 
 §3, §5, §8, §9.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
@@ -15,8 +14,8 @@ import msgspec
 from machines.values import NodePubkey
 
 from crdt.bodies import Seal
-from crdt.digest import feed_digest, seal_digest
 from crdt.identity import ClusterId, FeedId, RecordId
+from crdt.live import LiveRecords
 from crdt.ranges import RangeSet
 from crdt.record import VerifiedRecord
 from crdt.stamp import Stamp
@@ -64,6 +63,10 @@ class Feed:
     Attributes:
         id: author and incarnation.
         client_id: the Yjs client id; may collide with another feed's.
+        slots: what is held, by clock.
+        held: the clocks of the slots that are held.
+        known: those of the slots that are held or empty.
+        bytes: the length of all values held.
         head: the next clock after every record and believed gap seen.
         fork: the lowest proven fork, or ``None``.
         keeps: a counting revocation keeps a clock of this feed.
@@ -77,14 +80,16 @@ class Feed:
         "_digest",
         "_live",
         "_sealed",
+        "bytes",
         "client_id",
         "dead",
         "fork",
-        "gaps",
         "head",
+        "held",
         "id",
         "keeps",
         "keys",
+        "known",
         "latest",
         "rendered",
         "slots",
@@ -94,7 +99,9 @@ class Feed:
         self.id = feed
         self.client_id = feed.client_id(cluster)
         self.slots: dict[int, Entry] = {}
-        self.gaps = RangeSet()
+        self.held = RangeSet()
+        self.known = RangeSet()
+        self.bytes = 0
         self.head = 0
         self.fork: int | None = None
         self.keeps = False
@@ -103,7 +110,7 @@ class Feed:
         self.latest: Stamp | None = None
         self.keys: dict[tuple[str, str], int] = {}
         self._digest: bytes | None = None
-        self._live: list[VerifiedRecord] | None = None
+        self._live: LiveRecords | None = None
         self._sealed: tuple[bool | None] | None = None
 
     @property
@@ -120,18 +127,17 @@ class Feed:
 
     def entries(self) -> Iterator[Entry]:
         """Every held record in order of clock, twins in order of record id."""
-        for clock in sorted(self.slots):
-            twins = list(self.entries_at(clock))
-            if len(twins) > 1:
-                twins.sort(key=lambda entry: entry.record.record_id)
-            yield from twins
+        return self.entries_between(0, self.held.end)
 
     def entries_between(self, start: int, end: int) -> Iterator[Entry]:
-        """Every held record whose clock lies in ``[start, end)``, however far that is."""
-        clocks = range(start, end)
-        found = clocks if len(clocks) < len(self.slots) else [c for c in self.slots if c in clocks]
-        for clock in found:
-            yield from self.entries_at(clock)
+        """Those whose clock lies in ``[start, end)``, in that order, however far that is."""
+        for low, high in self.held.within(start, end):
+            for clock in range(low, high):
+                entry = self.slots[clock]
+                if entry.twin is None:
+                    yield entry
+                else:
+                    yield from sorted(self.entries_at(clock), key=lambda e: e.record.record_id)
 
     def find(self, clock: int, record_id: RecordId) -> Entry | None:
         """The held record of a slot with this id."""
@@ -146,7 +152,9 @@ class Feed:
         entry.record.feed = self.id  # one object for all of them
         entry.twin = self.slots.get(clock)
         self.slots[clock] = entry
-        self.gaps.discard(clock)
+        self.held.add(clock, clock + 1)
+        self.known.add(clock, clock + 1)
+        self.bytes += len(entry.record.value)
         self.head = max(self.head, clock + 1)
         self._sealed = None
         stamp = entry.record.stamp
@@ -154,21 +162,18 @@ class Feed:
             self.latest = stamp
         if self.is_live(entry):
             self._digest = None
-            # Nearly every record comes behind all others: a long feed is not sorted for each.
-            if self._live is not None and clock + 1 == self.head and entry.twin is None:
-                self._live.append(entry.record)
-            else:
-                self._live = None
+            if self._live is not None:
+                self._live.add(entry.record)
 
     def withdraw(self, entry: Entry) -> None:
         """Hold a record no longer; where nothing else is in its slot, the slot is empty."""
         clock = entry.record.clock
+        self.bytes -= len(entry.record.value)
         self._sealed = None
         if self.is_live(entry):
             self._digest = None
             if self._live is not None:
-                place = bisect_left(self._live, clock, key=lambda record: record.clock)
-                del self._live[self._live.index(entry.record, place)]
+                self._live.remove(entry.record)
         kept = [other for other in self.entries_at(clock) if other is not entry]
         for other in kept:
             other.twin = None
@@ -178,29 +183,49 @@ class Feed:
             self.slots[clock] = kept[0]
         else:
             del self.slots[clock]
-            self.gaps.add(clock, clock + 1)
+            self.held.discard(clock)
         entry.twin = None
+
+    def judge(self, entry: Entry, verdict: Verdict) -> None:
+        """Hold a record under another verdict."""
+        before = self.is_live(entry)
+        entry.verdict = verdict
+        after = self.is_live(entry)
+        if before is not after:
+            self._digest = self._sealed = None
+            if self._live is not None:
+                (self._live.add if after else self._live.remove)(entry.record)
 
     def empty(self, start: int, end: int) -> None:
         """Take the clocks of ``[start, end)`` that are not held as empty."""
-        clock = start
-        for held in sorted(clock for clock in self.slots if start <= clock < end):
-            self.gaps.add(clock, held)
-            clock = held + 1
-        self.gaps.add(clock, end)
-        self.head = max(self.head, end)
-        self._sealed = None
+        self.known.add(start, end)
+        if end > self.head:
+            self.head = end
+            self._sealed = None
+
+    def forget(self, clock: int) -> None:
+        """Take a slot that is not held as unknown."""
+        self.known.discard(clock)
 
     def believe_gap(self, start: int, end: int) -> bool:
         """Take clocks as empty as far as a record follows them; says whether any could be."""
-        end = min(end, max(self.slots, default=-1))
+        end = min(end, self.held.end - 1)
         if start >= end:
             return False
         self.empty(start, end)
         return True
 
+    def gaps(self) -> Iterator[tuple[int, int]]:
+        """The runs of empty slots."""
+        for low, high in self.known:
+            yield from self.held.missing(low, high)
+
+    def unknown(self, end: int) -> Iterator[tuple[int, int]]:
+        """The runs of clocks below ``end`` of which nothing is known."""
+        return self.known.missing(0, end)
+
     def touch(self) -> None:
-        """A verdict, the cut or a keep changed: forget what was computed from the live set."""
+        """The cut or a keep changed: forget what was computed from the live set."""
         self._digest = None
         self._live = None
         self._sealed = None
@@ -208,7 +233,7 @@ class Feed:
     def has_melted(self, record: VerifiedRecord) -> bool:
         """Whether a record was superseded, and nothing is held in its slot any more."""
         key, clock = record.body.key, record.clock
-        if key is None or clock in self.slots or clock not in self.gaps:
+        if key is None or clock in self.slots or clock not in self.known:
             return False
         return self.keys.get((record.body.kind, key), -1) > clock
 
@@ -225,23 +250,31 @@ class Feed:
             return False
         return entry.record.body.key is None or not self.keyed_dead
 
+    def _alive(self) -> LiveRecords:
+        if self._live is None:
+            self._live = LiveRecords(e.record for e in self.entries() if self.is_live(e))
+        return self._live
+
     def live(self) -> list[VerifiedRecord]:
         """The live records in order of clock, then id."""
-        if self._live is None:
-            self._live = [entry.record for entry in self.entries() if self.is_live(entry)]
-        return self._live
+        return self._alive().records
 
     def live_between(self, start: int, end: int) -> list[VerifiedRecord]:
         """The live records whose clock lies in ``[start, end)``."""
-        live = self.live()
-        low = bisect_left(live, start, key=lambda record: record.clock)
-        high = bisect_left(live, end, key=lambda record: record.clock)
-        return live[low:high]
+        return self._alive().between(start, end)
+
+    def middle(self, start: int, end: int) -> int:
+        """The clock of the middle one of those; there must be one."""
+        return self._alive().middle(start, end)
+
+    def range_digest(self, start: int, end: int) -> tuple[int, bytes]:
+        """How many they are, and their digest (protocol §10)."""
+        return self._alive().digest(start, end)
 
     def digest(self) -> bytes:
         """The feed digest (protocol §8)."""
         if self._digest is None:
-            self._digest = feed_digest([record.record_id for record in self.live()])
+            self._digest = self.range_digest(0, self.head)[1]
         return self._digest
 
     # --- seals ---------------------------------------------------------------------------------
@@ -253,13 +286,9 @@ class Feed:
             return live[-1]
         return None
 
-    def sealable(self, below: int) -> list[RecordId]:
-        """The ids a seal at clock ``below`` states: live, below it, older seals not counted."""
-        return [
-            record.record_id
-            for record in self.live()
-            if record.clock < below and not isinstance(record.body, Seal)
-        ]
+    def sealable(self, below: int) -> tuple[int, bytes]:
+        """The count and the digest that a seal at this clock states (protocol §8)."""
+        return self._alive().sealed(below)
 
     def as_sealed(self) -> bool | None:
         """Whether the feed is held as its author sealed it; ``None`` where it is not sealed."""
@@ -271,46 +300,17 @@ class Feed:
         seal = self.last_seal()
         if seal is None or not isinstance(seal.body, Seal):
             return None
-        ids = self.sealable(seal.clock)
-        return len(ids) == seal.body.count and seal_digest(ids) == seal.body.digest
-
-    def unknown(self, end: int) -> Iterator[tuple[int, int]]:
-        """The runs of clocks below ``end`` of which nothing is known."""
-        clock = 0
-        for held in sorted(held for held in self.slots if held < end):
-            yield from self._unknown_between(clock, held)
-            clock = held + 1
-        yield from self._unknown_between(clock, end)
-
-    def _unknown_between(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Of a run of clocks that are not held, those that are not empty either."""
-        for low, high in self.gaps.within(start, end):
-            if start < low:
-                yield start, low
-            start = high
-        if start < end:
-            yield start, end
+        return self.sealable(seal.clock) == (seal.body.count, seal.body.digest)
 
     # --- the rendering -------------------------------------------------------------------------
 
     def known_end(self) -> int:
         """The first clock at or after ``rendered`` whose slot is unknown."""
-        clock = self.rendered
-        while True:
-            if clock in self.slots:
-                clock += 1
-                continue
-            end = self.gaps.run_end(clock)
-            if end == clock:
-                return clock
-            clock = end
+        return self.known.run_end(self.rendered)
 
-    def rendered_record(self, clock: int) -> VerifiedRecord | None:
-        """What the document shows in a slot: the live record, or ``None`` for a deleted one.
+    def rendered_records(self, start: int, end: int) -> list[VerifiedRecord]:
+        """What the document shows in the slots of ``[start, end)``; the others are deleted.
 
         At or after a fork a slot is rendered as deleted, whoever built on it.
         """
-        if self.fork is not None and clock >= self.fork:
-            return None
-        entry = self.slots.get(clock)
-        return entry.record if entry is not None and self.is_live(entry) else None
+        return self.live_between(start, end if self.fork is None else min(end, self.fork))

@@ -301,8 +301,7 @@ class Ledger(Holdings):
                 self._void.take(held, stored=self._stored)
         else:
             self._void.leave(held)
-            held.verdict = verdict
-            feed.touch()
+            feed.judge(held, verdict)
         if verdict is Verdict.REJECTED:
             self.broken[record.record_id] = record
         else:
@@ -362,7 +361,7 @@ class Ledger(Holdings):
         feed.withdraw(entry)
         self._key(feed, record, live=False)
         if not known_empty and record.clock not in feed.slots:
-            feed.gaps.discard(record.clock)
+            feed.forget(record.clock)
             self.comeback = self.comeback or record.clock < feed.rendered
         self.ready.persist.rows[record.ref] = None
         self.touched.add(feed.id)
@@ -398,8 +397,7 @@ class Ledger(Holdings):
                 self._unindex(forgotten)
         if self.roster.on_roster(record.feed.author):
             feed = self.feed(record.feed)
-            if record.clock not in feed.slots and record.clock not in feed.gaps:
-                feed.empty(record.clock, record.clock + 1)
+            feed.empty(record.clock, record.clock + 1)
             self.touched.add(feed.id)
         self._tell_rejected(record, reason, detail)
 

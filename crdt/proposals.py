@@ -31,7 +31,6 @@ from crdt.bodies import (
     Transition,
     evidence_key,
 )
-from crdt.digest import seal_digest
 from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.feeds import Feed
 from crdt.identity import Hash, RecordId, Signature
@@ -329,9 +328,9 @@ def _seal(author: Author) -> Seal:
     sealed = author.feed.last_seal() is not None and author.feed.as_sealed()
     if author.feed.head == 0 or sealed:
         raise ProposalRefused("there is nothing to seal")
-    ids = author.feed.sealable(author.feed.head)
+    count, digest = author.feed.sealable(author.feed.head)
     stamp = author.stamp()
-    return Seal(at=stamp.at, n=stamp.n, key=SEAL_KEY, count=len(ids), digest=Hash(seal_digest(ids)))
+    return Seal(at=stamp.at, n=stamp.n, key=SEAL_KEY, count=count, digest=Hash(digest))
 
 
 def _accuse(intent: AccuseFork, ledger: Ledger, author: Author) -> Evidence:

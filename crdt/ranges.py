@@ -1,20 +1,25 @@
-"""A set of clocks kept as runs, for the gaps of a feed.
+"""A set of clocks kept as runs: which slots of a feed are held, and which are known.
 
 Stands under ``feeds.py``. A feed of a million overwrites has one run here, not a million entries.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class RangeSet:
-    """Integers as sorted, disjoint, never touching runs ``[start, end)``."""
+    """Integers as sorted, disjoint, never touching runs ``[start, end)``.
+
+    Args:
+        runs: such runs.
+    """
 
     __slots__ = ("_ends", "_starts")
 
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
+        first = list(runs)
+        self._starts = [start for start, _ in first]
+        self._ends = [end for _, end in first]
 
     def __contains__(self, value: int) -> bool:
         index = bisect_right(self._starts, value) - 1
@@ -26,11 +31,24 @@ class RangeSet:
     def __len__(self) -> int:
         return len(self._starts)
 
+    @property
+    def end(self) -> int:
+        """One past the greatest; 0 where there is none."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def total(self) -> int:
+        """How many integers there are."""
+        return sum(self._ends) - sum(self._starts)
+
     def add(self, start: int, end: int) -> None:
         """Add every integer of ``[start, end)``."""
         if start >= end:
             return
         starts, ends = self._starts, self._ends
+        if ends and start == ends[-1]:  # nearly every record comes behind all others
+            ends[-1] = end
+            return
         # The runs that touch the new one: from the first that ends at or after its start, to the
         # last that starts at or before its end.
         low = bisect_right(starts, start)
@@ -69,3 +87,12 @@ class RangeSet:
             if low < high:
                 yield low, high
             index += 1
+
+    def missing(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The runs of ``[start, end)`` that are not in the set."""
+        for low, high in self.within(start, end):
+            if start < low:
+                yield start, low
+            start = high
+        if start < end:
+            yield start, end

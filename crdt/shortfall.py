@@ -54,29 +54,19 @@ def shortfall(ledger: Ledger, feed: Feed) -> Shortfall | None:
     seal = feed.last_seal()
     if feed.as_sealed() is not False or seal is None or not isinstance(seal.body, Seal):
         return None
-    held = [
-        record
-        for record in feed.live()
-        if record.clock < seal.clock and not isinstance(record.body, Seal)
-    ]
-    unknown, gone, idle = RangeSet(), RangeSet(), RangeSet()
-    for start, end in feed.unknown(seal.clock):
-        unknown.add(start, end)
-    for start, end in feed.gaps.within(0, seal.clock):
-        gone.add(start, end)
+    held, _ = feed.sealable(seal.clock)
+    unknown, gone, idle = RangeSet(feed.unknown(seal.clock)), RangeSet(feed.gaps()), RangeSet()
     for clock in _idle(ledger, feed):
         if clock < seal.clock:
             idle.add(clock, clock + 1)
             unknown.discard(clock)
             gone.discard(clock)
     false = _is_false(
-        seal.body.count - len(held),
+        seal.body.count - held,
         [run for runs in (unknown, gone, idle) for run in runs],
-        min((record.clock for record in held if record.body.key is not None), default=seal.clock),
+        next(record.clock for record in feed.live() if record.body.key is not None),
     )
-    return Shortfall(
-        feed.id, seal.clock, seal.body.count, len(held), unknown, gone, idle, false=false
-    )
+    return Shortfall(feed.id, seal.clock, seal.body.count, held, unknown, gone, idle, false=false)
 
 
 def _idle(ledger: Ledger, feed: Feed) -> Iterator[int]:

@@ -155,7 +155,7 @@ def empty_slot(held: Held, wanted: str) -> str:
 def _why_empty(feed: Feed, clock: int) -> str:
     if clock >= feed.head:
         return f"the feed ends before #{feed.head}"
-    if clock not in feed.gaps:
+    if clock not in feed.known:
         return "nothing is known of it yet"
     above = [
         f"#{record.clock} ({record.body.kind} {record.body.key})"

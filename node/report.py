@@ -81,19 +81,19 @@ def feeds(ledger: Ledger, look: Look) -> list[types.FeedRow]:
 
 
 def _feed(feed: Feed, called: Names, look: Look) -> types.FeedRow:
-    gaps = sum(end - start for start, end in feed.gaps.within(0, feed.head))
+    known, held = feed.known.total, len(feed.slots)
     return types.FeedRow(
         author=feed.author.hex(),
         name=called.get(feed.author.hex(), ""),
         incarnation=feed.id.incarnation,
         head=feed.head,
         live=len(feed.live()),
-        gaps=gaps,
-        unknown=feed.head - gaps - len(feed.slots),
+        gaps=known - held,
+        unknown=feed.head - known,
         sealed=feed.as_sealed(),
         fork=feed.fork,
         rendered=feed.rendered,
-        bytes=sum(len(entry.record.value) for entry in feed.entries()),
+        bytes=feed.bytes,
         shortfall=look(feed),
     )
 

@@ -84,11 +84,7 @@ class Written:
 
     def expected(self):
         return {
-            feed.id.root: [
-                record.value.hex()
-                for clock in range(feed.rendered)
-                if (record := feed.rendered_record(clock)) is not None
-            ]
+            feed.id.root: [record.value.hex() for record in feed.rendered_records(0, feed.rendered)]
             for feed in self.feeds
         }
 

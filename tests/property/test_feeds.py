@@ -25,7 +25,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_what_is_live_is_kept_as_it_would_be_computed(steps):
-    """A record comes, or one that is held goes; the cut moves; and anybody may look meanwhile."""
+    """A record comes, or one that is held goes or is judged anew; the cut moves; anybody looks."""
     feed = Feed(FeedId(COURT.bob.node, 0), COURT.cluster)
     for step in steps:
         match step:
@@ -42,8 +42,10 @@ def test_what_is_live_is_kept_as_it_would_be_computed(steps):
                 held = feed.find(record.clock, record.record_id)
                 if held is None:
                     feed.place(Entry(record, verdict))
-                else:
+                elif held.verdict is verdict:
                     feed.withdraw(held)
+                else:
+                    feed.judge(held, verdict)
     check(feed)
 
 
@@ -64,8 +66,10 @@ def test_no_honest_seal_is_ever_called_false(written, shown):
     records = []
     for what in [*written, "seal"]:
         if what == "seal":
-            ids = author.feed(author.bob).sealable(len(records)) if records else []
-            records.append(author.bob.seal(len(ids), seal_digest(ids)))
+            said = (
+                author.feed(author.bob).sealable(len(records)) if records else (0, seal_digest([]))
+            )
+            records.append(author.bob.seal(*said))
         else:
             write = author.bob.story if what[0] == "s" else lambda key: spawn(author.bob, key)
             records.append(write(what))

@@ -198,11 +198,7 @@ def check_document(replica):
     """The pycrdt document shows exactly what the feeds say it shows."""
     for feed in replica.ledger.feeds.values():
         shown = [bytes(value) for value in replica.document.doc.get(feed.id.root, type=Array)]
-        expected = [
-            record.value
-            for clock in range(feed.rendered)
-            if (record := feed.rendered_record(clock)) is not None
-        ]
+        expected = [record.value for record in feed.rendered_records(0, feed.rendered)]
         if replica.document.owners.get(feed.client_id) == feed.id:
             assert shown == expected, feed.id
 

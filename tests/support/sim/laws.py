@@ -486,7 +486,7 @@ class Laws:
         self.looked["L7"] += 1
         feeds = node.replica.ledger.feeds.values()
         live = sum(len(record.value) for feed in feeds for record in feed.live())
-        runs = sum(len(feed.live()) + len(list(feed.gaps)) for feed in feeds)
+        runs = sum(len(feed.live()) + len(list(feed.gaps())) for feed in feeds)
         size = len(node.replica.document.doc.get_update())
         bound = live + BYTES_FOR_A_RUN * runs + BYTES_FOR_A_FEED * len(feeds)
         if size > bound:

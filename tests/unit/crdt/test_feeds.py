@@ -5,6 +5,7 @@ from crdt.digest import feed_digest, seal_digest
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.identity import FeedId, Hash
 from tests.support.court import AHEAD, BUILT_UPON, VOID_FORK, VOID_REVOKED, Court, spawn
+from tests.support.steps import Walked, calls
 
 ADMITTED = Verdict.ADMITTED
 
@@ -26,6 +27,10 @@ def sealed(pen, records, *, count=None, digest=None):
     count = len(ids) if count is None else count
     digest = seal_digest(ids) if digest is None else digest
     return pen.write(Seal(at=pen.at(), n=0, key=SEAL_KEY, count=count, digest=Hash(digest)))
+
+
+def stated(*records):
+    return len(records), seal_digest([record.record_id for record in records])
 
 
 def twins(court):
@@ -74,7 +79,7 @@ def test_one_of_three_in_a_slot_can_be_taken_out(court, number):
     assert {entry.record.record_id for entry in feed.entries_at(0)} == {
         record.record_id for record in three
     }
-    assert 0 not in feed.gaps
+    assert list(feed.gaps()) == []
 
 
 def test_a_slot_from_which_the_last_is_taken_is_empty(court):
@@ -82,15 +87,18 @@ def test_a_slot_from_which_the_last_is_taken_is_empty(court):
     feed = fed(court, record)
     feed.withdraw(feed.find(0, record.record_id))
     assert list(feed.entries()) == []
-    assert list(feed.gaps) == [(0, 1)]
+    assert list(feed.gaps()) == [(0, 1)]
+    feed.forget(0)
+    assert list(feed.gaps()) == []
+    assert list(feed.unknown(1)) == [(0, 1)]
     feed.place(Entry(record, ADMITTED))
-    assert list(feed.gaps) == []
+    assert list(feed.gaps()) == []
 
 
 def test_a_gap_goes_round_what_is_held(court):
     feed = fed(court, court.bob.story("a", clock=2), court.bob.story("b", clock=5))
     feed.empty(0, 8)
-    assert list(feed.gaps) == [(0, 2), (3, 5), (6, 8)]
+    assert list(feed.gaps()) == [(0, 2), (3, 5), (6, 8)]
     assert feed.head == 8
     feed.empty(3, 4)
     assert feed.head == 8
@@ -175,8 +183,8 @@ def test_a_false_seal_shows(court):
 def test_a_seal_counts_no_older_seal(court):
     one = court.bob.story("a")
     old, two = sealed(court.bob, [one]), court.bob.story("b")
-    assert fed(court, one, old, two).sealable(3) == [one.record_id, two.record_id]
-    assert fed(court, one, old, two).sealable(2) == [one.record_id]
+    assert fed(court, one, old, two).sealable(3) == stated(one, two)
+    assert fed(court, one, old, two).sealable(2) == stated(one)
     assert fed(court, one, old, two, sealed(court.bob, [one, two])).as_sealed() is True
 
 
@@ -202,19 +210,19 @@ def test_the_rendering_shows_what_is_live_and_nothing_behind_a_fork(court):
     one, two = court.bob.story("a"), court.bob.story("b")
     feed = fed(court, one, two)
     feed.empty(2, 3)
-    assert [feed.rendered_record(clock) for clock in range(4)] == [one, two, None, None]
-    feed.find(0, one.record_id).verdict = VOID_REVOKED
-    assert feed.rendered_record(0) is None
-    feed.find(1, two.record_id).verdict = BUILT_UPON
+    assert feed.rendered_records(0, 4) == [one, two]
+    feed.judge(feed.find(0, one.record_id), VOID_REVOKED)
+    assert feed.rendered_records(0, 4) == [two]
+    feed.judge(feed.find(1, two.record_id), BUILT_UPON)
     feed.fork = 1
-    assert feed.rendered_record(1) is None
+    assert feed.rendered_records(0, 4) == []
 
 
 def test_what_is_neither_held_nor_empty_is_unknown(court):
     feed = fed(court, *(court.bob.story("a", clock=clock) for clock in (2, 3, 9)))
     assert list(feed.unknown(feed.head)) == [(0, 2), (4, 9)]
-    feed.gaps.add(1, 2)
-    feed.gaps.add(5, 6)
+    feed.empty(1, 2)
+    feed.empty(5, 6)
     assert list(feed.unknown(feed.head)) == [(0, 1), (4, 5), (6, 9)]
     assert list(feed.unknown(5)) == [(0, 1), (4, 5)]
     assert list(feed.unknown(0)) == []
@@ -227,8 +235,9 @@ def test_what_is_held_between_two_clocks_is_found_however_far_apart_they_are(cou
     records = [court.bob.story("a", clock=clock) for clock in (1, 3, 4, 5)]
     twin = court.bob.story("b", clock=3)
     feed = fed(court, *records, twin)
-    found = {entry.record for entry in feed.entries_between(3, end)}
-    assert found == {twin, *records[1:]}
+    found = [entry.record for entry in feed.entries_between(3, end)]
+    both = sorted((twin, records[1]), key=lambda record: record.record_id)
+    assert found == [*both, *records[2:]]
     assert [entry.record for entry in feed.entries_between(4, 5)] == [records[2]]
 
 
@@ -236,7 +245,7 @@ def test_a_gap_is_believed_below_a_record_alone(court):
     feed = fed(court, court.bob.story("a", clock=3))
     assert not feed.believe_gap(3, 9)
     assert feed.believe_gap(1, 9)
-    assert list(feed.gaps) == [(1, 3)]
+    assert list(feed.gaps()) == [(1, 3)]
     assert not fed(court).believe_gap(0, 9)
 
 
@@ -255,3 +264,58 @@ def test_what_was_superseded_has_melted_once_nothing_is_in_its_slot(court):
     assert not feed.has_melted(old), "its gap is all there is of it"
     feed.place(Entry(old, VOID_FORK))
     assert not feed.has_melted(old)
+
+
+def test_a_record_that_is_judged_anew_comes_and_goes_before_and_after_anybody_looked(court):
+    plain, keyed = court.bob.story("a"), spawn(court.bob)
+    feed = fed(court, plain, keyed)
+    one, two = feed.entries()
+    feed.judge(one, VOID_FORK)
+    feed.judge(one, VOID_REVOKED)
+    assert feed.live() == [keyed]
+    feed.judge(two, VOID_FORK)
+    assert feed.live() == []
+    feed.judge(one, BUILT_UPON)
+    assert feed.live() == [plain]
+    assert feed.middle(0, 9) == 0
+    feed.fork = 0
+    feed.touch()
+    feed.judge(two, ADMITTED)
+    assert feed.live() == [plain]
+
+
+def of_length(court, size):
+    """Every second slot is held."""
+    return fed(court, *(court.bob.story("a", clock=clock) for clock in range(0, 2 * size, 2)))
+
+
+def test_a_gap_costs_the_same_however_long_the_feed_is(court):
+    for feed in (short := of_length(court, 100), long := of_length(court, 800)):
+        feed.slots = Walked(feed.slots)
+
+    def believe(feed):
+        for clock in range(1, 101, 2):
+            feed.believe_gap(clock, clock + 1)
+            assert feed.known_end() == clock + 2
+        assert next(feed.unknown(feed.head)) == (101, 102)
+
+    assert calls(lambda: believe(long)) == calls(lambda: believe(short))
+    assert long.slots.walked == 0
+
+
+def test_a_record_in_the_midst_of_a_long_feed_costs_what_halving_costs(court):
+    short, long = of_length(court, 100), of_length(court, 800)
+    record = court.bob.story("a", clock=101)
+
+    def change(feed):
+        feed.place(entry := Entry(record, ADMITTED))
+        feed.digest()
+        feed.judge(entry, VOID_REVOKED)
+        feed.digest()
+        feed.judge(entry, ADMITTED)
+        feed.withdraw(entry)
+        return feed.live()
+
+    assert change(short) == [entry.record for entry in short.entries()]
+    change(long)
+    assert calls(lambda: change(long)) <= calls(lambda: change(short)) + 3 * 8 * 2

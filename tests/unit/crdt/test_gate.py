@@ -300,7 +300,7 @@ def test_overwrites_leave_one_row_and_one_run_of_deletions(quad):
     honest_agree(quad)
     feed = quad.replicas[2].ledger.feeds[FeedId(quad.keys[1].pubkey, 0)]
     assert len(feed.live()) == 3  # execution, claim, seal
-    assert len(list(feed.gaps)) <= 3
+    assert len(list(feed.gaps())) <= 3
     assert len(quad.replicas[2].document.doc.get_update()) < 10_000
     assert feed.as_sealed() is True
 

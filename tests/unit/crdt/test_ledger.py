@@ -155,7 +155,7 @@ def test_a_rejected_record_leaves_an_empty_slot_and_goes_to_quarantine(court):
     assert [type(one) for one in ready.observe] == [RecordRejected]
     assert not ready.persist.rows
     assert court.verdict(illegal) == "rejected"
-    assert list(court.feed(court.bob).gaps) == [(0, 1)]
+    assert list(court.feed(court.bob).gaps()) == [(0, 1)]
     court.take(illegal)
     assert not court.take(illegal).quarantine
 
@@ -311,7 +311,7 @@ def test_whichever_of_them_came_first(court):
     assert not ready.persist.rows
     assert court.verdict(first) is None
     assert court.live(court.bob) == [second]
-    assert list(court.feed(court.bob).gaps) == [(0, 1)]
+    assert list(court.feed(court.bob).gaps()) == [(0, 1)]
 
 
 def test_another_kind_of_the_same_key_is_another_matter(court):
@@ -830,9 +830,9 @@ def test_a_gap_is_believed_as_far_as_a_record_follows_it(court):
     court.take(court.bob.story("a", clock=3))
     feed = court.feed(court.bob)
     court.ledger.believe_gap(feed.id, 0, 9)
-    assert list(feed.gaps) == [(0, 3)]
+    assert list(feed.gaps()) == [(0, 3)]
     court.ledger.believe_gap(feed.id, 5, 9)
-    assert list(feed.gaps) == [(0, 3)]
+    assert list(feed.gaps()) == [(0, 3)]
     court.ledger.believe_gap(FeedId(court.sam.node, 0), 0, 9)
     assert FeedId(court.sam.node, 0) not in court.ledger.feeds
 
@@ -843,14 +843,14 @@ def test_a_record_that_turns_up_inside_a_gap_is_judged_like_any_other(court):
     court.ledger.believe_gap(inside.feed, 0, 3)
     court.take(inside)
     assert court.verdict(inside) is ADMITTED
-    assert list(court.feed(court.bob).gaps) == [(0, 1), (2, 3)]
+    assert list(court.feed(court.bob).gaps()) == [(0, 1), (2, 3)]
 
 
 def test_a_peer_that_holds_the_same_makes_the_holes_empty(court):
     court.take(court.bob.story("a", clock=3), court.cat.story("b", clock=0))
     court.ledger.believe_holes()
     assert court.feed(court.bob).known_end() == 4
-    assert list(court.feed(court.cat).gaps) == []
+    assert list(court.feed(court.cat).gaps()) == []
 
 
 # The rendering

@@ -26,6 +26,19 @@ def test_runs_that_touch_or_overlap_are_one():
     assert list(filled((0, 2), (3, 5))) == [(0, 2), (3, 5)]
 
 
+def test_what_is_missing_between_the_runs_is_found():
+    ranges = RangeSet([(2, 4), (6, 7)])
+    assert list(ranges.missing(0, 9)) == [(0, 2), (4, 6), (7, 9)]
+    assert list(ranges.missing(3, 7)) == [(4, 6)]
+    assert list(RangeSet().missing(0, 2)) == [(0, 2)]
+
+
+def test_it_knows_its_end_and_how_many_it_holds():
+    assert (RangeSet().end, RangeSet().total) == (0, 0)
+    ranges = filled((0, 2), (5, 9))
+    assert (ranges.end, ranges.total) == (9, 6)
+
+
 def test_an_empty_run_adds_nothing():
     assert len(filled((3, 3), (5, 2))) == 0
 

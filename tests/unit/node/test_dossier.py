@@ -73,7 +73,7 @@ def test_a_record_is_found_by_its_place_as_tables_show_it(cluster, tmp_path):
 def test_the_place_of_a_superseded_record_says_what_can_be_known(cluster, tmp_path):
     path = held(cluster, tmp_path)
     feed = next(iter(inspector.examine(path).ledger.feeds.values()))
-    [gap] = [clock for start, end in feed.gaps for clock in range(start, end)][:1]
+    [gap] = [clock for start, end in feed.gaps() for clock in range(start, end)][:1]
     told = show(path, f"{feed.author.hex()[:8]}/0#{gap}")
     assert told.exit_code == 4
     assert "its content is gone" in told.output
