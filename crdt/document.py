@@ -22,12 +22,26 @@ class Document:
     """The rendering of a cluster's feeds.
 
     Attributes:
-        owners: whose feed is rendered under a Yjs client id.
+        owners: the feed that is rendered under a Yjs client id.
     """
 
     def __init__(self) -> None:
-        self.doc: Doc[Array[bytes]] = Doc()
-        self.owners: dict[int, FeedId] = {}
+        self._doc: Doc[Array[bytes]] | None = None
+        self.owners: dict[int, Feed] = {}
+
+    @property
+    def doc(self) -> Doc[Array[bytes]]:
+        """The native document.
+
+        Peers are told from the feeds, so it is made for whoever reads it, and kept up to date from
+        then on. Until then nothing that peers do can make this node build it.
+        """
+        if self._doc is None:
+            self._doc = Doc()
+            slices = [render_slice(f, 0, f.rendered) for f in self.owners.values() if f.rendered]
+            if slices:
+                self._doc.apply_update(encode_update(slices))
+        return self._doc
 
     def show(
         self, feeds: Sequence[Feed], by_client: Mapping[int, FeedId | None], *, anew: bool
@@ -57,34 +71,29 @@ class Document:
         slices: list[FeedSlice] = []
         deletes: dict[int, list[int]] = {}
         for feed in feeds:
-            if self.owners.setdefault(feed.client_id, feed.id) != feed.id:
+            if self.owners.setdefault(feed.client_id, feed) is not feed:
                 continue
             if feed.dead:
                 deletes[feed.client_id] = sorted(set(feed.dead))
                 feed.dead.clear()
             end = feed.known_end()
             if end > feed.rendered:
-                slices.append(render_slice(feed, feed.rendered, end))
+                if self._doc is not None:
+                    slices.append(render_slice(feed, feed.rendered, end))
                 feed.rendered = end
-        if slices or deletes:
-            self.doc.apply_update(encode_update(slices, as_runs(deletes)))
+        if self._doc is not None and (slices or deletes):
+            self._doc.apply_update(encode_update(slices, as_runs(deletes)))
         return deletes
 
     def rebuild(self, feeds: Iterable[Feed]) -> None:
-        """Build the document anew. Of two feeds with one client id the first by key is shown."""
-        self.doc = Doc()
+        """Render all anew. Of two feeds with one client id the first by key is shown."""
+        self._doc = None
         self.owners.clear()
-        slices = []
         for feed in sorted(feeds, key=lambda feed: feed.id):
             feed.rendered = 0
             feed.dead.clear()
-            if self.owners.setdefault(feed.client_id, feed.id) != feed.id:
-                continue
-            feed.rendered = feed.known_end()
-            if feed.rendered:
-                slices.append(render_slice(feed, 0, feed.rendered))
-        if slices:
-            self.doc.apply_update(encode_update(slices))
+            if self.owners.setdefault(feed.client_id, feed) is feed:
+                feed.rendered = feed.known_end()
 
 
 def render_slice(feed: Feed, start: int, end: int) -> FeedSlice:

@@ -199,7 +199,7 @@ def check_document(replica):
     for feed in replica.ledger.feeds.values():
         shown = [bytes(value) for value in replica.document.doc.get(feed.id.root, type=Array)]
         expected = [record.value for record in feed.rendered_records(0, feed.rendered)]
-        if replica.document.owners.get(feed.client_id) == feed.id:
+        if replica.document.owners.get(feed.client_id) is feed:
             assert shown == expected, feed.id
 
 
@@ -216,7 +216,7 @@ def shown(replica):
     """What a Yjs client would read, every feed as a list of values."""
     found = []
     for feed in replica.ledger.feeds.values():
-        if replica.document.owners.get(feed.client_id) == feed.id:
+        if replica.document.owners.get(feed.client_id) is feed:
             read = replica.document.doc.get(feed.id.root, type=Array)
             values = tuple(bytes(value) for value in read)
             if values:

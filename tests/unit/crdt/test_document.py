@@ -1,7 +1,7 @@
 from collections import deque
 
 import pytest
-from pycrdt import Array
+from pycrdt import Array, Doc
 
 from crdt import limits
 from crdt.document import Document, Stretch, as_runs, render_slice
@@ -166,5 +166,24 @@ def test_of_two_feeds_with_one_client_id_neither_is_told(court, feed):
     document, other = Document(), colliding(court, feed)
     feeds = sorted((feed, other), key=lambda one: one.id)
     assert document.show(feeds, {feed.client_id: None}, anew=True) == (deque(), b"")
-    assert document.owners == {feed.client_id: feeds[0].id}
+    assert document.owners == {feed.client_id: feeds[0]}
     assert read(document, feeds[0]) == live(feeds[0])
+
+
+def test_a_document_that_nobody_reads_is_not_made_and_one_that_is_read_is_kept_up(
+    court, feed, monkeypatch
+):
+    made = []
+    monkeypatch.setattr("crdt.document.Doc", lambda: made.append(Doc()) or made[-1])
+    document = Document()
+    document.show([feed], {feed.client_id: feed.id}, anew=False)
+    document.show([feed], {feed.client_id: feed.id}, anew=True)
+    assert made == []
+    assert read(document, feed) == live(feed)
+    feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
+    document.show([feed], {feed.client_id: feed.id}, anew=False)
+    assert read(document, feed) == live(feed)
+    assert len(made) == 1
+    document.show([feed], {feed.client_id: feed.id}, anew=True)
+    assert read(document, feed) == live(feed)
+    assert len(made) == 2

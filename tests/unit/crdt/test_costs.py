@@ -1,0 +1,96 @@
+"""What one message, or one tick, may cost, whoever sent it: counted in steps, not in seconds.
+
+Each test does the same to a small board and to a large one. Where the cost may not depend on what
+is held, the counts are all but equal; where it may, twice as much costs about twice as much.
+"""
+
+import pytest
+
+from crdt import limits
+from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
+from crdt.identity import FeedId
+from crdt.yupdate import FeedSlice, encode_update
+from tests.support.authors import Pen, as_frame
+from tests.support.cluster import Cluster
+from tests.support.steps import steps
+
+FEW = 1_500
+"""Steps by which two messages may differ: halving looks a few times more at what is longer."""
+
+
+class Board:
+    """A node, and a pen for a member whose every message it takes."""
+
+    def __init__(self):
+        self.cluster = Cluster(3)
+        self.cluster.admit_all()
+        self.replica = self.cluster.replicas[0]
+        for signing in self.cluster.keys[1:]:
+            self.replica.connected(signing.pubkey, self.cluster.now.wall, self.cluster.now)
+
+    def pen(self, number=1, **where):
+        return Pen(self.cluster.keys[number], self.cluster.found.id, self.cluster.ms, **where)
+
+    def take(self, frame, number=1):
+        """One message from a member."""
+        peer = self.cluster.keys[number].pubkey
+        ready = self.replica.receive(peer, frame, self.cluster.now)
+        assert ready.fault is None
+        return ready
+
+    def cost(self, *frames):
+        return steps(lambda: [self.take(frame) for frame in frames])
+
+    def feed(self, pen):
+        return self.replica.ledger.feeds[FeedId(pen.node, pen.incarnation)]
+
+    def slice(self, pen, start, end, records):
+        """What an update says of a feed: records, and nothing in the other slots."""
+        feed = FeedId(pen.node, pen.incarnation)
+        held = {record.clock for record in records}
+        gaps = [(clock, 1) for clock in range(start, end) if clock not in held]
+        rows = [(record.clock, record.value) for record in records]
+        client = feed.client_id(self.cluster.found.id)
+        piece = FeedSlice(client, feed.root if start == 0 else None, start, end, rows, gaps)
+        return encode_update([piece])
+
+
+@pytest.fixture
+def board():
+    return Board()
+
+
+def test_twice_as_many_gaps_in_a_feed_twice_as_long_cost_twice_as_much(board):
+    counts = []
+    for size in (200, 400):
+        pen = board.pen(incarnation=size)
+        records = [pen.story("s") for _ in range(size)]
+        board.take(as_frame(*records))
+        update = board.slice(pen, 0, size - 1, records[:-1:2])
+        counts.append(board.cost(encode_frame(SyncStep2(update))))
+    assert counts[1] <= 2.2 * counts[0]
+
+
+def test_what_must_come_back_in_a_long_feed_costs_what_it_costs_in_a_short_one(board):
+    counts = []
+    for size in (100, 400):
+        pen = board.pen(incarnation=size)
+        board.take(as_frame(*[pen.story("s") for _ in range(size)]))
+        late, last = pen.story("s"), pen.story("s")
+        gap = encode_frame(Update(board.slice(pen, size, size + 2, [last])))
+        board.cluster.pass_time(2)
+        counts.append(board.cost(gap, as_frame(late)))
+        assert board.feed(pen).rendered == size + 2
+    assert counts[1] <= counts[0] + FEW
+
+
+def test_a_digest_of_a_long_feed_costs_what_one_of_a_short_feed_costs(board):
+    counts = []
+    for size in (100, 400):
+        pen = board.pen(incarnation=size)
+        board.take(as_frame(*[pen.story("s") for _ in range(size)]))
+        other = RangeDigest(0, limits.CLOCK_MAX + 1, 40, bytes(32))
+        asked = encode_frame(RangeDigests(pen.node, size, (other,)))
+        board.take(asked)
+        counts.append(board.cost(as_frame(pen.story("s")), asked))
+    assert counts[1] <= counts[0] + FEW
