@@ -31,7 +31,6 @@ from crdt.bodies import (
 from crdt.draw import Draw
 from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
-from crdt.fold import order
 from crdt.frame import Frame
 from crdt.identity import Hash, RecordId, RecordRef
 from crdt.intents import Receipt
@@ -42,6 +41,7 @@ from crdt.record import VerifiedRecord
 from crdt.roster import Roster
 from crdt.session import Session, Sessions
 from crdt.story import FIELDS
+from crdt.tree import order
 
 KEPT_FOR_LATER = (Verdict.VOID_REVOKED, Verdict.WAITING, Verdict.REJECTED)
 """What of a node's own is not written again while it is held so, nor handed back."""

@@ -15,11 +15,12 @@ from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.bodies import Ack, Claim, Execution, Story, Transition
-from crdt.fold import Lost, stage_made_by
-from crdt.identity import RecordId, RecordRef
+from crdt.fold import Lost
+from crdt.identity import RecordRef
 from crdt.record import VerifiedRecord
 from crdt.stamp import Stamp
 from crdt.story import StoryState
+from crdt.tree import stage_made_by
 from crdt.views import ClaimView, ExplainView, StoryView
 
 # Unions that are made once, since every record is held against them.
@@ -37,6 +38,7 @@ class BoardChange:
     """A story's stage or conflicts changed.
 
     ``late``: by an event stamped more than five minutes before the newest that had counted.
+    ``lost``: what lost since, as many as are told at once.
     """
 
     story: str
@@ -52,7 +54,6 @@ class _Told:
     """What was last told of a story that changed since, and the events and acks that it gained."""
 
     last: VerifiedRecord | None = None
-    lost: frozenset[RecordId] = frozenset()
     gained: list[VerifiedRecord] = field(default_factory=list)
 
 
@@ -97,8 +98,8 @@ class Board:
         self._stirred[story] = None
         told = self._changed.get(story)
         if told is None:
-            lost = frozenset(one.record.record_id for one in state.lost)
-            told = self._changed[story] = _Told(state.last, lost)
+            told = self._changed[story] = _Told(state.last)
+            state.mark()
         return told
 
     def take_changes(self) -> list[BoardChange]:
@@ -107,9 +108,8 @@ class Board:
         for story, told in self._changed.items():
             state = self._stories.get(story)
             last = state.last if state is not None else None
-            losses = state.lost if state is not None else ()
             before, after = stage_made_by(told.last), stage_made_by(last)
-            fresh = tuple(one for one in losses if one.record.record_id not in told.lost)
+            fresh = () if state is None else tuple(state.fresh_losses(limits.LOSSES_TOLD_MAX))
             if before != after or fresh:
                 newest = None if told.last is None else told.last.stamp
                 late = before != after and any(_is_late(record, newest) for record in told.gained)
@@ -244,9 +244,5 @@ def _open_end(state: StoryState | None) -> RecordRef | None:
 
 def _is_acknowledged(state: StoryState, end: VerifiedRecord) -> bool:
     author: NodePubkey = end.feed.author
-    return any(
-        isinstance(ack.body, Ack)
-        and ack.body.end.record_id == end.record_id
-        and ack.feed.author != author
-        for ack in state.acks.values()
-    )
+    acks = state.acks.get(end.record_id, {})
+    return any(ack.feed.author != author for ack in acks.values())

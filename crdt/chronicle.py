@@ -14,7 +14,6 @@ from machines.values import Instant, NodePubkey
 
 from crdt.board import Board, BoardChange
 from crdt.bodies import Claim, Execution, Transition
-from crdt.fold import said
 from crdt.ready import (
     ClaimMoved,
     EventLost,
@@ -24,6 +23,7 @@ from crdt.ready import (
     StageMoved,
 )
 from crdt.record import VerifiedRecord
+from crdt.tree import said
 
 
 class Chronicle:

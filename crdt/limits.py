@@ -100,6 +100,9 @@ ACCUSATIONS_BURST: Final = 500
 that others take all that an honest node writes."""
 ACCUSATIONS_PER_TICK_MAX: Final = 32
 
+LOSSES_TOLD_MAX: Final = 100
+"""Events of one story that are told to have lost at once; the story shows all of them."""
+
 # --- links -------------------------------------------------------------------------------------
 LINKS_MAX: Final = 256
 LINKS_BEFORE_HELLO_MAX: Final = 16

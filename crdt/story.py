@@ -12,12 +12,12 @@ from machines.pipeline import Stage
 from machines.values import NodePubkey
 from msgspec import UNSET
 
-from crdt import fold as folding
 from crdt.bodies import Ack, Claim, Execution, Story, Transition
 from crdt.fold import Fold, Lost
 from crdt.identity import RecordId
 from crdt.record import VerifiedRecord
 from crdt.stamp import Stamp
+from crdt.tree import follows, order, said, stage_made_by
 from crdt.views import (
     ClaimView,
     ConflictView,
@@ -35,8 +35,11 @@ class StoryState:
 
     __slots__ = (
         "_end",
+        "_floor",
         "_fold",
         "_is_path",
+        "_latest",
+        "_lost_before",
         "acks",
         "claims",
         "events",
@@ -48,7 +51,7 @@ class StoryState:
     def __init__(self, story: str) -> None:
         self.id = story
         self.events: dict[RecordId, VerifiedRecord] = {}
-        self.acks: dict[RecordId, VerifiedRecord] = {}
+        self.acks: dict[RecordId, dict[RecordId, VerifiedRecord]] = {}  # by the end they name
         self.fields: dict[RecordId, VerifiedRecord] = {}
         self.executions: dict[RecordId, VerifiedRecord] = {}
         self.claims: dict[RecordId, VerifiedRecord] = {}
@@ -56,26 +59,51 @@ class StoryState:
         self._is_path = True
         self._end: VerifiedRecord | None = None
         self._fold: Fold | None = None
+        self._lost_before: set[RecordId] | None = None
+        self._floor: Stamp | None = None
+        self._latest: dict[str, VerifiedRecord | None] = {}
 
     def add(self, record: VerifiedRecord) -> None:
         """A record about the story became live."""
         place = self._place(record)
         assert record.record_id not in place, "a record becomes live once"
         place[record.record_id] = record
-        if place is self.events:
-            self._is_path = self._is_path and folding.follows(record, self._end)
-            self._end = record if self._is_path else None
-        if place is self.events or place is self.acks:
-            self._fold = None
+        match record.body:
+            case Transition():
+                self._is_path = self._is_path and follows(record, self._end)
+                self._end = record if self._is_path else None
+                if self._floor is not None:
+                    self._floor = max(self._floor, record.stamp)
+                if self._fold is not None:
+                    self._fold.add(record)
+            case Ack(end=end):
+                if self._fold is not None:
+                    self._fold.acknowledge(end.record_id, record.feed.author)
+            case Story():
+                for name, latest in self._latest.items():
+                    if _says(record, name) and (latest is None or order(record) > order(latest)):
+                        self._latest[name] = record
 
     def remove(self, record: VerifiedRecord) -> None:
         """A record about the story is live no longer."""
         place = self._place(record)
         del place[record.record_id]
-        if place is self.events:
-            self._is_path, self._end = not place, None
-        if place is self.events or place is self.acks:
-            self._fold = None
+        match record.body:
+            case Transition():
+                self._is_path, self._end, self._floor = not place, None, None
+                self._fold_anew()
+            case Ack(end=end):
+                if not place:
+                    del self.acks[end.record_id]
+                self._fold_anew()
+            case Story():
+                self._latest.clear()
+
+    def _fold_anew(self) -> None:
+        """What goes changes weights for the less: keep only what had been lost."""
+        if self._lost_before is None:
+            self._lost_before = set() if self._fold is None else self._fold.lost_at_mark()
+        self._fold = None
 
     def __bool__(self) -> bool:
         """Whether any record names it."""
@@ -86,7 +114,7 @@ class StoryState:
             case Transition():
                 return self.events
             case Ack():
-                return self.acks
+                return self.acks.setdefault(record.body.end.record_id, {})
             case Story():
                 return self.fields
             case Execution():
@@ -102,13 +130,24 @@ class StoryState:
         """The story's events, weighed. Kept where they are no path."""
         if self._fold is not None:
             return self._fold
-        fold = folding.fold_story(
-            self.events, ((_end(record), record) for record in self.acks.values())
-        )
+        fold = Fold(self.events, self.acks)
         self._is_path = len(fold.spine) == len(self.events)
         self._end = fold.last if self._is_path else None
         self._fold = None if self._is_path else fold
         return fold
+
+    def mark(self) -> None:
+        """What is lost from here on is news."""
+        if not self._is_path:
+            self.fold.mark()
+        self._lost_before = None
+
+    def fresh_losses(self, most: int) -> list[Lost]:
+        """So many of the events that were lost since ``mark``, the first in order."""
+        if self._lost_before is None:
+            return [] if self._is_path else self.fold.fallen(most)
+        before = self._lost_before
+        return [lost for lost in self.lost if lost.record.record_id not in before][:most]
 
     @property
     def last(self) -> VerifiedRecord | None:
@@ -118,7 +157,7 @@ class StoryState:
     @property
     def stage(self) -> Stage:
         """Where it stands."""
-        return folding.stage_made_by(self.last)
+        return stage_made_by(self.last)
 
     @property
     def lost(self) -> list[Lost]:
@@ -127,12 +166,16 @@ class StoryState:
 
     def floor(self) -> Stamp | None:
         """The latest stamp of its events."""
-        return max((record.stamp for record in self.events.values()), default=None)
+        if self._floor is None and self.events:
+            self._floor = max(record.stamp for record in self.events.values())
+        return self._floor
 
     def field_record(self, name: str) -> VerifiedRecord | None:
         """Where a field's value stands: with the greatest (stamp, pubkey, incarnation, clock)."""
-        found = (r for r in self.fields.values() if getattr(r.body, name) is not UNSET)
-        return max(found, key=folding.order, default=None)
+        if name not in self._latest:
+            found = (record for record in self.fields.values() if _says(record, name))
+            self._latest[name] = max(found, key=order, default=None)
+        return self._latest[name]
 
     def field(self, name: str) -> Any:
         """A field's value."""
@@ -142,7 +185,7 @@ class StoryState:
     def execution_views(self) -> list[ExecutionView]:
         """For each node its latest execution."""
         views = []
-        for record in _latest(self.executions.values()):
+        for record in _latest_of_each(self.executions.values()):
             body = record.body
             assert isinstance(body, Execution)
             views.append(ExecutionView(record.feed.author, body.state, record.stamp, record.ref))
@@ -151,7 +194,7 @@ class StoryState:
     def claim_views(self) -> list[ClaimView]:
         """For each node its latest claim."""
         views = []
-        for record in _latest(self.claims.values()):
+        for record in _latest_of_each(self.claims.values()):
             body = record.body
             assert isinstance(body, Claim)
             since = None if body.since is UNSET else body.since
@@ -165,7 +208,7 @@ class StoryState:
         conflicts = tuple(
             ConflictView(
                 lost.record.ref,
-                folding.said(lost.record).event,
+                said(lost.record).event,
                 lost.record.stamp,
                 lost.beaten_by,
                 lost.why,
@@ -190,24 +233,24 @@ class StoryState:
         """Every event, its place and the weight that put it there."""
         whole = self.fold
         lost = {one.record.record_id: one for one in whole.lost}
-        applied = {record.record_id for record in whole.applied}
+        applied, tree = {record.record_id for record in whole.applied}, whole.tree
         nodes = []
-        for record in sorted(self.events.values(), key=folding.order):
-            body = folding.said(record)
+        for record in sorted(self.events.values(), key=order):
+            body = said(record)
             loss = lost.get(record.record_id)
             place = "lost" if loss else "applied" if record.record_id in applied else "spine"
-            acks = sorted(a.feed.author for a in self.acks.values() if _end(a) == record.record_id)
+            acks = sorted(a.feed.author for a in self.acks.get(record.record_id, {}).values())
             nodes.append(
                 NodeOfTree(
                     record.ref,
                     body.parent,
                     body.event,
-                    folding.stage_made_by(record),
+                    stage_made_by(record),
                     record.stamp,
-                    whole.weight(record.record_id),
-                    whole.behind(record.record_id),
+                    tree.weight(record.record_id),
+                    tree.behind(record.record_id),
                     place,
-                    record.record_id in whole.authors,
+                    record.record_id in tree.authors,
                     loss.beaten_by if loss else None,
                     loss.why if loss else "",
                     tuple(acks),
@@ -216,13 +259,11 @@ class StoryState:
         return ExplainView(self.id, whole.stage, tuple(nodes))
 
 
-def _end(record: VerifiedRecord) -> RecordId:
-    body = record.body
-    assert isinstance(body, Ack)
-    return body.end.record_id
+def _says(record: VerifiedRecord, field: str) -> bool:
+    return getattr(record.body, field) is not UNSET
 
 
-def _latest(records: Iterable[VerifiedRecord]) -> list[VerifiedRecord]:
+def _latest_of_each(records: Iterable[VerifiedRecord]) -> list[VerifiedRecord]:
     """For each node the record with the latest stamp, then of the higher incarnation."""
     best: dict[NodePubkey, VerifiedRecord] = {}
     for record in records:

@@ -25,11 +25,11 @@ from crdt.bodies import (
     Transition,
 )
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.fold import stage_made_by
 from crdt.identity import FeedId
 from crdt.intake import Unreadable
 from crdt.ledger import Ledger
 from crdt.record import SignedRecord, VerifiedRecord, signed_bytes_and_id
+from crdt.tree import stage_made_by
 from crdt.verify import verify_batch
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from crdt.fold import said
 from crdt.replica import Replica
+from crdt.tree import said
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt import fold
+from crdt import fold, tree
 from crdt.story import StoryState
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
@@ -32,7 +32,7 @@ def stories(draw):
     for _ in range(draw(st.integers(1, 14))):
         parent = draw(st.sampled_from([None, *events[-5:]]))
         fitting = [
-            event for event in EVENTS if not p.PIPELINE.ignores(fold.stage_made_by(parent), event)
+            event for event in EVENTS if not p.PIPELINE.ignores(tree.stage_made_by(parent), event)
         ]
         event = draw(st.sampled_from(fitting or EVENTS) | st.sampled_from(EVENTS))
         floor = START.ms if parent is None else parent.stamp.at.ms
@@ -48,6 +48,13 @@ def stories(draw):
     return [event for number, event in enumerate(events) if number not in gone], acks
 
 
+def folded(events, acks):
+    ends = {}
+    for ack in acks:
+        ends.setdefault(ack.body.end.record_id, {})[ack.record_id] = ack
+    return fold.Fold({event.record_id: event for event in events}, ends)
+
+
 def assert_same(found, naive):
     assert found.spine == naive.spine
     assert found.applied == naive.applied
@@ -61,13 +68,12 @@ def assert_same(found, naive):
 def test_the_fold_is_the_naive_fold(story, chance):
     events, acks = story
     chance.shuffle(events)
-    ends = [(ack.body.end.record_id, ack) for ack in acks]
-    found = fold.fold_story({event.record_id: event for event in events}, ends)
+    found = folded(events, acks)
     naive = naive_fold.Naive(events, acks)
     assert_same(found, naive)
     for event in found.spine:
-        assert found.behind(event.record_id) == tuple(sorted(naive.authors(event)))
-        assert found.weight(event.record_id) == len(naive.authors(event))
+        assert found.tree.behind(event.record_id) == tuple(sorted(naive.authors(event)))
+        assert found.tree.weight(event.record_id) == len(naive.authors(event))
 
 
 @settings(max_examples=150)
@@ -77,6 +83,7 @@ def test_a_story_that_gains_and_loses_records_one_by_one_stays_the_naive_fold(st
     records = [*events, *acks]
     chance.shuffle(records)
     state, live = StoryState("s-1"), []
+    lost_before = set()
     for record in records:
         state.add(record)
         live.append(record)
@@ -92,19 +99,25 @@ def test_a_story_that_gains_and_loses_records_one_by_one_stays_the_naive_fold(st
             assert state.last is naive.last
         if chance.random() < 0.5:
             assert_same(state.fold, naive)
+        if chance.random() < 0.3:
+            news = [lost for lost in naive.lost if lost.record_id not in lost_before]
+            assert state.last is naive.last
+            assert [one.record for one in state.fresh_losses(99)] == news
+            assert [one for one in state.lost if one.record in news] == state.fresh_losses(99)
+            state.mark()
+            lost_before = {lost.record_id for lost in naive.lost}
 
 
 @settings(max_examples=150)
 @given(stories())
 def test_what_beat_an_event_stood_in_its_place_or_was_reached_before_it(story):
     events, acks = story
-    ends = [(ack.body.end.record_id, ack) for ack in acks]
-    found = fold.fold_story({event.record_id: event for event in events}, ends)
+    found = folded(events, acks)
     counting = {record.ref for record in [*found.spine, *found.applied]}
     for lost in found.lost:
         if lost.beaten_by is None:
             assert not found.spine
-            assert all(fold.order(lost.record) < fold.order(one) for one in found.applied)
+            assert all(tree.order(lost.record) < tree.order(one) for one in found.applied)
         else:
             assert lost.beaten_by in counting
         assert lost.why in (fold.WHY_BEFORE, fold.WHY_IGNORED, fold.WHY_ORDER, fold.WHY_WEIGHT)

@@ -11,8 +11,8 @@ from functools import lru_cache
 from crdt import limits
 from crdt.bodies import Member, Revocation, Role, Seal, Statement
 from crdt.feeds import Verdict
-from crdt.fold import said, stage_made_by
 from crdt.identity import FeedId, H
+from crdt.tree import said, stage_made_by
 from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE
 

@@ -47,6 +47,7 @@ MACHINES = ("tests/property/test_machines.py",)
 TARGETS: dict[str, tuple[str, ...]] = {
     "crdt/judge.py": (),
     "crdt/fold.py": ("tests/property/test_fold.py",),
+    "crdt/tree.py": ("tests/property/test_fold.py",),
     "crdt/roster.py": ("tests/property/test_naive_roster.py",),
     "crdt/yupdate.py": ("tests/property/test_update.py",),
     "machines/codec.py": (),

@@ -5,9 +5,9 @@ What is shown is told once for all nodes that show the same.
 
 from crdt.bodies import Transition
 from crdt.feeds import Verdict
-from crdt.fold import said
 from crdt.identity import FeedId
 from crdt.shortfall import shortfall, sources
+from crdt.tree import said
 from machines.execution import EXECUTION
 from machines.pipeline import PIPELINE, Archived
 from machines.values import Instant

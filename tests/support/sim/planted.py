@@ -18,7 +18,6 @@ from crdt import (
     antientropy,
     bodies,
     document,
-    fold,
     judge,
     ledger,
     limits,
@@ -28,6 +27,7 @@ from crdt import (
     quota,
     replica,
     sync,
+    tree,
 )
 from crdt.again import Rewriting
 from crdt.beacon import Beacon
@@ -311,7 +311,7 @@ def a_row_deleted_in_the_batch_that_wrote_it_stays():
 
 @planted("board-of-two-branches-the-earlier-counts.txt")
 def of_two_events_the_one_that_came_first_wins():
-    with mock.patch.object(fold, "order", lambda _record: 0):
+    with mock.patch.object(tree, "order", lambda _record: 0):
         yield
 
 
@@ -332,7 +332,7 @@ def an_illegal_event_is_let_in():
 
     with (
         mock.patch.object(ledger, "judge", lenient),
-        mock.patch.object(fold, "hangs", lambda _record, _parent: True),
+        mock.patch.object(tree, "hangs", lambda _record, _parent: True),
     ):
         yield
 

@@ -10,6 +10,8 @@ from crdt import limits
 from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
 from crdt.identity import FeedId
 from crdt.yupdate import FeedSlice, encode_update
+from machines import pipeline as p
+from machines.values import FreeText
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
 from tests.support.steps import steps
@@ -94,3 +96,34 @@ def test_a_digest_of_a_long_feed_costs_what_one_of_a_short_feed_costs(board):
         board.take(asked)
         counts.append(board.cost(as_frame(pen.story("s")), asked))
     assert counts[1] <= counts[0] + FEW
+
+
+def rivals(pen, many, *, downwards):
+    """Events of one story that compete, each later than the one before it, or earlier."""
+    begin = pen.ms
+    ways = [begin - n if downwards else begin + n for n in range(many)]
+    return [pen.transition("s", p.DepsMet(), ms=ms) for ms in ways]
+
+
+@pytest.mark.parametrize("downwards", [False, True])
+def test_one_more_of_many_rivals_in_a_story_costs_little_more(board, downwards):
+    pen = board.pen()
+    events = rivals(pen, 410, downwards=downwards)
+    board.take(as_frame(*events[:100]))
+    few = board.cost(as_frame(events[100]))
+    board.take(as_frame(*events[101:400]))
+    assert board.cost(as_frame(events[400])) <= few + (300 * 40 if downwards else 0) + FEW
+    assert len(board.replica.ledger.board.story("s").conflicts) == 400
+
+
+def test_an_event_beside_a_long_path_costs_a_fold_once_and_then_little(board):
+    pen, other = board.pen(), board.pen(2)
+    path = [pen.transition("s", p.DepsMet())]
+    for n in range(200):
+        event = p.Unblock() if n % 2 else p.Block(FreeText(""))
+        path.append(pen.transition("s", event, path[-1]))
+    board.take(as_frame(*path))
+    board.take(as_frame(other.transition("s", p.Abandon())), 2)
+    beside = as_frame(other.transition("s", p.Abandon()))
+    lone = as_frame(other.transition("t", p.Abandon()))
+    assert board.cost(beside) <= board.cost(lone) + 2 * FEW

@@ -6,12 +6,8 @@ from crdt.fold import (
     WHY_ORDER,
     WHY_WEIGHT,
     Fold,
-    fold_story,
-    follows,
-    hangs,
-    order,
-    stage_made_by,
 )
+from crdt.tree import order
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
 from tests.support.court import Court
@@ -26,8 +22,7 @@ def court():
 
 
 def folded(*events, acks=()):
-    ends = [(ack.body.end.record_id, ack) for ack in acks]
-    return fold_story({event.record_id: event for event in events}, ends)
+    return Fold(by_id(events), by_end(acks))
 
 
 def chain(pen, *events, parent=None, ms=None):
@@ -40,15 +35,23 @@ def chain(pen, *events, parent=None, ms=None):
     return made
 
 
+def by_id(records):
+    return {record.record_id: record for record in records}
+
+
+def by_end(acks):
+    ends = {ack.body.end.record_id for ack in acks}
+    return {end: by_id(ack for ack in acks if ack.body.end.record_id == end) for end in ends}
+
+
 def lost(fold):
     return [(one.record, one.beaten_by, one.why) for one in fold.lost]
 
 
 def test_no_event_at_all_is_backlog():
     fold = folded()
-    assert fold == Fold()
     assert (fold.stage, fold.last) == (p.Backlog(), None)
-    assert stage_made_by(None) == p.Backlog()
+    assert fold.spine == fold.applied == fold.lost == []
 
 
 def test_a_chain_of_events_is_its_own_spine(court):
@@ -58,7 +61,7 @@ def test_a_chain_of_events_is_its_own_spine(court):
     assert fold.stage == p.Merge(BRANCH, 2)
     assert fold.last is events[-1]
     assert fold.applied == fold.lost == []
-    assert {fold.weight(event.record_id) for event in events} == {1}
+    assert {fold.tree.weight(event.record_id) for event in events} == {1}
 
 
 def test_of_two_branches_the_one_with_more_authors_counts_however_late(court):
@@ -68,7 +71,7 @@ def test_of_two_branches_the_one_with_more_authors_counts_however_late(court):
     [after] = chain(court.cat, p.GatesFailed(WHY), parent=late, ms=court.ms + 2_000)
     fold = folded(start, *early, late, after)
     assert fold.spine == [start, late, after]
-    assert (fold.weight(start.record_id), fold.weight(late.record_id)) == (3, 2)
+    assert (fold.tree.weight(start.record_id), fold.tree.weight(late.record_id)) == (3, 2)
     assert lost(fold) == [(early[0], late.ref, WHY_WEIGHT)]
 
 
@@ -87,9 +90,9 @@ def test_an_ack_weighs_as_much_as_an_event_and_reaches_up_to_the_root(court):
     ack = court.founder.ack("s-1", second)
     fold = folded(start, first, second, acks=[ack])
     assert fold.spine == [start, second]
-    assert fold.weight(start.record_id) == 4
-    assert fold.behind(second.record_id) == tuple(sorted((court.cat.node, court.founder.node)))
-    assert fold.behind(ack.record_id) == ()
+    assert fold.tree.weight(start.record_id) == 4
+    assert fold.tree.behind(second.record_id) == tuple(sorted((court.cat.node, court.founder.node)))
+    assert fold.tree.behind(ack.record_id) == ()
     assert lost(fold) == [(first, second.ref, WHY_WEIGHT)]
 
 
@@ -97,8 +100,8 @@ def test_an_ack_of_what_is_in_no_tree_counts_nowhere(court):
     [start] = chain(court.ada, p.DepsMet())
     stray = court.bob.transition("s-1", p.GatesStarted(), court.cat.transition("s-1", p.DepsMet()))
     fold = folded(start, stray, acks=[court.founder.ack("s-1", stray)])
-    assert fold.weight(stray.record_id) == 0
-    assert fold.weight(start.record_id) == 1
+    assert fold.tree.weight(stray.record_id) == 0
+    assert fold.tree.weight(start.record_id) == 1
 
 
 def test_of_two_as_heavy_the_first_in_order_counts(court):
@@ -169,15 +172,6 @@ def test_one_stamped_as_the_end_of_the_spine_is_not_later(court):
     assert lost(folded(start, same)) == [(same, start.ref, WHY_BEFORE)]
 
 
-def test_an_event_hangs_below_its_parent_only_where_it_is_legal_and_later(court):
-    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
-    assert hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1), start)
-    assert not hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms), start)
-    assert not hangs(court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1), start)
-    assert hangs(start, None)
-    assert not hangs(court.bob.transition("s-1", p.Unblock()), None)
-
-
 def test_children_of_an_event_that_hangs_nowhere_are_in_no_tree(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     illegal = court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1)
@@ -185,31 +179,7 @@ def test_children_of_an_event_that_hangs_nowhere_are_in_no_tree(court):
     fold = folded(start, illegal, child)
     assert fold.spine == [start]
     assert fold.applied == [child]
-    assert fold.weight(child.record_id) == 0
-
-
-# A path
-
-
-def test_an_event_that_builds_on_the_end_of_a_path_makes_it_longer(court):
-    events = chain(court.bob, p.DepsMet(), p.GatesStarted())
-    assert follows(events[0], None)
-    assert follows(events[1], events[0])
-    assert folded(*events).spine == events
-
-
-def test_whatever_does_not_build_on_the_end_of_a_path_is_to_be_folded(court):
-    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
-    middle = court.ada.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
-    for event in (
-        court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 2),
-        court.bob.transition("s-1", p.Abandon(), start, ms=court.ms + 2),
-        court.bob.transition("s-1", p.Accepted(), middle, ms=court.ms + 2),
-        court.bob.transition("s-1", p.GatesFailed(WHY), middle, ms=court.ms + 1),
-    ):
-        assert not follows(event, middle)
-    assert not follows(middle, None)
-    assert not follows(court.bob.transition("s-1", p.Accepted()), None)
+    assert fold.tree.weight(child.record_id) == 0
 
 
 def test_a_story_is_told_to_its_end_and_reopened(court):
@@ -222,3 +192,74 @@ def test_a_story_is_told_to_its_end_and_reopened(court):
     )
     fold = folded(*events)
     assert fold.stage == p.Archived(events[-1].stamp.at, p.Completed())
+
+
+def growing(*events):
+    """A fold that was asked before it was told of these, one by one."""
+    held = {}
+    fold = Fold(held, {})
+    for event in events:
+        assert fold.last is None or fold.last.record_id in held
+        held[event.record_id] = event
+        fold.add(event)
+    return fold
+
+
+def test_what_lost_since_it_was_marked_is_told_in_order_and_no_more_than_asked_for(court):
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    [first] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 9)
+    [second] = chain(court.cat, p.GatesStarted(), parent=start, ms=court.ms + 5)
+    [third] = chain(court.founder, p.GatesStarted(), parent=start, ms=court.ms + 7)
+    fold = growing(start, first)
+    fold.mark()
+    assert fold.fallen(9) == []
+    assert fold.lost_at_mark() == set()
+    for event in (second, third):
+        fold._events[event.record_id] = event
+        fold.add(event)
+    assert [one.record for one in fold.fallen(9)] == [third, first]
+    assert [one.record for one in fold.fallen(1)] == [third]
+    assert fold.lost_at_mark() == set()
+    fold.mark()
+    assert fold.fallen(9) == []
+    assert fold.lost_at_mark() == {first.record_id, third.record_id}
+
+
+def test_what_counts_again_and_is_lost_again_between_two_marks_is_no_news(court):
+    events, acks = {}, {}
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    [one] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1)
+    [two] = chain(court.cat, p.GatesStarted(), parent=start, ms=court.ms + 2)
+    fold = Fold(events, acks)
+    for event in (start, one, two):
+        events[event.record_id] = event
+        fold.add(event)
+    fold.mark()
+    assert fold.lost_at_mark() == {two.record_id}
+    for author, ended, lost_now in (
+        (court.founder, two, one),
+        (court.ada, one, two),
+        (court.obs, one, two),
+    ):
+        ack = author.ack("s-1", ended)
+        acks.setdefault(ended.record_id, {})[ack.record_id] = ack
+        fold.acknowledge(ended.record_id, author.node)
+        assert [lost.record for lost in fold.lost] == [lost_now]
+        assert fold.lost_at_mark() == {two.record_id}
+    assert fold.fallen(9) == []
+
+
+@pytest.mark.parametrize("most", [0, 32])
+def test_what_goes_off_the_spine_is_sorted_in_one_by_one_or_in_one_go(court, monkeypatch, most):
+    monkeypatch.setattr("crdt.fold.MOVES_MAX", most)
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    rivals = [
+        court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + after)
+        for after in (9, 7, 8, 3, 5)
+    ]
+    branch = chain(court.cat, p.GatesFailed(WHY), parent=rivals[2], ms=court.ms + 20)
+    fold = growing(start, *rivals, *branch)
+    assert fold.spine == [start, rivals[2], *branch]
+    assert [one.record for one in fold.lost] == [rivals[n] for n in (3, 4, 1, 0)]
+    assert fold.lost is fold.lost, "worked out once"
+    assert fold.applied == []

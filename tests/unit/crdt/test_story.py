@@ -1,7 +1,6 @@
 import pytest
 from msgspec import UNSET
 
-from crdt import fold as folding
 from crdt.bodies import Claim, Story
 from crdt.stamp import Stamp
 from crdt.story import StoryState
@@ -74,7 +73,10 @@ def test_an_event_at_its_end_and_one_beside_it_change_what_was_folded(court):
     assert [lost.record for lost in state.fold.lost] == [second]
     state.add(ack := court.founder.ack("s-1", second))
     assert state.stage == p.Qa()
+    state.add(another := court.obs.ack("s-1", second))
     state.remove(ack)
+    assert state.stage == p.Qa()
+    state.remove(another)
     assert state.stage == p.Archived(rival.stamp.at, p.Abandoned())
 
 
@@ -87,7 +89,7 @@ def test_events_that_are_one_path_are_not_folded(court, monkeypatch):
     assert (shuffled.stage, shuffled.lost) == (p.Coding(), [])
     shuffled.remove(third)
     assert shuffled.stage == p.Qa()
-    monkeypatch.setattr(folding, "fold_story", None)
+    monkeypatch.setattr("crdt.story.Fold", None)
     state = story(first, second, court.founder.ack("s-1", second))
     assert (state.stage, state.last, state.lost) == (p.Qa(), second, [])
     for path in (state, shuffled):  # one that was found to be a path as well
@@ -198,3 +200,56 @@ def test_it_explains_every_event_its_place_and_its_weight(court):
 def test_a_story_without_fields_has_none(court):
     assert story(court.bob.story("s-1")).field("title") is None
     assert court.bob.story("s-1").body.title is UNSET
+
+
+def test_its_floor_and_its_fields_follow_what_comes_and_goes(court):
+    early = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
+    late = court.cat.transition("s-1", p.GatesStarted(), early, ms=court.ms + 9)
+    old, new = (fields(court.bob, ms=court.ms + at, title=FreeText(f"at {at}")) for at in (0, 5))
+    other = fields(court.bob, ms=court.ms + 9, description=FreeText("what"))
+    state = story(early, old)
+    assert (state.floor(), state.field("title")) == (early.stamp, "at 0")
+    for record in (late, new, other):
+        state.add(record)
+    assert (state.floor(), state.field("title")) == (late.stamp, "at 5")
+    state.add(fields(court.cat, ms=court.ms + 1, title=FreeText("late")))
+    assert (state.field("title"), state.field("description")) == ("at 5", "what")
+    for record in (late, new):
+        state.remove(record)
+    assert (state.floor(), state.field("title")) == (early.stamp, "late")
+    state.add(late)
+    assert state.floor() == late.stamp
+
+
+def test_what_lost_since_it_was_marked_is_told_whatever_went_in_between(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
+    two = court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms + 2)
+    three = court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms + 3)
+    state = story(start, one)
+    state.mark()
+    assert state.fresh_losses(9) == []
+    state.add(two)
+    assert [lost.record for lost in state.fresh_losses(9)] == [two]
+    state.mark()
+    ack = court.founder.ack("s-1", three)
+    state.add(three)
+    state.add(ack)
+    assert [lost.record for lost in state.fresh_losses(9)] == [one]
+    state.remove(ack)
+    assert [lost.record for lost in state.fresh_losses(9)] == [three]
+    state.remove(one)
+    assert [lost.record for lost in state.fresh_losses(9)] == [three]
+    assert state.fresh_losses(0) == []
+    state.mark()
+    assert state.fresh_losses(9) == []
+
+
+def test_a_path_of_which_an_event_goes_lost_nothing_before(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
+    two = court.cat.transition("s-1", p.GatesFailed(WHY), one, ms=court.ms + 2)
+    state = story(start, one, two)
+    state.mark()
+    state.remove(one)
+    assert [lost.record for lost in state.fresh_losses(9)] == [two]

@@ -1,0 +1,127 @@
+import pytest
+
+from crdt.bodies import Ack
+from crdt.tree import Tree, follows, hangs, order, said, stage_made_by
+from machines import pipeline as p
+from machines.values import FreeText
+from tests.support.court import Court
+from tests.support.steps import steps
+
+WHY = FreeText("why")
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def test_before_the_first_event_is_backlog():
+    assert stage_made_by(None) == p.Backlog()
+
+
+def test_only_a_transition_says_what_is_folded(court):
+    with pytest.raises(AssertionError):
+        said(court.bob.story("s-1"))
+
+
+def test_an_event_hangs_below_its_parent_only_where_it_is_legal_and_later(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    assert hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1), start)
+    assert not hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms), start)
+    assert not hangs(court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1), start)
+    assert hangs(start, None)
+    assert not hangs(court.bob.transition("s-1", p.Unblock()), None)
+
+
+def test_an_event_that_builds_on_the_end_of_a_path_makes_it_longer(court):
+    start = court.bob.transition("s-1", p.DepsMet())
+    assert follows(start, None)
+    assert follows(court.bob.transition("s-1", p.GatesStarted(), start), start)
+
+
+def test_whatever_does_not_build_on_the_end_of_a_path_is_to_be_folded(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    middle = court.ada.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
+    for event in (
+        court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 2),
+        court.bob.transition("s-1", p.Abandon(), start, ms=court.ms + 2),
+        court.bob.transition("s-1", p.Accepted(), middle, ms=court.ms + 2),
+        court.bob.transition("s-1", p.GatesFailed(WHY), middle, ms=court.ms + 1),
+    ):
+        assert not follows(event, middle)
+    assert not follows(middle, None)
+    assert not follows(court.bob.transition("s-1", p.Accepted()), None)
+
+
+class Growing:
+    """A tree that is told of records one by one."""
+
+    def __init__(self, *records):
+        self.events, self.acks = {}, {}
+        self.tree = Tree(self.events, self.acks)
+        for record in records:
+            self.add(record)
+
+    def add(self, record):
+        if isinstance(record.body, Ack):
+            end = record.body.end.record_id
+            self.acks.setdefault(end, {})[record.record_id] = record
+            self.tree.acknowledge(end, record.feed.author)
+        else:
+            self.events[record.record_id] = record
+            self.tree.add(record)
+
+
+def test_a_tree_is_the_same_in_whatever_order_its_records_came(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
+    two = court.cat.transition("s-1", p.Abandon(), start, ms=court.ms + 2)
+    below = court.cat.transition("s-1", p.GatesFailed(WHY), one, ms=court.ms + 3)
+    illegal = court.bob.transition("s-1", p.Accepted(), one, ms=court.ms + 4)
+    stray = court.bob.transition("s-1", p.Abandon(), illegal, ms=court.ms + 5)
+    records = [start, one, two, below, illegal, stray, *(
+        pen.ack("s-1", end) for pen, end in (
+            (court.founder, two), (court.obs, two), (court.founder, below), (court.obs, stray)
+        )
+    )]  # fmt: skip
+    for order_ in (records, records[::-1], records[::2] + records[1::2]):
+        grown = Growing(*order_)
+        for tree in (grown.tree, Tree(grown.events, grown.acks)):
+            weights = {r: tree.weight(r.record_id) for r in (start, one, two, below, stray)}
+            assert weights == {start: 5, one: 3, two: 3, below: 2, stray: 0}
+            assert tree.best == {None: start, start.record_id: one, one.record_id: below}
+            assert tree.behind(below.record_id) == tuple(
+                sorted((court.cat.node, court.founder.node))
+            )
+            assert tree.behind(stray.record_id) == ()
+            assert illegal.record_id not in tree.authors
+
+
+def test_a_tree_says_below_what_another_child_counts(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 5)
+    grown = Growing(start, one)
+    assert grown.tree.moved == {None, start.record_id}
+    grown.tree.moved.clear()
+    grown.add(later := court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms + 6))
+    assert grown.tree.moved == set()
+    grown.add(court.founder.ack("s-1", later))
+    assert grown.tree.moved == {start.record_id}
+    grown.tree.moved.clear()
+    grown.add(court.bob.ack("s-1", one))
+    assert (grown.tree.moved, grown.tree.best[start.record_id]) == (set(), later)
+
+
+def test_one_more_event_costs_the_same_however_many_stand_beside_it(court):
+    start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
+    counts = []
+    for many in (20, 200):
+        rivals = [
+            court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 9)
+            for _ in range(many)
+        ]
+        grown = Growing(start, *rivals)
+        more = court.bob.transition("s-1", p.Abandon(), start, ms=court.ms + 1)
+        counts.append(steps(lambda grown=grown, more=more: grown.add(more)))
+        assert order(grown.tree.best[start.record_id]) == order(more)
+    assert counts[0] == counts[1]
