@@ -91,6 +91,10 @@ AUTHOR_RECORDS_BURST: Final = 200_000
 """New records of one author that are taken at once; a whole fleet's history fits."""
 AUTHOR_RECORDS_PER_SECOND: Final = 500.0
 """And a second after that. What does not fit has no verdict, and comes back by anti-entropy."""
+STORY_EVENTS_BURST: Final = 1_000
+"""Events and acks of one story that are taken of one author at once: each may move all the others.
+No story of an honest fleet has so many."""
+STORY_EVENTS_PER_SECOND: Final = 2.0
 AUTHOR_FEEDS_BURST: Final = 1_000
 """New feeds, and proven forks, of one author that are taken at once: each costs every node some
 kilobytes for ever. An honest node opens one after a start at which it must doubt its store."""
@@ -139,7 +143,7 @@ assert REJECTED_PER_AUTHOR_MAX * RECORD_BYTES_MAX <= REJECTED_BYTES_MAX / 4
 assert RECORD_BYTES_MAX <= WAITING_BYTES_PER_AUTHOR_MAX <= WAITING_BYTES_MAX
 assert min(REJECTED_BYTES_MAX, QUARANTINE_BYTES_MAX) >= RECORD_BYTES_MAX
 assert 2 * ACCUSATIONS_BURST <= AUTHOR_FEEDS_BURST
-assert AUTHOR_FEEDS_BURST <= AUTHOR_RECORDS_BURST
+assert max(AUTHOR_FEEDS_BURST, STORY_EVENTS_BURST) <= AUTHOR_RECORDS_BURST
 assert CLOCK_MAX < INTEGER_MAX < 2**CLIENT_ID_BITS
 # A presence rides as JSON text within JSON text, so that it may come to be twice as long.
 assert 2 * PRESENCE_BYTES_MAX * AWARENESS_ENTRIES_MAX < FRAME_BYTES_MAX

@@ -1,20 +1,20 @@
-"""How much of one author is taken: a bucket of records and one of feeds for each, so that none
-floods the others.
+"""How much of one author is taken: a bucket of records and one of feeds for each, and one of events
+for each story, so that none floods the others.
 
 Stands between ``intake.py`` and ``ledger.py``. Counts only what an author signed and what is news
 here, since nobody else's doing may cost him his share: whoever has his old records could bring them
-again and again. A new feed, or a fork of one, costs every node some kilobytes
-for ever, and is no honest node's daily business: of those far fewer fit. What does not fit is not
-taken and has no verdict; anti-entropy brings it back. Source: protocol §5, 7; §14.
+again and again. A new feed, or a fork of one, costs every node some kilobytes for ever, and is no
+honest node's daily business: of those far fewer fit. What does not fit is not taken and has no
+verdict; anti-entropy brings it back. Source: protocol §5, 7; §14.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, Generic, TypeVar
 
 from machines.values import NodePubkey
 
 from crdt import limits
-from crdt.bodies import Evidence
+from crdt.bodies import Ack, Evidence, Transition
 from crdt.bucket import Bucket
 from crdt.forks import claimed_proof
 from crdt.intake import Signed, Unreadable
@@ -24,6 +24,8 @@ from crdt.ready import Noticed
 SAY_SECONDS: Final = 60.0
 TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"
 TOO_MANY: Final = "opens or forks more feeds than are taken of one author; the rest comes later"
+TOO_BUSY: Final = "writes more of one story than is taken of one author; the rest comes later"
+K = TypeVar("K", bound=Hashable)
 
 
 class Quota:
@@ -39,38 +41,53 @@ class Quota:
     def __init__(self, own: NodePubkey) -> None:
         self.mono = 0.0
         self._own = own
-        self._records = Buckets(
+        self._records: Buckets[NodePubkey] = Buckets(
             lambda: (limits.AUTHOR_RECORDS_BURST, limits.AUTHOR_RECORDS_PER_SECOND)
         )
-        self._feeds = Buckets(lambda: (limits.AUTHOR_FEEDS_BURST, limits.AUTHOR_FEEDS_PER_SECOND))
+        self._feeds: Buckets[NodePubkey] = Buckets(
+            lambda: (limits.AUTHOR_FEEDS_BURST, limits.AUTHOR_FEEDS_PER_SECOND)
+        )
+        self._stories: Buckets[tuple[NodePubkey, str]] = Buckets(
+            lambda: (limits.STORY_EVENTS_BURST, limits.STORY_EVENTS_PER_SECOND)
+        )
 
     def take(self, records: Sequence[Signed], ledger: Ledger) -> list[Signed]:
         """Sort out which records are news and fit; each once, however often it was brought."""
         news = {record.record_id: record for record in records if is_news(ledger, record)}
-        return [r for r in news.values() if self._fits(self._records, r.feed.author)]
+        return [r for r in news.values() if r.feed.author == self._own or self._fits(r)]
+
+    def _fits(self, record: Signed) -> bool:
+        author, story = record.feed.author, _moved_story(record)
+        fits = story is None or self._stories.take((author, story), self.mono)
+        return fits and self._records.take(author, self.mono)
 
     def give_back(self, records: Sequence[Signed], ledger: Ledger) -> None:
         """Charge nothing for those of the records that were not taken after all."""
         for record in records:
-            if record.feed.author != self._own and is_news(ledger, record):
-                self._records.give_back(record.feed.author)
+            author, story = record.feed.author, _moved_story(record)
+            if author != self._own and is_news(ledger, record):
+                self._records.give_back(author)
+                if story is not None:
+                    self._stories.give_back((author, story))
 
     def opens(self, author: NodePubkey) -> bool:
         """Whether one more feed of an author, or one more fork, fits."""
-        return self._fits(self._feeds, author)
-
-    def _fits(self, buckets: "Buckets", author: NodePubkey) -> bool:
-        return author == self._own or buckets.take(author, self.mono)
+        return author == self._own or self._feeds.take(author, self.mono)
 
     def news(self) -> list[Noticed]:
         """What to say of those of whom not everything fitted, since it was last asked.
 
         An author is named once a minute at most for each.
         """
+        busy = sorted({author for author, _ in self._stories.news(self.mono)})
         return [
             Noticed("flood", f"{author.short} {what}", author)
-            for buckets, what in ((self._records, TOO_MUCH), (self._feeds, TOO_MANY))
-            for author in buckets.news(self.mono)
+            for authors, what in (
+                (sorted(self._records.news(self.mono)), TOO_MUCH),
+                (sorted(self._feeds.news(self.mono)), TOO_MANY),
+                (busy, TOO_BUSY),
+            )
+            for author in authors
         ]
 
 
@@ -86,8 +103,15 @@ def is_news(ledger: Ledger, record: Signed) -> bool:
     return isinstance(body, Evidence) and ledger.proofs.is_news(claimed_proof(body))
 
 
-class Buckets:
-    """One bucket for each author, and who emptied his.
+def _moved_story(record: Signed) -> str | None:
+    """The story that a record may move."""
+    if isinstance(record, Unreadable) or not isinstance(record.body, Transition | Ack):
+        return None
+    return record.body.story
+
+
+class Buckets(Generic[K]):
+    """One bucket for each of what is bounded, and which were emptied.
 
     Args:
         bounds: gives what may be taken at once, and what flows back in a second.
@@ -95,34 +119,36 @@ class Buckets:
 
     def __init__(self, bounds: Callable[[], tuple[float, float]]) -> None:
         self._bounds = bounds
-        self._buckets: dict[NodePubkey, Bucket] = {}
-        self._over: set[NodePubkey] = set()
-        self._told: dict[NodePubkey, float] = {}
+        self._buckets: dict[K, Bucket] = {}
+        self._over: set[K] = set()
+        self._told: dict[K, float] = {}
+        self._next = 0
 
-    def take(self, author: NodePubkey, mono: float) -> bool:
+    def take(self, key: K, mono: float) -> bool:
         """Take one; says whether it was there."""
-        bucket = self._buckets.get(author)
+        bucket = self._buckets.get(key)
         if bucket is None:
             self._forget(mono)
-            bucket = self._buckets[author] = Bucket(*self._bounds(), mono)
+            bucket = self._buckets[key] = Bucket(*self._bounds(), mono)
         if bucket.take(mono):
             return True
-        self._over.add(author)
+        self._over.add(key)
         return False
 
-    def give_back(self, author: NodePubkey) -> None:
+    def give_back(self, key: K) -> None:
         """Put one back that was taken."""
-        self._buckets[author].give_back()
+        self._buckets[key].give_back()
 
-    def news(self, mono: float) -> list[NodePubkey]:
-        """Whom to name: who emptied his bucket since this was last asked."""
+    def news(self, mono: float) -> list[K]:
+        """Which to name: what was emptied since this was last asked."""
         over, self._over = self._over, set()
-        news = sorted(a for a in over if mono - self._told.get(a, float("-inf")) >= SAY_SECONDS)
+        news = [key for key in over if mono - self._told.get(key, float("-inf")) >= SAY_SECONDS]
         self._told |= dict.fromkeys(news, mono)
         return news
 
     def _forget(self, mono: float) -> None:
         """A full bucket says nothing: keys that nobody knows must not fill the memory."""
-        if len(self._buckets) >= limits.LINKS_MAX:
-            self._buckets = {a: b for a, b in self._buckets.items() if not b.full(mono)}
-            self._told = {a: t for a, t in self._told.items() if mono - t < SAY_SECONDS}
+        if len(self._buckets) >= max(limits.LINKS_MAX, self._next):
+            self._buckets = {key: b for key, b in self._buckets.items() if not b.full(mono)}
+            self._told = {key: t for key, t in self._told.items() if mono - t < SAY_SECONDS}
+            self._next = 2 * len(self._buckets)  # looked through as often as it doubles

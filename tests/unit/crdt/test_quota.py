@@ -4,10 +4,11 @@ import pytest
 
 from crdt import limits
 from crdt.bodies import Role
+from crdt.bucket import Bucket
 from crdt.frame import RecordsWanted, encode_frame
 from crdt.intake import Unreadable
 from crdt.ledger import Ledger
-from crdt.quota import Quota, is_news
+from crdt.quota import TOO_BUSY, Quota, is_news
 from crdt.ready import Noticed
 from crdt.verify import verify_batch
 from machines import pipeline as p
@@ -94,6 +95,41 @@ def test_a_flood_is_told_and_what_did_not_fit_comes_back_when_asked_for(monkeypa
     wanted = encode_frame(RecordsWanted(liar, 0, ((0, 8),)))
     ready = den.receive(liar, wanted, cluster.now)
     assert len(ready.reply) == 1
+
+
+def test_of_one_story_so_much_is_taken_of_one_author_and_the_rest_comes_back(monkeypatch):
+    monkeypatch.setattr(limits, "STORY_EVENTS_BURST", 3)
+    monkeypatch.setattr(limits, "STORY_EVENTS_PER_SECOND", 0.5)
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 8)
+    quota = Quota(key(1).pubkey)
+    own, liar, honest = (Pen(key(number), Found().id, START.ms) for number in (1, 2, 3))
+    begin = liar.transition("s-1", p.DepsMet())
+    events = [begin, liar.ack("s-1", begin), *(liar.transition("s-1", p.Abandon()) for _ in "abc")]
+    others = [liar.transition("s-2", p.Abandon()), liar.story("s-1")]
+    mine = [own.transition("s-1", p.Abandon()) for _ in range(5)]
+    theirs = [honest.transition("s-1", p.Abandon())]
+    taken = quota.take([*events, *others, *mine, *theirs], NOTHING)
+    assert taken == [*events[:3], *others, *mine, *theirs]
+    assert [(one.node, one.detail) for one in quota.news()] == [
+        (liar.node, f"{liar.node.short} {TOO_BUSY}")
+    ]
+    # What did not fit spent nothing of what is taken of its author in all.
+    assert len(quota.take([liar.story(f"t-{number}") for number in range(5)], NOTHING)) == 3
+    quota.mono = 2.5
+    assert quota.take(events[3:], NOTHING) == events[3:4]
+
+
+def test_many_buckets_are_looked_through_as_seldom_as_they_double(monkeypatch):
+    monkeypatch.setattr(limits, "LINKS_MAX", 4)
+    looked = []
+    original = Bucket.full
+    monkeypatch.setattr(Bucket, "full", lambda b, mono: looked.append(1) or original(b, mono))
+    quota = Quota(key(1).pubkey)
+    pen = Pen(key(2), Found().id, START.ms)
+    assert (
+        len(quota.take([pen.transition(f"s-{n}", p.Abandon()) for n in range(200)], NOTHING)) == 200
+    )
+    assert len(looked) <= 2 * 200
 
 
 # --- what is news --------------------------------------------------------------------------
@@ -211,3 +247,15 @@ def test_what_there_was_no_room_for_costs_nothing(trio, monkeypatch):
     trio.add(1, "honest")
     trio.settle(2)
     assert "honest" in den.ledger.board
+
+
+def test_what_was_not_taken_after_all_is_charged_to_no_share(monkeypatch):
+    monkeypatch.setattr(limits, "STORY_EVENTS_BURST", 1)
+    monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 1)
+    pen = Pen(key(2), Found().id, START.ms)
+    for record in (pen.transition("s-1", p.Abandon()), pen.story("s-1")):
+        quota = Quota(key(1).pubkey)
+        assert quota.take([record], NOTHING) == [record]
+        assert quota.take([record], NOTHING) == []
+        quota.give_back([record], NOTHING)
+        assert quota.take([record], NOTHING) == [record]
