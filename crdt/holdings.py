@@ -94,12 +94,11 @@ class Holdings:
         """Whether an admitted event or ack of another author, or one built upon, names it."""
         if not isinstance(record.body, Transition):
             return False
-        for namer in self.names.of(record):
-            entry = self.entry(namer.ref)
-            if entry is None:
-                continue
-            if entry.verdict is Verdict.BUILT_UPON:
-                return True
-            if entry.verdict is Verdict.ADMITTED and namer.feed.author != record.feed.author:
-                return True
-        return False
+        return any(self.builds_on(namer, record) for namer in self.names.of(record))
+
+    def builds_on(self, namer: VerifiedRecord, record: VerifiedRecord) -> bool:
+        """Whether one that names an event keeps it live behind its author's fork."""
+        entry = self.entry(namer.ref)
+        if entry is None or entry.verdict is not Verdict.ADMITTED:
+            return entry is not None and entry.verdict is Verdict.BUILT_UPON
+        return namer.feed.author != record.feed.author

@@ -236,7 +236,8 @@ class Ledger(Holdings):
         named = named_by(record) if self.proofs else None
         if named is not None and self.fork_of(named.feed) is not None:
             target = self.entry(named)
-            if target is not None:
+            built = target is not None and target.verdict is Verdict.BUILT_UPON
+            if target is not None and self.builds_on(record, target.record) is not built:
                 self._queue(target.record)
 
     def _apply(self, record: VerifiedRecord, held: Entry | None, judgement: Judgement) -> bool:

@@ -4,7 +4,7 @@ Stands beside ``ledger.py``, which judges a record again when the one it names c
 Names only point back, by hash, so there is no ring. Source: protocol §5, 3 and 7.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 
 from machines.values import NodePubkey
 
@@ -15,10 +15,13 @@ from crdt.record import VerifiedRecord
 
 
 def named_by(record: VerifiedRecord) -> RecordRef | None:
-    """The one record that a record names; ``None`` for kinds that name none."""
+    """The one record that a record names; ``None`` for kinds that name none.
+
+    What a node says of its own event, by an ack, moves nothing: it names none either.
+    """
     if isinstance(record.body, Transition):
         return record.body.parent
-    if isinstance(record.body, Ack):
+    if isinstance(record.body, Ack) and record.body.end.author != record.feed.author:
         return record.body.end
     return None
 
@@ -27,14 +30,14 @@ class Names:
     """For each record that is named, the records that name it; by the named one's feed."""
 
     def __init__(self) -> None:
-        self._namers: dict[FeedId, dict[RecordId, list[VerifiedRecord]]] = {}
+        self._namers: dict[FeedId, dict[RecordId, dict[RecordId, VerifiedRecord]]] = {}
 
     def add(self, record: VerifiedRecord) -> None:
         """A record is known from now on."""
         ref = named_by(record)
         if ref is not None:
             namers = self._namers.setdefault(ref.feed, {})
-            namers.setdefault(ref.record_id, []).append(record)
+            namers.setdefault(ref.record_id, {})[record.record_id] = record
 
     def discard(self, record: VerifiedRecord) -> None:
         """A record is known no longer."""
@@ -42,26 +45,25 @@ class Names:
         if ref is None:
             return
         namers = self._namers.get(ref.feed, {})
-        left = [r for r in namers.get(ref.record_id, ()) if r.record_id != record.record_id]
-        if left:
-            namers[ref.record_id] = left
-            return
-        namers.pop(ref.record_id, None)
+        left = namers.get(ref.record_id, {})
+        left.pop(record.record_id, None)
+        if not left:
+            namers.pop(ref.record_id, None)
         if not namers:
             self._namers.pop(ref.feed, None)
 
-    def of(self, record: VerifiedRecord) -> Sequence[VerifiedRecord]:
+    def of(self, record: VerifiedRecord) -> Iterable[VerifiedRecord]:
         """The records that name this one."""
-        return self._namers.get(record.feed, {}).get(record.record_id, ())
+        return self._namers.get(record.feed, {}).get(record.record_id, {}).values()
 
     def of_feed(
         self, feed: FeedId, start: int = 0, end: int = limits.CLOCK_MAX + 1
     ) -> Iterator[VerifiedRecord]:
         """The records that name one of this feed's whose clock lies in ``[start, end)``."""
         for namers in self._namers.get(feed, {}).values():
-            ref = named_by(namers[0])
+            ref = named_by(next(iter(namers.values())))
             if ref is not None and start <= ref.clock < end:
-                yield from namers
+                yield from namers.values()
 
     def of_authors(self, authors: Container[NodePubkey]) -> Iterator[VerifiedRecord]:
         """The records that name one of these authors'."""

@@ -127,3 +127,21 @@ def test_an_event_beside_a_long_path_costs_a_fold_once_and_then_little(board):
     beside = as_frame(other.transition("s", p.Abandon()))
     lone = as_frame(other.transition("t", p.Abandon()))
     assert board.cost(beside) <= board.cost(lone) + 2 * FEW
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_one_more_that_names_a_void_event_costs_the_same_however_many_do(board, own):
+    """They are the liar's own: of an event that his fork voids none of them makes anything."""
+    forked, pen = board.pen(incarnation=7), board.pen(incarnation=8)
+    event = forked.transition("t", p.DepsMet())
+    board.take(as_frame(event))
+    board.take(as_frame(forked.story("t", clock=0)))
+    counts = []
+    for many in (20, 200):
+        if own:
+            namers = [pen.ack("u", event) for _ in range(many + 1)]
+        else:
+            namers = [pen.transition(f"u{n}", p.Abandon(), event) for n in range(many + 1)]
+        board.take(as_frame(*namers[:-1]))
+        counts.append(board.cost(as_frame(namers[-1])))
+    assert counts[1] <= counts[0] + FEW

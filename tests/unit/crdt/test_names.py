@@ -27,6 +27,7 @@ def test_an_event_names_its_parent_and_an_ack_its_end(told):
     court, _, first, children = told
     assert [named_by(record) for record in children] == [first.ref] * 3
     assert named_by(first) is None
+    assert named_by(court.bob.ack("s-1", first)) is None, "of his own event it moves nothing"
     assert named_by(court.bob.story("s-1")) is None
 
 
