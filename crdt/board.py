@@ -6,6 +6,7 @@ what changed since it was last asked. Can be rebuilt at any time. Source: protoc
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -64,7 +65,6 @@ class Board:
         self._stories: dict[str, StoryState] = {}
         self._changed: dict[str, _Told] = {}
         # Most stories stand still: only those with new events or acks are looked at again.
-        self._ends: dict[str, RecordRef] = {}
         self._stirred: dict[str, None] = {}
 
     # --- in ------------------------------------------------------------------------------------
@@ -200,16 +200,22 @@ class Board:
             isinstance(stage, Archived) and isinstance(stage.reason, Completed)
         )
 
-    def unacknowledged(self) -> list[tuple[str, RecordRef]]:
-        """Stories archived (not blocked) whose end nobody but its author has acknowledged."""
-        for story in self._stirred:
-            end = _open_end(self._stories.get(story))
-            if end is None:
-                self._ends.pop(story, None)
-            else:
-                self._ends[story] = end
-        self._stirred.clear()
-        return [*self._ends.items()]
+    def take_stirred(self, most: int) -> list[str]:
+        """So many of the stories whose events or acks changed, each told once."""
+        found = [*islice(self._stirred, most)]
+        for story in found:
+            del self._stirred[story]
+        return found
+
+    def open_end(self, story: str) -> RecordRef | None:
+        """What archived a story (not blocked), where nobody but its author acknowledged it."""
+        state = self._stories.get(story)
+        if state is None:
+            return None
+        stage, last = state.stage, state.last
+        if last is None or not isinstance(stage, Archived) or isinstance(stage.reason, Blocked):
+            return None
+        return None if _is_acknowledged(state, last) else last.ref
 
     def canonical(self) -> bytes:
         """The whole view in canonical JSON: equal where two nodes hold the same live records."""
@@ -230,16 +236,6 @@ def _is_late(record: VerifiedRecord, newest: Stamp | None) -> bool:
     if newest is None or record.body.at >= newest.at:
         return False
     return record.body.at.ms < newest.at.ms - limits.LATE_MS
-
-
-def _open_end(state: StoryState | None) -> RecordRef | None:
-    """What archived a story (not blocked), where nobody but its author acknowledged it."""
-    if state is None:
-        return None
-    stage, last = state.stage, state.last
-    if last is None or not isinstance(stage, Archived) or isinstance(stage.reason, Blocked):
-        return None
-    return None if _is_acknowledged(state, last) else last.ref
 
 
 def _is_acknowledged(state: StoryState, end: VerifiedRecord) -> bool:

@@ -5,6 +5,9 @@ when each is due; what is due follows from the ledger alone. Source: protocol §
 §9 (evidence).
 """
 
+import heapq
+from typing import Final
+
 from machines.values import NodePubkey, StoryId
 
 from crdt import limits
@@ -12,9 +15,12 @@ from crdt.bodies import Evidence
 from crdt.bucket import Bucket
 from crdt.draw import Draw
 from crdt.feeds import Feed
-from crdt.identity import FeedId
+from crdt.identity import FeedId, RecordRef
 from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, WriteSeal
 from crdt.ledger import Ledger
+
+ACK_AGAIN_SECONDS: Final = 1.0
+"""After one that could not be written."""
 
 
 class Duties:
@@ -30,7 +36,8 @@ class Duties:
         self._own = own
         self._ledger = ledger
         self._draw = draw
-        self._ends_seen: dict[tuple[str, bytes], float] = {}
+        self._ends_seen: dict[str, tuple[RecordRef, float]] = {}
+        self._queue: list[tuple[float, str]] = []
         self._forks_seen: dict[tuple[FeedId, int], float] = {}
         self._pace = Bucket(limits.ACCUSATIONS_BURST, limits.AUTHOR_FEEDS_PER_SECOND, 0.0)
 
@@ -48,31 +55,40 @@ class Duties:
         return due
 
     def _acks(self, mono: float) -> list[Intent]:
-        """Ends that others wrote, seen for a minute and acknowledged by nobody."""
-        ends = {
-            (story, bytes(end.record_id)): end for story, end in self._ledger.board.unacknowledged()
-        }
-        self._ends_seen = {
-            end: self._ends_seen.get(end, mono + self._draw.fraction()) for end in ends
-        }
-        return [
-            AcknowledgeEnd(StoryId(story))
-            for (story, record_id), since in self._ends_seen.items()
-            if ends[story, record_id].author != self._own
-            and mono - since >= limits.ACK_AFTER_SECONDS
-        ]
+        """Ends that others wrote, seen for a minute and acknowledged by nobody; a few at a time."""
+        board = self._ledger.board
+        for story in board.take_stirred(limits.ENDS_PER_TICK_MAX):
+            end = board.open_end(story)
+            known = self._ends_seen.get(story)
+            if end is None or end.author == self._own:
+                self._ends_seen.pop(story, None)
+            elif known is None or known[0] != end:
+                self._wait(story, end, mono + self._draw.fraction() + limits.ACK_AFTER_SECONDS)
+        due: list[Intent] = []
+        for _ in range(limits.ACKS_PER_TICK_MAX):
+            if not self._queue or self._queue[0][0] > mono:
+                break
+            at, story = heapq.heappop(self._queue)
+            end, since = self._ends_seen.get(story, (None, 0.0))
+            if end is not None and since == at and board.open_end(story) == end:
+                due.append(AcknowledgeEnd(StoryId(story)))
+                self._wait(story, end, mono + ACK_AGAIN_SECONDS)
+        return due
+
+    def _wait(self, story: str, end: RecordRef, until: float) -> None:
+        """Look at an end when it is due; what was said of the story before is no longer so."""
+        self._ends_seen[story] = (end, until)
+        heapq.heappush(self._queue, (until, story))
 
     def _accusations(self, mono: float) -> list[Intent]:
         """Proofs that no uncut feed shows, each after a random delay."""
         due: list[Intent] = []
         unsaid: dict[tuple[FeedId, int], float] = {}
         for feed, proof in self._ledger.proofs.items():
-            shown = [
-                record.body.clock
+            if self._ledger.fork_of(feed) is None or any(
+                isinstance(record.body, Evidence) and record.body.clock <= proof.clock
                 for record in self._ledger.evidence.get(feed, ())
-                if isinstance(record.body, Evidence)
-            ]
-            if self._ledger.fork_of(feed) is None or any(c <= proof.clock for c in shown):
+            ):
                 continue
             delay = self._draw.fraction() * limits.EVIDENCE_DELAY_SECONDS_MAX
             at = self._forks_seen.get((feed, proof.clock), mono + delay)

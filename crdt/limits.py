@@ -103,6 +103,9 @@ ACCUSATIONS_BURST: Final = 500
 """Proofs that a node writes down at once, a few a tick; after that as fast as feeds are taken, so
 that others take all that an honest node writes."""
 ACCUSATIONS_PER_TICK_MAX: Final = 32
+ACKS_PER_TICK_MAX: Final = 32
+ENDS_PER_TICK_MAX: Final = 500
+"""Stories that changed, of which a tick sees whether an ack of their end is due."""
 
 LOSSES_TOLD_MAX: Final = 100
 """Events of one story that are told to have lost at once; the story shows all of them."""

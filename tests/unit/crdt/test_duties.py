@@ -7,6 +7,7 @@ from crdt.intents import AccuseFork, AcknowledgeEnd, WriteSeal
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.court import Court
+from tests.support.steps import steps
 
 LONG = limits.ACK_AFTER_SECONDS + 1
 
@@ -31,8 +32,9 @@ def node():
 
 
 def test_an_end_that_another_wrote_is_acknowledged_after_a_minute(node):
-    node.court.take(node.court.bob.transition("s-1", p.Abandon()))
+    node.court.take(end := node.court.bob.transition("s-1", p.Abandon()))
     assert node.due(0.0) == []
+    node.court.take(node.court.bob.ack("s-1", end))
     assert node.due(limits.ACK_AFTER_SECONDS - 1) == []
     assert node.due(LONG) == [AcknowledgeEnd("s-1")]
 
@@ -49,6 +51,42 @@ def test_an_end_that_somebody_acknowledged_is_nobodys_duty(node):
     node.due(0.0)
     node.court.take(node.court.ada.ack("s-1", end))
     assert node.due(LONG) == []
+
+
+def test_an_ack_that_could_not_be_written_is_due_again_and_no_more_once_it_was(node):
+    node.court.take(end := node.court.bob.transition("s-1", p.Abandon()))
+    node.due(0.0)
+    assert node.due(LONG) == [AcknowledgeEnd("s-1")]
+    assert node.due(LONG + 0.5) == []
+    assert node.due(LONG + 1.0) == [AcknowledgeEnd("s-1")]
+    node.court.take(node.court.cat.ack("s-1", end))
+    assert node.due(LONG + 9.0) == []
+
+
+def test_of_many_ends_a_few_are_acknowledged_at_a_time_and_each_once(node, monkeypatch):
+    monkeypatch.setattr(limits, "ENDS_PER_TICK_MAX", 20)
+    ends = [node.court.bob.transition(f"s-{n}", p.Abandon()) for n in range(50)]
+    node.court.take(*ends)
+    for tick in range(3):
+        assert node.due(tick / 4) == []
+    written = []
+    for tick in range(3):
+        due = node.due(LONG + tick / 4)
+        assert len(due) <= limits.ACKS_PER_TICK_MAX
+        written += [intent.story for intent in due]
+        node.court.take(*(node.court.cat.ack(i.story, ends[int(i.story[2:])]) for i in due))
+    assert sorted(written) == sorted(f"s-{n}" for n in range(50))
+
+
+def test_a_tick_costs_the_same_however_many_ends_are_open(node):
+    counts = []
+    for many in (20, 400):
+        node.court.take(
+            *(node.court.bob.transition(f"{many}-{n}", p.Abandon()) for n in range(many))
+        )
+        node.due(0.0)
+        counts.append(steps(lambda: node.due(1.0)))
+    assert counts[0] == counts[1]
 
 
 def test_another_end_waits_its_own_minute(node):
