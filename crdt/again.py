@@ -172,10 +172,9 @@ def lost_records(
         entry.record
         for feed in ledger.feeds.values()
         if (feed.author == own and (feed.keyed_dead or ledger.ahead)) or feed.author == former
-        for entry in feed.entries()
+        for entry in feed.idle()
         if (entry.verdict not in KEPT_FOR_LATER or feed.author == former)
         and (entry.verdict is not Verdict.AHEAD or vouched)
-        and not feed.is_live(entry)
     ]
     found += [record for record in ledger.broken.values() if record.feed.author == own]
     return sorted(found, key=order)
@@ -193,17 +192,20 @@ def handed_back(ledger: Ledger, session: Session) -> Iterator[Frame]:
 
     By position; each record once a session. What counts travels by anti-entropy.
     """
-    for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id):
-        if feed.author == session.peer and (feed.keyed_dead or ledger.ahead):
-            kept = [
-                entry.record
-                for entry in feed.entries()
-                if entry.verdict not in KEPT_FOR_LATER
-                and not feed.is_live(entry)
-                and entry.record.record_id not in session.handed_back
-            ]
-            session.handed_back.update(record.record_id for record in kept)
-            yield from as_records(feed.id, kept)
+    theirs = [
+        feed
+        for feed in ledger.feeds.values()
+        if feed.author == session.peer and (feed.keyed_dead or ledger.ahead)
+    ]
+    for feed in sorted(theirs, key=lambda feed: feed.id):
+        kept = [
+            entry.record
+            for entry in feed.idle()
+            if entry.verdict not in KEPT_FOR_LATER
+            and entry.record.record_id not in session.handed_back
+        ]
+        session.handed_back.update(record.record_id for record in kept)
+        yield from as_records(feed.id, kept)
 
 
 def restate(

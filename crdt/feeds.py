@@ -66,7 +66,7 @@ class Feed:
         slots: what is held, by clock.
         held: the clocks of the slots that are held.
         known: those of the slots that are held or empty.
-        bytes: the length of all values held.
+        count: how many records are held, and ``bytes``, the length of all their values.
         head: the next clock after every record and believed gap seen.
         fork: the lowest proven fork, or ``None``.
         keeps: a counting revocation keeps a clock of this feed.
@@ -82,6 +82,7 @@ class Feed:
         "_sealed",
         "bytes",
         "client_id",
+        "count",
         "dead",
         "fork",
         "head",
@@ -101,7 +102,7 @@ class Feed:
         self.slots: dict[int, Entry] = {}
         self.held = RangeSet()
         self.known = RangeSet()
-        self.bytes = 0
+        self.count = self.bytes = 0
         self.head = 0
         self.fork: int | None = None
         self.keeps = False
@@ -154,6 +155,7 @@ class Feed:
         self.slots[clock] = entry
         self.held.add(clock, clock + 1)
         self.known.add(clock, clock + 1)
+        self.count += 1
         self.bytes += len(entry.record.value)
         self.head = max(self.head, clock + 1)
         self._sealed = None
@@ -168,6 +170,7 @@ class Feed:
     def withdraw(self, entry: Entry) -> None:
         """Hold a record no longer; where nothing else is in its slot, the slot is empty."""
         clock = entry.record.clock
+        self.count -= 1
         self.bytes -= len(entry.record.value)
         self._sealed = None
         if self.is_live(entry):
@@ -258,6 +261,11 @@ class Feed:
     def live(self) -> list[VerifiedRecord]:
         """The live records in order of clock, then id."""
         return self._alive().records
+
+    def idle(self) -> Iterator[Entry]:
+        """What is held and not live. Of most feeds that is nothing, which is seen at once."""
+        if len(self.live()) < self.count:
+            yield from (entry for entry in self.entries() if not self.is_live(entry))
 
     def live_between(self, start: int, end: int) -> list[VerifiedRecord]:
         """The live records whose clock lies in ``[start, end)``."""

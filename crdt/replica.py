@@ -291,11 +291,12 @@ class Replica:
         ready = self._finish(None, now)
         if self.sessions.peers() and (said := self.beacon.say(now)) is not None:
             ready.send(self.sessions.peers(), encode_frame(said))
-        for session in self.sessions.all():
-            if now.mono >= session.next_offer:
-                session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
-                ready.send((session.peer,), encode_frame(DigestOffer(self.document_digest())))
-                self._sync.owe(session, again.handed_back(self.ledger, session), ready)
+        due = [session for session in self.sessions.all() if now.mono >= session.next_offer]
+        offer = encode_frame(DigestOffer(self.document_digest())) if due else b""
+        for session in due:
+            session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
+            ready.send((session.peer,), offer)
+            self._sync.owe(session, again.handed_back(self.ledger, session), ready)
         return ready
 
     def seal(self, now: Now) -> Ready:
@@ -361,8 +362,7 @@ class Replica:
             touched = list(ledger.feeds.values())
         lacked, deleted = self.document.show(touched, ledger.by_client, anew=anew)
         ready = ledger.take_ready()
-        for feed in touched:
-            ready.persist.rendered[feed.id] = feed.rendered
+        ready.persist.rendered |= {feed.id: feed.rendered for feed in touched}
         self._sync.publish(lacked, deleted, back, peer, ready)
         self._sync.acknowledge(touched, ready)
         ready.observe += self._quota.news() + self._chronicle.tell(ledger.admitted, now.wall)

@@ -71,15 +71,12 @@ def shortfall(ledger: Ledger, feed: Feed) -> Shortfall | None:
 
 def _idle(ledger: Ledger, feed: Feed) -> Iterator[int]:
     """The clocks of records that are here and do not count."""
-    for entry in feed.entries():
-        if not feed.is_live(entry):
-            yield entry.record.clock
+    for entry in feed.idle():
+        yield entry.record.clock
     for record in ledger.pending.of_author(feed.author):
         if record.feed == feed.id:
             yield record.clock
-    for turned in ledger.rejected:
-        if turned.record.feed == feed.id:
-            yield turned.record.clock
+    yield from ledger.rejected.clocks(feed.id)
 
 
 def _is_false(missing: int, room: list[tuple[int, int]], lowest_key: int) -> bool:

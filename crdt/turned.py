@@ -5,7 +5,7 @@ away longest ago is forgotten first; its bytes stay in quarantine. Source: proto
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from machines.values import NodePubkey
@@ -29,7 +29,7 @@ class TurnedAway:
 
     def __init__(self) -> None:
         self._turned: OrderedDict[RecordId, Turned] = OrderedDict()
-        self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
+        self._slots: dict[FeedId, dict[int, dict[RecordId, None]]] = {}
         self._of_author: dict[NodePubkey, OrderedDict[RecordId, None]] = {}
         self._bytes = 0
 
@@ -49,8 +49,12 @@ class TurnedAway:
 
     def at(self, feed: FeedId, clock: int) -> Iterator[VerifiedRecord | Unreadable]:
         """What was turned away in a slot."""
-        for record_id in self._slots.get((feed, clock), ()):
+        for record_id in self._slots.get(feed, {}).get(clock, ()):
             yield self._turned[record_id].record
+
+    def clocks(self, feed: FeedId) -> Iterable[int]:
+        """The slots of a feed in which something was turned away."""
+        return self._slots.get(feed, {})
 
     def add(
         self, record: VerifiedRecord | Unreadable, reason: Reason
@@ -59,7 +63,8 @@ class TurnedAway:
         if record.record_id not in self._turned:
             self._bytes += len(record.value)
         self._turned[record.record_id] = Turned(record, reason)
-        self._slots.setdefault((record.feed, record.clock), {})[record.record_id] = None
+        slots = self._slots.setdefault(record.feed, {})
+        slots.setdefault(record.clock, {})[record.record_id] = None
         of_author = self._of_author.setdefault(record.feed.author, OrderedDict())
         of_author[record.record_id] = None
         forgotten = []
@@ -81,12 +86,14 @@ class TurnedAway:
         if turned is None:
             return
         self._bytes -= len(turned.record.value)
-        slot = (turned.record.feed, turned.record.clock)
-        ids = self._slots[slot]
-        del ids[record_id]
-        if not ids:
-            del self._slots[slot]
-        of_author = self._of_author[turned.record.feed.author]
+        feed, clock = turned.record.feed, turned.record.clock
+        slots = self._slots[feed]
+        del slots[clock][record_id]
+        if not slots[clock]:
+            del slots[clock]
+        if not slots:
+            del self._slots[feed]
+        of_author = self._of_author[feed.author]
         del of_author[record_id]
         if not of_author:
-            del self._of_author[turned.record.feed.author]
+            del self._of_author[feed.author]

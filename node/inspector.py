@@ -74,7 +74,8 @@ class Held:
 
     def feeds(self) -> list[types.FeedRow]:
         """Every feed that anything is known of."""
-        return report.feeds(self.ledger, self.look)
+        shown, called = report.known_feeds(self.ledger), report.names(self.ledger)
+        return report.feeds(shown, called, self.look)
 
     @property
     def look(self) -> unsealed.Look:

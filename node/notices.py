@@ -166,4 +166,4 @@ def _early(replica: Replica) -> int:
     if not replica.ledger.ahead:
         return 0
     feeds = replica.ledger.feeds.values()
-    return sum(entry.verdict is Verdict.AHEAD for feed in feeds for entry in feed.entries())
+    return sum(entry.verdict is Verdict.AHEAD for feed in feeds for entry in feed.idle())

@@ -69,15 +69,19 @@ class Called:
         return whole_name(self.names.get(node.hex(), ""), node.hex())
 
 
-def feeds(ledger: Ledger, look: Look) -> list[types.FeedRow]:
-    """Every feed that anything is known of.
+def known_feeds(ledger: Ledger) -> list[Feed]:
+    """Every feed that anything is known of, in order."""
+    found = {feed.id: feed for feed in (*ledger.feeds.values(), *compared_feeds(ledger))}
+    return [found[feed] for feed in sorted(found)]
+
+
+def feeds(shown: Iterable[Feed], called: Names, look: Look) -> list[types.FeedRow]:
+    """What is told of some feeds.
 
     Args:
         look: says what is missing of one that is not held as sealed.
     """
-    found = {feed.id: feed for feed in (*ledger.feeds.values(), *compared_feeds(ledger))}
-    called = names(ledger)
-    return [_feed(found[feed], called, look) for feed in sorted(found)]
+    return [_feed(feed, called, look) for feed in shown]
 
 
 def _feed(feed: Feed, called: Names, look: Look) -> types.FeedRow:

@@ -5,9 +5,11 @@ Stands between ``app.py`` and ``driver.py``; knows nothing of HTTP.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from crdt.errors import UnknownStory
+from crdt.feeds import Feed
 from crdt.identity import RecordRef
 from crdt.intents import (
     AddStory,
@@ -39,6 +41,7 @@ from node.parting import Parting
 from node.places import Shut
 
 POLL_SECONDS = 0.02
+FEEDS_AT_ONCE = 16
 
 
 class Desk:
@@ -168,13 +171,22 @@ class Desk:
         return await self.driver.query(lambda replica: portable.export(replica, _now()[0]))
 
     async def feeds(self) -> list[types.FeedRow]:
-        """Every feed that anything is known of."""
-        return await self.driver.query(self._feeds)
+        """Every feed that anything is known of, looked at a few at a time.
 
-    def _feeds(self, replica: Replica) -> list[types.FeedRow]:
+        A member may open many, and what is missing of each names everybody who may have it: in one
+        go that would hold up the others.
+        """
+        rows: list[types.FeedRow] = []
+        shown = await self.driver.query(lambda replica: report.known_feeds(replica.ledger))
+        for start in range(0, len(shown), FEEDS_AT_ONCE):
+            few = shown[start : start + FEEDS_AT_ONCE]
+            rows += await self.driver.query(partial(self._feeds, few))
+        return rows
+
+    def _feeds(self, few: Iterable[Feed], replica: Replica) -> list[types.FeedRow]:
         names = report.names(replica.ledger)
         look = unsealed.of_daemon(replica, names, self._dialer.known, clock.monotonic())
-        return report.feeds(replica.ledger, look)
+        return report.feeds(few, names, look)
 
     async def quarantine(self) -> list[types.QuarantineRow]:
         """What was turned away, the newest first."""

@@ -284,6 +284,21 @@ def test_a_record_that_is_judged_anew_comes_and_goes_before_and_after_anybody_lo
     assert feed.live() == [plain]
 
 
+def test_what_is_held_and_not_live_is_found_and_where_all_is_live_nobody_looks(court):
+    one, two = court.bob.story("a"), court.bob.story("b")
+    feed = fed(court, one, two)
+    assert feed.live() == [one, two]
+    feed.held = None
+    assert list(feed.idle()) == []
+    feed = fed(court, one, two)
+    feed.judge(entry := feed.find(1, two.record_id), VOID_FORK)
+    assert list(feed.idle()) == [entry]
+    assert (feed.count, feed.bytes) == (2, len(one.value) + len(two.value))
+    feed.withdraw(entry)
+    assert list(feed.idle()) == []
+    assert (feed.count, feed.bytes) == (1, len(one.value))
+
+
 def of_length(court, size):
     """Every second slot is held."""
     return fed(court, *(court.bob.story("a", clock=clock) for clock in range(0, 2 * size, 2)))

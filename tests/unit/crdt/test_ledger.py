@@ -708,7 +708,7 @@ def test_what_is_rejected_in_a_slot_that_is_known_as_empty_leaves_it_so(court):
     court.take(court.bob.story("s-1", clock=5))
     court.ledger.believe_gap(court.feed(court.bob).id, 0, 5)
     court.take(court.bob.transition("s-1", p.Accepted(), clock=2))
-    assert list(court.feed(court.bob).gaps) == [(0, 5)]
+    assert list(court.feed(court.bob).gaps()) == [(0, 5)]
 
 
 def test_what_is_rejected_again_for_the_same_reason_is_told_once(court):

@@ -43,9 +43,13 @@ def test_twins_stand_in_one_slot_until_they_are_taken_back(court):
     one, two = court.bob.story("a", clock=0), court.bob.story("b", clock=0)
     turned = filled(one, two)
     assert list(turned.at(one.feed, 0)) == [one, two]
+    turned.add(other := court.bob.story("c", clock=4), WHY)
+    assert list(turned.clocks(one.feed)) == [0, 4]
     turned.discard(one.record_id)
     turned.discard(one.record_id)
     assert list(turned.at(one.feed, 0)) == [two]
+    turned.discard(other.record_id)
+    assert list(turned.clocks(one.feed)) == [0]
     turned.discard(two.record_id)
     assert list(turned.at(one.feed, 0)) == []
     assert len(turned) == 0

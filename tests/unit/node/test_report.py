@@ -2,9 +2,12 @@
 
 from crdt.bodies import Role
 from crdt.intents import AdmitNode
+from machines import pipeline as p
 from machines.values import FreeText
-from node import report
+from node import report, unsealed
+from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
+from tests.support.steps import steps
 
 
 def called(*names):
@@ -34,3 +37,30 @@ def test_what_is_as_long_as_a_key_is_shown_passes_for_a_strangers():
 
 def test_two_of_one_name_are_shown_by_their_keys():
     assert called("b", "b", "c") == ["", "", "c"]
+
+
+def test_a_feed_costs_the_same_to_tell_of_however_much_of_others_was_rejected():
+    cluster = Cluster(2)
+    cluster.admit_all()
+    replica, peer = cluster.replicas[0], cluster.keys[1].pubkey
+
+    def written(incarnation, *events):
+        pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms, incarnation=incarnation)
+        story = pen.story("s")
+        records = [pen.transition("s", event) for event in events] or [pen.seal(3, bytes(32))]
+        replica.receive(peer, as_frame(story, *records), cluster.now)
+
+    for incarnation in range(1, 9):
+        written(incarnation)
+    names = report.names(replica.ledger)
+    look = unsealed.of_file(replica.ledger, names, {})
+    few = [
+        feed
+        for feed in report.known_feeds(replica.ledger)
+        if feed.author == peer and feed.id.incarnation
+    ]
+    assert all(row.shortfall for row in report.feeds(few, names, look))
+    before = steps(lambda: report.feeds(few, names, look))
+    written(99, *[p.Accepted()] * 200)
+    assert len(replica.ledger.rejected) == 200
+    assert steps(lambda: report.feeds(few, names, look)) == before

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from crdt.identity import FeedId
 from machines.values import NodePubkey
+from node import report
 from tests.support.desk import api
 
 JSON = {"content-type": "application/json"}
@@ -171,6 +173,20 @@ async def test_feeds_tell_all_that_is_known_of_a_feed(client):
     assert row["head"] == row["live"] + row["gaps"]
     assert row["unknown"] == 0
     assert row["bytes"] > 64 * row["live"]
+
+
+async def test_many_feeds_are_looked_at_a_few_at_a_time(node, monkeypatch):
+    client, desk_ = node
+    monkeypatch.setattr("node.api.desk.FEEDS_AT_ONCE", 2)
+    replica, looks = desk_.driver.replica, []
+    for incarnation in range(1, 5):
+        replica.ledger.feed(FeedId(replica.own, incarnation))
+    original = report.feeds
+    watched = lambda few, *rest: looks.append(len(few)) or original(few, *rest)  # noqa: E731
+    monkeypatch.setattr(report, "feeds", watched)
+    rows = (await client.get("/inspect/feeds")).json()
+    assert [row["incarnation"] for row in rows] == [0, 1, 2, 3, 4]
+    assert looks == [2, 2, 1]
 
 
 async def test_members_are_admitted_and_revoked(client):
