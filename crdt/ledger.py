@@ -15,7 +15,7 @@ from machines.values import Instant, NodePubkey
 
 from crdt import limits
 from crdt.board import Board
-from crdt.bodies import Evidence, Statement
+from crdt.bodies import Evidence, Role, Statement
 from crdt.errors import Reason
 from crdt.feeds import LIVE, VOID, Entry, Feed, Verdict
 from crdt.forks import accused, claimed_proof, proof_of, proof_side
@@ -128,7 +128,7 @@ class Ledger(Holdings):
                 continue
             if isinstance(record.body, Statement):
                 self.statements.add(record)
-                self._lapsed = True
+                self._lapsed |= self.roster.gave(record.feed.author, Role.ADMIN)
                 if stored:
                     self.horizon.see(record)
             self.names.add(record)
@@ -482,7 +482,7 @@ class Ledger(Holdings):
         moved = self.roster.moved(before)
         if moved:
             self._rejudge(moved)
-            for statement in self.statements.all():
+            for statement in self.statements.about(moved):
                 self._queue(statement)
             self.comeback = True
             self.ready.observe.append(RosterMoved(self.roster.changes(before, moved)))

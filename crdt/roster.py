@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from machines.values import Instant, NodePubkey
 
+from crdt import limits
 from crdt.bodies import Member, Revocation, Role, Statement
 from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.ready import RosterChange
@@ -44,9 +45,15 @@ class Admission:
         """Whether any revocation that counts names it."""
         return bool(self.takes)
 
-    def holds(self, incarnation: int, clock: int) -> bool:
-        """Whether it holds for a slot of its node."""
-        return not any(clock >= take.keep.get(incarnation, 0) for take in self.takes)
+    def ends(self) -> tuple[dict[int, int], int]:
+        """The first clock that is taken in each incarnation that is named, and in all others."""
+        if not self.takes:
+            return {}, limits.CLOCK_MAX + 1
+        first, *more = {id(take.keep): take.keep for take in self.takes}.values()
+        ends = dict(first)
+        for keep in more:
+            ends = {n: min(end, keep[n]) for n, end in ends.items() if n in keep}
+        return ends, 0
 
 
 class Roster:
@@ -62,19 +69,20 @@ class Roster:
         self._admissions: dict[NodePubkey, list[Admission]] = {}
         self._counting: set[RecordId] = set()
         self._whole: dict[NodePubkey, Role] = {}
+        self._reach: dict[NodePubkey, list[tuple[Role, dict[int, int], int]]] = {}
         statements = [r for r in records if isinstance(r.body, Statement)]
-        # One order, so that two rosters of the same records compare equal.
-        statements.sort(key=lambda record: record.ref)
         # First the founder's word, which alone names admins; then the word of those admins, at
-        # the slots where the founder's lets their role stand.
-        by_founder = [r for r in statements if r.feed.author == founder]
+        # the slots where the founder's lets their role stand. What others say is passed over, but
+        # for one look: any member may say as much as he likes.
+        by_founder = _in_order(r for r in statements if r.feed.author == founder)
         self._add(by_founder, by_founder)
-        by_admins = [
+        by_admins = _in_order(
             r
             for r in statements
             if r.feed.author != founder and self.role_of_slot(r.feed, r.clock) is Role.ADMIN
-        ]
+        )
         self._add(by_admins, by_admins + by_founder)
+        self._reach.clear()  # the admins' word may have widened it
         # Of most nodes no slot is taken: one look then says the role of every slot.
         self._whole = {
             node: max((admission.body.role for admission in admissions), key=RANK.__getitem__)
@@ -137,12 +145,12 @@ class Roster:
             return whole
         if feed.author == self.founder:
             return Role.ADMIN
-        roles = [
-            admission.body.role
-            for admission in self._admissions.get(feed.author, ())
-            if admission.holds(feed.incarnation, clock)
-        ]
-        return max(roles, key=RANK.__getitem__, default=None)
+        if feed.author not in self._reach:
+            self._reach[feed.author] = _reach(self._admissions.get(feed.author, ()))
+        for role, ends, end in self._reach[feed.author]:
+            if clock < ends.get(feed.incarnation, end):
+                return role
+        return None
 
     def gave(self, node: NodePubkey, least: Role) -> bool:
         """Whether a counting admission gave the node this role or a higher one, taken or not."""
@@ -224,7 +232,7 @@ class Roster:
         return {
             node
             for node in {*self.nodes(), *before.nodes()}
-            if self.admissions(node) != before.admissions(node)
+            if _rests_on(self, node) != _rests_on(before, node)
         }
 
     def changes(self, before: "Roster", nodes: Iterable[NodePubkey]) -> tuple[RosterChange, ...]:
@@ -242,6 +250,27 @@ class Roster:
             before_role=_standing(before, node),
             by=authors.pop() if len(authors) == 1 else None,
         )
+
+
+def _in_order(records: Iterable[VerifiedRecord]) -> list[VerifiedRecord]:
+    """One order, so that two rosters of the same records compare equal."""
+    return sorted(records, key=lambda record: record.ref)
+
+
+def _reach(admissions: Iterable[Admission]) -> list[tuple[Role, dict[int, int], int]]:
+    """For each role, the highest first: where it ends in some incarnations, and in all others."""
+    found: dict[Role, tuple[dict[int, int], int]] = {}
+    for admission in admissions:
+        ends, end = found.get(admission.body.role, ({}, 0))
+        mine, others = admission.ends()
+        both = {n: max(ends.get(n, end), mine.get(n, others)) for n in {*ends, *mine}}
+        found[admission.body.role] = both, max(end, others)
+    return [(role, *found[role]) for role in sorted(found, key=RANK.__getitem__, reverse=True)]
+
+
+def _rests_on(roster: Roster, node: NodePubkey) -> list[tuple[RecordRef, ...]]:
+    """The records that each admission of a node rests on: they say all of it."""
+    return [(a.ref, *(take.ref for take in a.takes)) for a in roster.admissions(node)]
 
 
 def _standing(roster: Roster, node: NodePubkey) -> str:

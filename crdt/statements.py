@@ -4,11 +4,11 @@ Stands beside ``ledger.py``, which makes the roster of those. One stamped too fa
 yet: it would count here, and travel to nobody. Source: protocol §5, 8; §9.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from machines.values import NodePubkey
 
-from crdt.bodies import Member
+from crdt.bodies import Member, Statement
 from crdt.horizon import FIRST, LAST, Horizon
 from crdt.identity import RecordId
 from crdt.record import VerifiedRecord
@@ -29,9 +29,14 @@ class Statements:
         """A record is known no longer."""
         self._known.pop(record.record_id, None)
 
-    def all(self) -> list[VerifiedRecord]:
-        """Every one of them."""
-        return list(self._known.values())
+    def about(self, nodes: Container[NodePubkey]) -> list[VerifiedRecord]:
+        """Those by these nodes, or about them."""
+        return [
+            record
+            for record in self._known.values()
+            if record.feed.author in nodes
+            or (isinstance(record.body, Statement) and record.body.node in nodes)
+        ]
 
     def ticket_users(self, ticket: bytes, inviter: NodePubkey) -> set[NodePubkey]:
         """The nodes that an inviter's admissions let in by a ticket, given its hash.

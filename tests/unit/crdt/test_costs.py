@@ -7,13 +7,15 @@ is held, the counts are all but equal; where it may, twice as much costs about t
 import pytest
 
 from crdt import limits
+from crdt.bodies import Role
 from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
 from crdt.identity import FeedId
+from crdt.intents import AdmitNode
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, key
 from tests.support.steps import steps
 
 FEW = 1_500
@@ -144,4 +146,29 @@ def test_one_more_that_names_a_void_event_costs_the_same_however_many_do(board, 
             namers = [pen.transition(f"u{n}", p.Abandon(), event) for n in range(many + 1)]
         board.take(as_frame(*namers[:-1]))
         counts.append(board.cost(as_frame(namers[-1])))
+    assert counts[1] <= counts[0] + FEW
+
+
+def test_what_a_member_says_of_the_roster_costs_the_same_however_much_he_said(board):
+    pen, node = board.pen(), board.cluster.keys[2].pubkey
+    counts = []
+    for many in (10, 100):
+        board.take(as_frame(*[pen.member(node, Role.MEMBER, "x") for _ in range(many)]))
+        counts.append(board.cost(as_frame(pen.member(node, Role.MEMBER, "x"))))
+    assert counts[1] <= counts[0] + FEW
+
+
+def test_a_role_costs_the_same_however_many_admissions_and_revocations_it_rests_on(board):
+    admin = Pen(key(9), board.cluster.found.id, board.cluster.ms)
+    board.cluster.propose(0, AdmitNode(admin.node, Role.ADMIN, FreeText("admin")))
+    pen = board.pen()
+    counts = []
+    for many in (4, 12):
+        admitted = [admin.member(pen.node, Role.MEMBER, "x") for _ in range(many)]
+        board.take(as_frame(*admitted))
+        keep = [(0, limits.CLOCK_MAX)]
+        revoked = [admin.revocation(pen.node, admitted, keep=keep) for _ in range(many)]
+        board.take(as_frame(*revoked))
+        board.take(as_frame(pen.story("s")))
+        counts.append(board.cost(as_frame(pen.story("s"))))
     assert counts[1] <= counts[0] + FEW

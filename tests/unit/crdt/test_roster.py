@@ -241,7 +241,22 @@ def test_two_revocations_take_what_either_takes(court):
 def test_an_admission_nobody_took_holds_everywhere():
     admission = Admission(None, None)
     assert not admission.revoked
-    assert admission.holds(9, 2**31 - 1)
+    assert admission.ends() == ({}, 2**31)
+
+
+def test_an_admission_ends_where_the_first_of_its_revocations_takes_a_slot(court):
+    keeps = [[(0, 5), (1, 3), (2, 9)], [(0, 7), (1, 1), (3, 9)]]
+    admission = [court.admissions[court.bob.node]]
+    revocations = [court.founder.revocation(court.bob.node, admission, keep) for keep in keeps]
+    found = roster(court, *revocations)
+    [taken] = found.admissions(court.bob.node)
+    assert taken.ends() == ({0: 5, 1: 1}, 0)
+    more = court.founder.member(court.bob.node, Role.OBSERVER)
+    over = court.founder.revocation(court.bob.node, [more], [(1, 8)])
+    found = roster(court, *revocations, more, over)
+    roles = [found.role_of_slot(feed(court.bob, 1), clock) for clock in (0, 1, 7, 8)]
+    assert roles == [Role.MEMBER, Role.OBSERVER, Role.OBSERVER, None]
+    assert found.role_of_slot(feed(court.bob, 2), 0) is None
 
 
 def test_the_latest_name_is_shown(court):

@@ -2,6 +2,7 @@ import pytest
 from msgspec import structs
 
 from crdt import limits
+from crdt.bodies import Role
 from crdt.horizon import Horizon
 from crdt.identity import Hash
 from crdt.statements import Statements
@@ -35,10 +36,10 @@ def nowhere(_record):
 def test_what_is_known_is_kept_until_it_is_discarded(court, horizon):
     one, two = court.admissions[court.bob.node], court.admissions[court.cat.node]
     statements = known(one, two)
-    assert statements.all() == statements.ripe(horizon, nowhere) == [one, two]
+    assert statements.ripe(horizon, nowhere) == [one, two]
     statements.discard(one)
     statements.discard(one)
-    assert statements.all() == [two]
+    assert statements.ripe(horizon, nowhere) == [two]
 
 
 def test_one_stamped_too_far_ahead_is_not_ripe(court, horizon):
@@ -79,3 +80,14 @@ def test_a_ticket_is_used_whether_its_guest_counts_or_not(court):
     assert users == {court.sam.node, court.cat.node}
     assert statements.ticket_users(ticket, court.ada.node) == set()
     assert statements.ticket_users(Hash(bytes(32)), court.founder.node) == set()
+
+
+def test_those_by_some_nodes_or_about_them_are_found(court):
+    statements = Statements()
+    one = court.ada.member(court.bob.node, Role.MEMBER)
+    two = court.cat.member(court.obs.node, Role.MEMBER)
+    for record in (one, two):
+        statements.add(record)
+    assert statements.about({court.bob.node}) == statements.about({court.ada.node}) == [one]
+    assert statements.about({court.cat.node, court.ada.node}) == [one, two]
+    assert statements.about({court.sam.node}) == []
