@@ -43,6 +43,7 @@ class Ground:
         rogues: members, admitted by their keys.
         alone: held by what only one attempt may do at a time.
         tickets: secrets of tickets that let nobody in any longer, by what befell them.
+        done: what was done much of.
         long_feed: one of which a few dozen fill an outbox, once there is one.
     """
 
@@ -52,6 +53,7 @@ class Ground:
         self.rogues = [SigningKey(rng.randbytes(32)) for _ in range(ROGUES)]
         self.tickets = {}
         self.long_feed = None
+        self.done = set()
         self.alone = asyncio.Lock()
         self._strangers = itertools.count()
         den = self._make("den", relays[0], lambda node: node.gangline(

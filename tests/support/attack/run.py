@@ -7,12 +7,13 @@ import time
 from collections import Counter
 
 from tests.support import fleetlaws
-from tests.support.attack import member, relay, stranger
+from tests.support.attack import costly, member, relay, stranger
 from tests.support.attack.ground import ROGUES, Ground, resident_kib
 from tests.support.attack.honest import Honest
 from tests.support.attack.relay import Middle, Relay
 from tests.support.attack.stranger import Stranger
 from tests.support.attack.tally import Tally
+from tests.support.attack.watched import WatchedNode
 from tests.support.daemons import Fleet
 from tests.support.laws import Broken
 
@@ -29,7 +30,9 @@ SAMPLES, SAMPLE_SECONDS = 10, 0.3
 """What a connection holds for a moment is no growth: the least of so many looks counts."""
 OVERTIME_SECONDS = 300
 """How long the attackers may go on until each attempt of the catalogue has come past the door."""
-CATALOGUES = (stranger.CATALOGUE, member.CATALOGUE, relay.WIRE, relay.PASSING)
+CATALOGUES = (
+    stranger.CATALOGUE, member.CATALOGUE, costly.CATALOGUE, relay.WIRE, relay.PASSING
+)  # fmt: skip
 
 
 class Attack:
@@ -59,7 +62,7 @@ class Attack:
         """
         relays = [await Relay().open() for _ in range(3)]
         try:
-            with Fleet(self.folder) as fleet:
+            with Fleet(self.folder, WatchedNode) as fleet:
                 self.ground = await asyncio.to_thread(Ground, fleet, relays, self.rng)
                 self.say(f"{len(fleet.nodes)} daemons, {ROGUES} members gone bad")
                 await self._attack_at_work(fleet.nodes, relays)
@@ -85,7 +88,7 @@ class Attack:
     async def _attack(self, relays, begin):
         middle = Middle(self.ground, relays)
         strangers = self._bag(stranger.CATALOGUE)
-        members = self._bag(member.CATALOGUE, relay.PASSING)
+        members = self._bag(member.CATALOGUE, costly.CATALOGUE, relay.PASSING)
         self._stop = asyncio.Event()
         lanes = [
             *(self._lane(self._stranger, strangers, PAUSE_SECONDS) for _ in range(STRANGERS)),
@@ -214,6 +217,9 @@ class Attack:
             f"{node} {percent:+.1f} % of {self.memory[node][0] // 1024} MiB"
             for node, percent in self._growth().items()
         )
+        held = ", ".join(
+            f"{node} {node.longest_hold_ms:.0f} ms" for node in self.ground.fleet.nodes
+        )
         return (
             f"attack, seed {self.seed}: {self.tally.tried.total()} attempts of "
             f"{len(self.tally.attempts)} kinds in {self.lasted:.0f} s; "
@@ -221,6 +227,7 @@ class Attack:
             f"{WRITES_PER_SECOND}/s asked for{', WHICH WERE NOT REACHED' * self._is_slow()} "
             f"(half within {half}, 99 % within {most}; {probes} probes seen everywhere within "
             f"{seen:.1f} s), 0 lost; one digest; 0 honest feeds cut or held up; "
+            f"longest hold of the loop (processor time): {held}; "
             f"memory after the last quarter against the first: {grown}"
         )
 
