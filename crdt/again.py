@@ -7,6 +7,7 @@ protocol §9.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 
 from machines.execution import EXECUTION
 from machines.kernel import Ignored
@@ -75,6 +76,8 @@ class Rewriting:
         self._former = former
         self._ledger = ledger
         self._settled: set[RecordId] = set()
+        self._lost: list[VerifiedRecord] = []
+        self._seen: object = None
         self._at = float("inf")
 
     def restore(self, settled: Iterable[RecordId]) -> None:
@@ -87,16 +90,33 @@ class Rewriting:
         """
         # Alone, it may be the own clock that makes a stamp look ahead.
         vouched = bool(self._sessions.all())
-        found = lost_records(self._ledger, self._own, self._former, vouched=vouched)
+        self._look(vouched=vouched)
+        lost = self._lost
         if vouched:
-            found += self._ledger.pending.ahead_of(self._own)
-        lost = [record for record in found if record.record_id not in self._settled]
+            ahead = self._ledger.pending.ahead_of(self._own)
+            lost = lost + [one for one in ahead if one.record_id not in self._settled]
         moving = [record for record in lost if record.feed.author == self._former]
         if len(moving) == len(lost):
             self._at = float("inf")
             return moving
         self._at = min(self._at, mono + limits.WRITE_AGAIN_SECONDS)
-        return lost if mono >= self._at else moving
+        if mono < self._at:
+            return moving
+        mine = (record for record in lost if record.feed.author == self._own)
+        return moving + list(islice(mine, limits.WRITE_AGAIN_PER_TICK_MAX))
+
+    def _look(self, *, vouched: bool) -> None:
+        """Find what is lost, if anything changed since: a long feed is not walked at every tick."""
+        feeds = may_lack(self._ledger, self._own, self._former)
+        seen = (
+            vouched,
+            self._ledger.broken.keys() - self._settled,
+            [(f.id, f.changes) for f in feeds],
+        )
+        if seen != self._seen:
+            self._seen = seen
+            self._lost = lost_records(self._ledger, self._own, self._former, vouched=vouched)
+        self._lost = [one for one in self._lost if one.record_id not in self._settled]
 
     def carry_out(self, mono: float, write: Callable[[VerifiedRecord], Receipt]) -> None:
         """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
@@ -158,6 +178,15 @@ def draw_incarnation(ledger: Ledger, own: NodePubkey, draw: Draw) -> int:
     return next(n for n in iter(draw.u32, None) if n and n not in taken)
 
 
+def may_lack(ledger: Ledger, own: NodePubkey, former: NodePubkey | None) -> list[Feed]:
+    """The feeds of a node's own in which something may count nowhere."""
+    return [
+        feed
+        for feed in ledger.feeds.values()
+        if (feed.author == own and (feed.keyed_dead or ledger.ahead)) or feed.author == former
+    ]
+
+
 def lost_records(
     ledger: Ledger, own: NodePubkey, former: NodePubkey | None = None, *, vouched: bool = True
 ) -> list[VerifiedRecord]:
@@ -170,8 +199,7 @@ def lost_records(
     """
     found = [
         entry.record
-        for feed in ledger.feeds.values()
-        if (feed.author == own and (feed.keyed_dead or ledger.ahead)) or feed.author == former
+        for feed in may_lack(ledger, own, former)
         for entry in feed.idle()
         if (entry.verdict not in KEPT_FOR_LATER or feed.author == former)
         and (entry.verdict is not Verdict.AHEAD or vouched)

@@ -66,6 +66,7 @@ class Feed:
         slots: what is held, by clock.
         held: the clocks of the slots that are held.
         known: those of the slots that are held or empty.
+        changes: grows with whatever changes what is held, or live.
         count: how many records are held, and ``bytes``, the length of all their values.
         head: the next clock after every record and believed gap seen.
         fork: the lowest proven fork, or ``None``.
@@ -81,6 +82,7 @@ class Feed:
         "_live",
         "_sealed",
         "bytes",
+        "changes",
         "client_id",
         "count",
         "dead",
@@ -102,7 +104,7 @@ class Feed:
         self.slots: dict[int, Entry] = {}
         self.held = RangeSet()
         self.known = RangeSet()
-        self.count = self.bytes = 0
+        self.count = self.bytes = self.changes = 0
         self.head = 0
         self.fork: int | None = None
         self.keeps = False
@@ -156,6 +158,7 @@ class Feed:
         self.held.add(clock, clock + 1)
         self.known.add(clock, clock + 1)
         self.count += 1
+        self.changes += 1
         self.bytes += len(entry.record.value)
         self.head = max(self.head, clock + 1)
         self._sealed = None
@@ -171,6 +174,7 @@ class Feed:
         """Hold a record no longer; where nothing else is in its slot, the slot is empty."""
         clock = entry.record.clock
         self.count -= 1
+        self.changes += 1
         self.bytes -= len(entry.record.value)
         self._sealed = None
         if self.is_live(entry):
@@ -193,6 +197,7 @@ class Feed:
         """Hold a record under another verdict."""
         before = self.is_live(entry)
         entry.verdict = verdict
+        self.changes += 1
         after = self.is_live(entry)
         if before is not after:
             self._digest = self._sealed = None
@@ -229,6 +234,7 @@ class Feed:
 
     def touch(self) -> None:
         """The cut or a keep changed: forget what was computed from the live set."""
+        self.changes += 1
         self._digest = None
         self._live = None
         self._sealed = None

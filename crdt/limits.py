@@ -42,6 +42,7 @@ ANTI_ENTROPY_BACKOFF_SECONDS_MAX: Final = 3600.0
 EVIDENCE_DELAY_SECONDS_MAX: Final = 5.0
 WRITE_AGAIN_SECONDS: Final = 5.0
 """Between seeing that own records count nowhere and writing them again: peers may know more."""
+WRITE_AGAIN_PER_TICK_MAX: Final = 32
 HELLO_SECONDS_MAX: Final = 5.0
 
 # --- presence ----------------------------------------------------------------------------------

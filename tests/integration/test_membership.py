@@ -61,7 +61,7 @@ def test_a_roster_is_changed_by_hand(fleet):
     den.gangline("members", "admit", kc, "--name", "back")
     eventually(lambda: row_of(b, kc)["belongs"], "it is taken back in")
     told = den.gangline("members", "revoke", "nobody", code=4)
-    assert "gangline members" in told
+    assert f"take a key from: gangline --home {den.home} members" in told
     assert "keep is" in den.gangline("members", "revoke", "back", "--keep", "some", code=65)
 
 
@@ -220,7 +220,8 @@ def test_what_nothing_can_be_called_is_one_plain_sentence_wherever_it_is_said(fl
         den.client.ask("POST", "/members/name", body)
     assert f"gangline: {refused.value.sentence}\n" == sentence
     told = den.gangline("members", "promote", "x" * 5000, code=4)
-    assert told == "gangline: that is no node of the roster; take a key from: gangline members\n"
+    way = f"gangline --home {den.home} members"
+    assert told == f"gangline: that is no node of the roster; take a key from: {way}\n"
     b = fleet.join(den, "b")
     eventually(lambda: "b " in den.gangline("peers"), "peers shows names")
     assert {row["name"] for row in b.json("peers")} == {"den"}

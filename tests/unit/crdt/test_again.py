@@ -4,6 +4,7 @@ from crdt import again, limits
 from crdt.again import OutdatedError, Rewriting
 from crdt.bodies import Claim, Role, Story
 from crdt.errors import ProposalRefused
+from crdt.feeds import Feed
 from crdt.frame import Records
 from crdt.identity import FeedId, RecordRef
 from crdt.intents import Receipt
@@ -230,6 +231,29 @@ def carried_out(court, rewriting, write):
     ready = court.ledger.take_ready()
     assert {noticed.what for noticed in ready.observe} <= {"written_again"}
     return [noticed.detail for noticed in ready.observe], ready.persist.settled
+
+
+def test_much_that_was_lost_is_written_again_a_few_a_tick(court, monkeypatch):
+    monkeypatch.setattr(limits, "WRITE_AGAIN_PER_TICK_MAX", 2)
+    fork(court, court.bob)
+    lost_ones = [court.bob.story(f"s-{number}") for number in range(3)]
+    court.take(*lost_ones)
+    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    rewriting.due(0.0)
+    looked = []
+    monkeypatch.setattr(Feed, "idle", lambda feed: looked.append(feed) or iter(()))
+    written = []
+    for tick in range(4):
+        for record in rewriting.due(SOON + tick):
+            written.append((tick, record))
+            rewriting.settle(record)
+    # Two that prove the fork, and three behind it; a feed that stays as it is is walked once.
+    assert [tick for tick, _ in written] == [0, 0, 1, 1, 2]
+    assert [record for _, record in written][2:] == lost_ones
+    assert looked == []
+    court.take(court.bob.story("s-9"))
+    rewriting.due(SOON + 9)
+    assert looked == [court.feed(court.bob)]
 
 
 def test_what_is_written_again_is_told_with_where_it_stood_and_stands(court):
