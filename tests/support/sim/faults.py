@@ -261,6 +261,30 @@ def old_page(world, node, a, b):
         world.after(b % 8000, world.restart, node)
 
 
+def proof_bit(world, node, a, b):
+    """One bit of a proof of a fork flips on a disk, which is read at the next start."""
+    holding = [one for one in world.nodes if one.honest and one.disk.proofs]
+    if not holding:
+        return
+    node = holding[a % len(holding)]
+    world.counts["proof_bit"] += 1
+    feed = sorted(node.disk.proofs)[b % len(node.disk.proofs)]
+    node.disk.proofs[feed] = spoilt_proof(node.disk.proofs[feed], b)
+    world.kill(node)
+    world.after(b % 3000, world.restart, node)
+
+
+def spoilt_proof(proof, number):
+    """The same with one bit flipped: of the clock, the incarnation or a signature."""
+    (signature, body), other = proof.sides
+    broken = bytes([signature[0] ^ 1 << number % 8]) + signature[1:]
+    return (
+        proof._replace(clock=proof.clock ^ 1 << number % 5),
+        proof._replace(incarnation=proof.incarnation ^ 1 << number % 5),
+        proof._replace(sides=((broken, body), other)),
+    )[number // 8 % 3]
+
+
 def rollback(world, node, a, b):
     """The whole host goes back to a snapshot, witness and all: it will fork once, and heal."""
     if node.snapshots:
@@ -329,6 +353,6 @@ STEPS = {
     for step in (
         kill, stall, storm, partition, ring, one_way, clog, jam, flap, loss, duplicate, replay,
         corrupt, clock_bump, clock_freeze, clock_fast, clock_strobe, clock_jump, clock_lost,
-        slow_disk, disk_full, eio, wipe, restore, old_page, rollback, clone,
+        slow_disk, disk_full, eio, wipe, restore, old_page, proof_bit, rollback, clone,
     )
 }  # fmt: skip

@@ -26,6 +26,7 @@ from crdt.frame import (
 )
 from crdt.identity import FeedId, H, Hash, RecordRef, SigningKey
 from crdt.intake import place_slices
+from crdt.judge import is_cut
 from crdt.petition import NONCE_BYTES, Petition, petition_bytes
 from crdt.record import signed_bytes, signed_record
 from crdt.yupdate import FeedSlice, decode_update, encode_update
@@ -33,6 +34,7 @@ from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, FreeText, Instant, NodePubkey, StoryId
 from tests.support.authors import Pen
+from tests.support.sim.faults import spoilt_proof
 
 
 def pen_of(world, node, *, clock=None):
@@ -174,11 +176,7 @@ def revoke(world, node, a, b):
     roster = node.replica.ledger.roster
     nodes = roster.nodes()
     target = nodes[a % len(nodes)]
-    admissions = [
-        world_record
-        for admission in roster.admissions(target)
-        if (world_record := node.replica.ledger.find(admission.ref)) is not None
-    ]
+    admissions = _admissions(node, target)
     pen = pen_of(world, node)
     keep = [(0, b % 40)] if b & 1 else []
     records = [
@@ -399,13 +397,57 @@ def _shown(world, node, data):
     return []
 
 
+def far_statements(world, node, a, b):
+    """Who belongs, said ten years ahead, to one node alone: it may not count there."""
+    roster = node.replica.ledger.roster
+    nodes = roster.nodes()
+    target = nodes[a % len(nodes)]
+    admissions = _admissions(node, target)
+    pen = pen_of(world, node)
+    pen.ms += 10 * 365 * 86_400_000
+    word = pen.revocation(target, admissions) if b & 1 else pen.member(target, Role.OBSERVER)
+    for number in peers(node)[:1]:
+        tell(world, node, world.frames_of(word)[0], to=[number])
+
+
+def _admissions(node, target):
+    """The records that let a node in, as far as they are held."""
+    ledger = node.replica.ledger
+    found = (ledger.find(admission.ref) for admission in ledger.roster.admissions(target))
+    return [record for record in found if record is not None]
+
+
+def build_illegally(world, node, a, b):
+    """Illegal on an event of somebody who is off the roster, so that nobody looks at it now."""
+    ledger = node.replica.ledger
+    events = [
+        entry.record
+        for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id)
+        for entry in feed.entries()
+        if isinstance(entry.record.body, Transition) and is_cut(ledger, feed.id, entry.record.clock)
+    ]
+    if events:
+        event = events[a % len(events)]
+        pen = pen_of(world, node)
+        pen.ms = max(pen.ms, event.stamp.at.ms)
+        spread(world, node, pen.transition(event.body.story, event.body.event, event))
+
+
+def spoilt_proofs(world, node, a, b):
+    """Proofs of forks that it knows, with a bit flipped: they prove nothing."""
+    for feed, proof in sorted(node.replica.ledger.proofs.items())[:5]:
+        world.say(node, f"spoils the proof against {feed}")
+        tell(world, node, encode_frame(Proof(*spoilt_proof(proof, a + b))))
+
+
 PROGRAMS = {
     program.__name__: program
     for program in (
         equivocate, fork_old, illegal, foreign, false_seal, flood, far_future, back_date, revoke,
         garbage, forge_gap, malformed, false_evidence, withhold, replay_frames, carried, squat,
         false_ack, big_claims, hide_twin, flood_valid, spend_others, forge_petition,
-        strange_forks, endless_feeds, many_feeds, old_records,
+        strange_forks, endless_feeds, many_feeds, old_records, far_statements, build_illegally,
+        spoilt_proofs,
     )
 }  # fmt: skip
 

@@ -17,6 +17,8 @@ FAULTS = (
 )  # fmt: skip
 FAULTS_APART = ("ring", "jam", "clock_strobe", "old_page")
 """Faults that came later, drawn apart."""
+FAULTS_LATER = ("proof_bit",)
+"""And those that came after them."""
 PROGRAMS = (
     "equivocate", "fork_old", "illegal", "foreign", "false_seal", "flood", "far_future",
     "back_date", "revoke", "garbage", "forge_gap", "malformed", "false_evidence", "withhold",
@@ -24,8 +26,10 @@ PROGRAMS = (
 )  # fmt: skip
 PROGRAMS_APART = ("flood_valid", "spend_others", "forge_petition", "strange_forks", "endless_feeds")
 """Hostile programs that came later, drawn apart."""
-PROGRAMS_LAST = ("many_feeds", "old_records")
-"""And these later still."""
+PROGRAMS_LATER = (
+    "many_feeds", "old_records", "far_statements", "build_illegally", "spoilt_proofs",
+)  # fmt: skip
+"""And those that came after them."""
 CALM = ("flood_valid", "spend_others", "flood", "squat")
 """Programs beside which honest work must not even wait, where nothing else goes wrong."""
 WORK = ("add", "edit", "fire", "fire", "fire", "execution", "execution", "claim", "release")
@@ -128,10 +132,7 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
     bad_ones = [name for name in PROGRAMS_APART if apart.random() < 0.25]
     for node in hostile:
         steps += _drawn(apart, bad_ones, size, seconds, 3, by=node)
-    last = random.Random(f"last {seed}")
-    bad_ones = [name for name in PROGRAMS_LAST if last.random() < 0.4]
-    for node in hostile:
-        steps += _drawn(last, bad_ones, size, seconds, 3, by=node)
+    steps += _later(seed, size, seconds, hostile)
     small = apart.random() < 0.3
     delay_ms = chance.choice([1, 30, 100, 400])
     loss = chance.choice([0, 0, 20, 100, 300]) if "loss" in faults else 0
@@ -157,6 +158,15 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
         newcomers=newcomers,
         small=small,
     )
+
+
+def _later(seed: int, size: int, seconds: int, hostile: Iterable[int]):
+    """What came last of all."""
+    chance = random.Random(f"later {seed}")
+    yield from _drawn(chance, FAULTS_LATER, size, seconds, 2)
+    programs = [name for name in PROGRAMS_LATER if chance.random() < 0.3]
+    for node in hostile:
+        yield from _drawn(chance, programs, size, seconds, 4, by=node)
 
 
 def _drawn(

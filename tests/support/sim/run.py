@@ -13,10 +13,11 @@ from tests.support.sim.members import reunite
 from tests.support.sim.plan import (
     FAULTS,
     FAULTS_APART,
+    FAULTS_LATER,
     MEMBERSHIP,
     PROGRAMS,
     PROGRAMS_APART,
-    PROGRAMS_LAST,
+    PROGRAMS_LATER,
     ROSTER_WORK,
     Plan,
 )
@@ -135,11 +136,7 @@ def must_fire():
     network = {"lost", "duplicated", "corrupted", "lost in a partition", "withheld"}
     counted = {"duplicate": "duplicates"}
     faults = {counted.get(fault, fault) for fault in FAULTS}
-    faults |= {*FAULTS_APART, *ROSTER_WORK, *MEMBERSHIP, "a failed commit came back"}
+    faults |= {*FAULTS_APART, *FAULTS_LATER, *ROSTER_WORK, *MEMBERSHIP, "a failed commit came back"}
     faults |= {"a twin was noticed", "changed keys", "ticket: let in", "petition: done"}
-    return (
-        faults
-        | killed
-        | network
-        | {f"hostile: {program}" for program in (*PROGRAMS, *PROGRAMS_APART, *PROGRAMS_LAST)}
-    )
+    programs = (*PROGRAMS, *PROGRAMS_APART, *PROGRAMS_LATER)
+    return faults | killed | network | {f"hostile: {program}" for program in programs}
