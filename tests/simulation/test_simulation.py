@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sim import histories
 from tests.support.sim import plan as plans
 from tests.support.sim.planted import PLANTED, hunt
 from tests.support.sim.run import FIXED, KEPT, must_fire, play
 from tests.support.sim.shrink import Shrinker
 
 ROOT = Path(__file__).parents[2]
+HISTORIES = range(1, 41)
+"""The seeds of the roster's histories that every change must pass."""
 
 
 def test_every_law_holds_in_every_fixed_seed_and_every_fault_fires():
@@ -25,6 +28,17 @@ def test_every_law_holds_in_every_fixed_seed_and_every_fault_fires():
         )
         fired += outcome.counts
     assert must_fire() - set(fired) == set()
+
+
+def test_every_law_holds_in_every_history_of_the_roster_and_everything_happens():
+    fired = Counter()
+    for seed in HISTORIES:
+        outcome = play(histories.make(seed))
+        assert not outcome.broken, (
+            f"seed {seed}; python -m tests.support.sim --roster --seeds 1 --seed {seed}"
+        )
+        fired += outcome.counts
+    assert histories.must_fire() - set(fired) == set()
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)

@@ -249,15 +249,16 @@ def restore(world, node, a, b):
 
 
 def old_page(world, node, a, b):
-    """A part of the store is as it was at an earlier time, and nothing else tells."""
+    """A part of the store is as it was at an earlier time; how far it was written is not."""
     if node.snapshots:
         _lose_disk(world, node, "old_page")
-        _may_fork(world, node)
         world.torn.add(node.number)
         old, *_ = node.snapshots[a % len(node.snapshots)]
         rows = {ref: row for ref, row in node.disk.rows.items() if ref[2] % 3 != b % 3}
         rows |= {ref: row for ref, row in old.rows.items() if ref[2] % 3 == b % 3}
         node.disk.rows, node.disk.taken = rows, set(rows)
+        if b // 3 & 1:
+            node.disk.rendered = dict(old.rendered)
         world.after(b % 8000, world.restart, node)
 
 

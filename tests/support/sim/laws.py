@@ -62,6 +62,16 @@ class Laws:
 
     # --- at every step ---------------------------------------------------------------------
 
+    def committing(self, node, persist):
+        """L15: the own next clock on disk never falls while its key and incarnation stay."""
+        before, after = node.disk.own_end, persist.own_end
+        if not node.honest or None in (before, after) or before[:2] != after[:2]:
+            return
+        self.looked["L15"] += 1
+        if after.clock < before.clock:
+            at = f"{after.incarnation}/{after.clock}"
+            raise Broken("L15", f"{node} notes {at} as its next clock, after {before.clock}")
+
     def committed(self, world, node, persist):
         """L5: what an honest node has put on disk of its own takes no slot twice."""
         if not node.honest:

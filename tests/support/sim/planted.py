@@ -911,7 +911,7 @@ def of_a_key_the_latest_presence_alone_is_handed_on():
         yield
 
 
-@planted("gate-a-statement-stamped-ahead.txt")
+@planted("a-word-from-2099-for-one-node")
 def a_statement_counts_before_its_time():
     with mock.patch.object(Statements, "ripe", lambda self, *_: self.all()):
         yield
@@ -929,12 +929,47 @@ def what_was_superseded_is_paid_for_again():
         yield
 
 
+@planted("an-admin-revoked-and-taken-back")
+def a_row_is_deleted_because_the_roster_moved():
+    original = Ledger._apply
+
+    def forget(self, record, held, judgement):
+        stranger = judgement == Waits(Reason.UNKNOWN_AUTHOR)
+        if held is None or not stranger:
+            return original(self, record, held, judgement)
+        self._drop(held, known_empty=False)
+        self.pending.add(record, Reason.UNKNOWN_AUTHOR)
+        return True
+
+    with mock.patch.object(Ledger, "_apply", forget):
+        yield
+
+
+@planted("a-torn-store-that-ends-too-soon")
+def the_own_head_is_taken_from_the_rows():
+    with mock.patch.object(again, "why_short", lambda _feed, _written: ""):
+        yield
+
+
+@planted("a-bit-of-a-proof-that-flips")
+def proofs_are_read_unchecked():
+    def trusting(self, row):
+        if self.proofs.is_lower(row):
+            self.proofs[accused(row)] = row
+            self._cut(accused(row))
+
+    with mock.patch.object(Ledger, "restore_proof", trusting):
+        yield
+
+
 # --- the hunt ------------------------------------------------------------------------------
 
 
 def hunt(name):
     """What catches a planted bug, ``""`` where nothing does."""
     known = CAUGHT_BY[name]
+    if _catches(known):
+        return name, ""  # what fails by itself, such as a transcript that is stale, catches nothing
     with PLANTED[name]():
         if _catches(known):
             return name, f"seed {known}" if isinstance(known, int) else known

@@ -155,6 +155,7 @@ class World:
         if disk.unsure is not None and self.chance("unsure", node.number, self.t) < 0.5:
             self.counts["a failed commit came back"] += 1
             persist = disk.unsure
+            self.laws.committing(node, persist)
             disk.commit(persist)
             self.laws.committed(self, node, persist)
         token = self._seed("token", node, node.life)[:16]
@@ -281,6 +282,7 @@ class World:
             node.disk.unsure = turn.persist
             self._halt(node, turn, life)
             return
+        self.laws.committing(node, turn.persist)
         node.disk.commit(turn.persist)
         self.laws.committed(self, node, turn.persist)
         if node.kill_at == "in_commit_kept":
