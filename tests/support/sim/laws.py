@@ -9,7 +9,7 @@ from math import inf
 
 from crdt import antientropy, limits
 from crdt.again import lost_records
-from crdt.bodies import Member, Revocation, Role, parse_body
+from crdt.bodies import Role, Statement, parse_body
 from crdt.document import Document
 from crdt.feeds import Verdict
 from crdt.frame import Records, SyncStep2, Update, decode_frame
@@ -59,6 +59,7 @@ class Laws:
         self._seen = set()
         self._on_all = set()
         self._rosters = {}
+        self._words = set()
 
     # --- at every step ---------------------------------------------------------------------
 
@@ -82,6 +83,8 @@ class Laws:
                 body = parse_body(row.value[limits.SIGNATURE_BYTES :])
                 key_of = None if body.key is None else (str(body.kind), str(body.key))
                 self._keys[key.record_id] = key_of
+                if isinstance(body, Statement):
+                    self._words.add(key.record_id)
                 said = (FeedId(key.author, key.incarnation), key_of)
                 self._last_said[said] = max(key.clock, self._last_said.get(said, -1))
             if row is not None and key.author == node.pub and node.pub not in world.forks:
@@ -531,6 +534,8 @@ class Laws:
                 continue
             if receipt.record_id in world.excused | self._settled(world, writer.pub):
                 continue
+            if receipt.record_id in self._words:
+                continue  # what its author may not say need not be everywhere: L2, L13
             said = self._keys.get(receipt.record_id, laws.ANY)
             if said is laws.ANY or (said is not None and self._said_later(receipt, said)):
                 continue
@@ -542,8 +547,7 @@ class Laws:
                 where = f"{receipt.incarnation}/{receipt.clock} of {writer}"
                 if entry is None:
                     raise Broken("L15", f"{node} has not got {where} back")
-                is_word = isinstance(entry.record.body, Member | Revocation)
-                if not is_word and not node.replica.ledger.feeds[receipt.ref.feed].is_live(entry):
+                if not node.replica.ledger.feeds[receipt.ref.feed].is_live(entry):
                     raise Broken("L15", f"{node} counts {where} nowhere, and it belongs again")
 
     def _said_later(self, receipt, said):
@@ -561,6 +565,8 @@ class Laws:
     def _accounts_for(self, node, receipt):
         key = self._keys.get(receipt.record_id, laws.ANY)
         took = tuple(receipt.ref) in node.disk.taken
+        if receipt.record_id in self._words and not took:
+            return True  # whether its author may say it is another law's question: L1, L13
         return laws.accounts_for(node.replica.ledger, receipt, key, took=took)
 
     @staticmethod

@@ -49,7 +49,7 @@ from crdt.quota import Buckets, Quota
 from crdt.ready import Outgoing, Persist, Ready
 from crdt.record import sign_record
 from crdt.replica import Replica
-from crdt.room import Bounds
+from crdt.room import Bounds, pending_bounds
 from crdt.roster import Admission, Roster, Taking
 from crdt.session import Session, Sessions
 from crdt.stamp import Stamp
@@ -929,7 +929,7 @@ def what_was_superseded_is_paid_for_again():
         yield
 
 
-@planted("an-admin-revoked-and-taken-back")
+@planted("started-again-while-off-the-roster")
 def a_row_is_deleted_because_the_roster_moved():
     original = Ledger._apply
 
@@ -957,8 +957,19 @@ def proofs_are_read_unchecked():
         if self.proofs.is_lower(row):
             self.proofs[accused(row)] = row
             self._cut(accused(row))
+        return True
 
     with mock.patch.object(Ledger, "restore_proof", trusting):
+        yield
+
+
+@planted("a-statement-for-which-there-is-no-room")
+def one_author_may_fill_the_room_of_all():
+    def bounds():
+        most = pending_bounds()
+        return most._replace(of_author=most.in_all, bytes_of_author=most.bytes_in_all)
+
+    with mock.patch("crdt.pending.pending_bounds", bounds):
         yield
 
 
