@@ -479,9 +479,9 @@ class World:
         if draw > 0.995:
             delay += 5000
         # A link is a stream: what was sent later does not arrive sooner.
-        arrival = max(self.t + delay, self._last_arrival.get((way, link), 0))
+        arrival = int(max(self.t + delay, self._last_arrival.get((way, link), 0)))
         self._last_arrival[way, link] = arrival
-        self.at(int(arrival), self.arrive, node, other, link, data)
+        self.at(arrival, self.arrive, node, other, link, data)
         if self.duplicates and self.chance("twice", way, count) * 1000 < self.duplicates:
             self.counts["duplicated"] += 1
             later = arrival + self.chance("later", way, count) * 3000
