@@ -421,6 +421,8 @@ class Laws:
             own = node.replica._own_feed()
             if own.id in torn:
                 continue  # every disk lost a record that the seal counts: that is shown for ever
+            if node.replica.doubt:
+                continue  # it goes on elsewhere, and seals no more what the roster moves in here
             if node.pub in world.forks:
                 continue  # a slot it used twice may have been superseded before any proof was made
             for other in world.honest():
