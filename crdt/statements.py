@@ -38,17 +38,16 @@ class Statements:
             or (isinstance(record.body, Statement) and record.body.node in nodes)
         ]
 
-    def ticket_users(self, ticket: bytes, inviter: NodePubkey) -> set[NodePubkey]:
-        """The nodes that an inviter's admissions let in by a ticket, given its hash.
+    def ticket_users(self, ticket: bytes) -> set[NodePubkey]:
+        """The nodes that were let in by a ticket, given its hash.
 
-        Those that count no longer, or not yet, used it all the same.
+        Whoever wrote the admission, since the inviter may have another key by now, and whether it
+        counts or not.
         """
         return {
             record.body.node
             for record in self._known.values()
-            if isinstance(record.body, Member)
-            and record.body.ticket == ticket
-            and record.feed.author == inviter
+            if isinstance(record.body, Member) and record.body.ticket == ticket
         }
 
     def ripe(

@@ -72,7 +72,7 @@ class Keeper:
     def _look(
         self, replica: Replica, ticket: bytes, node: NodePubkey
     ) -> tuple[set[NodePubkey], str]:
-        return replica.ledger.statements.ticket_users(ticket, replica.own), self.why_not(node)
+        return replica.ledger.statements.ticket_users(ticket), self.why_not(node)
 
     async def _admit(self, node: NodePubkey, role: Role, name: str, ticket: bytes) -> None:
         try:

@@ -114,7 +114,7 @@ class Tickets:
         def look(replica: Replica) -> list[TicketShown]:
             shown = []
             for row in rows:
-                users = sorted(replica.ledger.statements.ticket_users(row.secret_hash, replica.own))
+                users = sorted(replica.ledger.statements.ticket_users(row.secret_hash))
                 state = _state(row, len(users), at)
                 expires = Instant.from_ms(row.expires_ms)
                 used_by = tuple(node.hex() for node in users)
