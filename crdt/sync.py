@@ -134,7 +134,8 @@ class Sync:
         if lacked:
             update = next_update(lacked, self._ledger.feeds)
             ready.send(peers, encode_frame(Update(update)))
-        if deleted:
+        # What peers would not take at once, they find by comparing digests.
+        if deleted and len(deleted) <= limits.UPDATE_BYTES_MAX:
             ready.send(peers, encode_frame(Update(deleted)))
         by_feed = groupby(sorted(back, key=lambda r: r.ref), key=lambda r: r.feed)
         frames = (f for feed, rows in by_feed for f in antientropy.as_records(feed, rows))

@@ -421,3 +421,13 @@ def test_what_two_feeds_share_is_said_by_no_state_vector(node, monkeypatch):
     assert node.session.holding == {}, "it is not said whose"
     step = node.part()
     assert shared not in {piece.client for piece in decode_update(step.update)}
+
+
+def test_a_deletion_that_no_peer_would_take_is_not_published(node, monkeypatch):
+    """An honest peer would take it for an attack; comparing digests finds what it says."""
+    monkeypatch.setattr(limits, "UPDATE_BYTES_MAX", 3)
+    ready = Ready()
+    node.sync.publish(deque(), b"gone", [], None, ready)
+    assert ready.publish == []
+    node.sync.publish(deque(), b"end", [], None, ready)
+    assert len(ready.publish) == 1
