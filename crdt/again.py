@@ -6,50 +6,32 @@ writes again what still applies, and reports the rest. Reads the ledger, changes
 protocol §9.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from machines.execution import EXECUTION
-from machines.kernel import Ignored
-from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
-from msgspec import UNSET
-from msgspec.structs import replace
 
 from crdt import limits
 from crdt.antientropy import as_records
 from crdt.bodies import (
-    Carried,
-    Claim,
-    Execution,
-    Known,
-    Member,
-    Revocation,
     Role,
-    Story,
-    Transition,
 )
 from crdt.draw import Draw
 from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.frame import Frame
-from crdt.identity import Hash, RecordId, RecordRef
+from crdt.identity import RecordId, RecordRef
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
-from crdt.proposals import Author
 from crdt.ready import Noticed, OwnEnd
 from crdt.record import VerifiedRecord
+from crdt.restate import OutdatedError
 from crdt.roster import Roster
 from crdt.session import Session, Sessions
-from crdt.story import FIELDS
 from crdt.tree import order
 
 KEPT_FOR_LATER = (Verdict.VOID_REVOKED, Verdict.WAITING, Verdict.REJECTED)
 """What of a node's own is not written again while it is held so, nor handed back."""
-
-
-class OutdatedError(ProposalRefused):
-    """What a record said was said anew since, or need not be said again: nothing is lost."""
 
 
 class Rewriting:
@@ -58,6 +40,7 @@ class Rewriting:
     Args:
         sessions: whether there are peers, who vouch for the own clock.
         former: the key that this node had before its present one, where it had one.
+        former_end: how far the node had written under that key, as far as it is known.
 
     Attributes:
         moved: where the records that were written again stand now, by their old id.
@@ -69,11 +52,13 @@ class Rewriting:
         ledger: Ledger,
         sessions: Sessions,
         former: NodePubkey | None = None,
+        former_end: OwnEnd | None = None,
     ) -> None:
         self.moved: dict[RecordId, RecordRef] = {}
         self._own = own
         self._sessions = sessions
         self._former = former
+        self._former_end = former_end
         self._ledger = ledger
         self._settled: set[RecordId] = set()
         self._lost: list[VerifiedRecord] = []
@@ -116,7 +101,21 @@ class Rewriting:
         if seen != self._seen:
             self._seen = seen
             self._lost = lost_records(self._ledger, self._own, self._former, vouched=vouched)
-        self._lost = [one for one in self._lost if one.record_id not in self._settled]
+        self._lost = [
+            one for one in self._lost if one.record_id not in self._settled and self._is_ours(one)
+        ]
+
+    def _is_ours(self, record: VerifiedRecord) -> bool:
+        """Whether this node wrote a record, and not whoever else has its former key.
+
+        Of what a revocation took of that key, only what this node knows to have written moves over.
+        """
+        entry, end = self._ledger.entry(record.ref), self._former_end
+        if record.feed.author != self._former or entry is None:
+            return True
+        if entry.verdict is not Verdict.VOID_REVOKED:
+            return True
+        return end is not None and record.feed == end[:2] and record.clock < end.clock
 
     def carry_out(self, mono: float, write: Callable[[VerifiedRecord], Receipt]) -> None:
         """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
@@ -140,6 +139,8 @@ class Rewriting:
     def settle(self, record: VerifiedRecord) -> None:
         """A record was written again, or reported: never again, whatever crashes."""
         self._settled.add(record.record_id)
+        if record.feed.author == self._own:
+            self._ledger.retire(record)
         self._ledger.ready.persist.settled.append(record.record_id)
 
 
@@ -234,111 +235,6 @@ def handed_back(ledger: Ledger, session: Session) -> Iterator[Frame]:
         ]
         session.handed_back.update(record.record_id for record in kept)
         yield from as_records(feed.id, kept)
-
-
-def restate(
-    record: VerifiedRecord, ledger: Ledger, author: Author, moved: Mapping[RecordId, RecordRef]
-) -> Known:
-    """The body that says anew what a record said.
-
-    Args:
-        moved: where the events that were written again stand now, by their old id.
-
-    Raises:
-        OutdatedError: nobody misses it.
-        ProposalRefused: it no longer applies; says why.
-    """
-    match record.body:
-        case Story() as body:
-            return _story(record, body, ledger, author)
-        case Transition() as body:
-            return _transition(record, body, ledger, author, moved)
-        case Execution() as body:
-            return _execution(record, body, ledger, author)
-        case Claim() as body:
-            return _claim(record, body, ledger, author)
-        case Member(nonce=Hash()):
-            raise OutdatedError("the founding record is what the cluster is made of")
-        case Member() | Revocation() as body:
-            stamp = author.stamp()
-            return replace(body, at=stamp.at, n=stamp.n)
-        case Carried() as body:
-            raise ProposalRefused(f"this version does not know the kind {body.kind}")
-        case _:
-            raise OutdatedError("acks, evidence and seals are made anew where they are missing")
-
-
-def _story(record: VerifiedRecord, body: Story, ledger: Ledger, author: Author) -> Story:
-    state = ledger.board.state(body.story)
-    fields = {}
-    for name in FIELDS:
-        value = getattr(body, name)
-        if value is UNSET:
-            continue
-        known = state.field_record(name) if state is not None else None
-        if known is None or known.stamp < record.stamp:
-            fields[name] = value
-    if not fields and state is not None:
-        raise OutdatedError("every field was written since")
-    stamp = min(record.stamp, author.stamp())
-    return Story(at=stamp.at, n=stamp.n, story=body.story, **fields)
-
-
-def _transition(
-    record: VerifiedRecord,
-    body: Transition,
-    ledger: Ledger,
-    author: Author,
-    moved: Mapping[RecordId, RecordRef],
-) -> Transition:
-    state = ledger.board.state(body.story)
-    if state is None:
-        raise ProposalRefused("nothing names the story any longer")
-    parent = body.parent
-    if parent is not None:
-        parent = moved.get(parent.record_id, parent)
-    last = state.last
-    if parent != (None if last is None else last.ref):
-        raise ProposalRefused("the story has moved on since")
-    stamp = author.stamp(state)
-    if last is None or last.stamp < record.stamp:
-        stamp = min(record.stamp, stamp)  # the stage's times come from it
-    if PIPELINE.ignores(state.stage, body.event):
-        raise ProposalRefused(f"{PIPELINE.state_name(state.stage)} ignores it")
-    return replace(body, at=stamp.at, n=stamp.n, parent=parent)
-
-
-def _execution(
-    record: VerifiedRecord, body: Execution, ledger: Ledger, author: Author
-) -> Execution:
-    state = ledger.board.state(body.key)
-    for view in state.execution_views() if state is not None else ():
-        if view.node == author.node and view.stamp >= record.stamp:
-            raise OutdatedError("a later one was written since")
-    stamp = author.stamp()
-    if record.stamp <= stamp:
-        return body  # its times come from its stamp, and it happened when it happened
-    outcome = EXECUTION.step(body.previous, body.event, stamp.at)
-    if isinstance(outcome, Ignored):
-        # Parked for its stamp, it came before no gate yet.
-        raise ProposalRefused(f"{EXECUTION.state_name(body.previous)} ignores it")
-    return replace(body, at=stamp.at, n=stamp.n, state=outcome.state)
-
-
-def _claim(record: VerifiedRecord, body: Claim, ledger: Ledger, author: Author) -> Claim:
-    if body.since is UNSET or body.until is UNSET or body.until <= author.wall:
-        raise OutdatedError("it has run out, or was given back")
-    state = ledger.board.state(body.key)
-    for view in state.claim_views() if state is not None else ():
-        if view.node == author.node and view.fencing >= record.stamp:
-            raise OutdatedError("a later one was written since")
-    holder = ledger.board.holder(body.key, author.wall)
-    if holder is not None and holder.node != author.node:
-        raise ProposalRefused(f"the story is held by {holder.node.short} now")
-    stamp = author.stamp()
-    latest = Instant.nearest(stamp.at.ms + limits.CLAIM_MS_MAX)
-    since, until = min(body.since, stamp), min(body.until, latest)
-    return replace(body, at=stamp.at, n=stamp.n, since=since, until=until)
 
 
 def _slot(ref: RecordRef) -> str:

@@ -147,7 +147,8 @@ class Ledger(Holdings):
         """Queue what the clock lets count from now on, or, where it went back, no longer."""
         horizon, was_clockless = self.horizon, self.horizon.is_clockless
         horizon.tell_time(now)
-        for record in (*self.pending.ripe(now.ms), *self.ahead.ripe(horizon.on_disk)):
+        held = filter(lambda record: self.entry(record.ref), self.ahead.ripe(horizon.on_disk))
+        for record in (*self.pending.ripe(now.ms), *held):
             self._queue(record)
         if self._latest > horizon.on_disk:
             self._set_back(horizon.on_disk)
@@ -169,6 +170,21 @@ class Ledger(Holdings):
         """
         if self.proofs.is_news(claimed):
             self._prove(claimed, accused(claimed).author)
+
+    def retire(self, record: VerifiedRecord) -> None:
+        """Let go of an own record that waits for its stamp, and was dealt with since.
+
+        It would count a second time once its time has come. Its bytes go to quarantine.
+        """
+        entry = self.entry(record.ref)
+        if entry is None:
+            self.pending.discard(record)
+        elif entry.verdict is Verdict.AHEAD:
+            self._drop(entry, known_empty=True)
+        else:
+            return
+        self._unindex(record)
+        self._quarantine(record, Reason.STAMP_AHEAD, "written again since, or reported", None)
 
     def restore_proof(self, row: ProofRow) -> bool:
         """Take back a stored proof, which no sum guards; returns whether it proves a fork."""
@@ -403,9 +419,14 @@ class Ledger(Holdings):
         self._tell_rejected(record, reason, detail)
 
     def _tell_rejected(self, record: Signed, reason: Reason, detail: str) -> None:
-        where = (record.feed, record.clock, record.record_id)
-        self.ready.quarantine.append(Quarantined(self._peer, *where, reason, detail, record.value))
+        self._quarantine(record, reason, detail, self._peer)
         self.ready.observe.append(RecordRejected(record.ref, reason, detail, self._peer))
+
+    def _quarantine(
+        self, record: Signed, reason: Reason, detail: str, peer: NodePubkey | None
+    ) -> None:
+        where = (record.feed, record.clock, record.record_id)
+        self.ready.quarantine.append(Quarantined(peer, *where, reason, detail, record.value))
 
     def _unindex(self, record: VerifiedRecord) -> None:
         """A record is gone: nothing may find it any longer."""

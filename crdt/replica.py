@@ -54,6 +54,7 @@ from crdt.ready import (
     Row,
 )
 from crdt.record import VerifiedRecord, sign_record, signed_record
+from crdt.restate import restate
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from crdt.shortfall import SealWatch
 from crdt.sync import Sync
@@ -74,6 +75,7 @@ class Replica:
             opens a new incarnation. Empty where it can.
         written: how far this node had written in its own feed, as the store has it.
         former: the key this node had before this one, where it had one.
+        former_end: how far this node had written under that key; as ``written`` has it at first.
         verifier: checks signatures, a batch at a time.
     """
 
@@ -88,6 +90,7 @@ class Replica:
         doubt: str = "",
         written: OwnEnd | None = None,
         former: NodePubkey | None = None,
+        former_end: OwnEnd | None = None,
         verifier: Verifier = verify_batch,
     ) -> None:
         self.own = key.pubkey
@@ -110,7 +113,9 @@ class Replica:
         self._verifier = verifier
         self._sync = Sync(self.own, self.ledger, self.sessions)
         self._duties = Duties(self.own, self.ledger, self._draw)
-        self._rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former)
+        if written is not None and written.author == former:
+            former_end = written
+        self._rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
         self._chronicle = Chronicle(self.own, self.ledger.board)
         self._wrote_at = float("-inf")
         self._rebuild_at = float("-inf")
@@ -236,7 +241,7 @@ class Replica:
         author = proposals.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
         if isinstance(intent, WriteAgain):
-            body = again.restate(intent.record, self.ledger, author, self._rewriting.moved)
+            body = restate(intent.record, self.ledger, author, self._rewriting.moved)
         else:
             body, warnings = proposals.propose(intent, self.ledger, author)
         clock = author.feed.head

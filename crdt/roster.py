@@ -108,7 +108,7 @@ class Roster:
                     takes.setdefault((record_id, body.node), []).append(take)
         for record in stratum:
             body = record.body
-            if not isinstance(body, Member) or not self._may_admit(record.feed.author, body):
+            if not isinstance(body, Member) or not self.may_admit(record.feed.author, body):
                 continue
             taken = tuple(
                 take
@@ -120,8 +120,8 @@ class Roster:
             self._admissions.setdefault(body.node, []).append(admission)
             self._counting.add(record.record_id)
 
-    def _may_admit(self, author: NodePubkey, body: Member) -> bool:
-        """Whether an author of the stratum at hand may say this (protocol §9)."""
+    def may_admit(self, author: NodePubkey, body: Member) -> bool:
+        """Whether an author that is an admin may say this (protocol §9)."""
         if author == self.founder:
             return body.node != self.founder or body.role is Role.ADMIN
         return body.role is not Role.ADMIN and body.node not in (author, self.founder)

@@ -44,6 +44,10 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
 
+OF_THE_OTHER = ("incarnation", "doubt", "left", "own_end", "former", "former_end")
+"""What ``meta`` says of the node that a backup is of, and not of one that is made of it."""
+
+
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a backup says of itself.
 
@@ -202,8 +206,8 @@ def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: 
             db.pragma("secure_delete", "on")  # no key stays behind in a free page
             db.execute("DELETE FROM meta WHERE name = ?", (ROW,))
             if as_new:
-                db.execute(
-                    "DELETE FROM meta WHERE name IN ('incarnation', 'doubt', 'left', 'own_end')"
+                db.executemany(
+                    "DELETE FROM meta WHERE name = ?", [(name,) for name in OF_THE_OTHER]
                 )
                 db.execute("DELETE FROM settled")
                 db.execute("DELETE FROM tickets")  # the other node's, as is the line above

@@ -76,6 +76,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
         incarnation=int.from_bytes(written, "big") if written is not None else 0,
         doubt=store.doubt,
         written=store.own_end(),
+        former_end=store.former_end(),
         former=parting.former(store),
     )
     replica.beacon.host = host_name()

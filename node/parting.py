@@ -35,6 +35,8 @@ PATIENCE_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.1
 FORMER: Final = "former"
+FORMER_END: Final = "former_end"
+"""The names in ``meta`` of the key before the present one, and of how far it had written."""
 LEFT: Final = "left"
 """The name in ``meta`` under which stands how far this node is with leaving: asked, or gone."""
 ASKED: Final = b"asked"
@@ -282,6 +284,7 @@ def settle(home: Home, store: Store, replica: Replica) -> bool:
     # The key changes last and in one step. Before it the present key can write nothing any more,
     # so that it does not matter what these two say of it.
     store.set_meta(FORMER, bytes(replica.own))
+    store.set_meta(FORMER_END, store.meta("own_end") or b"")
     store.set_meta(INCARNATION, bytes(4))
     os.replace(home.next_key, home.key)  # noqa: PTH105 - its name says that it replaces
     folder = os.open(home.path, os.O_RDONLY)

@@ -182,7 +182,14 @@ class Reading(Database):
 
     def own_end(self) -> OwnEnd | None:
         """How far this node has written in its own feed; ``None`` where no build noted it."""
-        said = self.meta("own_end")
+        return self._end("own_end")
+
+    def former_end(self) -> OwnEnd | None:
+        """How far this node had written under the key before the present one, likewise."""
+        return self._end("former_end")
+
+    def _end(self, name: str) -> OwnEnd | None:
+        said = self.meta(name)
         if said is None or len(said) != OWN_END.size:
             return None
         author, incarnation, clock = OWN_END.unpack(said)

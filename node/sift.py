@@ -45,6 +45,7 @@ META_BYTES = {
     parting.INCARNATION: 4,
     parting.FORMER: NODE_PUBKEY_BYTES,
     "own_end": OWN_END.size,
+    parting.FORMER_END: OWN_END.size,
 }
 OF_ONE_LIFE = ("token", "writes", "doubt", "probe")
 """What ``meta`` says of the file rather than of the node."""

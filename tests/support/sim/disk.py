@@ -28,6 +28,7 @@ class Disk:
     writes: int = 0
     settled: set = field(default_factory=set)
     former: object = None
+    former_end: object = None
     own_end: object = None
     taken: set = field(default_factory=set)
     unsure: object = None
@@ -57,6 +58,7 @@ class Disk:
         return Disk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
             self.incarnation, self.doubt, self.token, self.writes, set(self.settled), self.former,
+            self.former_end,
             own_end=self.own_end, taken=set(self.taken),
         )  # fmt: skip
 

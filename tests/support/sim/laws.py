@@ -102,6 +102,8 @@ class Laws:
             owner = world.owners.get(ref.author)
             if owner is None or not world.nodes[owner].honest:
                 continue
+            if ref.author == node.pub and ref.record_id in disk.settled:
+                continue  # it was stamped ahead, and its author wrote it again or reported it
             key = self._keys[ref.record_id]
             if key is None or not any(
                 row[:2] == ref[:2] and row[2] > ref.clock and self._keys[row[3]] == key

@@ -202,7 +202,7 @@ def ticket(world, node, a, b):
 
     def choose(replica):
         roster = replica.ledger.roster
-        users = replica.ledger.statements.ticket_users(secret, replica.own)
+        users = replica.ledger.statements.ticket_users(secret)
         if pub in users or users or roster.on_roster(pub):
             world.counts["ticket: used before"] += pub not in users and bool(users)
             return None
@@ -296,6 +296,7 @@ def settle(world, node):
     if not has_next(node):
         return False
     node.disk.former, node.disk.incarnation = node.pub, 0
+    node.disk.former_end = node.disk.own_end
     if world.chance("between keys", node.number, world.t) < 0.3:
         world.counts["killed between two keys"] += 1
         world.kill(node)

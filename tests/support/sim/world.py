@@ -186,6 +186,7 @@ class World:
             doubt=disk.doubt,
             written=disk.own_end,
             former=disk.former,
+            former_end=disk.former_end,
         )
         ready = replica.replay(
             sorted(disk.rows.values(), key=lambda row: row[:4]),

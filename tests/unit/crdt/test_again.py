@@ -1,20 +1,17 @@
 import pytest
 
 from crdt import again, limits
-from crdt.again import OutdatedError, Rewriting
-from crdt.bodies import Claim, Role, Story
+from crdt.again import Rewriting
+from crdt.bodies import Role
 from crdt.errors import ProposalRefused
-from crdt.feeds import Feed
+from crdt.feeds import Feed, Verdict
 from crdt.frame import Records
 from crdt.identity import FeedId, RecordRef
 from crdt.intents import Receipt
-from crdt.proposals import Author
 from crdt.ready import OwnEnd
+from crdt.restate import OutdatedError
 from crdt.session import Session, Sessions
-from crdt.stamp import Stamp
-from machines import execution as x
 from machines import pipeline as p
-from machines.values import AgentName, Instant, StoryId
 from tests.support.court import Court, spawn
 
 SOON = limits.WRITE_AGAIN_SECONDS + 1
@@ -29,20 +26,6 @@ def fork(court, pen):
     """The author's feed is cut at its very start."""
     court.take(pen.story("twin-a", clock=0), pen.story("twin-b", clock=0))
     pen.clock = 1
-
-
-def restated(court, record, moved=None):
-    """What its author would say anew, in his next feed."""
-    feed = court.ledger.feed(FeedId(record.feed.author, 1))
-    author = Author(record.feed.author, feed, court.now)
-    return again.restate(record, court.ledger, author, moved or {})
-
-
-def refused(court, record, kind, moved=None):
-    with pytest.raises(kind) as caught:
-        restated(court, record, moved)
-    assert type(caught.value) is kind
-    return str(caught.value)
 
 
 def lost(court, pen):
@@ -60,7 +43,6 @@ def test_what_breaks_the_rules_since_the_roster_moved_is_lost_to_its_author(cour
     court.take(court.ada.member(court.sam.node, Role.MEMBER))
     assert lost(court, court.bob) == [mine]
     assert lost(court, court.cat) == []
-    assert "nothing names the story" in refused(court, mine, ProposalRefused)
 
 
 def test_a_store_holds_less_of_the_own_feed_than_was_written(court):
@@ -280,7 +262,8 @@ def test_what_moves_to_the_next_key_moves_at_once_with_nothing_said(court):
     court.take(taken := court.bob.story("a"))
     admission = court.admissions[court.bob.node]
     court.take(court.founder.revocation(court.bob.node, [admission]))
-    rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node)
+    end = OwnEnd(court.bob.node, 0, 1)
+    rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node, end)
     assert rewriting.due(0.0) == [taken]
     fork(court, court.cat)
     assert rewriting.due(0.0) == [taken]
@@ -291,6 +274,41 @@ def test_what_moves_to_the_next_key_moves_at_once_with_nothing_said(court):
     ready = court.ledger.take_ready()
     assert not ready.observe
     assert ready.persist.settled == [taken.record_id]
+
+
+def test_what_somebody_else_wrote_with_the_former_key_does_not_move(court):
+    """Whoever has a key that was replaced says nothing through the next one."""
+    court.take(mine := court.bob.story("a"), kept := court.bob.release("s-1"))
+    admission = court.admissions[court.bob.node]
+    thief = court.bob.story("b"), court.bob.story("c", incarnation=7, clock=0)
+    court.take(court.founder.revocation(court.bob.node, [admission], [(0, 2)]), *thief)
+
+    def moving(end):
+        rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node, end)
+        return rewriting.due(0.0)
+
+    assert moving(OwnEnd(court.bob.node, 0, 2)) == moving(None) == [kept]
+    court.take(court.founder.revocation(court.bob.node, [admission]))
+    assert moving(OwnEnd(court.bob.node, 0, 2)) == [mine, kept]
+    assert moving(OwnEnd(court.bob.node, 0, 1)) == [mine]
+    assert moving(None) == []
+
+
+def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(court):
+    ahead = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1000)
+    waits = court.bob.story("s-2", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1000)
+    court.take(ahead, stored=True)
+    court.take(waits, now := court.bob.story("s-3", ms=court.ms))
+    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    for record in (ahead, waits, now):
+        rewriting.settle(record)
+    ready = court.ledger.take_ready()
+    assert ready.persist.rows[ahead.ref] is None
+    assert [turned.record_id for turned in ready.quarantine] == [ahead.record_id, waits.record_id]
+    court.ms += 2000
+    court.ledger.ripen(court.now)
+    verdicts = [court.verdict(record) for record in (ahead, waits, now)]
+    assert verdicts == [None, None, Verdict.ADMITTED]
 
 
 def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court):
@@ -307,158 +325,6 @@ def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court)
     ]
     assert settled == [first.record_id, second.record_id]
     assert rewriting.moved == {}
-
-
-# What is said anew
-
-
-def test_a_story_says_again_what_nobody_said_since(court):
-    record = court.bob.write(
-        Story(at=court.bob.at(), n=0, story=StoryId("s-1"), title="mine", description="text")
-    )
-    court.take(court.cat.story("s-1", title="theirs", ms=court.ms))
-    said = restated(court, record)
-    assert (said.description, said.stamp) == ("text", record.stamp)
-    assert not isinstance(said.title, str)
-    ahead = court.bob.story("s-1", title="ahead", ms=court.ms + 9)
-    assert restated(court, ahead).stamp == Stamp(court.now, 0)
-    earlier = court.bob.story("s-1", title="old", ms=court.ms - 9)
-    assert "since" in refused(court, earlier, OutdatedError)
-
-
-def test_an_older_value_gives_way_and_a_story_nobody_names_is_named_again(court):
-    newer = court.bob.story("s-1", title="new", ms=court.ms)
-    court.take(court.cat.story("s-1", title="old", ms=court.ms - 9))
-    assert restated(court, newer).title == "new"
-    assert restated(court, court.bob.story("s-2")).story == "s-2"
-
-
-def test_an_event_is_fired_again_where_the_story_still_stands_there(court):
-    first = court.cat.transition("s-1", p.DepsMet())
-    court.take(first)
-    record = court.bob.transition("s-1", p.GatesStarted(), first, ms=court.cat.ms + 1)
-    said = restated(court, record)
-    assert (said.event, said.parent) == (p.GatesStarted(), first.ref)
-    assert first.stamp < said.stamp == record.stamp
-    ahead = court.bob.transition("s-1", p.GatesStarted(), first, ms=court.ms + 9)
-    assert restated(court, ahead).stamp == Stamp(court.now, 0)
-
-
-def test_an_event_follows_its_parent_to_where_that_was_written_again(court):
-    old = court.bob.transition("s-1", p.DepsMet())
-    record = court.bob.transition("s-1", p.GatesStarted(), old)
-    new = court.bob.transition("s-1", p.DepsMet(), incarnation=1, clock=0)
-    court.take(new)
-    assert "moved on" in refused(court, record, ProposalRefused)
-    said = restated(court, record, {old.record_id: new.ref})
-    assert said.parent == new.ref
-    assert said.stamp > new.stamp > record.stamp
-    first = court.bob.transition("s-2", p.DepsMet())
-    court.take(court.cat.story("s-2"))
-    assert restated(court, first).parent is None
-
-
-def test_an_event_that_no_longer_applies_is_reported(court):
-    record = court.bob.transition("s-1", p.Accepted())
-    assert "nothing names" in refused(court, record, ProposalRefused)
-    court.take(court.cat.story("s-1"))
-    assert "backlog ignores it" in refused(court, record, ProposalRefused)
-
-
-def test_an_execution_is_said_again_unless_a_later_one_was(court):
-    record = spawn(court.bob)
-    said = restated(court, record)
-    assert said.state == x.Pending(record.body.state.agent, said.at)
-    court.take(spawn(court.cat))
-    assert restated(court, record).event == record.body.event
-    court.take(spawn(court.bob, incarnation=1, clock=0))
-    assert "later one" in refused(court, record, OutdatedError)
-
-
-def test_an_execution_that_is_said_again_keeps_its_times(court):
-    pending = spawn(court.bob)
-    at = pending.body.at
-    done = x.Completed(pending.body.state.agent, 0, at)
-    record = court.bob.execution("s-1", pending.body.state, x.Exited(0), done, ms=at.ms)
-    court.ms += 60_000
-    said = restated(court, record)
-    assert said == record.body
-    assert said.state.completed_at == at
-
-
-def test_an_execution_stamped_ahead_is_said_again_by_the_clock_as_it_is_now(court):
-    at = Instant.from_ms(court.ms + 60_000)
-    pending = x.Pending(AgentName("a"), at)
-    asked = x.SpawnRequested(AgentName("a"))
-    record = court.bob.execution("s-1", x.Idle(), asked, pending, ms=at.ms)
-    said = restated(court, record)
-    assert said.at < record.body.at
-    assert said.state.since == said.at
-
-
-def claim(pen, ms, until_ms, since_ms=None, **where):
-    body = Claim(
-        at=pen.at(ms), n=0, key=StoryId("s-1"),
-        since=Stamp(Instant.from_ms(since_ms or ms), 0), until=Instant.from_ms(until_ms),
-    )  # fmt: skip
-    return pen.write(body, **where)
-
-
-def test_a_claim_that_still_stands_is_taken_again_from_its_first_instant(court):
-    record = claim(court.bob, court.ms - 9, court.ms + 60_000, court.ms - 20)
-    said = restated(court, record)
-    assert (said.since, said.until) == (record.body.since, record.body.until)
-    ahead = claim(court.bob, court.ms + 50_000, court.ms + 50_000 + limits.CLAIM_MS_MAX)
-    said = restated(court, ahead)
-    assert said.since == said.stamp
-    assert said.until.ms == court.ms + limits.CLAIM_MS_MAX
-
-
-def test_a_claim_that_is_over_or_held_by_another_is_not(court):
-    over = claim(court.bob, court.ms - 9, court.ms)
-    for record in (over, court.bob.release("s-1")):
-        assert "run out" in refused(court, record, OutdatedError)
-    mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
-    court.take(claim(court.cat, court.ms - 90, court.ms + 60_000))
-    assert court.cat.node.short in refused(court, mine, ProposalRefused)
-    court.take(court.bob.release("s-1", incarnation=1, clock=0))
-    later = claim(court.bob, court.ms - 9, court.ms + 60_000)
-    court.take(claim(court.bob, court.ms, court.ms + 60_000, incarnation=1, clock=1))
-    assert "later one" in refused(court, later, OutdatedError)
-
-
-def test_an_own_claim_is_no_reason_against_itself(court):
-    mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
-    court.take(claim(court.bob, court.ms - 30, court.ms + 60_000, incarnation=1, clock=0))
-    assert restated(court, mine).until == mine.body.until
-
-
-def test_authority_is_said_again_as_it_was(court):
-    admission = court.ada.member(court.sam.node, Role.MEMBER)
-    take = court.ada.revocation(court.sam.node, [admission], [(0, 3)])
-    assert restated(court, admission).node == court.sam.node
-    assert restated(court, take).admissions == (admission.record_id,)
-    assert restated(court, take).stamp == Stamp(court.now, 0)
-
-
-def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
-    carried = court.bob.raw({"at": str(court.bob.at()), "kind": "weather", "n": 0})
-    assert "weather" in refused(court, carried, ProposalRefused)
-    end = court.cat.transition("s-1", p.Abandon())
-    assert "made anew" in refused(court, court.bob.ack("s-1", end), OutdatedError)
-
-
-def test_the_founding_record_is_never_said_again(court):
-    assert "founding record" in refused(court, court.found.record, OutdatedError)
-
-
-def test_what_was_parked_and_never_was_legal_is_reported(court):
-    at = court.ms + limits.STAMP_AHEAD_MS_MAX + 1
-    state = x.Completed(AgentName("a"), 0, Instant.from_ms(at))
-    court.take(court.bob.execution("s", x.Idle(), x.Exited(0), state, ms=at))
-    [parked] = court.ledger.pending.ahead_of(court.bob.node)
-    with pytest.raises(ProposalRefused, match="idle ignores it"):
-        restated(court, parked)
 
 
 def test_what_is_dead_in_a_feed_that_was_cut_may_be_written_again(court):

@@ -781,6 +781,24 @@ def test_all_of_a_built_upon_chain_is_taken_however_long(court, monkeypatch):
     assert {chain[n].record_id for n in range(1, 6)} == {i for i, on in rows(ready).items() if on}
 
 
+def test_an_own_record_that_waits_for_its_stamp_is_let_go_of(court):
+    late = court.ms + limits.STAMP_AHEAD_MS_MAX + 1000
+    held, waits = court.bob.story("s-1", ms=late), court.bob.story("s-2", ms=late)
+    now = court.cat.story("s-3")
+    court.take(held, stored=True)
+    court.take(waits, now)
+    for record in (held, waits, now):
+        court.ledger.retire(record)
+    ready = court.ledger.take_ready()
+    assert ready.persist.rows == {held.ref: None}
+    assert [(t.record_id, t.reason) for t in ready.quarantine] == [
+        (held.record_id, Reason.STAMP_AHEAD), (waits.record_id, Reason.STAMP_AHEAD),
+    ]  # fmt: skip
+    court.ms += 2000
+    court.ledger.ripen(court.now)
+    assert [court.verdict(one) for one in (held, waits, now)] == [None, None, ADMITTED]
+
+
 def test_what_turned_void_fills_no_room_of_what_is_void_when_it_comes(court, monkeypatch):
     monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
     many = [court.bob.story(f"s-{number}") for number in range(3)]

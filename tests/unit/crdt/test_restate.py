@@ -1,0 +1,195 @@
+import pytest
+
+from crdt import limits
+from crdt.bodies import Claim, Role, Story
+from crdt.errors import ProposalRefused
+from crdt.identity import FeedId
+from crdt.proposals import Author
+from crdt.restate import OutdatedError, restate
+from crdt.stamp import Stamp
+from machines import execution as x
+from machines import pipeline as p
+from machines.values import AgentName, Instant, StoryId
+from tests.support.court import Court, spawn
+
+
+@pytest.fixture
+def court():
+    return Court()
+
+
+def fork(court, pen):
+    """The author's feed is cut at its very start."""
+    court.take(pen.story("twin-a", clock=0), pen.story("twin-b", clock=0))
+    pen.clock = 1
+
+
+def restated(court, record, moved=None):
+    """What its author would say anew, in his next feed."""
+    feed = court.ledger.feed(FeedId(record.feed.author, 1))
+    author = Author(record.feed.author, feed, court.now)
+    return restate(record, court.ledger, author, moved or {})
+
+
+def refused(court, record, kind, moved=None):
+    with pytest.raises(kind) as caught:
+        restated(court, record, moved)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+def test_a_story_says_again_what_nobody_said_since(court):
+    record = court.bob.write(
+        Story(at=court.bob.at(), n=0, story=StoryId("s-1"), title="mine", description="text")
+    )
+    court.take(court.cat.story("s-1", title="theirs", ms=court.ms))
+    said = restated(court, record)
+    assert (said.description, said.stamp) == ("text", record.stamp)
+    assert not isinstance(said.title, str)
+    ahead = court.bob.story("s-1", title="ahead", ms=court.ms + 9)
+    assert restated(court, ahead).stamp == Stamp(court.now, 0)
+    earlier = court.bob.story("s-1", title="old", ms=court.ms - 9)
+    assert "since" in refused(court, earlier, OutdatedError)
+
+
+def test_an_older_value_gives_way_and_a_story_nobody_names_is_named_again(court):
+    newer = court.bob.story("s-1", title="new", ms=court.ms)
+    court.take(court.cat.story("s-1", title="old", ms=court.ms - 9))
+    assert restated(court, newer).title == "new"
+    assert restated(court, court.bob.story("s-2")).story == "s-2"
+
+
+def test_an_event_is_fired_again_where_the_story_still_stands_there(court):
+    first = court.cat.transition("s-1", p.DepsMet())
+    court.take(first)
+    record = court.bob.transition("s-1", p.GatesStarted(), first, ms=court.cat.ms + 1)
+    said = restated(court, record)
+    assert (said.event, said.parent) == (p.GatesStarted(), first.ref)
+    assert first.stamp < said.stamp == record.stamp
+    ahead = court.bob.transition("s-1", p.GatesStarted(), first, ms=court.ms + 9)
+    assert restated(court, ahead).stamp == Stamp(court.now, 0)
+
+
+def test_an_event_follows_its_parent_to_where_that_was_written_again(court):
+    old = court.bob.transition("s-1", p.DepsMet())
+    record = court.bob.transition("s-1", p.GatesStarted(), old)
+    new = court.bob.transition("s-1", p.DepsMet(), incarnation=1, clock=0)
+    court.take(new)
+    assert "moved on" in refused(court, record, ProposalRefused)
+    said = restated(court, record, {old.record_id: new.ref})
+    assert said.parent == new.ref
+    assert said.stamp > new.stamp > record.stamp
+    first = court.bob.transition("s-2", p.DepsMet())
+    court.take(court.cat.story("s-2"))
+    assert restated(court, first).parent is None
+
+
+def test_an_event_that_no_longer_applies_is_reported(court):
+    record = court.bob.transition("s-1", p.Accepted())
+    assert "nothing names" in refused(court, record, ProposalRefused)
+    court.take(court.cat.story("s-1"))
+    assert "backlog ignores it" in refused(court, record, ProposalRefused)
+
+
+def test_an_execution_is_said_again_unless_a_later_one_was(court):
+    record = spawn(court.bob)
+    said = restated(court, record)
+    assert said.state == x.Pending(record.body.state.agent, said.at)
+    court.take(spawn(court.cat))
+    assert restated(court, record).event == record.body.event
+    court.take(spawn(court.bob, incarnation=1, clock=0))
+    assert "later one" in refused(court, record, OutdatedError)
+
+
+def test_an_execution_that_is_said_again_keeps_its_times(court):
+    pending = spawn(court.bob)
+    at = pending.body.at
+    done = x.Completed(pending.body.state.agent, 0, at)
+    record = court.bob.execution("s-1", pending.body.state, x.Exited(0), done, ms=at.ms)
+    court.ms += 60_000
+    said = restated(court, record)
+    assert said == record.body
+    assert said.state.completed_at == at
+
+
+def test_an_execution_stamped_ahead_is_said_again_by_the_clock_as_it_is_now(court):
+    at = Instant.from_ms(court.ms + 60_000)
+    pending = x.Pending(AgentName("a"), at)
+    asked = x.SpawnRequested(AgentName("a"))
+    record = court.bob.execution("s-1", x.Idle(), asked, pending, ms=at.ms)
+    said = restated(court, record)
+    assert said.at < record.body.at
+    assert said.state.since == said.at
+
+
+def claim(pen, ms, until_ms, since_ms=None, **where):
+    body = Claim(
+        at=pen.at(ms), n=0, key=StoryId("s-1"),
+        since=Stamp(Instant.from_ms(since_ms or ms), 0), until=Instant.from_ms(until_ms),
+    )  # fmt: skip
+    return pen.write(body, **where)
+
+
+def test_a_claim_that_still_stands_is_taken_again_from_its_first_instant(court):
+    record = claim(court.bob, court.ms - 9, court.ms + 60_000, court.ms - 20)
+    said = restated(court, record)
+    assert (said.since, said.until) == (record.body.since, record.body.until)
+    ahead = claim(court.bob, court.ms + 50_000, court.ms + 50_000 + limits.CLAIM_MS_MAX)
+    said = restated(court, ahead)
+    assert said.since == said.stamp
+    assert said.until.ms == court.ms + limits.CLAIM_MS_MAX
+
+
+def test_a_claim_that_is_over_or_held_by_another_is_not(court):
+    over = claim(court.bob, court.ms - 9, court.ms)
+    for record in (over, court.bob.release("s-1")):
+        assert "run out" in refused(court, record, OutdatedError)
+    mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
+    court.take(claim(court.cat, court.ms - 90, court.ms + 60_000))
+    assert court.cat.node.short in refused(court, mine, ProposalRefused)
+    court.take(court.bob.release("s-1", incarnation=1, clock=0))
+    later = claim(court.bob, court.ms - 9, court.ms + 60_000)
+    court.take(claim(court.bob, court.ms, court.ms + 60_000, incarnation=1, clock=1))
+    assert "later one" in refused(court, later, OutdatedError)
+
+
+def test_an_own_claim_is_no_reason_against_itself(court):
+    mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
+    court.take(claim(court.bob, court.ms - 30, court.ms + 60_000, incarnation=1, clock=0))
+    assert restated(court, mine).until == mine.body.until
+
+
+def test_authority_is_said_again_as_it_was(court):
+    admission = court.ada.member(court.sam.node, Role.MEMBER)
+    take = court.ada.revocation(court.sam.node, [admission], [(0, 3)])
+    assert restated(court, admission).node == court.sam.node
+    assert restated(court, take).admissions == (admission.record_id,)
+    assert restated(court, take).stamp == Stamp(court.now, 0)
+
+
+def test_an_admission_is_said_again_by_who_may_still_say_it(court):
+    """A member that signed one with a key that was an admin's says nothing by it."""
+    admission = court.ada.member(court.sam.node, Role.MEMBER)
+    assert "may not admit" in refused(court, court.bob.write(admission.body), ProposalRefused)
+    above = court.ada.member(court.sam.node, Role.ADMIN)
+    assert "as admin" in refused(court, above, ProposalRefused)
+
+
+def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
+    carried = court.bob.raw({"at": str(court.bob.at()), "kind": "weather", "n": 0})
+    assert "weather" in refused(court, carried, ProposalRefused)
+    end = court.cat.transition("s-1", p.Abandon())
+    assert "made anew" in refused(court, court.bob.ack("s-1", end), OutdatedError)
+
+
+def test_the_founding_record_is_never_said_again(court):
+    assert "founding record" in refused(court, court.found.record, OutdatedError)
+
+
+def test_what_was_parked_and_never_was_legal_is_reported(court):
+    at = court.ms + limits.STAMP_AHEAD_MS_MAX + 1
+    state = x.Completed(AgentName("a"), 0, Instant.from_ms(at))
+    court.take(court.bob.execution("s", x.Idle(), x.Exited(0), state, ms=at))
+    [parked] = court.ledger.pending.ahead_of(court.bob.node)
+    with pytest.raises(ProposalRefused, match="idle ignores it"):
+        restated(court, parked)
