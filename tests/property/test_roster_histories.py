@@ -142,12 +142,12 @@ def supersedes(row, other):
 
 @settings(max_examples=40)
 @given(st.lists(steps, min_size=3, max_size=14))
-@mock.patch.object(limits, "ANTI_ENTROPY_SECONDS", SOON_SECONDS)
 def test_who_belongs_again_has_everything_back(script):
-    cluster = Lasting()
-    for what, number, how in script:
-        cluster.play(what, number, how)
-    cluster.reunite()
+    with mock.patch.object(limits, "ANTI_ENTROPY_SECONDS", SOON_SECONDS):
+        cluster = Lasting()
+        for what, number, how in script:
+            cluster.play(what, number, how)
+        cluster.reunite()
     cluster.assert_agreed()
     for number, replica in enumerate(cluster.replicas):
         for story, receipt in cluster.acked:
