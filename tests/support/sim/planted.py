@@ -645,7 +645,7 @@ def a_restart_is_taken_for_a_twin():
 def a_new_key_forgets_what_the_old_one_did():
     original = Rewriting.__init__
 
-    def forgetful(self, own, held, sessions, _former=None):
+    def forgetful(self, own, held, sessions, *_of_the_former):
         original(self, own, held, sessions)
 
     with mock.patch.object(Rewriting, "__init__", forgetful):
@@ -959,6 +959,12 @@ def one_author_may_fill_the_room_of_all():
         return most._replace(of_author=most.in_all, bytes_of_author=most.bytes_in_all)
 
     with mock.patch("crdt.pending.pending_bounds", bounds):
+        yield
+
+
+@planted("board-a-clock-that-was-a-day-ahead.txt")
+def what_was_written_again_counts_twice():
+    with mock.patch.object(Ledger, "retire", lambda *_: None):
         yield
 
 
