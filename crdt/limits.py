@@ -43,6 +43,10 @@ EVIDENCE_DELAY_SECONDS_MAX: Final = 5.0
 WRITE_AGAIN_SECONDS: Final = 5.0
 """Between seeing that own records count nowhere and writing them again: peers may know more."""
 WRITE_AGAIN_PER_TICK_MAX: Final = 32
+NEW_KEYS_BURST: Final = 3
+"""So often a node may take a new key at once."""
+NEW_KEYS_PER_SECOND: Final = 1 / 3600
+"""And so often after that."""
 HELLO_SECONDS_MAX: Final = 5.0
 
 # --- presence ----------------------------------------------------------------------------------

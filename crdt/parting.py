@@ -12,15 +12,18 @@ from typing import Final
 from machines.values import Instant, NodePubkey
 
 from crdt import limits, membership
+from crdt.bucket import Bucket
 from crdt.errors import PeerFault, ProposalRefused, Reason
 from crdt.identity import ClusterId, SigningKey
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.petition import Answer, Petition, petition_bytes
+from crdt.ready import Now
 from crdt.roster import Roster
 from crdt.verify import Verifier
 
 DONE: Final = "done"
+TOO_SOON: Final = "too_soon"
 BEHIND: Final = "behind"
 
 
@@ -47,12 +50,31 @@ def petition(
     return asked._replace(signatures=tuple(bytes(one.sign(said)) for one in keys))
 
 
+class Pace:
+    """How often a node may take a new key: each old one keeps its weight and its rooms for good.
+
+    By name, which a new key keeps.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Bucket] = {}
+
+    def allows(self, name: str, mono: float) -> bool:
+        """Whether the node of this name may have a new key now."""
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            many, each = limits.NEW_KEYS_BURST, limits.NEW_KEYS_PER_SECOND
+            bucket = self._buckets[name] = Bucket(many, each, mono)
+        return bucket.take(mono)
+
+
 def answer(
     asked: Petition,
     peer: NodePubkey,
     ledger: Ledger,
     own: NodePubkey,
-    wall: Instant,
+    now: Now,
+    pace: Pace,
     write: Callable[[membership.Step], Receipt],
 ) -> Answer:
     """Do what a petition asks, or say in one word why not.
@@ -60,11 +82,13 @@ def answer(
     Raises:
         PeerFault: a signature does not hold.
     """
-    word = _why_not(asked, peer, ledger, own, wall)
+    word = _why_not(asked, peer, ledger, own, now.wall)
     if not word:
         word = DONE
         wish: membership.Wish = membership.Revoke(asked.node)
         if asked.successor is not None and not ledger.roster.belongs(asked.successor):
+            if not pace.allows(ledger.roster.name(peer), now.mono):
+                return Answer(asked.nonce, TOO_SOON)
             wish = membership.Replace(asked.node, asked.successor)
         try:
             membership.carry_out(wish, ledger, own, write)

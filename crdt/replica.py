@@ -117,6 +117,7 @@ class Replica:
             former_end = written
         self._rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
         self._chronicle = Chronicle(self.own, self.ledger.board)
+        self._new_keys = parting.Pace()
         self._wrote_at = float("-inf")
         self._rebuild_at = float("-inf")
 
@@ -190,7 +191,8 @@ class Replica:
                 return []
             case Petition():
                 write = partial(self._write, now=now)
-                return [parting.answer(frame, peer, self.ledger, self.own, now.wall, write)]
+                pace = self._new_keys
+                return [parting.answer(frame, peer, self.ledger, self.own, now, pace, write)]
             case Answer(nonce, word):
                 self.ledger.ready.observe.append(PetitionAnswered(peer, nonce, word))
                 return []

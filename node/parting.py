@@ -17,7 +17,7 @@ from crdt import membership
 from crdt.errors import NotWritable, ProposalRefused
 from crdt.identity import SigningKey
 from crdt.intents import Receipt
-from crdt.parting import BEHIND, DONE
+from crdt.parting import BEHIND, DONE, TOO_SOON
 from crdt.petition import NONCE_BYTES
 from crdt.ready import PetitionAnswered
 from crdt.replica import Replica
@@ -51,6 +51,7 @@ WORDS: Final = {
     "known_key": "the next key is on the roster already",
     "cannot_write": "it cannot write now; its status says why",
     "revoked": "this node's admission was revoked",
+    TOO_SOON: "this node took a new key three times; from then on it may once an hour",
     BEHIND: "it does not have everything that this node wrote; wait until status says 0 unshared",
 }
 

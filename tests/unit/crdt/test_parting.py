@@ -2,8 +2,8 @@
 
 import pytest
 
+from crdt import limits, parting
 from crdt import membership as m
-from crdt import parting
 from crdt.bodies import Role
 from crdt.errors import Reason
 from crdt.frame import encode_frame
@@ -186,3 +186,21 @@ def test_nobody_relays_redirects_replays_or_changes_a_petition(team):
     wish(team, 1, m.Admit(team.keys[2].pubkey, Role.MEMBER, FreeText("back")))
     assert hand(team, 1, goodbye) == "stale"
     assert team.replicas[0].ledger.roster.belongs(team.keys[2].pubkey)
+
+
+def test_a_node_takes_so_many_new_keys_and_then_one_an_hour(team):
+    """Each old key keeps its weight and its rooms, so one node must not be a hundred."""
+    team.unlink(0, 2)
+    for number in range(9, 9 + limits.NEW_KEYS_BURST):
+        assert hand(team, 1, asked(team, 2, 1, key(number))) == "done"
+        team.unlink(1, 2)
+        team.keys[2] = key(number)
+        team.restart(2, incarnation=0)
+        team.link(1, 2)
+        team.deliver()
+        team.tick()
+    one_more = key(99)
+    assert hand(team, 1, asked(team, 2, 1, one_more)) == "too_soon"
+    assert not team.replicas[1].ledger.roster.on_roster(one_more.pubkey)
+    team.pass_time(3600)
+    assert hand(team, 1, asked(team, 2, 1, one_more)) == "done"
