@@ -19,6 +19,7 @@ import apsw
 from node import faults
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.lock import Lock
+from node.saying import counted
 from node.schema import (
     MIGRATIONS,
     SET_META,
@@ -269,10 +270,10 @@ class Database:
         """
         if size < self._least and not self._cut:
             self._cut = (
-                f"{self.path} was cut off while in use ({size} bytes are left): let peers have "
-                "what this node wrote (gangline status: unshared), or save the board (gangline "
-                "export FILE); then stop it, and start it again, or put a backup back with: "
-                "gangline restore FILE --force"
+                f"{self.path} was cut off while in use ({counted(size, 'byte')} left): let peers "
+                "have what this node wrote (gangline status: unshared), or save the board "
+                "(gangline export FILE); then stop it, and start it again, or put a backup back "
+                "with: gangline restore FILE --force"
             )
         if self._cut:
             raise StoreFailure(self._cut)

@@ -18,6 +18,7 @@ from node.driver import Driver
 from node.link import Link
 from node.logs import Pace, fields
 from node.refusals import said, told
+from node.saying import counted
 
 log = logging.getLogger("gangline.links")
 
@@ -108,6 +109,6 @@ class Holder:
         now = "one is up" if peer in self._driver.links else "none is up"
         known = fields(peer=peer.hex(), what="links_summary")
         log.info(
-            "links with %s came and went, %d times more than is told here; %s now",
-            self.called(peer), self._paces[peer].forget(), now, extra=known,
+            "links with %s came and went, %s more than is told here; %s now",
+            self.called(peer), counted(self._paces[peer].forget(), "time"), now, extra=known,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from crdt.replica import Replica
 from crdt.tree import said
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant
+from node.saying import counted
 
 VERSION: Final = 1
 FIELDS: Final = ("title", "description", "depends_on", "labels")
@@ -107,7 +108,7 @@ def read(lines: list[bytes]) -> list[Line]:
             head = line
     if head is None or head.stories != len(found):
         raise ValueError(
-            f"it holds {len(found)} stories, and its head says "
+            f"it holds {counted(len(found), 'story')}, and its head says "
             f"{head.stories if head else 'nothing'}: it is cut short"
         )
     return found

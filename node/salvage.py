@@ -21,6 +21,7 @@ from node.driver import Driver
 from node.errors import StoreFailure
 from node.files import whole
 from node.lock import Lock
+from node.saying import counted
 from node.sift import Remembered, Saved
 from node.store import HEADER_BYTES, Store
 from node.witness import SUFFIX
@@ -130,9 +131,15 @@ async def fetch_rest(driver: Driver) -> None:
             if agrees:
                 await driver.on_disk(lambda store: store.set_meta(HURT, b""))
                 await driver.query(_lift)
-                log.warning("the store holds what other nodes hold again: %d records", many)
+                log.warning(
+                    "the store holds what other nodes hold again: %s", counted(many, "record")
+                )
             elif many != before:
-                log.info("fetching the rest: %d records so far, %d nodes linked", many, linked)
+                log.info(
+                    "fetching the rest: %s so far, %s linked",
+                    counted(many, "record"),
+                    counted(linked, "node"),
+                )
             before = many
         await asyncio.sleep(MEND_SECONDS)
     await asyncio.Event().wait()

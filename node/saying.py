@@ -21,6 +21,13 @@ def whole_name(name: str, key: str) -> str:
     return f"{name} ({key[:KEY_SHOWN]})" if name else key[:KEY_SHOWN]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 story``, ``2 stories``, ``0 records``."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
+
+
 def place(names: Names, ref: Sequence[Any] | None) -> str:
     """A record's place: ``den/0#7``."""
     return "" if ref is None else f"{called(names, ref[0])}/{ref[1]}#{ref[2]}"
@@ -90,14 +97,16 @@ def says(body: Mapping[str, Any], names: Names) -> str:
             return f"{body['node'][:KEY_SHOWN]} as {body['role']}, called {body['name']}"
         case "revocation":
             kept = ", ".join(f"{incarnation}#{clock}" for incarnation, clock in body["keep"])
-            many = len(body["admissions"])
-            told = f"{called(names, body['node'])} loses {many} admission{'s' if many > 1 else ''}"
+            many = counted(len(body["admissions"]), "admission")
+            told = f"{called(names, body['node'])} loses {many}"
             below = f"what it wrote counts below {kept}" if kept else "nothing that it wrote counts"
             return f"{told}; {below}"
         case "evidence":
             author, incarnation = body["feed"]
             return f"{called(names, author)}/{incarnation} forked at #{body['clock']}"
         case "seal":
-            return f"{body['count']} live records before it, {body['digest'][:KEY_SHOWN]}"
+            return (
+                f"{counted(body['count'], 'live record')} before it, {body['digest'][:KEY_SHOWN]}"
+            )
         case _:
             return fields_of(body, ("kind", "at", "n"))

@@ -26,6 +26,7 @@ from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
 from node import parting
 from node.reading import OWN_END
+from node.saying import counted
 from node.schema import SUMMED, add_functions, sum_of
 from node.store import Store
 
@@ -100,8 +101,7 @@ class Saved:
         if self.bad:
             told.append("1 does not verify" if self.bad == 1 else f"{self.bad} do not verify")
         if self.unread:
-            some = "1 part" if self.unread == 1 else f"{self.unread} parts"
-            told.append(f"{some} of it could not be read")
+            told.append(f"{counted(self.unread, 'part')} of it could not be read")
         if self.older:
             told.append("a part of it is older than the rest")
         if self.left:
@@ -178,7 +178,7 @@ def take_records(
                 for one in good:
                     persist.rows[RowKey(*one.ref)] = Row(*one.ref, one.value)
                 batch.clear()
-                log.info("rebuilding %s: %d records verify", saved.aside, saved.kept)
+                log.info("rebuilding %s: %s checked", saved.aside, counted(saved.kept, "record"))
         # Behind what is gone nothing may be taken for empty.
         persist.rendered[feed] = max(min(end, first_bad), 0)
 

@@ -23,6 +23,7 @@ from node.history import BOUNDS, Bounds
 from node.lock import Lock
 from node.quarantine import Quarantine
 from node.reading import OWN_END, Reading
+from node.saying import counted
 from node.schema import SET_META, SUMMED, row_sum, sum_of
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
@@ -68,8 +69,8 @@ class Store(Reading):
                 there = self.path.lstat()
                 if stat.S_ISREG(there.st_mode) and there.st_size < HEADER_BYTES:
                     raise StoreDamaged(
-                        f"{self.path} is damaged: {there.st_size} bytes are left of it, and this "
-                        f"node had written to it {said.writes} times"
+                        f"{self.path} is damaged: {counted(there.st_size, 'byte')} left of it, "
+                        f"though this node had written to it {counted(said.writes, 'time')}"
                     )
         return super()._connect(vfs)
 

@@ -130,7 +130,8 @@ class Tickets:
         found = [row for row in rows if row.secret_hash.hex().startswith(asked.ticket)]
         if len(found) != 1 or not asked.ticket:
             raise ProposalRefused(
-                f"{len(found)} tickets start with {asked.ticket}; see: gangline invite --list"
+                f"tickets that start with {asked.ticket or 'nothing'}: {len(found)}; see: gangline "
+                "invite --list"
             )
         await self._driver.on_disk(lambda store: store.withdraw_ticket(found[0].secret_hash))
 

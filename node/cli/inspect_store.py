@@ -26,7 +26,7 @@ from node.cli.exits import Exit
 from node.cli.text import clean
 from node.errors import Trouble
 from node.localtime import in_local_time, local
-from node.saying import place
+from node.saying import counted, place
 
 TIMED = ("claim", "execution")
 StoreOption = Annotated[
@@ -43,10 +43,8 @@ def examine(store: Path | None) -> Any:
         held = inspector.examine(store or Chosen.home.path)
     if held.faults:
         path = shlex.quote(str(store or Chosen.home.path))
-        say(
-            f"{len(held.faults)} things in this store are not as they must be; see: gangline "
-            f"inspect verify --store {path}"
-        )
+        many = counted(len(held.faults), "fault")
+        say(f"{many} in this store; see: gangline inspect verify --store {path}")
     return held
 
 
@@ -199,9 +197,8 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
             typer.echo(clean(fault))
         for sentence in held.observed:
             typer.echo(clean(f"no fault of this store: {sentence}"))
-        typer.echo(
-            f"{len(held.records)} records and {stories} stories checked, {len(faults)} faults"
-        )
+        checked = f"{counted(len(held.records), 'record')} and {counted(stories, 'story')} checked"
+        typer.echo(f"{checked}, {counted(len(faults), 'fault')}")
         typer.echo(f"digest {held.digest}")
     if faults:
         raise typer.Exit(Exit.DIFFER)

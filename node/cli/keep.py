@@ -13,6 +13,7 @@ from node.cli.exits import Exit
 from node.client import Refused, segment
 from node.errors import NoDaemon, Silent
 from node.localtime import local
+from node.saying import counted
 
 SAY_SECONDS = 2.0
 
@@ -70,7 +71,9 @@ def backup(
     if as_json:
         put_json(_told(made, file))
         return
-    typer.echo(f"{file}: node {made.node.short}, {made.records} records, as of {local(made.at)}")
+    typer.echo(
+        f"{file}: node {made.node.short}, {counted(made.records, 'record')}, as of {local(made.at)}"
+    )
     if with_key:
         say("the file holds this node's secret key: whoever reads it can be this node")
     else:
@@ -126,7 +129,7 @@ def restore(
         put_json(_told(made, file))
     else:
         typer.echo(f"node {made.node.hex()} of cluster {made.cluster}")
-        typer.echo(f"{made.records} records, as of {local(made.at)}")
+        typer.echo(f"{counted(made.records, 'record')}, as of {local(made.at)}")
     if as_new and listen is None and not made.listen.endswith(":0") and made.listen:
         say(
             f"it listens at {made.listen}, as the first one does: where both run on one host, set "
@@ -175,7 +178,7 @@ def export(
         with whole(file, force=force) as partial:
             partial.write_bytes(data)
     stories = data.count(b"\n") - 1
-    typer.echo(f"{file}: {stories} stories")
+    typer.echo(f"{file}: {counted(stories, 'story')}")
 
 
 def _line(value: object) -> bytes:
@@ -226,8 +229,9 @@ def import_(
         put_json(told)
     else:
         typer.echo(
-            f"{told['stories']} stories: {told['added']} added, {told['edited']} edited, "
-            f"{told['fired']} events fired, {len(told['left'])} things left as they are here"
+            f"{counted(told['stories'], 'story')}: {told['added']} added, {told['edited']} edited, "
+            f"{counted(told['fired'], 'event')} fired, "
+            f"{counted(len(told['left']), 'thing')} left as in this board"
         )
         for left in told["left"]:
             say(left)

@@ -28,7 +28,7 @@ from node.cli.exits import Exit
 from node.cli.text import clean
 from node.client import segment
 from node.localtime import in_local_time, local
-from node.saying import Names, called, place, roster_change
+from node.saying import Names, called, counted, place, roster_change
 
 AT_REST = ("idle", "completed")
 STAGE_SHOWN = ("feature_branch", "commits_ahead", "merge_commit", "merged_at", "archived_at")
@@ -68,7 +68,7 @@ def status(as_json: Json = False) -> None:
             ("peers", f"{answer['peers']} linked"),
             ("stories", stages),
             ("records", f"{answer['live']} live, {answer['pending']} pending"),
-            ("unshared", f"{answer['unshared']} records that no other node has yet"),
+            ("unshared", f"{counted(answer['unshared'], 'record')} that no other node has yet"),
             ("forks", f"{answer['forks']} proven"),
             ("digest", answer["digest"]),
             *(("notice", for_here(sentence)) for sentence in answer["notices"]),
@@ -246,8 +246,15 @@ def _doing(one: dict[str, Any]) -> str:
 
 
 def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
-    held = "held by" if one["node"] == answer["holder"] else "not held, though claimed, by"
-    return f"{held} {called(answer['names'], one['node'])} until {local(one['until'])}"
+    """Who claims it until when, and whether the claim still holds it."""
+    from node import clock  # noqa: PLC0415 - only where there are claims
+
+    who, end = called(answer["names"], one["node"]), local(one["until"])
+    if one["node"] == answer["holder"]:
+        return f"held by {who} until {end}"
+    if one["until"] <= str(clock.wall()):
+        return f"claimed by {who}, expired at {end}"
+    return f"claimed by {who} until {end}, but does not hold it"
 
 
 def watch(
@@ -324,7 +331,7 @@ def event_line(event: dict[str, Any], names: Names) -> str:
         case "incarnation_opened":
             return f"this node goes on in incarnation {event['incarnation']}: {event['why']}"
         case "missed":
-            return f"(missed {event['count']} events: too slow)"
+            return f"(missed {counted(event['count'], 'event')}: too slow)"
         case "noticed":
             node = f"{called(names, event['node'])}: " if event.get("node") else ""
             return f"{node}{event['what']}: {event['detail']}"

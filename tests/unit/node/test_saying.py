@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.saying import roster_change, says
+from node.saying import counted, roster_change, says
 
 NODE, DEN = "1f" * 32, "ab" * 32
 
@@ -13,6 +13,18 @@ def change(before, now, *, by=DEN):
         "node": NODE, "name": name, "role": role, "before_name": was_name, "before_role": was_role,
         "by": by,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "told"),
+    [
+        (0, "fault", "0 faults"), (1, "fault", "1 fault"), (2, "fault", "2 faults"),
+        (0, "story", "0 stories"), (1, "story", "1 story"), (2, "story", "2 stories"),
+        (1, "live record", "1 live record"), (1000, "live record", "1000 live records"),
+    ],
+)  # fmt: skip
+def test_one_thing_is_no_several(number, noun, told):
+    assert counted(number, noun) == told
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,23 @@ TIMED = {
 }  # fmt: skip
 
 
+PASSED, TO_COME = "2025-01-01T00:00:00.000Z", "2099-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("until", "holder", "told"),
+    [
+        (TO_COME, KEYS[0], f"held by 1feb11c0 until {local(TO_COME)}"),
+        (TO_COME, KEYS[1], f"claimed by 1feb11c0 until {local(TO_COME)}, but does not hold it"),
+        (PASSED, None, f"claimed by 1feb11c0, expired at {local(PASSED)}"),
+    ],
+)
+def test_a_claim_that_ran_out_is_said_to_have(monkeypatch, until, holder, told):
+    answer = SHOWN | {"claims": [CLAIM | {"until": until}], "holder": holder}
+    monkeypatch.setattr("node.cli.look.ask", lambda *_: answer)
+    assert f"claim         {told}\n" in CliRunner().invoke(app, ["story", "s-1"]).output
+
+
 @pytest.mark.parametrize("command", TIMED)
 def test_a_time_is_shown_in_one_form_to_people_and_in_utc_to_programs(monkeypatch, zone, command):
     zone("IST-5:30")
