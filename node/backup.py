@@ -300,7 +300,7 @@ def _read_label(file: Path) -> Label:
     """
     if not file.is_file():
         raise Trouble(f"there is no backup at {file}")
-    inspector.store_path(file)
+    inspector.store_path(file, "backup")
     try:
         with Store(file, readonly=True) as store:
             said = store.meta(ROW)

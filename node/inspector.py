@@ -159,15 +159,18 @@ class Held:
         return faults
 
 
-def store_path(place: Path) -> Path:
+def store_path(place: Path, what: str = "store") -> Path:
     """The store of a home, or the file itself.
+
+    Args:
+        what: what was asked for, in a word.
 
     Raises:
         Trouble: there is neither, or the file is something else.
     """
     path = Home(place).store if place.is_dir() else place
     if not path.is_file():
-        raise Trouble(f"there is no store at {path}")
+        raise Trouble(f"there is no {what} at {path}")
     try:
         with path.open("rb") as file:
             head = file.read(APPLICATION_ID_AT + 4)
@@ -175,7 +178,7 @@ def store_path(place: Path) -> Path:
         raise Trouble(f"cannot read {path}: {fault.strerror}") from fault
     theirs = int.from_bytes(head[APPLICATION_ID_AT:])
     if not head.startswith(SQLITE) or theirs != APPLICATION_ID:
-        raise Trouble(f"{path} is no store of Gangline", Exit.MALFORMED)
+        raise Trouble(f"{path} is no {what} of Gangline", Exit.MALFORMED)
     return path
 
 

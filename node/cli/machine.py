@@ -117,8 +117,9 @@ def replay_events(
     """Feed events to the machine and show what it makes of each.
 
     A line is an event such as {"event": "block", "reason": "why"}, with an optional "at" (else
-    now). A line that is no event is told, changes nothing, and makes the command end with 65. At a
-    terminal the legal events are offered, and  block reason="why"  will do.
+    now). A line that is no event is told, changes nothing, and makes the command end with 65. If
+    the first line is no JSON, the rest is not read. At a terminal the legal events are
+    offered, and  block reason="why"  will do.
 
     Example: gangline machine replay pipeline events.jsonl
       echo '{"event": "deps_met"}' | gangline machine replay pipeline --json

@@ -52,8 +52,11 @@ def reason(fault: ValueError) -> str:
 
 
 def replay(machine: Machine, state: Any, source: BinaryIO, *, as_json: bool, ask: bool) -> bool:
-    """Replay every line; says whether all of them were events."""
-    ok = True
+    """Replay every line; says whether all of them were events.
+
+    Where the first is no JSON, neither is the file: one sentence is enough, and the rest is left.
+    """
+    ok = first = True
     if ask:
         _ask(machine, state)
     for number, line in _lines(source):
@@ -65,6 +68,9 @@ def replay(machine: Machine, state: Any, source: BinaryIO, *, as_json: bool, ask
                 typer.echo(to_json({"line": number, "error": reason(fault)}))
             else:
                 typer.echo(f"line {number}: {reason(fault)}", err=True)
+            if first and not ask and isinstance(fault, json.JSONDecodeError | UnicodeDecodeError):
+                typer.echo("gangline: an event is one JSON object on one line; stopped", err=True)
+                break
         else:
             outcome = machine.step(state, event, at)
             if not isinstance(outcome, Ignored):
@@ -73,6 +79,7 @@ def replay(machine: Machine, state: Any, source: BinaryIO, *, as_json: bool, ask
                 typer.echo(to_json({"outcome": type(outcome).__name__.lower(), "state": state}))
             else:
                 _tell(machine.event_name(event), outcome, to_json(state))
+        first = False
         if ask:
             _ask(machine, state)
     return ok

@@ -106,7 +106,7 @@ def test_a_restore_wants_the_right_key_and_an_empty_place(fleet):
 def test_what_is_no_backup_or_damaged_is_refused(fleet):
     den = fleet.found()
     file, fresh = fleet.folder / "den.gangline", at(fleet, "fresh")
-    assert "is no store" in fresh.gangline("restore", __file__, code=65)
+    assert f"{__file__} is no backup of Gangline" in fresh.gangline("restore", __file__, code=65)
     assert "no backup" in fresh.gangline("restore", str(den.home / "store.db"), code=65)
     file.write_bytes(b"what a backup is not" * 300)
     fresh.gangline("restore", str(file), code=65)

@@ -106,7 +106,6 @@ def test_table_legal_and_diagram():
         (b'{"event":"qa_skipped","feature_branch":"f","commits_ahead":0}', "commits_ahead"),
         (b'{"event":"qa_skipped","feature_branch":"a..b","commits_ahead":1}', "two dots"),
         (b'{"event":"block","reason":"\\ud800"}', "UTF-8"),
-        (b'{"event":"block","reason":"\xff"}', "utf-8"),
         (b'{"event":"block","reason":"a","more":1}', "more"),
         (b'{"event":"heartbeat"}', "no such event"),
         (b'{"event":["block"]}', "no such event"),
@@ -115,7 +114,6 @@ def test_table_legal_and_diagram():
         (b'{"event":"deps_met","at":7}', "an instant"),
         (b'{"event":"deps_met","at":"2026-01-01T00:00:00+01:00"}', "an instant"),
         (b'{"event":"block","reason":"' + b"x" * 70_000 + b'"}', "longer than"),
-        (b"deps_met", "Expecting value"),
     ],
 )
 def test_what_is_wrong_with_a_line_is_said(line, says):
@@ -126,6 +124,24 @@ def test_what_is_wrong_with_a_line_is_said(line, says):
     assert told["line"] == 1
     assert says in told["error"]
     assert after == {"outcome": "transition", "state": {"stage": "coding"}}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"deps_met", "Expecting value"),
+        (b"{", "Expecting property name"),
+        (b'{"event":"block","reason":"\xff"}', "utf-8"),
+        (b"\x7fELF\x02", "Expecting value"),
+    ],
+)
+def test_a_file_whose_first_line_is_no_json_is_told_once(line, says):
+    result = gangline("replay", "pipeline", "--json", stdin=b"\n" + line + b'\nmore\n{"event":"x"}')
+    assert result.exit_code == 65
+    (told,) = map(json.loads, result.stdout.splitlines())
+    assert told["line"] == 2
+    assert says in told["error"]
+    assert result.stderr == "gangline: an event is one JSON object on one line; stopped\n"
 
 
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
