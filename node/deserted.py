@@ -1,4 +1,4 @@
-"""Own executions whose process is gone: reset, and said.
+"""Own executions whose ``exec`` shows no sign of life: reset, and said. Their agents may run on.
 
 Stands beside ``daemon.py``, which runs it. Source: protocol §7.
 """
@@ -27,7 +27,7 @@ Silent = dict[str, tuple[Sign, int]]
 
 
 async def watch(driver: Driver) -> None:
-    """Keep watch over own executions, and reset those whose process is gone."""
+    """Keep watch over own executions, and reset those whose ``exec`` is silent."""
     silent: Silent = {}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
@@ -62,7 +62,11 @@ async def reset_silent(driver: Driver, before: Silent) -> Silent:
         with contextlib.suppress(ProposalRefused, StoreFailure):
             await driver.propose(FireExecution(StoryId(story), Reset()))
             await driver.query(partial(_forget_beat, story))
-            log.warning("reset the execution of %s: its process is gone", story)
+            log.warning(
+                "reset the execution of %s: gangline exec sent no heartbeat for about a minute; if "
+                "it was killed, its agent may still be running",
+                story,
+            )
     return silent
 
 

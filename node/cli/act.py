@@ -208,6 +208,9 @@ def execute(
     127, one that cannot be run with 126, as in a shell. The config's rate_limits say by which exit
     code or line of output an agent shows that it must wait.
 
+    If exec itself is killed with kill -9, its agent goes on running, unseen. The daemon resets the
+    execution after about a minute, so end the agent by hand before the story is worked on again.
+
     Example: gangline exec s-1 --agent coder-1 -- ./agent --task s-1
     Exits: 1 3 4 65
     """

@@ -1,4 +1,4 @@
-"""What becomes of an execution whose process is gone."""
+"""What becomes of an execution whose exec was killed."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ def test_an_execution_whose_beats_end_is_reset_and_told(tmp_path, caplog):
             assert not await driver.query(lambda r: r.beacon.beats)
 
     asyncio.run(go())
-    assert "reset the execution of s-1" in caplog.text
+    assert "reset the execution of s-1: gangline exec sent no heartbeat" in caplog.text
 
 
 def test_an_execution_that_beats_is_let_be(tmp_path):
