@@ -59,7 +59,7 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
 
     running = asyncio.create_task(link.run(received))
     await asyncio.wait({running}, timeout=1)
-    link.drop("done")
+    link.drop("closed")
     await running
     tell(f"sent: {trick}")
 

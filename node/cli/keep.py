@@ -60,7 +60,10 @@ def backup(
         try:
             listening = str(client().ask("GET", "/status")["listen"])
         except Silent:
-            say("the daemon does not answer: the backup will not say where it listens")
+            say(
+                "the daemon does not answer: without what it says, the backup names no address for "
+                "this node except those under advertise in the config"
+            )
             listening = ""
         except NoDaemon:
             listening = ""
@@ -77,7 +80,7 @@ def backup(
     if with_key:
         say("the file holds this node's secret key: whoever reads it can be this node")
     else:
-        say(f"the key is not in it: keep {Chosen.home.key} elsewhere, or give --with-key")
+        say(f"the key is not in it: keep a copy of {Chosen.home.key} too, or give --with-key")
 
 
 def restore(

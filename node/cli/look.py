@@ -123,6 +123,9 @@ def _roads(row: dict[str, Any]) -> str:
 def peers(as_json: Json = False) -> None:
     """Every link, those that do not come about, and who must stay away.
 
+    *Agrees* says whether both held the same board when they last compared: yes, not yet, or not
+    asked yet. *In* and *out* count the messages that came and went over the link that is up now.
+
     Whoever sends what no honest node sends is *banned* for a while, longer each time: a key, or,
     before it has shown one, the address it came from.
 
