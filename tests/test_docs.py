@@ -1,0 +1,49 @@
+"""The pages, held to each other and to the code."""
+
+import re
+from pathlib import Path
+
+from node.refusals import SENTENCES
+
+ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+README = ROOT / "README.md"
+
+
+def linked(page):
+    """The files of the repository that a page links."""
+    targets = [text for text in LINK.findall(page.read_text()) if "://" not in text]
+    return {(page.parent / target).resolve() for target in targets}
+
+
+def reachable():
+    """Every page that a reader gets to from the README, by links alone."""
+    found, left = set(), [README]
+    while left:
+        page = left.pop()
+        if page not in found and page.suffix == ".md":
+            found.add(page)
+            for target in linked(page):
+                left += [*target.glob("*.md")] if target.is_dir() else [target]
+    return found
+
+
+def test_every_link_leads_to_a_file():
+    broken = {page: [one for one in linked(page) if not one.exists()] for page in reachable()}
+    assert not {page: links for page, links in broken.items() if links}
+
+
+def test_every_page_is_reached_from_the_readme():
+    pages = {*(ROOT / "docs").rglob("*.md")}
+    assert pages
+    assert not pages - reachable()
+
+
+def test_every_word_of_a_link_stands_in_the_table_and_no_other():
+    page = (ROOT / "docs" / "membership.md").read_text()
+    words = [
+        word
+        for row in re.findall(r"^\| (`[a-z_` ]+`) \|", page, re.MULTILINE)
+        for word in re.findall(r"`([a-z_]+)`", row)
+    ]
+    assert sorted(words) == sorted(SENTENCES)
