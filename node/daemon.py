@@ -207,7 +207,7 @@ async def _live(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(keys.load(home.key), replica.cluster)
-    holder = Holder(driver, Door(clock.monotonic), called, leaving.has_left)
+    holder = Holder(driver, Door(clock.monotonic), called, leaving.word)
     listener = Listener(driver, me, Keeper(driver), home.run, holder)
     listening = None
     try:

@@ -43,7 +43,8 @@ class Holder:
     """Every link goes through its hands.
 
     Args:
-        has_left: whether this node left the cluster, which then is why its links end.
+        parted: the word for why this node's key is off the roster by its own wish, which then is
+            why its links end; empty where it is not.
 
     Attributes:
         door: says who must stay away; told here of what a peer did.
@@ -55,12 +56,12 @@ class Holder:
         driver: Driver,
         door: Door,
         called: Callable[[NodePubkey], str],
-        has_left: Callable[[], bool] = lambda: False,
+        parted: Callable[[], str] = lambda: "",
     ) -> None:
         self.door = door
         self.called = called
         self._driver = driver
-        self._has_left = has_left
+        self._parted = parted
         self._paces: dict[NodePubkey, Pace] = {}
         self._summaries: set[NodePubkey] = set()
 
@@ -82,9 +83,8 @@ class Holder:
         else:
             word = link.told or "lost"
             sentence = told(word)
-        if word == "revoked" and self._has_left():
-            word = "left"
-            sentence = said(word)
+        if word == "revoked" and (parted := self._parted()):
+            word, sentence = parted, said(parted)
         return End(word, sentence)
 
     def _up(self, link: Link) -> None:

@@ -98,6 +98,14 @@ class Parting:
         """Whether this node is off the roster, and wished to be."""
         return bool(self._note) and not self._belongs()
 
+    def word(self) -> str:
+        """Why the present key is off the roster by this node's own wish; empty where it is not."""
+        if self.has_left():
+            return "left"
+        path = self._home.next_key
+        gone = path.exists() and _replaced(self._driver.replica, keys.load(path).pubkey)
+        return "rotated" if gone else ""
+
     def why_gone(self) -> str:
         """That this node left, and the way back; empty where it did not."""
         if not self.has_left():

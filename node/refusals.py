@@ -104,6 +104,10 @@ SENTENCES = {
         "a ping had no answer in time: one of the two was frozen, or the network held up",
     ),
     "left": Sentences("that node left the cluster", "this node left the cluster"),
+    "rotated": Sentences(
+        "that node changed its key, and goes on under the new one",
+        "this node changed its key, and goes on under the new one",
+    ),
     "outside": Sentences(
         "that node does not belong to the cluster any longer",
         "this node does not belong to the cluster any longer",

@@ -60,21 +60,41 @@ def list_members(context: typer.Context, as_json: Json = False) -> None:
     put_table(
         "",
         ("node", "name", "role", "admitted by", "revoked by"),
-        [_line(row) for row in rows],
+        [_line(row, _next_key(row, rows)) for row in rows],
     )
 
 
-def _line(row: dict[str, Any]) -> tuple[str, ...]:
+def _next_key(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The key under which a node goes on; empty where there is none.
+
+    Who revoked it had given its name to another key first: only a node's next key may have that.
+    """
+    if row["belongs"] or not row["name"]:
+        return ""
+    last = row["admissions"][-1]
+    found = [
+        str(other["node"])
+        for other in rows
+        for one in other["admissions"][:1]
+        if one["name"] == row["name"]
+        for gone in last["revoked"]
+        if one["by"] == gone["by"] and last["at"] < one["at"] <= gone["at"]
+    ]
+    return found[-1] if found else ""
+
+
+def _line(row: dict[str, Any], successor: str) -> tuple[str, ...]:
     """One key: the admission it stands by, or the last one it had; to the day."""
     standing = [one for one in row["admissions"] if not one["revoked"]]
     last = (standing or row["admissions"])[-1]
     by = last["by_name"] or short(last["by"])
     role = role_text(row["role"] or last["role"], founder=row["founder"])
+    now = f", now {short(successor)}" if successor else ""
     gone = last["revoked"][-1] if last["revoked"] else None
     return (
         short(row["node"]),
         row["name"],
-        role if row["belongs"] else f"was {role}",
+        role if row["belongs"] else f"was {role}{now}",
         f"{by}, {local(last['at'])[:DATE]}",
         f"{gone['by_name'] or short(gone['by'])}, {local(gone['at'])[:DATE]}" if gone else "",
     )

@@ -175,12 +175,30 @@ def test_a_node_goes_on_under_a_new_key(fleet):
     agree(den, b, c)
     assert row_of(c, new)["name"] == "b"
     assert not row_of(c, old)["belongs"]
+    assert f"was member, now {new[:8]}" in c.gangline("members")
+    assert "members admit" not in b.log()
     eventually(lambda: c.json("story", "s-1")["holder"] == new, "the claim moves over")
     b.gangline("fire", "s-1", "deps_met", "--wait-for", "1", "--timeout", "30s")
     b.kill()
     b.start()
     assert key_of(b) == new
     agree(den, b, c)
+
+
+def test_a_node_comes_in_without_a_ticket(fleet, tmp_path):
+    """As the page says: a backup, a key of its own, an admission of that key."""
+    den = fleet.found()
+    file = str(tmp_path / "den.gangline")
+    den.gangline("backup", file)
+    north = fleet.another("north")
+    told = north.gangline("restore", file, "--as-new", "--name", "north", "--listen", "127.0.0.1:0")
+    key = told.split()[1]
+    den.gangline("members", "admit", key, "--name", "north")
+    north.start()
+    agree(den, north)
+    assert key_of(north) == key
+    assert row_of(den, key)["name"] == "north"
+    north.gangline("add", "s-1", "--wait-for", "1", "--timeout", "30s")
 
 
 def test_a_key_that_was_replaced_while_its_host_lay_still_comes_back_by_itself(fleet):

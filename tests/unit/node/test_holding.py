@@ -102,10 +102,17 @@ async def test_where_a_second_daemon_with_the_key_has_the_link_its_end_is_told(d
     )
 
 
-async def test_where_this_node_left_its_links_end_for_that(driver, told):
-    end = await holder(driver, has_left=lambda: True).hold(Link(told="revoked"))
-    assert end.word == "left"
-    assert told()[1] == "link to fen (02020202) ended: left: this node left the cluster"
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("left", "this node left the cluster"),
+        ("rotated", "this node changed its key, and goes on under the new one"),
+    ],
+)
+async def test_where_this_node_parted_its_links_end_for_that(driver, told, word, why):
+    end = await holder(driver, parted=lambda: word).hold(Link(told="revoked"))
+    assert end.word == word
+    assert told()[1] == f"link to fen (02020202) ended: {word}: {why}"
 
 
 async def test_a_fault_is_told_to_the_door(driver, told):

@@ -13,8 +13,13 @@ from node.localtime import local
 
 KEYS = ("1feb11c0" * 8, "2bad22c0" * 8)
 AT = "2026-11-25T00:01:02.345Z"
+LATER, LATEST = "2026-11-25T00:02:02.345Z", "2026-11-25T00:03:02.345Z"
 DAY = f"den, {local(AT)[:10]}"
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"
+ADMITTED = {
+    "role": "member", "name": "b", "by": KEYS[0], "by_name": "den",
+    "at": "2026-11-24T23:00:00.000Z", "revoked": [],
+}  # fmt: skip
 
 
 def cells(line):
@@ -38,7 +43,7 @@ def narrow(monkeypatch):
 
 def test_who_belongs_takes_a_line_each(narrow):
     def admitted(*revoked):
-        return [{"role": "member", "by": KEYS[0], "by_name": "den", "at": AT, "revoked": revoked}]
+        return [ADMITTED | {"at": AT, "revoked": revoked}]
 
     row = {"node": KEYS[1], "name": "kennel-2", "role": "member", "founder": False}
     gone = {"by": KEYS[0], "by_name": "den", "at": AT}
@@ -54,6 +59,30 @@ def test_who_belongs_takes_a_line_each(narrow):
     assert cells(founder)[1:] == ["kennel-2", "admin (founder)", DAY]
     assert cells(stands)[1:] == ["kennel-2", "member", DAY]
     assert cells(left)[2:] == ["was member", DAY, DAY]
+
+
+@pytest.mark.parametrize(
+    ("first", "now"),
+    [
+        ({"at": LATER}, ", now 2bad22c0"),
+        ({"at": LATEST}, ""),  # another host, called so once the name was free
+        ({"at": LATER, "by": KEYS[1]}, ""),
+        ({"at": LATER, "name": "fen"}, ""),
+    ],
+)
+def test_who_goes_on_under_a_new_key_is_shown_with_it(narrow, first, now):
+    gone = {"by": KEYS[0], "by_name": "den", "at": LATER}
+    row = {"name": "b", "role": "member", "founder": False, "belongs": True}
+    old = ADMITTED | {"at": AT, "revoked": [gone]}
+    _, _, left, stands = narrow(
+        [
+            row | {"node": KEYS[0], "belongs": False, "role": "", "admissions": [old]},
+            row | {"node": KEYS[1], "admissions": [ADMITTED | first]},
+        ],
+        "members",
+    )
+    assert cells(left)[2] == f"was member{now}"
+    assert cells(stands)[2] == "member"
 
 
 def test_what_was_turned_away_has_room_for_why(narrow):
@@ -158,10 +187,6 @@ CLAIM = {"node": KEYS[0], "until": AT, "released": False}
 SHOWN = story("s-1", stage={"stage": "done", "merged_at": AT, "merge_commit": "abc"}) | {
     "names": {}, "last": None, "labels": [], "claims": [CLAIM], "holder": KEYS[0],
     "executions": [EXECUTION], "description": "",
-}  # fmt: skip
-ADMITTED = {
-    "role": "member", "by": KEYS[0], "by_name": "den", "at": "2026-11-24T23:00:00.000Z",
-    "revoked": [],
 }  # fmt: skip
 EVENT = {
     "event": {"event": "deps_met"}, "record": [KEYS[0], 0, 7, "ab" * 32], "stamp": [AT, 0],

@@ -1,0 +1,43 @@
+"""Why this node's own key is off the roster, as far as it was this node's wish."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from node import keys
+from node.home import Home
+from node.parting import ASKED, GONE, Parting
+
+
+@pytest.fixture
+def home(tmp_path):
+    home = Home(tmp_path / "node")
+    home.make()
+    return home
+
+
+def parting(home, own, *belonging, note=b""):
+    """A node's way out of a roster to which these keys belong."""
+    roster = SimpleNamespace(belongs=lambda node: node in belonging)
+    replica = SimpleNamespace(own=own, ledger=SimpleNamespace(roster=roster))
+    store = SimpleNamespace(meta=lambda _name: note)
+    return Parting(SimpleNamespace(replica=replica, store=store), home, lambda: None)
+
+
+@pytest.mark.parametrize("note", [ASKED, GONE])
+def test_a_node_that_asked_to_leave_left_once_it_is_off(home, note):
+    own = keys.generate(home.key).pubkey
+    assert parting(home, own, own, note=note).word() == ""
+    assert parting(home, own, note=note).word() == "left"
+
+
+def test_a_node_has_a_new_key_once_that_belongs_in_the_old_one_s_place(home):
+    own, successor = keys.generate(home.key).pubkey, keys.generate(home.next_key).pubkey
+    assert parting(home, own, own).word() == ""
+    assert parting(home, own, own, successor).word() == ""
+    assert parting(home, own).word() == ""  # revoked by another's wish
+    assert parting(home, own, successor).word() == "rotated"
+
+
+def test_a_node_that_is_revoked_unasked_has_no_word_of_its_own(home):
+    assert parting(home, keys.generate(home.key).pubkey).word() == ""
