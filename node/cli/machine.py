@@ -134,9 +134,10 @@ def replay_events(
         ok = replay.replay(machine, state, sys.stdin.buffer, as_json=as_json, ask=ask)
     else:
         try:
-            with Path(file).open("rb") as lines:
-                ok = replay.replay(machine, state, lines, as_json=as_json, ask=False)
+            lines = Path(file).open("rb")  # noqa: SIM115 - what fails below may be the answer
         except OSError as fault:
             _fail(f"cannot read {clean(file)}: {fault.strerror}", Exit.ENVIRONMENT)
+        with lines:
+            ok = replay.replay(machine, state, lines, as_json=as_json, ask=False)
     if not ok:
         raise typer.Exit(Exit.MALFORMED)

@@ -193,8 +193,12 @@ def test_an_answer_that_cannot_be_written_is_a_sentence(command):
 
 
 @pytest.mark.parametrize(
-    "command", [("machine", "table", "pipeline"), ("machine", "diagram", "pipeline"), ("--help",)]
-)
+    "command",
+    [
+        ("machine", "table", "pipeline"), ("machine", "diagram", "pipeline"), ("--help",),
+        ("machine", "replay", "pipeline", str(TOP / "examples" / "happy_path.jsonl")),
+    ],
+)  # fmt: skip
 def test_an_answer_that_nobody_reads_ends_quietly_as_by_sigpipe(command):
     reader, writer = os.pipe()
     os.close(reader)
