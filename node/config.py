@@ -18,6 +18,8 @@ from node import addresses, files
 from node.errors import Trouble
 from node.home import ANEW, Home
 
+_KEY = re.compile("[0-9a-f]{64}")
+
 
 class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node that this one dials."""
@@ -115,7 +117,17 @@ def parse(text: str, path: Path, way: str = "") -> Config:
             raise Trouble(f"{path}: {missing[1]} is missing{way}") from fault
         raise Trouble(_explain(path, text, str(fault))) from fault
     check(config, text, path)
+    for name, key in _keys(config):
+        if _KEY.fullmatch(key) is None:
+            option = rf"\s*(\[\[)?{name}\b"
+            raise Trouble(f"{path}{_line(text, option)}: {name}: not 64 lower-case hex digits{way}")
     return config
+
+
+def _keys(config: Config) -> list[tuple[str, str]]:
+    """Every key in a config, and the option that it stands in."""
+    peers = [("node", peer.node) for peer in config.peers]
+    return [("cluster", config.cluster), ("founder", config.founder), *peers]
 
 
 def check(config: Config, text: str = "", path: Path | None = None) -> None:

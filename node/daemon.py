@@ -14,7 +14,6 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from crdt.identity import ClusterId
 from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
@@ -28,6 +27,7 @@ from node import (
     keys,
     logs,
     memory,
+    origin,
     parting,
     report,
     salvage,
@@ -63,10 +63,12 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
 
     Raises:
         StoreDamaged: something in the store is not as it was written.
-        Trouble: the key or the config is wrong.
+        Trouble: the key or the config is wrong, or the config is not the store's.
     """
     key = keys.load(home.key)
-    cluster, founder = _cluster(home, settings)
+    origin.check_config(home.config, settings, store.first_rows())
+    origin.check_own(store, key.pubkey, settings)
+    cluster, founder = origin.named(settings)
     written = store.meta("incarnation")
     replica = Replica(
         key,
@@ -95,14 +97,6 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
     known = bool(peers - {key.pubkey})
     replica.held = salvage.why_held(store, known=known, mute=bool(outside))
     return replica, ready
-
-
-def _cluster(home: Home, settings: Config) -> tuple[ClusterId, NodePubkey]:
-    try:
-        cluster = ClusterId(bytes.fromhex(settings.cluster))
-        return cluster, NodePubkey.from_hex(settings.founder)
-    except ValueError as fault:
-        raise Trouble(f"{home.config}: cluster and founder must be hex keys: {fault}") from fault
 
 
 def open_driver(
@@ -152,7 +146,8 @@ def open_driver(
 def _rebuild(
     home: Home, settings: Config, notices: Notices | None, known: Remembered | None = None
 ) -> None:
-    told = salvage.rebuild(home.store, *_cluster(home, settings), known).sentence
+    origin.check_config(home.config, settings, salvage.first_rows(home.store))
+    told = salvage.rebuild(home.store, *origin.named(settings), known).sentence
     log.warning("%s", told)
     if notices is not None:
         at = f"{clock.wall()[:19]}Z"

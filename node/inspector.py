@@ -9,14 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msgspec import UNSET
-
 from crdt import antientropy, limits
-from crdt.bodies import Member, parse_body
-from crdt.errors import MalformedRecord
 from crdt.evidence_file import EvidenceFile, evidence_file
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.identity import ClusterId, FeedId, RecordRef, cluster_id_of
+from crdt.identity import ClusterId, FeedId, RecordRef
 from crdt.intake import Unreadable, open_records
 from crdt.ledger import Ledger
 from crdt.ready import Row
@@ -29,6 +25,7 @@ from node.cli.exits import Exit
 from node.driver import now
 from node.errors import StoreDamaged, Trouble
 from node.home import Home
+from node.origin import Origin, origin
 from node.schema import APPLICATION_ID
 from node.store import Store
 
@@ -240,23 +237,17 @@ def examine(place: Path) -> Held:
     return held
 
 
-def founding(rows: list[Row], path: Path) -> tuple[ClusterId, NodePubkey]:
-    """The cluster and its founder, from the one record that carries a nonce.
+def founding(rows: list[Row], path: Path) -> Origin:
+    """The cluster and its founder.
 
     Raises:
-        Trouble: there is none.
+        Trouble: there is no founding record.
     """
-    for row in rows:
-        if row.incarnation or row.clock:
-            continue
-        body_bytes = row.value[limits.SIGNATURE_BYTES :]
-        try:
-            body = parse_body(body_bytes)
-        except MalformedRecord:
-            continue
-        if isinstance(body, Member) and body.nonce is not UNSET and body.node == row.author:
-            return cluster_id_of(row.author, body_bytes), row.author
-    raise Trouble(f"{path} holds no founding record, so nothing in it can be checked", Exit.DIFFER)
+    found = origin(rows)
+    if found is None:
+        told = f"{path} holds no founding record, so nothing in it can be checked"
+        raise Trouble(told, Exit.DIFFER)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from node import clock, config, founding, inspector, keys
+from node import clock, config, founding, inspector, keys, origin
 from node.config import Config
 from node.errors import Trouble
 from node.home import Home
+from node.store import Store
 
 
 class Mended(NamedTuple):
@@ -63,7 +64,7 @@ def mend(
 
 
 def _broken(home: Home) -> str:
-    """The text of the config that cannot be used; empty if there is none.
+    """The text of the config that cannot be used with this store; empty if there is none.
 
     Raises:
         Trouble: it can be used, or looked at by nobody here.
@@ -75,9 +76,13 @@ def _broken(home: Home) -> str:
     except OSError as fault:
         raise Trouble(f"cannot read the config {home.config}: {fault.strerror}") from fault
     try:
-        config.parse(text, home.config)
+        settings = config.parse(text, home.config)
     except Trouble:
         return text
+    if home.store.exists():
+        with Store(home.store, readonly=True) as store:
+            if origin.difference(settings, store.first_rows()):
+                return text
     raise Trouble(f"{home.config} is in order; change what you want in it, and start the daemon")
 
 

@@ -9,6 +9,7 @@ import contextlib
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -114,6 +115,25 @@ class Reading(Database):
                 yield Row(feed.author, feed.incarnation, clock, RecordId(record_id), value)
         if checked and (many, total) != self._total(many, total):
             raise StoreDamaged(f"{self.path} is damaged: a part of it is older than the rest")
+
+    def first_rows(self) -> list[Row]:
+        """The first record of each author's first feed, of which one founded the cluster."""
+        return self._few("feeds.incarnation = 0 AND clock = 0")
+
+    def last_rows(self, author: NodePubkey, many: int) -> list[Row]:
+        """The last records of an author, the latest feed first."""
+        order = "ORDER BY incarnation DESC, clock DESC LIMIT ?"
+        return self._few(f"author = ? {order}", bytes(author), many)
+
+    def _few(self, which: str, *values: Any) -> list[Row]:
+        query = (
+            "SELECT author, incarnation, clock, record_id, value FROM feeds "  # noqa: S608 - our own words
+            f"JOIN records ON feed = id WHERE {which}"
+        )
+        return [
+            Row(NodePubkey(author), incarnation, clock, RecordId(record_id), value)
+            for author, incarnation, clock, record_id, value in self._read(query, *values)
+        ]
 
     def _total(self, *without: int) -> tuple[int, int]:
         """How many rows there should be, and their sums added up; where no total is kept: any."""

@@ -64,6 +64,15 @@ def remembered(replica: Replica, refused: Collection[RowKey]) -> Remembered:
     return Remembered(kept, list(replica.ledger.proofs.values()), rendered)
 
 
+def first_rows(path: Path) -> list[Row]:
+    """The first record of each author's first feed, as far as a damaged store can be read."""
+    file = left_aside(path) or path
+    if file.stat().st_size < HEADER_BYTES:
+        return []
+    with contextlib.closing(sift.opened(file)) as old:
+        return sift.first_rows(old)
+
+
 def rebuild(
     path: Path, cluster: ClusterId, founder: NodePubkey, known: Remembered | None = None
 ) -> Saved:

@@ -156,6 +156,19 @@ def _adds_up(saved: Saved, old: apsw.Connection) -> bool:
     return torn or not total or total == found
 
 
+def first_rows(old: apsw.Connection) -> list[Row]:
+    """The first record of each author's first feed, as far as they can be read."""
+    query = (
+        f"SELECT {_bytes('author')}, {_bytes('record_id')}, {_bytes('value')} FROM feeds "  # noqa: S608 - our own names
+        "JOIN records ON feed = id WHERE incarnation = 0 AND clock = 0"
+    )
+    return [
+        Row(NodePubkey(author), 0, 0, RecordId(record_id), value)
+        for author, record_id, value in _scan(Saved(Path()), old, query)
+        if len(author) == NODE_PUBKEY_BYTES
+    ]
+
+
 def take_records(
     saved: Saved, persist: Persist, old: apsw.Connection, cluster: ClusterId, founder: NodePubkey
 ) -> None:

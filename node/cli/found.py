@@ -47,8 +47,9 @@ def init(
     By default it listens on this host alone. For others to join, listen on an address that they
     reach, or on every address and say with --advertise which one that is.
 
-    With --repair nothing is founded: a config that is gone or broken is written anew from the key
-    and the store. A broken one is kept beside it, and what is good in it goes on.
+    With --repair nothing is founded: a config that is gone or broken, or names another cluster than
+    the store, is written anew from the key and the store. The old one is kept beside it, and what
+    is good in it goes on.
 
     Example: gangline init --name den --listen 0.0.0.0:7467 --advertise den.example:7467
       gangline init --repair --listen 0.0.0.0:7467

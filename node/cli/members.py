@@ -85,8 +85,8 @@ def _next_key(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 def _line(row: dict[str, Any], successor: str) -> tuple[str, ...]:
     """One key: the admission it stands by, or the last one it had; to the day."""
-    if not row["admissions"]:  # the founder, whose store is lost: it belongs by its key alone
-        return short(row["node"]), row["name"], role_text(row["role"], founder=True), "", ""
+    if not row["admissions"]:  # nothing of the cluster is here; the founder's key is in the config
+        return short(row["node"]), row["name"], role_text("unknown", founder=row["founder"]), "", ""
     standing = [one for one in row["admissions"] if not one["revoked"]]
     last = (standing or row["admissions"])[-1]
     by = last["by_name"] or short(last["by"])

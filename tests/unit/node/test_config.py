@@ -4,7 +4,7 @@ from node import config
 from node.config import Config, Peer
 from node.errors import Trouble
 
-WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("n" * 64, "h:1")])
+WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("a" * 64, "h:1")])
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -31,6 +31,12 @@ def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
         ("cluster = 'c'\nfounder = 'f'\nlinks = 0\n", "line 3"),
         ("cluster = 'c'\nfounder = 'f'\nlog_format = 'xml'\n", "line 3.*xml.*say text or json"),
         ("founder = 'f'\n", "cluster"),
+        (f"cluster = '{'a' * 63}'\nfounder = '{'b' * 64}'\n", "line 1: cluster: not 64"),
+        (f"cluster = '{'a' * 64}'\nfounder = '{'B' * 64}'\n", "line 2: founder: not 64"),
+        (
+            f"cluster='{'a' * 64}'\nfounder='{'b' * 64}'\npeers=[{{node='a', address='a:1'}}]",
+            ": node: not 64",
+        ),
         ('cluster = "c"\nfounder = "f"\nlisten = "a:74912222"\n', "line 3: listen: .*to 65535"),
         ("cluster = 'c'\nfounder = 'f'\nlisten = 'a'\n", "line 3: listen: .*host:port"),
         ('cluster = "c"\nfounder = "f"\nadvertise = [\n"a:1",\n"b:0"]\n', "line 5: advertise"),

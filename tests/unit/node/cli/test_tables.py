@@ -47,11 +47,12 @@ def test_who_belongs_takes_a_line_each(narrow):
 
     row = {"node": KEYS[1], "name": "kennel-2", "role": "member", "founder": False}
     gone = {"by": KEYS[0], "by_name": "den", "at": AT}
-    head, _, founder, stands, left = narrow(
+    head, _, founder, stands, left, unheard = narrow(
         [
             row | {"role": "admin", "founder": True, "belongs": True, "admissions": admitted()},
             row | {"belongs": True, "admissions": admitted()},
             row | {"belongs": False, "role": None, "admissions": admitted(gone)},
+            row | {"name": "", "belongs": False, "role": "", "founder": True, "admissions": []},
         ],
         "members",
     )
@@ -59,6 +60,7 @@ def test_who_belongs_takes_a_line_each(narrow):
     assert cells(founder)[1:] == ["kennel-2", "admin (founder)", DAY]
     assert cells(stands)[1:] == ["kennel-2", "member", DAY]
     assert cells(left)[2:] == ["was member", DAY, DAY]
+    assert cells(unheard)[1:] == ["unknown (founder)"]
 
 
 def test_a_founder_whose_store_is_lost_has_a_line_too(narrow):

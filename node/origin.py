@@ -1,0 +1,118 @@
+"""Holds a config against a store: are both of one cluster, and was it signed for that one?
+
+Stands before ``daemon.py`` and ``salvage.py``, which ask before anything is written, and under
+``inspector.py``. A node with a wrong digit in its config would sign for a cluster that does not
+exist, and every peer would ban it for that. Source: protocol §4, §5.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from msgspec import UNSET
+
+from crdt import limits
+from crdt.bodies import Member, parse_body
+from crdt.errors import MalformedRecord
+from crdt.identity import ClusterId, FeedId, cluster_id_of
+from crdt.intake import open_records
+from crdt.ready import Row
+from crdt.record import SignedRecord
+from crdt.verify import verify_batch
+from machines.values import NodePubkey
+from node.config import Config
+from node.errors import StoreDamaged, Trouble
+from node.home import ANEW
+from node.store import Store
+
+OWN_ROWS = 256
+"""How many of the last own records are verified at a start; ``inspect verify`` verifies all."""
+
+Origin = tuple[ClusterId, NodePubkey]
+"""A cluster and its founder."""
+
+
+def origin(rows: Iterable[Row]) -> Origin | None:
+    """The cluster and its founder, from the one record that carries a nonce, if it is there."""
+    return next((found for row in rows if (found := _founded(row)) is not None), None)
+
+
+def _founded(row: Row) -> Origin | None:
+    """What a row says to have founded, if it says so."""
+    if row.incarnation or row.clock:
+        return None
+    body_bytes = row.value[limits.SIGNATURE_BYTES :]
+    try:
+        body = parse_body(body_bytes)
+    except MalformedRecord:
+        return None
+    if isinstance(body, Member) and body.nonce is not UNSET and body.node == row.author:
+        return cluster_id_of(row.author, body_bytes), row.author
+    return None
+
+
+def _proven(row: Row) -> Origin | None:
+    """The same, if its signature holds: in a damaged store the record may be another."""
+    found = _founded(row)
+    if found is None:
+        return None
+    signed = SignedRecord(FeedId(row.author, 0), 0, row.value)
+    return None if open_records([signed], *found, verify_batch).forged else found
+
+
+def named(settings: Config) -> Origin:
+    """The cluster and its founder, as a config that was read names them."""
+    return ClusterId(bytes.fromhex(settings.cluster)), NodePubkey.from_hex(settings.founder)
+
+
+def difference(settings: Config, rows: Iterable[Row]) -> str:
+    """What a config has otherwise than the founding record; empty if it has not, or none is here.
+
+    Args:
+        rows: of a store: at least the first of each author.
+    """
+    found = [one for one in map(_proven, rows) if one is not None]
+    if not found or named(settings) in found:
+        return ""
+    cluster, founder = found[0]
+    pairs = (
+        ("cluster", settings.cluster, cluster.hex()),
+        ("founder", settings.founder, founder.hex()),
+    )
+    return "; ".join(
+        f"{name} is {given}, but the store is of {holds}"
+        for name, given, holds in pairs
+        if given != holds
+    )
+
+
+def check_config(path: Path, settings: Config, rows: Iterable[Row]) -> None:
+    """See that a config names the cluster that the rows of its store are of.
+
+    Args:
+        path: the config's, for the sentence.
+
+    Raises:
+        Trouble: it names another.
+    """
+    wrong = difference(settings, rows)
+    if wrong:
+        raise Trouble(f"{path}: {wrong}; mend it, or {ANEW}")
+
+
+def check_own(store: Store, own: NodePubkey, settings: Config) -> None:
+    """See that the last records of this node are signed for its cluster, as peers will ask.
+
+    Raises:
+        StoreDamaged: one is not; a daemon whose config was wrong wrote it.
+    """
+    signed = [
+        SignedRecord(FeedId(row.author, row.incarnation), row.clock, row.value)
+        for row in store.last_rows(own, OWN_ROWS)
+    ]
+    forged = open_records(signed, *named(settings), verify_batch).forged
+    if forged:
+        first = min(forged, key=lambda one: (one.feed, one.clock))
+        raise StoreDamaged(
+            f"{store.path} holds own records whose signature does not hold, from "
+            f"{first.feed.author.short}/{first.feed.incarnation}#{first.clock} on"
+        )
