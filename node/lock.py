@@ -72,5 +72,8 @@ def _in_use(store: Path, pid: str) -> StoreFailure:
         who, way = "a daemon whose lock file was deleted", ""
     else:
         who = f"the process with pid {pid}, a daemon or a restore"
-        way = f" (or, if that finds no daemon, with: kill {pid})"
+        way = (
+            f" (or, if that finds no daemon, with: kill {pid}; a process that is stopped heeds it "
+            f"only once it goes on: kill -CONT {pid})"
+        )
     return StoreFailure(f"{store} is in use by {who}; stop it with: gangline stop{way}")
