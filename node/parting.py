@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from crdt import membership
@@ -193,6 +193,9 @@ class Parting:
         peers, missing = await self._driver.query(lambda r: _who_may(r, linked))
         if missing:
             raise Trouble(missing)
+        if not peers:
+            known = await self._driver.on_disk(lambda store: store.addresses())
+            raise Trouble(_unheard(known.keys() - {self._driver.replica.own}, linked))
         for peer in peers:
             await self._ask_one(peer, successor)
 
@@ -244,7 +247,8 @@ async def _first(answers: Subscription) -> str:
 
 
 def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey], str]:
-    """Who may do it all; and a sentence that says who of them is not linked, if anybody.
+    """Who may do it all, nobody if this node knows of no admission of its own; and a sentence that
+    says who of them is not linked, if anybody.
 
     Raises:
         ProposalRefused: nobody.
@@ -253,6 +257,8 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey
     if replica.own == roster.founder:
         raise ProposalRefused(WORDS["founder_stays"])
     standing = membership.standing(replica.own, roster)
+    if not roster.on_roster(replica.own):
+        return [], ""
     if not standing:
         raise ProposalRefused("this node does not belong to the cluster any longer")
     if roster.founder in linked:
@@ -266,6 +272,18 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey
             f"{who} is not linked now; see: gangline peers"
         )
     return authors, ""
+
+
+def _unheard(known: Collection[NodePubkey], linked: Collection[NodePubkey]) -> str:
+    """What to wait for if this node joined, and nobody has told it of its admission yet."""
+    told = "this node has not heard of its admission yet"
+    if not known:
+        return f"{told}, and knows no other node; name one under [[peers]] in the config"
+    who = " or ".join(
+        f"{node.short} ({'linked' if node in linked else 'not linked'} now)"
+        for node in sorted(known)
+    )
+    return f"{told}: wait until {who} has told it, see: gangline peers; then ask again"
 
 
 def _replaced(replica: Replica, successor: NodePubkey) -> bool:

@@ -6,7 +6,11 @@ import threading
 import pytest
 
 from node.client import Refused
+from tests.support.cluster import key
 from tests.support.daemons import Fleet, Node, agree, eventually
+
+FRESH = key(9).pubkey.hex()
+"""The key of a node that never ran."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -98,7 +102,7 @@ def test_tickets_let_in_so_many_and_each_refusal_is_told_on_both_sides(fleet):
 def test_hosts_that_are_kept_in_a_file(fleet, tmp_path):
     den = fleet.found()
     b = fleet.join(den, "b")
-    known, fresh = key_of(b), "ab" * 32
+    known, fresh = key_of(b), FRESH
     file = tmp_path / "hosts.toml"
     file.write_text(
         f'[[member]]\nnode = "{known}"\nname = "bee"\n'
@@ -227,7 +231,7 @@ def test_what_nothing_can_be_called_is_one_plain_sentence_wherever_it_is_said(fl
     den = fleet.found()
     sentence = "gangline: a node's name: 1 to 64 characters on one line, no control characters\n"
     for name in ("x" * 65, "x" * 9999, "two\nlines", "\x1b[31m", "  "):
-        for args in (("rename", "den", name), ("admit", "ab" * 32, "--name", name)):
+        for args in (("rename", "den", name), ("admit", FRESH, "--name", name)):
             assert den.gangline("members", *args, code=65) == sentence
         new, ticket = fleet.another("new"), den.gangline("invite")
         assert new.gangline("init", "--name", name, code=2) == sentence
@@ -280,9 +284,9 @@ def test_two_admins_cannot_throw_each_other_out_and_a_promotion_outlives_a_revoc
     for one, other in ((b, "c"), (c, "b")):
         told = one.gangline("members", "revoke", other, code=4)
         assert told == "gangline: only the founder revokes an admin\n"
-    c.gangline("members", "admit", "ab" * 32, "--name", "new")
+    c.gangline("members", "admit", FRESH, "--name", "new")
     agree(den, b, c)
-    assert row_of(b, "ab" * 32)["belongs"]
+    assert row_of(b, FRESH)["belongs"]
 
 
 def test_a_node_that_is_revoked_while_it_writes(fleet):
@@ -323,7 +327,7 @@ def test_an_admission_against_a_revocation_that_never_saw_it(fleet):
     den.gangline("members", "promote", "b", "--role", "admin")
     agree(den, b)
     keep_ports(den, b)
-    new = "cd" * 32
+    new = FRESH
     b.stop()
     den.gangline("members", "admit", new, "--name", "new")
     den.gangline("members", "revoke", "new")
@@ -339,3 +343,18 @@ def test_an_admission_against_a_revocation_that_never_saw_it(fleet):
     den.gangline("members", "revoke", new[:8])
     agree(den, b)
     assert not row_of(b, new)["belongs"]
+
+
+def test_who_has_not_heard_of_its_admission_is_told_for_whom_to_wait(fleet):
+    den = fleet.found()
+    keep_ports(den)
+    b, inviter = fleet.join(den, "b", start=False), key_of(den)
+    den.stop()
+    b.start()
+    for command in ("leave", "rotate"):
+        told = b.gangline(command, code=1)
+        assert "has not heard of its admission yet" in told
+        assert f"wait until {inviter[:8]} (not linked now)" in told
+    den.start()
+    agree(den, b)
+    b.gangline("leave")

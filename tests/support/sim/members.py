@@ -255,7 +255,7 @@ class Petitioning:
             peers, missing = _who_may(node.replica, linked)
         except ProposalRefused as refusal:
             peers, missing = [], str(refusal)
-        if missing:
+        if missing or not peers:
             world.counts["a petition without anybody to ask"] += 1
             return
         for peer in peers:
