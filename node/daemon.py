@@ -133,8 +133,8 @@ def open_driver(
 
     if salvage.left_aside(home.store) is not None:
         _rebuild(home, settings, notices)
-    elif not home.store.exists():
-        log.warning("%s is gone: %s", home.store, salvage.GONE)
+    elif not home.store.exists() and salvage.was_here(home.store):
+        log.warning("%s is gone: %s", home.store, salvage.gone(home))
     try:
         return opened()
     except StoreDamaged as damage:

@@ -9,6 +9,7 @@ moment leaves either the damaged file to begin from, or the new one whole.
 import asyncio
 import contextlib
 import logging
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from node import clock, sift
 from node.driver import Driver
 from node.errors import StoreFailure
 from node.files import whole
+from node.home import Home
 from node.lock import Lock
 from node.saying import counted
 from node.sift import Remembered, Saved
@@ -29,13 +31,23 @@ from node.witness import SUFFIX
 log = logging.getLogger("gangline.store")
 
 ASIDE = ".damaged-"
-GONE = (
-    "this node begins a new one, and takes back from other nodes what they have of it. Where they "
-    "have not all of it, stop it, and put a backup back with: gangline restore FILE --force"
-)
 HURT = "hurt"
 """The name in ``meta`` under which stands what a rebuilt store may lack."""
 MEND_SECONDS = 1.0
+
+
+def was_here(path: Path) -> bool:
+    """Whether a store stood there once: its witness outlives it."""
+    return path.with_name(path.name + SUFFIX).exists()
+
+
+def gone(home: Home) -> str:
+    """What a node does whose store is gone, and what its operator can."""
+    return (
+        "this node begins a new one, and takes back from other nodes what they have of it. If they "
+        "lack some of it, stop it, and put a backup back with: "
+        f"gangline --home {shlex.quote(str(home.path))} restore FILE --force"
+    )
 
 
 def left_aside(path: Path) -> Path | None:

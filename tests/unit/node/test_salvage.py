@@ -582,4 +582,12 @@ def test_a_store_that_is_gone_is_told_of(tmp_path, caplog):
     asyncio.run(driver.stop())
     assert "nothing is left" in driver.store.doubt
     (said,) = [r.getMessage() for r in caplog.records if "is gone" in r.getMessage()]
-    assert "gangline restore" in said
+    assert f"gangline --home {lone.home.path} restore" in said
+
+
+def test_a_home_that_never_had_a_store_has_lost_none(tmp_path, caplog):
+    lone = Lone(tmp_path, spoiled=False)
+    lone.home.store.unlink()
+    lone.home.store.with_name("store.db.witness").unlink()
+    asyncio.run(open_driver(lone.home, lone.settings).stop())
+    assert "is gone" not in caplog.text
