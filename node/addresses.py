@@ -3,8 +3,10 @@
 Stands under ``config.py``, ``daemon.py``, ``dialer.py``, ``link.py`` and the local API.
 """
 
+import errno
 import ipaddress
 import re
+import socket
 from collections.abc import Mapping, Sequence
 
 from machines.values import NodePubkey
@@ -40,6 +42,22 @@ def _is_host(host: str) -> bool:
     except ValueError:
         return False
     return 0 < len(name) <= NAME_MAX
+
+
+def is_foreign(address: str) -> bool:
+    """Whether a checked address to listen on names, by number, one that this host has not now."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return False
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError as fault:
+        return fault.errno == errno.EADDRNOTAVAIL
+    return False
 
 
 def dialable(heard: Sequence[str]) -> tuple[str, ...]:

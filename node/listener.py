@@ -31,6 +31,14 @@ from node.refusals import said, word_of
 log = logging.getLogger("gangline.listener")
 
 TOLD_MAX = 256
+WAYS = {
+    errno.EADDRINUSE: "stop what has it, or set another listen in the config",
+    errno.EADDRNOTAVAIL: (
+        "this host has no such address; set listen in the config to one that it has, or to "
+        "0.0.0.0:PORT, and advertise to what others dial"
+    ),
+    errno.EACCES: "this user may not listen on that port; set another listen in the config",
+}
 
 
 class Listener:
@@ -62,7 +70,10 @@ class Listener:
         host, _, port = address.rpartition(":")
         try:
             found = await asyncio.get_running_loop().getaddrinfo(
-                host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                host.strip("[]") or None,
+                int(port),
+                type=socket.SOCK_STREAM,
+                flags=socket.AI_PASSIVE,
             )
             family, _, _, _, place = found[0]
             listening = DoorSocket.listening(self._door, family, place)
@@ -71,9 +82,7 @@ class Listener:
                 f"{address} is no host:port to listen on; set listen in the config"
             ) from fault
         except OSError as fault:
-            taken = fault.errno == errno.EADDRINUSE
-            way = "stop what has it, or set another listen in the config" if taken else str(fault)
-            raise Trouble(f"cannot listen on {address}: {way}") from fault
+            raise Trouble(f"cannot listen on {address}: {_way(fault)}") from fault
         self._server = await serve(
             self._handle,
             sock=listening,
@@ -126,6 +135,13 @@ class Listener:
             self._told.popitem(last=False)
         level = logging.INFO if news else logging.DEBUG
         log.log(level, "a caller from %s %s", host, sentence, extra=fields(address=host))
+
+
+def _way(fault: OSError) -> str:
+    """What keeps an address from being listened on, and what to do about it."""
+    if isinstance(fault, socket.gaierror):
+        return "no host of that name is known here; set another listen in the config"
+    return WAYS.get(fault.errno or 0, f"{fault.strerror}; set another listen in the config")
 
 
 def _text(address: Address) -> str:

@@ -69,7 +69,21 @@ def init(
         node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
+    warn_of(listen, advertise)
     say("next: gangline run; then, for each further host: gangline invite")
+
+
+def warn_of(listen: str, advertise: list[str] | None) -> None:
+    """Say what is known now to keep the daemon from listening, or others from dialling it."""
+    from node import addresses  # noqa: PLC0415 - heavy, and only here
+
+    if addresses.is_foreign(listen):
+        say(
+            f"this host has no address such as in {listen}, so that the daemon will not start: set "
+            f"listen in {Chosen.home.config} to one that it has, or to 0.0.0.0:PORT"
+        )
+    elif listen and not addresses.told(advertise or (), listen):
+        say(f"{listen} names no host that others could dial; set advertise in {Chosen.home.config}")
 
 
 def _repair(called: str, listen: str | None, advertise: list[str] | None) -> None:
@@ -85,6 +99,7 @@ def _repair(called: str, listen: str | None, advertise: list[str] | None) -> Non
         say(f"what was there is kept as {made.aside}")
     if made.lonely:
         say("no other node's address is known here; name one under [[peers]] in the config")
+    warn_of(made.settings.listen, made.settings.advertise)
     where = made.settings.listen or "no address"
     say(f"it listens on {where}: if that was another, change it there; next: gangline run")
 

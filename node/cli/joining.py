@@ -21,7 +21,7 @@ from node.cli.common import (
     speaking,
 )
 from node.cli.exits import Exit
-from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name
+from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name, warn_of
 from node.cli.text import clean
 from node.localtime import local
 
@@ -137,6 +137,7 @@ def leave() -> None:
     """Leave the cluster: have this node taken off the roster. What it wrote stands.
 
     Asked of the node that admitted this one, or of the founder, whichever is linked now. The copy
+    warn_of(listen, advertise)
     that is here stays here, to be read; it gets nothing new.
 
     Example: gangline leave && gangline stop

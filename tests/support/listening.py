@@ -40,7 +40,7 @@ class Listening:
 
 
 @contextlib.asynccontextmanager
-async def listening(tmp_path, *members):
+async def listening(tmp_path, *members, address="127.0.0.1:0"):
     """A node that listens; unpacks to its address, its identity and its driver."""
     cluster = Cluster(1)
     me = Identity(cluster.keys[0], cluster.found.id)
@@ -51,7 +51,7 @@ async def listening(tmp_path, *members):
         holder = Holder(driver, door, lambda node: node.short)
         listener = Listener(driver, me, Keeper(*members), tmp_path, holder)
         try:
-            yield Listening(await listener.start("127.0.0.1:0"), me, driver, door)
+            yield Listening(await listener.start(address), me, driver, door)
         finally:
             await listener.stop()
             running.cancel()

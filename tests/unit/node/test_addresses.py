@@ -1,7 +1,9 @@
 import pytest
+from typer.testing import CliRunner
 
 from node import addresses
-from node.addresses import dialable, fault, told
+from node.addresses import dialable, fault, is_foreign, told
+from node.cli.main import app
 from tests.support.cluster import key
 from tests.support.desk import api
 
@@ -70,3 +72,28 @@ def test_a_node_is_dialled_where_it_was_heard_of_and_where_the_config_says():
         one: ("new:1", "old:1"), two: ("two:1",), three: ("three:1",),
     }  # fmt: skip
     assert addresses.both(("new:1",), ["old:1"]) == ("new:1", "old:1")
+
+
+def test_what_this_host_has_not_is_known_if_it_is_a_number():
+    assert is_foreign("203.0.113.9:7473")
+    assert is_foreign("[2001:db8::9]:7473")
+    for own in ("127.0.0.1:7473", "0.0.0.0:7473", ":7473", "den.example:7473", ""):
+        assert not is_foreign(own)
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ("203.0.113.9:7473", "this host has no address such as in 203.0.113.9:7473"),
+        (":7488", ":7488 names no host that others could dial; set advertise"),
+        ("127.0.0.1:7488", None),
+    ],
+)
+def test_init_says_what_will_not_work(tmp_path, listen, said):
+    told = CliRunner().invoke(app, ["--home", str(tmp_path / "den"), "init", "--listen", listen])
+    assert told.exit_code == 0
+    if said is None:
+        assert "others could dial" not in told.output
+        assert "no address" not in told.output
+    else:
+        assert said in told.output

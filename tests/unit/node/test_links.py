@@ -29,6 +29,7 @@ from machines.values import FreeText, Instant, StoryId
 from node import tls
 from node.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.door import Door
+from node.errors import Trouble
 from node.handshake import Accepted, HelloRefused, Identity, Proof
 from node.holding import Holder
 from node.link import OPTIONS, reach
@@ -382,3 +383,30 @@ def test_a_ticket_in_a_hello_shows_itself_nowhere():
     proof = Proof(NOW, "00", ticket="secret", name="n")
     assert "secret" not in repr(proof)
     assert "secret" not in str(proof.__rich_repr__())
+
+
+async def test_an_address_that_cannot_be_listened_on_is_a_sentence(tmp_path, monkeypatch):
+    async def refused(address):
+        with pytest.raises(Trouble) as told:
+            async with listening(tmp_path, address=address):
+                pass
+        assert "Errno" not in told.value.sentence
+        return told.value.sentence
+
+    assert "this host has no such address; set listen" in await refused("203.0.113.9:7473")
+    (tmp_path / "first").mkdir()
+    async with listening(tmp_path / "first") as (taken, *_):
+        assert "stop what has it" in await refused(taken)
+
+    def nowhere(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", nowhere)
+    assert "no host of that name is known here" in await refused("den.example:7473")
+
+
+async def test_no_host_is_every_host(tmp_path):
+    async with listening(tmp_path, address=":0") as (address, *_):
+        assert address.startswith(":")
+        _, writer = await asyncio.open_connection("127.0.0.1", int(address[1:]))
+        writer.close()
