@@ -9,7 +9,7 @@ small order or not canonical. Source: RFC 8032 §5.1.7; protocol §5, 8.
 from collections.abc import Callable, Sequence
 
 from machines.values import NodePubkey
-from nacl.bindings import crypto_sign_open
+from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
 from crdt import limits
@@ -22,6 +22,11 @@ Verifier = Callable[[Sequence[Job]], list[bool]]
 def verify_batch(jobs: Sequence[Job]) -> list[bool]:
     """Check each signature."""
     return [_holds(*job) for job in jobs]
+
+
+def may_sign(pubkey: NodePubkey) -> bool:
+    """Whether a key is one that a secret makes: for any other no signature of a node ever holds."""
+    return bool(crypto_core_ed25519_is_valid_point(bytes(pubkey)))
 
 
 def _holds(pubkey: NodePubkey, message: bytes, signature: bytes) -> bool:

@@ -17,6 +17,7 @@ from crdt import limits, membership
 from crdt.errors import ProposalRefused
 from crdt.intents import Receipt
 from crdt.roster import Admission, Roster
+from crdt.verify import may_sign
 from machines.values import NodePubkey
 from node import report
 from node.api import asked as asked_for
@@ -111,6 +112,8 @@ class Membership:
                 f"to admit a node, give its whole key: {KEY_DIGITS} lower-case hex digits"
             )
         node = NodePubkey.from_hex(asked.node)
+        if not may_sign(node):
+            raise Malformed(f"no node has the key {node.short}…: nothing can be signed with it")
         name = node_name(asked.name) if asked.name else None
         role = None if asked.role is None else asked_for.role(asked.role)
         return await self._change(membership.Admit(node, role, name))
