@@ -16,7 +16,7 @@ from machines.errors import InvalidValue
 from machines.execution import EXECUTION, ExecutionEvent
 from machines.kernel import Machine, tag_of
 from machines.pipeline import PIPELINE, PipelineEvent
-from machines.values import FreeText, Label, StoryId
+from machines.values import FREE_TEXT_BYTES_MAX, FreeText, Label, StoryId
 from node.api import types
 from node.plain import plain
 
@@ -59,7 +59,10 @@ def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
         return msgspec.convert(asked, type=union, dec_hook=lenient_hook)
     except msgspec.ValidationError as fault:
         takes = ", ".join(field.name for field in msgspec.structs.fields(kinds[name]))
-        raise Malformed(f"{name} takes {takes or 'no fields'}: {plain(str(fault))}") from fault
+        said, cause = plain(str(fault)), fault.__cause__
+        if isinstance(cause, InvalidValue):  # the field is named already
+            raise Malformed(f"{name}: {said.replace(f'{cause.what}: ', '', 1)}") from fault
+        raise Malformed(f"{name} takes {takes or 'no fields'}: {said}") from fault
 
 
 def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> types.Patience:
@@ -105,11 +108,26 @@ def story_fields(asked: types.Add) -> dict[str, Any]:
     """
     title, description = asked.title, asked.description
     depends_on, labels = asked.depends_on, asked.labels
-    if title is not None and len(title) > TITLE_CHARACTERS_MAX:
-        raise InvalidValue("a title", f"at most {TITLE_CHARACTERS_MAX} characters")
     return {
-        "title": None if title is None else lenient_hook(FreeText, title),
-        "description": None if description is None else lenient_hook(FreeText, description),
+        "title": None if title is None else _text("a title", title, TITLE_CHARACTERS_MAX),
+        "description": None if description is None else _text("a description", description),
         "depends_on": None if depends_on is None else tuple(map(StoryId, depends_on)),
         "labels": None if labels is None else tuple(map(Label, labels)),
     }
+
+
+def _text(what: str, given: str, most: int = FREE_TEXT_BYTES_MAX) -> FreeText:
+    """A text in NFC, of so many characters at most.
+
+    Raises:
+        InvalidValue: it is none; says of what, and what it may be.
+    """
+    bound = f"{most} characters" if most < FREE_TEXT_BYTES_MAX else f"{most} bytes of UTF-8"
+    rule = f"at most {bound}, no control characters but newline and tab"
+    try:
+        text: FreeText = lenient_hook(FreeText, given)
+    except InvalidValue:
+        raise InvalidValue(what, rule) from None
+    if len(text) > most:
+        raise InvalidValue(what, rule)
+    return text

@@ -9,6 +9,7 @@ from node.cli.common import (
     Chosen,
     Json,
     StoryArgument,
+    agent_named,
     ask,
     client,
     put_json,
@@ -199,7 +200,10 @@ def execute(
         ),
     ],
     agent: Annotated[
-        str, typer.Option("--agent", metavar="NAME", help="What the agent is called.")
+        str,
+        typer.Option(
+            "--agent", metavar="NAME", help="What the agent is called.", callback=agent_named
+        ),
     ],
 ) -> None:
     """Run an agent's process and record what becomes of it; ends with its own exit code.

@@ -100,6 +100,22 @@ def story_named(text: str | None) -> str | None:
 def role_named(text: str | None) -> str | None:
     """A role as an option gave it.
 
+def agent_named(text: str) -> str:
+    """An agent's name as an option gave it, before anything is written about the story.
+
+    Raises:
+        typer.Exit: no agent can be called that.
+    """
+    from machines.errors import InvalidValue  # noqa: PLC0415 - only where an agent is named
+    from machines.values import AgentName  # noqa: PLC0415
+
+    try:
+        return str(AgentName(text))
+    except InvalidValue as fault:
+        say(f"--agent: {fault.rule}")
+        raise typer.Exit(Exit.MALFORMED) from None
+
+
     Raises:
         typer.BadParameter: there is none of that name.
     """

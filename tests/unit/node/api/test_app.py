@@ -7,10 +7,11 @@ import pytest
 from crdt.identity import FeedId
 from machines.values import NodePubkey
 from node import report
+from tests.support.cluster import key
 from tests.support.desk import api
 
 JSON = {"content-type": "application/json"}
-STRANGER = "1f" * 32
+STRANGER = key(9).pubkey.hex()
 
 
 @pytest.fixture
@@ -289,8 +290,19 @@ async def test_an_unknown_story_is_named(client, path):
         ("/stories/s-1/events", {"event": {"event": "deps_met"}, "x": 1}, "there is no field x"),
         ("/stories/s-1/execution", {"event": {"event": "accepted"}}, "no event is called accepted"),
         ("/stories/bad%20id", {}, "a story: 1 to 128"),
-        ("/stories/s-9", {"title": "\x1b[31m"}, "control"),
+        ("/stories/s-9", {"title": "\x1b[31m"}, "a title: at most 256 characters, no control"),
         ("/stories/s-9", {"title": "t" * 257}, "a title: at most 256 characters"),
+        # In NFC it is twice as long.
+        ("/stories/s-9", {"title": "\u0958" * 200}, "a title: at most 256 characters"),
+        ("/stories/s-9", {"description": "\x00"}, "a description: at most 4096 bytes of UTF-8, no"),
+        (
+            "/stories/s-1/execution",
+            {"event": {"event": "spawn_requested", "agent": "a b"}},
+            "spawn_requested: agent: 1 to 128 of",
+        ),
+        ("/members", {"node": "00" * 32}, "no node has the key 00000000"),
+        ("/members", {"node": f"01{'00' * 31}"}, "no node has the key 01000000"),
+        ("/members", {"node": "ab" * 32}, "no node has the key abababab"),
         ("/invite", {"role": "boss"}, "no role is called boss; there are: admin, member"),
         ("/invite", {"seconds": "x"}, "seconds: expected int"),
         ("/members", {"node": "xyz"}, "64 lower-case hex digits"),
