@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 KEY_SHOWN = 8
+TICKET = re.compile("gangline[0-9]{1,4}-[A-Za-z2-7]{8,}")
+"""Whoever reads one may join: one that was given in the place of something else is not shown."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 OWN_HINT = re.compile(r"(?:(?<=: )|(?<=\())gangline(?= )")
 """A command to be pasted here. One for another host stands behind no colon and no bracket."""
@@ -60,7 +62,8 @@ def say(sentence: str) -> None:
 
 def for_here(sentence: str) -> str:
     """A sentence as it is true of whoever reads it: of the chosen node, and in local time."""
-    return OWN_HINT.sub(lambda _: Chosen.command, in_local_time(sentence))
+    told = TICKET.sub("(a ticket, not shown)", sentence)
+    return OWN_HINT.sub(lambda _: Chosen.command, in_local_time(told))
 
 
 @contextlib.contextmanager
@@ -97,9 +100,6 @@ def story_named(text: str | None) -> str | None:
         raise typer.Exit(Exit.MALFORMED) from None
 
 
-def role_named(text: str | None) -> str | None:
-    """A role as an option gave it.
-
 def agent_named(text: str) -> str:
     """An agent's name as an option gave it, before anything is written about the story.
 
@@ -115,6 +115,9 @@ def agent_named(text: str) -> str:
         say(f"--agent: {fault.rule}")
         raise typer.Exit(Exit.MALFORMED) from None
 
+
+def role_named(text: str | None) -> str | None:
+    """A role as an option gave it.
 
     Raises:
         typer.BadParameter: there is none of that name.

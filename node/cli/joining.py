@@ -27,6 +27,7 @@ from node.localtime import local
 
 TICKET_MAX = "30d"
 USES_MAX = 1000
+TICKET_WAY = "pipe the line that gangline invite printed into join, or name a file by --ticket-file"
 
 
 def invite(
@@ -95,6 +96,7 @@ def invite(
 
 
 def join(
+    context: typer.Context,
     name: Name = None,
     listen: Listen = DEFAULT_LISTEN,
     advertise: Advertise = None,
@@ -113,6 +115,8 @@ def join(
     from node import founding  # noqa: PLC0415
     from node.ticket import read_ticket  # noqa: PLC0415
 
+    if context.args:  # not shown: it would be in the log of whoever keeps this output
+        raise typer.BadParameter(f"an argument may be read by others on this host; {TICKET_WAY}")
     with speaking():
         if ticket_file is not None:
             try:
@@ -124,12 +128,16 @@ def join(
             text = typer.prompt("ticket", hide_input=True)
         else:
             text = sys.stdin.readline()
+        if not text.strip():
+            say(f"no ticket was given; {TICKET_WAY}")
+            raise typer.Exit(Exit.MALFORMED)
         ticket = read_ticket(text)
         called = name or socket.gethostname()[:64]
         joining = founding.join(Chosen.home, ticket, called, listen, advertise or ())
         node = asyncio.run(joining)
     typer.echo(f"joined cluster {ticket.cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
+    warn_of(listen, advertise)
     say("next: gangline run")
 
 
@@ -137,7 +145,6 @@ def leave() -> None:
     """Leave the cluster: have this node taken off the roster. What it wrote stands.
 
     Asked of the node that admitted this one, or of the founder, whichever is linked now. The copy
-    warn_of(listen, advertise)
     that is here stays here, to be read; it gets nothing new.
 
     Example: gangline leave && gangline stop

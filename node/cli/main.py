@@ -55,7 +55,10 @@ def gangline(
     Chosen.command = f"gangline --home {shlex.quote(str(home))}" if home else "gangline"
 
 
-AS_IT_STANDS = {"allow_extra_args": True, "ignore_unknown_options": True}
+SETTINGS = {
+    "exec": {"allow_extra_args": True, "ignore_unknown_options": True},
+    "join": {"allow_extra_args": True},  # or a ticket given as one would be shown in the refusal
+}
 for name, command in (
     ("init", found.init), ("join", joining.join), ("invite", joining.invite),
     ("leave", joining.leave), ("rotate", joining.rotate),
@@ -67,7 +70,7 @@ for name, command in (
     ("backup", keep.backup), ("restore", keep.restore),
     ("export", keep.export), ("import", keep.import_),
 ):  # fmt: skip
-    app.command(name, context_settings=AS_IT_STANDS if name == "exec" else None)(command)
+    app.command(name, context_settings=SETTINGS.get(name))(command)
 app.add_typer(members.members, name="members")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(machine.app, name="machine")

@@ -20,6 +20,7 @@ from node.cli.common import Chosen, say, seconds
 from node.cli.exits import Exit
 from node.cli.main import app
 from node.cli.usage import ending, parts
+from node.ticket import Ticket
 
 TOP = Path(__file__).parents[4]
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
@@ -311,3 +312,28 @@ def test_the_sentences_that_offer_a_command_are_found():
     assert len(found) > 30
     assert any("restore FILE --force" in one for one in found)
     assert any("members admit" in one for one in found)
+
+
+def test_an_agents_name_is_refused_before_anything_is_asked(tmp_path):
+    told = run("--home", str(tmp_path), "exec", "s-1", "--agent", "a b", "--", "true")
+    assert told.exit_code == Exit.MALFORMED, "no daemon was looked for"
+    assert told.output.startswith("gangline: --agent: 1 to 128 of")
+
+
+def test_a_join_without_a_ticket_says_where_it_takes_one(tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    for args in ((), ("--ticket-file", str(empty))):
+        told = run("--home", str(tmp_path / "den"), "join", *args)
+        assert told.exit_code == Exit.MALFORMED
+        assert "no ticket was given; pipe" in told.output
+        assert "--ticket-file" in told.output
+
+
+@pytest.mark.parametrize("args", [(), ("--ticket-file",), ("--listen",)])
+def test_a_ticket_in_the_wrong_place_is_not_shown(tmp_path, args):
+    ticket = Ticket("den.example:1", bytes(32), bytes(32), bytes(16), 2**50).text()
+    told = run("--home", str(tmp_path / "den"), "join", *args, ticket)
+    assert told.exit_code in {Exit.USAGE, Exit.ENVIRONMENT, Exit.MALFORMED}
+    assert ticket[20:40] not in told.output
+    assert "--ticket-file" in told.output or "a ticket, not shown" in told.output
