@@ -4,6 +4,7 @@ Takes a store, read-only, and trusts nothing in it but its bytes: every signatur
 every verdict given again. Stands beside the line, and changes nothing. Source: protocol §13.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ class Held:
         quarantined: the rows of what was turned away, the newest first.
         addresses: the last known of other nodes.
         faults: sentences, one for each thing that is not as it must be.
+        unsound: of these, how many (the first) say that a row is not what was written or signed:
+            two such stores cannot be compared by what they hold.
         observed: sentences, of what says nothing against this store (docs/decisions/0007).
     """
 
@@ -60,6 +63,7 @@ class Held:
     quarantined: list[tuple[object, ...]]
     addresses: dict[NodePubkey, tuple[str, ...]]
     faults: list[str] = field(default_factory=list)
+    unsound: int = 0
     observed: list[str] = field(default_factory=list)
 
     def entries(self) -> Iterator[tuple[Feed, Entry]]:
@@ -165,6 +169,7 @@ def store_path(place: Path, what: str = "store") -> Path:
     Raises:
         Trouble: there is neither, or the file is something else.
     """
+    place = Path(os.path.realpath(place.expanduser()))  # by whatever links it is named
     path = Home(place).store if place.is_dir() else place
     if not path.is_file():
         raise Trouble(f"there is no {what} at {path}")
@@ -221,6 +226,7 @@ def examine(place: Path) -> Held:
         for proof in proofs
         if not held.ledger.restore_proof(proof)
     ]
+    held.unsound = len(held.faults)
     held.ledger.take(good, now().wall, stored=True)
     for feed_id, end in rendered.items():
         if feed_id in held.ledger.feeds:

@@ -211,6 +211,9 @@ def diff(
 ) -> None:
     """What each of two stores counts that the other lacks; ends with 5 if there is anything.
 
+    Rows that are not as their author signed them are named too, and end it with 5: a daemon on that
+    store would count them, and show another digest.
+
     Example: gangline inspect diff ~/den /mnt/other/store.db
     Exits: 1 5 65
     """
@@ -221,6 +224,11 @@ def diff(
         if first.cluster != second.cluster:
             raise Trouble("these two belong to different clusters", Exit.DIFFER)
         rows = inspector.compare(first, second)
+    unsound = [
+        f"{name}: {fault}"
+        for name, held in (("A", first), ("B", second))
+        for fault in held.faults[: held.unsound]
+    ]
     names = report.names(second.ledger) | report.names(first.ledger)
     if as_json:
         put_json(
@@ -248,7 +256,9 @@ def diff(
                 for row in rows
             ],
         )
-    else:
+    elif not unsound:
         typer.echo(f"they agree: {first.digest}")
-    if rows:
+    for sentence in unsound:
+        say(sentence)
+    if rows or unsound:
         raise typer.Exit(Exit.DIFFER)

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 
 import apsw
 import pytest
@@ -10,6 +11,7 @@ from machines import pipeline as p
 from node import inspector
 from node.cli.main import app
 from node.errors import Trouble
+from node.schema import add_functions
 from node.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
@@ -63,6 +65,33 @@ def test_two_that_agree_and_two_that_do_not(stores, tmp_path):
     assert told.exit_code == 5
     assert [(row["what"], row["only_in"]) for row in json.loads(told.output)] == [("story", "A")]
     assert "story" in inspect("diff", other, ahead).output
+
+
+def test_what_does_not_verify_is_no_agreement(stores):
+    _, (one, other) = stores
+    with contextlib.closing(apsw.Connection(str(one))) as database:
+        # As a member could leave it whose config named another cluster: a row with its right sum.
+        add_functions(database)
+        database.execute(
+            "INSERT INTO records SELECT feed, clock + 50, record_id, value, 0 FROM records LIMIT 1"
+        )
+    told = inspect("diff", one, other)
+    assert (told.exit_code, "they agree" in told.output) == (5, False)
+    assert re.search(r"A: \w+/0#\d+: its signature does not hold", told.output)
+    told = inspect("diff", other, one)
+    assert (told.exit_code, "B: " in told.output) == (5, True)
+
+
+def test_a_store_is_found_through_any_link(stores, tmp_path):
+    _, (one, other) = stores
+    home = tmp_path / "home"
+    home.mkdir()
+    one.rename(home / "store.db")
+    (tmp_path / "folder").symlink_to(home)
+    (tmp_path / "file").symlink_to(home / "store.db")
+    for link in ("folder", "file"):
+        assert inspect("verify", "--store", tmp_path / link).exit_code == 0
+        assert inspect("diff", tmp_path / link, other).exit_code == 0
 
 
 def test_a_flipped_bit_is_found(stores):
