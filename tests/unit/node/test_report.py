@@ -63,4 +63,5 @@ def test_a_feed_costs_the_same_to_tell_of_however_much_of_others_was_rejected():
     before = steps(lambda: report.feeds(few, names, look))
     written(99, *[p.Accepted()] * 200)
     assert len(replica.ledger.rejected) == 200
-    assert steps(lambda: report.feeds(few, names, look)) == before
+    # Some steps depend on what the interpreter has in its caches by then; 200 records would show.
+    assert abs(steps(lambda: report.feeds(few, names, look)) - before) < before / 20

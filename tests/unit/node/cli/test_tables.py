@@ -63,12 +63,6 @@ def test_who_belongs_takes_a_line_each(narrow):
     assert cells(unheard)[1:] == ["unknown (founder)"]
 
 
-def test_a_founder_whose_store_is_lost_has_a_line_too(narrow):
-    row = {"node": KEYS[0], "name": "", "role": "admin", "founder": True, "belongs": True}
-    line = narrow([row | {"admissions": []}], "members")[-1]
-    assert cells(line) == ["1feb11c0", "admin (founder)"]
-
-
 @pytest.mark.parametrize(
     ("first", "now"),
     [
