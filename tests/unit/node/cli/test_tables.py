@@ -31,7 +31,7 @@ def narrow(monkeypatch):
     def show(rows, *command, width=80):
         for module in ("inspect", "look", "members"):
             monkeypatch.setattr(f"node.cli.{module}.ask", lambda *_: rows)
-        terminal = {"COLUMNS": str(width), "FORCE_COLOR": "1", "TERM": "dumb"}
+        terminal = {"COLUMNS": str(width), "LINES": "25", "FORCE_COLOR": "1", "TERM": "dumb"}
         answer = CliRunner().invoke(app, command, env=terminal)
         assert answer.exit_code == 0
         lines = [line.rstrip() for line in answer.output.splitlines() if line.strip()]
