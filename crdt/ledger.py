@@ -203,11 +203,16 @@ class Ledger(Holdings):
         """A peer holds the very same live records: what lies between them is empty for both.
 
         Without this a message lost on the way leaves a slot unknown for ever, and whoever reads the
-        rendering never sees what stands behind it.
+        rendering never sees what stands behind it. A slot of a pending record is not empty: that
+        record is not on disk, and its author must not be told that it is.
         """
         for feed in self.feeds.values():
             if feed.known_end() < feed.head:
                 self.believe_gap(feed.id, 0, feed.head)
+        for waiting in self.pending.rows():
+            held = self.feeds.get(waiting.record.feed)
+            if held is not None and waiting.record.clock not in held.slots:
+                held.forget(waiting.record.clock)
 
     def take_ready(self) -> Ready:
         """Hand out what was collected since the last call."""

@@ -871,6 +871,18 @@ def test_a_peer_that_holds_the_same_makes_the_holes_empty(court):
     assert list(court.feed(court.cat).gaps()) == []
 
 
+def test_a_slot_that_something_waits_for_is_no_hole(court):
+    """Its author would be told that it is on disk here."""
+    parent = court.cat.transition("s-1", p.DepsMet())
+    waits = court.bob.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
+    court.take(waits, court.bob.story("s-2", clock=3), court.sam.story("s-3"))
+    court.ledger.believe_holes()
+    assert list(court.feed(court.bob).gaps()) == [(1, 3)]
+    assert court.feed(court.bob).known_end() == 0
+    court.take(parent)
+    assert court.feed(court.bob).known_end() == 4
+
+
 # The rendering
 
 
