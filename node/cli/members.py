@@ -197,9 +197,11 @@ def revoke(
     node: NodeArgument,
     keep: Annotated[str, typer.Option(metavar="WHAT", help=KEEP_HELP)] = "written",
 ) -> None:
-    """Take a node off the roster: its links end, and nothing it writes from now on counts.
+    """Take a node off the roster: its links end, and no link with it comes about any more.
 
-    By whoever admitted it, or the founder. What it knows already it keeps.
+    By whoever admitted it, or the founder. What it knows already it keeps. Its key can still sign
+    for the places in its feed that were kept and are empty now: if somebody else may have it, say
+    --keep nothing.
 
     Example: gangline members revoke kennel-2 --keep nothing
     Exits: 1 3 4 65
