@@ -60,6 +60,7 @@ class Laws:
         self._on_all = set()
         self._rosters = {}
         self._words = set()
+        self._dealt = set()
 
     # --- at every step ---------------------------------------------------------------------
 
@@ -78,6 +79,7 @@ class Laws:
         if not node.honest:
             return
         self.looked["L5"] += 1
+        self._dealt.update(persist.settled)
         for key, row in persist.rows.items():
             if row is not None:
                 body = parse_body(row.value[limits.SIGNATURE_BYTES :])
@@ -536,8 +538,8 @@ class Laws:
         for writer, receipt in world.acked:
             if receipt.author not in {world.found.founder.pubkey, *world.reunited}:
                 continue
-            if receipt.record_id in world.excused | self._settled(world, writer.pub):
-                continue
+            if receipt.record_id in world.excused | self._dealt:
+                continue  # dealt with once, whatever became of the disk on which that stands
             if receipt.record_id in self._words:
                 continue  # what its author may not say need not be everywhere: L2, L13
             said = self._keys.get(receipt.record_id, laws.ANY)
