@@ -90,6 +90,12 @@ class Rewriting:
         mine = (record for record in lost if record.feed.author == self._own)
         return moving + list(islice(mine, limits.WRITE_AGAIN_PER_TICK_MAX))
 
+    def is_moving(self) -> bool:
+        """Whether something of the former key's is still to be written under this one."""
+        self._look(vouched=bool(self._sessions.all()))
+        moving = any(record.feed.author == self._former for record in self._lost)
+        return moving and self._ledger.roster.role(self._own) not in (None, Role.OBSERVER)
+
     def _look(self, *, vouched: bool) -> None:
         """Find what is lost, if anything changed since: a long feed is not walked at every tick."""
         feeds = may_lack(self._ledger, self._own, self._former)

@@ -115,7 +115,7 @@ class Replica:
         self._duties = Duties(self.own, self.ledger, self._draw)
         if written is not None and written.author == former:
             former_end = written
-        self._rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
+        self.rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
         self._chronicle = Chronicle(self.own, self.ledger.board)
         self._new_keys = parting.Pace()
         self._wrote_at = float("-inf")
@@ -243,7 +243,7 @@ class Replica:
         author = proposals.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
         if isinstance(intent, WriteAgain):
-            body = restate(intent.record, self.ledger, author, self._rewriting.moved)
+            body = restate(intent.record, self.ledger, author, self.rewriting.moved)
         else:
             body, warnings = proposals.propose(intent, self.ledger, author)
         clock = author.feed.head
@@ -293,7 +293,7 @@ class Replica:
             quiet = 0.0 if self.doubt else now.mono - self._wrote_at
             for intent in self._duties.due(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
-            self._rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
+            self.rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
         self.ledger.ready.observe += self.clock_watch.news(now) + self._seal_watch.news(now.mono)
         ready = self._finish(None, now)
         if self.sessions.peers() and (said := self.beacon.say(now)) is not None:
@@ -393,7 +393,7 @@ class Replica:
         settled: Iterable[RecordId] = (),
     ) -> Ready:
         """Take back what was stored, at a start. Rows were verified before they were written."""
-        self._rewriting.restore(settled)
+        self.rewriting.restore(settled)
         records, damaged = stored_records(rows)
         unproven = sum(not self.ledger.restore_proof(proof) for proof in proofs)
         self.ledger.take(records, now.wall, stored=True)

@@ -55,6 +55,10 @@ WORDS: Final = {
     BEHIND: "it does not have everything that this node wrote; wait until status says 0 unshared",
 }
 
+MOVING: Final = (
+    "this node is still writing again, under its new key, what it wrote with the former one; try "
+    "again in a moment"
+)
 PASSING: Final = ("", "stale", "cannot_write", BEHIND)
 """What is no word on what was asked: a clock, a disk or a link, and it may be done later."""
 
@@ -261,6 +265,8 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey
         return [], ""
     if not standing:
         raise ProposalRefused("this node does not belong to the cluster any longer")
+    if replica.rewriting.is_moving():  # or nobody would know whose it is, two keys later
+        return [], MOVING
     if roster.founder in linked:
         return [roster.founder], ""
     authors = sorted({admission.ref.author for admission in standing})

@@ -294,6 +294,18 @@ def test_what_somebody_else_wrote_with_the_former_key_does_not_move(court):
     assert moving(None) == []
 
 
+def test_a_node_knows_whether_something_is_still_to_move_to_its_key(court):
+    court.take(kept := court.bob.release("s-1"))
+    taken = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]], [(0, 1)])
+    court.take(taken)
+    rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node)
+    assert rewriting.is_moving()
+    observing = Rewriting(court.obs.node, court.ledger, Sessions(), court.bob.node)
+    assert not observing.is_moving(), "it writes nothing, and would wait for ever"
+    rewriting.settle(kept)
+    assert not rewriting.is_moving()
+
+
 def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(court):
     ahead = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1000)
     waits = court.bob.story("s-2", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1000)

@@ -329,9 +329,9 @@ def test_what_the_former_key_wrote_is_known_by_how_far_it_had_written(trio):
     old = trio.keys[1].pubkey
     said = {"former": old, "written": OwnEnd(old, 0, 4), "incarnation": 0}
     replica = trio.make(key(9), **said)
-    assert replica._rewriting._former_end == said["written"]
+    assert replica.rewriting._former_end == said["written"]
     later = trio.make(key(9), former=old, former_end=said["written"])
-    assert later._rewriting._former_end == said["written"]
+    assert later.rewriting._former_end == said["written"]
 
 
 def test_a_peer_that_knows_more_of_the_own_feed_makes_one_go_on_elsewhere(trio):
