@@ -126,6 +126,7 @@ class Reading(Database):
         return self._few(f"author = ? {order}", bytes(author), many)
 
     def _few(self, which: str, *values: Any) -> list[Row]:
+        """Some rows, as far as each can be one: what is damaged is told where all are read."""
         query = (
             "SELECT author, incarnation, clock, record_id, value FROM feeds "  # noqa: S608 - our own words
             f"JOIN records ON feed = id WHERE {which}"
@@ -133,6 +134,9 @@ class Reading(Database):
         return [
             Row(NodePubkey(author), incarnation, clock, RecordId(record_id), value)
             for author, incarnation, clock, record_id, value in self._read(query, *values)
+            if len(author) == limits.KEY_BYTES
+            and is_slot(incarnation, clock)
+            and len(record_id) == limits.HASH_BYTES
         ]
 
     def _total(self, *without: int) -> tuple[int, int]:
