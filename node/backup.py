@@ -19,7 +19,7 @@ import msgspec
 from crdt.identity import ClusterId, FeedId
 from crdt.intake import open_records
 from crdt.ready import Persist, Row
-from crdt.record import signed_record
+from crdt.record import SignedRecord
 from crdt.verify import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
@@ -229,7 +229,7 @@ def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
         Trouble: something does not hold.
     """
     rows = list(kept.rows())
-    cluster, founder = inspector.founding(rows, file)
+    cluster, founder = inspector.founding([*map(_record_of, rows)], file)
     if cluster.hex() != _config_of(label).cluster:
         raise Trouble(f"{file} holds the records of another cluster than its config", Exit.DIFFER)
     bad = done = 0
@@ -244,9 +244,12 @@ def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
         )
 
 
+def _record_of(row: Row) -> SignedRecord:
+    return SignedRecord(FeedId(row.author, row.incarnation), row.clock, row.value)
+
+
 def _bad_rows(rows: list[Row], cluster: ClusterId, founder: NodePubkey) -> int:
-    signed = [signed_record(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
-    opened = open_records(signed, cluster, founder, verify_batch)
+    opened = open_records([*map(_record_of, rows)], cluster, founder, verify_batch)
     held = {record.ref for record in opened.records}
     return sum((r.author, r.incarnation, r.clock, r.record_id) not in held for r in rows)
 

@@ -66,7 +66,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
         Trouble: the key or the config is wrong, or the config is not the store's.
     """
     key = keys.load(home.key)
-    origin.check_config(home.config, settings, store.first_rows())
+    origin.check_config(home.config, settings, store.first_records())
     origin.check_own(store, key.pubkey, settings)
     cluster, founder = origin.named(settings)
     written = store.meta("incarnation")
@@ -146,7 +146,7 @@ def open_driver(
 def _rebuild(
     home: Home, settings: Config, notices: Notices | None, known: Remembered | None = None
 ) -> None:
-    origin.check_config(home.config, settings, salvage.first_rows(home.store))
+    origin.check_config(home.config, settings, salvage.first_records(home.store))
     told = salvage.rebuild(home.store, *origin.named(settings), known).sentence
     log.warning("%s", told)
     if notices is not None:

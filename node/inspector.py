@@ -16,7 +16,6 @@ from crdt.feeds import Entry, Feed, Verdict
 from crdt.identity import ClusterId, FeedId, RecordRef
 from crdt.intake import Unreadable, open_records
 from crdt.ledger import Ledger
-from crdt.ready import Row
 from crdt.record import SignedRecord, VerifiedRecord
 from crdt.verify import verify_batch
 from machines.values import NodePubkey
@@ -200,8 +199,8 @@ def examine(place: Path) -> Held:
             rendered, addresses = store.rendered(), store.addresses()
     except StoreDamaged as damage:
         raise Trouble(f"{damage.sentence}; {MEND}", Exit.DIFFER) from damage
-    cluster, founder = founding(rows, path)
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
+    cluster, founder = founding(signed, path)
     opened = open_records(signed, cluster, founder, verify_batch)
     held = Held(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
     if not whole:
@@ -243,13 +242,13 @@ def examine(place: Path) -> Held:
     return held
 
 
-def founding(rows: list[Row], path: Path) -> Origin:
+def founding(records: list[SignedRecord], path: Path) -> Origin:
     """The cluster and its founder.
 
     Raises:
         Trouble: there is no founding record.
     """
-    found = origin(rows)
+    found = origin(records)
     if found is None:
         told = f"{path} holds no founding record, so nothing in it can be checked"
         raise Trouble(told, Exit.DIFFER)

@@ -81,7 +81,7 @@ def _broken(home: Home) -> str:
         return text
     if home.store.exists():
         with Store(home.store, readonly=True) as store:
-            if origin.difference(settings, store.first_rows()):
+            if origin.difference(settings, store.first_records()):
                 return text
     raise Trouble(f"{home.config} is in order; change what you want in it, and start the daemon")
 

@@ -13,9 +13,8 @@ from msgspec import UNSET
 from crdt import limits
 from crdt.bodies import Member, parse_body
 from crdt.errors import MalformedRecord
-from crdt.identity import ClusterId, FeedId, cluster_id_of
+from crdt.identity import ClusterId, cluster_id_of
 from crdt.intake import open_records
-from crdt.ready import Row
 from crdt.record import SignedRecord
 from crdt.verify import verify_batch
 from machines.values import NodePubkey
@@ -31,32 +30,32 @@ Origin = tuple[ClusterId, NodePubkey]
 """A cluster and its founder."""
 
 
-def origin(rows: Iterable[Row]) -> Origin | None:
+def origin(records: Iterable[SignedRecord]) -> Origin | None:
     """The cluster and its founder, from the one record that carries a nonce, if it is there."""
-    return next((found for row in rows if (found := _founded(row)) is not None), None)
+    return next((found for one in records if (found := _founded(one)) is not None), None)
 
 
-def _founded(row: Row) -> Origin | None:
-    """What a row says to have founded, if it says so."""
-    if row.incarnation or row.clock:
+def _founded(record: SignedRecord) -> Origin | None:
+    """What a record says to have founded, if it says so."""
+    author = record.feed.author
+    if record.feed.incarnation or record.clock:
         return None
-    body_bytes = row.value[limits.SIGNATURE_BYTES :]
+    body_bytes = record.value[limits.SIGNATURE_BYTES :]
     try:
         body = parse_body(body_bytes)
     except MalformedRecord:
         return None
-    if isinstance(body, Member) and body.nonce is not UNSET and body.node == row.author:
-        return cluster_id_of(row.author, body_bytes), row.author
+    if isinstance(body, Member) and body.nonce is not UNSET and body.node == author:
+        return cluster_id_of(author, body_bytes), author
     return None
 
 
-def _proven(row: Row) -> Origin | None:
+def _proven(record: SignedRecord) -> Origin | None:
     """The same, if its signature holds: in a damaged store the record may be another."""
-    found = _founded(row)
+    found = _founded(record)
     if found is None:
         return None
-    signed = SignedRecord(FeedId(row.author, 0), 0, row.value)
-    return None if open_records([signed], *found, verify_batch).forged else found
+    return None if open_records([record], *found, verify_batch).forged else found
 
 
 def named(settings: Config) -> Origin:
@@ -64,13 +63,13 @@ def named(settings: Config) -> Origin:
     return ClusterId(bytes.fromhex(settings.cluster)), NodePubkey.from_hex(settings.founder)
 
 
-def difference(settings: Config, rows: Iterable[Row]) -> str:
+def difference(settings: Config, records: Iterable[SignedRecord]) -> str:
     """What a config has otherwise than the founding record; empty if it has not, or none is here.
 
     Args:
-        rows: of a store: at least the first of each author.
+        records: of a store: at least the first of each author.
     """
-    found = [one for one in map(_proven, rows) if one is not None]
+    found = [one for one in map(_proven, records) if one is not None]
     if not found or named(settings) in found:
         return ""
     cluster, founder = found[0]
@@ -85,8 +84,8 @@ def difference(settings: Config, rows: Iterable[Row]) -> str:
     )
 
 
-def check_config(path: Path, settings: Config, rows: Iterable[Row]) -> None:
-    """See that a config names the cluster that the rows of its store are of.
+def check_config(path: Path, settings: Config, records: Iterable[SignedRecord]) -> None:
+    """See that a config names the cluster that the records of its store are of.
 
     Args:
         path: the config's, for the sentence.
@@ -94,7 +93,7 @@ def check_config(path: Path, settings: Config, rows: Iterable[Row]) -> None:
     Raises:
         Trouble: it names another.
     """
-    wrong = difference(settings, rows)
+    wrong = difference(settings, records)
     if wrong:
         raise Trouble(f"{path}: {wrong}; mend it, or {ANEW}")
 
@@ -105,11 +104,8 @@ def check_own(store: Store, own: NodePubkey, settings: Config) -> None:
     Raises:
         StoreDamaged: one is not; a daemon whose config was wrong wrote it.
     """
-    signed = [
-        SignedRecord(FeedId(row.author, row.incarnation), row.clock, row.value)
-        for row in store.last_rows(own, OWN_ROWS)
-    ]
-    forged = open_records(signed, *named(settings), verify_batch).forged
+    last = store.last_records(own, OWN_ROWS)
+    forged = open_records(last, *named(settings), verify_batch).forged
     if forged:
         first = min(forged, key=lambda one: (one.feed, one.clock))
         raise StoreDamaged(

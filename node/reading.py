@@ -17,6 +17,7 @@ from crdt import limits
 from crdt.forks import proves_fork
 from crdt.identity import ClusterId, FeedId, RecordId
 from crdt.ready import OwnEnd, ProofRow, Row
+from crdt.record import SignedRecord
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
@@ -116,27 +117,25 @@ class Reading(Database):
         if checked and (many, total) != self._total(many, total):
             raise StoreDamaged(f"{self.path} is damaged: a part of it is older than the rest")
 
-    def first_rows(self) -> list[Row]:
+    def first_records(self) -> list[SignedRecord]:
         """The first record of each author's first feed, of which one founded the cluster."""
         return self._few("feeds.incarnation = 0 AND clock = 0")
 
-    def last_rows(self, author: NodePubkey, many: int) -> list[Row]:
+    def last_records(self, author: NodePubkey, many: int) -> list[SignedRecord]:
         """The last records of an author, the latest feed first."""
         order = "ORDER BY incarnation DESC, clock DESC LIMIT ?"
         return self._few(f"author = ? {order}", bytes(author), many)
 
-    def _few(self, which: str, *values: Any) -> list[Row]:
-        """Some rows, as far as each can be one: what is damaged is told where all are read."""
+    def _few(self, which: str, *values: Any) -> list[SignedRecord]:
+        """Some records, as far as each row can be one: reading all rows tells what is damaged."""
         query = (
-            "SELECT author, incarnation, clock, record_id, value FROM feeds "  # noqa: S608 - our own words
+            "SELECT author, incarnation, clock, value FROM feeds "  # noqa: S608 - our own words
             f"JOIN records ON feed = id WHERE {which}"
         )
         return [
-            Row(NodePubkey(author), incarnation, clock, RecordId(record_id), value)
-            for author, incarnation, clock, record_id, value in self._read(query, *values)
-            if len(author) == limits.KEY_BYTES
-            and is_slot(incarnation, clock)
-            and len(record_id) == limits.HASH_BYTES
+            SignedRecord(FeedId(NodePubkey(author), incarnation), clock, value)
+            for author, incarnation, clock, value in self._read(query, *values)
+            if len(author) == limits.KEY_BYTES and is_slot(incarnation, clock)
         ]
 
     def _total(self, *without: int) -> tuple[int, int]:

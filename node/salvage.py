@@ -15,6 +15,7 @@ from pathlib import Path
 
 from crdt.identity import ClusterId, FeedId
 from crdt.ready import Noticed, Persist, Row, RowKey
+from crdt.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock, sift
@@ -76,13 +77,13 @@ def remembered(replica: Replica, refused: Collection[RowKey]) -> Remembered:
     return Remembered(kept, list(replica.ledger.proofs.values()), rendered)
 
 
-def first_rows(path: Path) -> list[Row]:
+def first_records(path: Path) -> list[SignedRecord]:
     """The first record of each author's first feed, as far as a damaged store can be read."""
     file = left_aside(path) or path
     if file.stat().st_size < HEADER_BYTES:
         return []
     with contextlib.closing(sift.opened(file)) as old:
-        return sift.first_rows(old)
+        return sift.first_records(old)
 
 
 def rebuild(

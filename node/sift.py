@@ -156,15 +156,15 @@ def _adds_up(saved: Saved, old: apsw.Connection) -> bool:
     return torn or not total or total == found
 
 
-def first_rows(old: apsw.Connection) -> list[Row]:
+def first_records(old: apsw.Connection) -> list[SignedRecord]:
     """The first record of each author's first feed, as far as they can be read."""
     query = (
-        f"SELECT {_bytes('author')}, {_bytes('record_id')}, {_bytes('value')} FROM feeds "  # noqa: S608 - our own names
+        f"SELECT {_bytes('author')}, {_bytes('value')} FROM feeds "  # noqa: S608 - our own names
         "JOIN records ON feed = id WHERE incarnation = 0 AND clock = 0"
     )
     return [
-        Row(NodePubkey(author), 0, 0, RecordId(record_id), value)
-        for author, record_id, value in _scan(Saved(Path()), old, query)
+        SignedRecord(FeedId(NodePubkey(author), 0), 0, value)
+        for author, value in _scan(Saved(Path()), old, query)
         if len(author) == NODE_PUBKEY_BYTES
     ]
 

@@ -64,16 +64,26 @@ def test_a_damaged_store_is_not_thrown_away_for_it(tmp_path, field):
     assert lone.home.store.read_bytes() == before
     daemon._rebuild(lone.home, lone.settings, None)
     with Store(lone.home.store) as store:
-        assert store.first_rows()
+        assert store.first_records()
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_record_id_that_is_none_hides_no_founding_record(lone, size):
+    """What its author signed says which cluster it founded; the column beside it does not."""
+    wrong, _ = misled(lone, "cluster")
+    with contextlib.closing(apsw.Connection(str(lone.home.store))) as database:
+        database.execute("UPDATE records SET record_id = zeroblob(?)", (size,))
+    with pytest.raises(Trouble, match="cluster is"):
+        daemon._rebuild(lone.home, wrong, None)
 
 
 def test_a_spoiled_founding_record_speaks_for_no_cluster(lone):
     with Store(lone.home.store) as store:
-        (row,) = store.first_rows()
-    assert origin.difference(lone.settings, [row]) == ""
-    spoiled = row._replace(value=row.value[:-1] + bytes([row.value[-1] ^ 1]))
+        (first,) = store.first_records()
+    assert origin.difference(lone.settings, [first]) == ""
+    spoiled = first._replace(value=first.value[:-1] + bytes([first.value[-1] ^ 1]))
     assert origin.difference(lone.settings, [spoiled]) == ""
-    unread = row._replace(value=row.value[:70])
+    unread = first._replace(value=first.value[:70])
     assert origin.difference(lone.settings, [unread]) == ""
 
 
@@ -97,9 +107,13 @@ def test_own_records_signed_for_another_cluster_are_set_aside(lone, monkeypatch)
 def test_only_the_last_own_records_are_read(lone):
     own = lone.written.author
     with Store(lone.home.store) as store:
-        everything = sorted(row[:3] for row in store.rows())
-        assert [row[:3] for row in store.last_rows(own, 1)] == everything[-1:]
-        assert [row[:3] for row in store.last_rows(own, 9)] == everything[::-1]
+        everything = sorted((row.incarnation, row.clock) for row in store.rows())
+        assert [(r.feed.incarnation, r.clock) for r in store.last_records(own, 1)] == everything[
+            -1:
+        ]
+        assert [(r.feed.incarnation, r.clock) for r in store.last_records(own, 9)] == everything[
+            ::-1
+        ]
     with contextlib.closing(apsw.Connection(str(lone.home.store))) as database:
         plan = database.execute(
             "EXPLAIN QUERY PLAN SELECT value FROM feeds JOIN records ON feed = id "
