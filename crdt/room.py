@@ -123,10 +123,10 @@ def stranger_bounds() -> Bounds:
 
 
 def pending_bounds() -> Bounds:
-    """For what else is pending."""
+    """For what else is pending: what the small room leaves of all that may be."""
     return Bounds(
         limits.PENDING_PER_AUTHOR_MAX,
-        limits.PENDING_MAX,
+        limits.PENDING_MAX - limits.STRANGERS_MAX,
         limits.WAITING_BYTES_PER_AUTHOR_MAX,
         limits.WAITING_BYTES_MAX,
     )

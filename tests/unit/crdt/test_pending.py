@@ -60,10 +60,13 @@ def test_one_author_fills_his_own_share_and_no_more(court, monkeypatch):
 
 
 def test_all_together_fill_the_whole_and_no_more(court, monkeypatch):
-    monkeypatch.setattr(limits, "PENDING_MAX", 2)
+    monkeypatch.setattr(limits, "PENDING_MAX", 3)
+    monkeypatch.setattr(limits, "STRANGERS_MAX", 1)
     pending = filled(court.bob.story("a"), court.cat.story("b"))
     assert not pending.add(court.ada.story("c"), WAIT)
-    assert len(pending) == 2
+    assert pending.add(court.sam.story("d"), UNKNOWN)  # the last place is a stranger's
+    assert not pending.add(court.sam.story("e"), UNKNOWN)
+    assert len(pending) == 3
 
 
 def test_no_bound_applies_to_the_own_key(court, monkeypatch):
@@ -87,14 +90,14 @@ def test_keys_on_no_roster_share_a_room_of_their_own(court, monkeypatch):
 def test_a_new_reason_replaces_the_old_one_though_all_is_full(court, monkeypatch):
     record = court.bob.story("a")
     pending = filled(record)
-    monkeypatch.setattr(limits, "PENDING_MAX", 1)
+    monkeypatch.setattr(limits, "PENDING_MAX", limits.STRANGERS_MAX)
     assert pending.add(record, Reason.STAMP_AHEAD)
     assert [row.reason for row in pending.rows()] == [Reason.STAMP_AHEAD]
 
 
 def test_a_record_goes_to_the_other_room_with_its_reason(court, monkeypatch):
     monkeypatch.setattr(limits, "STRANGERS_MAX", 1)
-    monkeypatch.setattr(limits, "PENDING_MAX", 1)
+    monkeypatch.setattr(limits, "PENDING_MAX", 2)
     one, two = court.bob.story("a"), court.cat.story("b")
     pending = filled(one, reason=UNKNOWN)
     assert pending.add(one, WAIT)

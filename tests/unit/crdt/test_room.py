@@ -52,7 +52,10 @@ def test_who_has_nothing_there_is_not_remembered(court):
 def test_the_bounds_are_those_of_the_limits():
     waiting = (limits.WAITING_BYTES_PER_AUTHOR_MAX, limits.WAITING_BYTES_MAX)
     assert void_bounds() == (limits.VOID_PER_AUTHOR_MAX, limits.VOID_MAX, *waiting)
-    assert pending_bounds() == (limits.PENDING_PER_AUTHOR_MAX, limits.PENDING_MAX, *waiting)
+    pending, strangers = pending_bounds(), stranger_bounds()
+    assert pending.of_author == limits.PENDING_PER_AUTHOR_MAX
+    assert pending.in_all + strangers.in_all == limits.PENDING_MAX
+    assert pending[2:] == waiting
     most = limits.WAITING_BYTES_PER_AUTHOR_MAX
     assert stranger_bounds() == (
         limits.STRANGERS_PER_AUTHOR_MAX, limits.STRANGERS_MAX, most, most,
