@@ -102,10 +102,10 @@ class Board:
             state.mark()
         return told
 
-    def take_changes(self) -> list[BoardChange]:
+    def take_changes(self) -> Iterator[BoardChange]:
         """What changed of stages and conflicts since the last call, story by story."""
-        changes = []
-        for story, told in self._changed.items():
+        changed, self._changed = self._changed, {}
+        for story, told in changed.items():
             state = self._stories.get(story)
             last = state.last if state is not None else None
             before, after = stage_made_by(told.last), stage_made_by(last)
@@ -113,9 +113,7 @@ class Board:
             if before != after or fresh:
                 newest = None if told.last is None else told.last.stamp
                 late = before != after and any(_is_late(record, newest) for record in told.gained)
-                changes.append(BoardChange(story, before, after, last, late, fresh))
-        self._changed.clear()
-        return changes
+                yield BoardChange(story, before, after, last, late, fresh)
 
     def forget_changes(self) -> None:
         """What was read from the own store is no news."""

@@ -14,6 +14,7 @@ from machines.values import Instant, NodePubkey
 
 from crdt.board import Board, BoardChange
 from crdt.bodies import Claim, Execution, Transition
+from crdt.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.ready import (
     ClaimMoved,
     EventLost,
@@ -32,9 +33,11 @@ class Chronicle:
     Args:
         own: the own key.
         board: what changes.
+        checkpoint: called after each step, however many there are.
     """
 
-    def __init__(self, own: NodePubkey, board: Board) -> None:
+    def __init__(self, own: NodePubkey, board: Board, checkpoint: Checkpoint = pass_on) -> None:
+        self._checkpoint = checkpoint
         self._own = own
         self._board = board
         self._holders: dict[str, NodePubkey | None] = {}
@@ -48,9 +51,9 @@ class Chronicle:
             wall: the own clock, which says whose claims stand.
         """
         found: list[Observation] = []
-        for change in self._board.take_changes():
+        for change in in_steps(self._board.take_changes(), self._checkpoint):
             found += self._stage_moves(change)
-        for record in admitted:
+        for record in in_steps(admitted, self._checkpoint):
             body = record.body
             own = record.feed.author == self._own
             if isinstance(body, Execution):

@@ -15,6 +15,7 @@ from pycrdt import Array, Doc
 from crdt import limits
 from crdt.feeds import Feed
 from crdt.identity import FeedId
+from crdt.ranges import RangeSet
 from crdt.yupdate import FeedSlice, encode_update
 
 
@@ -60,29 +61,29 @@ class Document:
             self.rebuild(feeds)
         deletes = self.advance(feeds)
         lacked = lacking([f for f in feeds if by_client[f.client_id] == f.id], shown)
-        return lacked, encode_update((), as_runs(deletes)) if deletes else b""
+        return lacked, encode_update((), deletes) if deletes else b""
 
-    def advance(self, feeds: Iterable[Feed]) -> dict[int, list[int]]:
+    def advance(self, feeds: Iterable[Feed]) -> dict[int, list[tuple[int, int]]]:
         """Render what is newly known of some feeds, and delete what is no longer live.
 
         Returns:
-            The clocks that were deleted, by client id.
+            The runs of clocks that were deleted, as (clock, length), by client id.
         """
         slices: list[FeedSlice] = []
-        deletes: dict[int, list[int]] = {}
+        deletes: dict[int, list[tuple[int, int]]] = {}
         for feed in feeds:
             if self.owners.setdefault(feed.client_id, feed) is not feed:
                 continue
             if feed.dead:
-                deletes[feed.client_id] = sorted(set(feed.dead))
-                feed.dead.clear()
+                deletes[feed.client_id] = [(start, end - start) for start, end in feed.dead]
+                feed.dead = RangeSet()
             end = feed.known_end()
             if end > feed.rendered:
                 if self._doc is not None:
                     slices.append(render_slice(feed, feed.rendered, end))
                 feed.rendered = end
         if self._doc is not None and (slices or deletes):
-            self._doc.apply_update(encode_update(slices, as_runs(deletes)))
+            self._doc.apply_update(encode_update(slices, deletes))
         return deletes
 
     def rebuild(self, feeds: Iterable[Feed]) -> None:
@@ -91,7 +92,7 @@ class Document:
         self.owners.clear()
         for feed in sorted(feeds, key=lambda feed: feed.id):
             feed.rendered = 0
-            feed.dead.clear()
+            feed.dead = RangeSet()
             if self.owners.setdefault(feed.client_id, feed) is feed:
                 feed.rendered = feed.known_end()
 
@@ -109,20 +110,6 @@ def render_slice(feed: Feed, start: int, end: int) -> FeedSlice:
         gaps.append((clock, end - clock))
     root = feed.id.root if start == 0 else None
     return FeedSlice(feed.client_id, root, start, end, records, gaps)
-
-
-def as_runs(clocks: dict[int, list[int]]) -> dict[int, list[tuple[int, int]]]:
-    """Sorted clocks by client as runs of (clock, length)."""
-    runs: dict[int, list[tuple[int, int]]] = {}
-    for client, values in clocks.items():
-        mine: list[tuple[int, int]] = []
-        for clock in values:
-            if mine and sum(mine[-1]) == clock:
-                mine[-1] = (mine[-1][0], mine[-1][1] + 1)
-            else:
-                mine.append((clock, 1))
-        runs[client] = mine
-    return runs
 
 
 class Stretch(NamedTuple):

@@ -109,7 +109,7 @@ class Feed:
         self.fork: int | None = None
         self.keeps = False
         self.rendered = 0
-        self.dead: list[int] = []
+        self.dead = RangeSet()
         self.latest: Stamp | None = None
         self.keys: dict[tuple[str, str], int] = {}
         self._digest: bytes | None = None

@@ -16,6 +16,7 @@ from machines.values import Instant, NodePubkey
 from crdt import limits
 from crdt.board import Board
 from crdt.bodies import Evidence, Role, Statement
+from crdt.checkpoint import Checkpoint, pass_on
 from crdt.errors import Reason
 from crdt.feeds import LIVE, VOID, Entry, Feed, Verdict
 from crdt.forks import accused, claimed_proof, proof_of, proof_side
@@ -26,15 +27,7 @@ from crdt.intake import Signed, Unreadable
 from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
 from crdt.names import named_by
 from crdt.pending import Ahead
-from crdt.ready import (
-    ForkProven,
-    ProofRow,
-    Quarantined,
-    Ready,
-    RecordRejected,
-    RosterMoved,
-    Row,
-)
+from crdt.ready import ForkProven, ProofRow, Quarantined, Ready, RecordRejected, RosterMoved, Row
 from crdt.record import VerifiedRecord
 from crdt.room import VoidRoom
 from crdt.roster import Roster
@@ -55,6 +48,7 @@ class Ledger(Holdings):
     Args:
         openings: whether one more feed, or fork, of a member is taken now.
         own: this node's key, which no bound applies to.
+        checkpoint: called before each step, however many there are.
 
     Attributes:
         evidence: live ``evidence`` records, by the feed they accuse.
@@ -74,9 +68,11 @@ class Ledger(Holdings):
         verifier: Verifier,
         openings: Callable[[NodePubkey], bool] = lambda _author: True,
         own: NodePubkey | None = None,
+        checkpoint: Checkpoint = pass_on,
     ) -> None:
         super().__init__(cluster, founder, verifier, own)
         self._openings = openings
+        self.checkpoint = checkpoint
         self.board = Board()
         self.evidence: dict[FeedId, list[VerifiedRecord]] = {}
         self.touched: set[FeedId] = set()
@@ -222,6 +218,7 @@ class Ledger(Holdings):
     # --- the work list -----------------------------------------------------------------------
 
     def _queue(self, record: VerifiedRecord) -> None:
+        self.checkpoint()
         if record.record_id not in self._queued:
             self._queued.add(record.record_id)
             self._work.append(record)
@@ -231,6 +228,7 @@ class Ledger(Holdings):
         if self._lapsed:
             self._move_roster()
         while self._work:
+            self.checkpoint()
             record = self._work.popleft()
             self._queued.discard(record.record_id)
             held = self.entry(record.ref)
@@ -408,7 +406,7 @@ class Ledger(Holdings):
             if isinstance(entry.record.body, Evidence):
                 self.evidence[entry.record.body.feed].remove(entry.record)
             if entry.record.clock < feed.rendered:
-                feed.dead.append(entry.record.clock)
+                feed.dead.add(entry.record.clock, entry.record.clock + 1)
 
     # --- what was turned away ------------------------------------------------------------------
 

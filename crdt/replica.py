@@ -14,6 +14,7 @@ from machines.values import Instant, NodePubkey
 from crdt import again, antientropy, limits, membership, parting, proposals, voice
 from crdt.beacon import Beacon
 from crdt.bodies import Member
+from crdt.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.chronicle import Chronicle
 from crdt.document import Document
 from crdt.draw import Draw
@@ -77,6 +78,7 @@ class Replica:
         former: the key this node had before this one, where it had one.
         former_end: how far this node had written under that key; as ``written`` has it at first.
         verifier: checks signatures, a batch at a time.
+        checkpoint: called after each step of work that may be long.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Replica:
         former: NodePubkey | None = None,
         former_end: OwnEnd | None = None,
         verifier: Verifier = verify_batch,
+        checkpoint: Checkpoint = pass_on,
     ) -> None:
         self.own = key.pubkey
         self.cluster = cluster
@@ -100,7 +103,7 @@ class Replica:
         self.held = ""  # why the shell lets nothing be written
         self.takes = True  # whether the shell can put on disk what peers bring
         self._quota = Quota(self.own)
-        self.ledger = Ledger(cluster, founder, verifier, self._quota.opens, self.own)
+        self.ledger = Ledger(cluster, founder, verifier, self._quota.opens, self.own, checkpoint)
         self.document = Document()
         self.sessions = Sessions()
         self.clock_watch = ClockWatch(self.sessions, self.ledger.horizon)
@@ -110,16 +113,14 @@ class Replica:
         self._draw = Draw(seed)
         self.doubt = doubt
         self._written = written
-        self._verifier = verifier
         self._sync = Sync(self.own, self.ledger, self.sessions)
         self._duties = Duties(self.own, self.ledger, self._draw)
         if written is not None and written.author == former:
             former_end = written
         self.rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
-        self._chronicle = Chronicle(self.own, self.ledger.board)
+        self._chronicle = Chronicle(self.own, self.ledger.board, checkpoint)
         self._new_keys = parting.Pace()
-        self._wrote_at = float("-inf")
-        self._rebuild_at = float("-inf")
+        self._wrote_at = self._rebuild_at = float("-inf")
 
     # --- the line ------------------------------------------------------------------------------
 
@@ -170,7 +171,7 @@ class Replica:
             PeerFault: a signature does not hold; the true records beside it are merged first.
         """
         fresh = [r for r in arrivals.records if not self.ledger.has(r)]
-        opened = open_records(fresh, self.cluster, self.founder, self._verifier)
+        opened = open_records(fresh, self.cluster, self.founder, self.ledger.verifier)
         own = self._own_feed()
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
             self._doubt("a peer knows more of the own feed than this node does")
@@ -223,8 +224,7 @@ class Replica:
             ProposalRefused: this node may not, or there is nothing to do.
         """
         voice.must_write(self, now)  # before the rules: one cause ends every write alike
-        write = partial(self._write, now=now)
-        receipt = membership.carry_out(wish, self.ledger, self.own, write)
+        receipt = membership.carry_out(wish, self.ledger, self.own, partial(self._write, now=now))
         return self._finish(None, now), receipt
 
     def ask_to_part(
@@ -361,7 +361,7 @@ class Replica:
         touched = [ledger.feeds[feed] for feed in sorted(ledger.touched) if feed in ledger.feeds]
         ledger.touched.clear()
         # A Yjs document cannot show again what it showed as deleted: such records go by position.
-        back = [r for r in ledger.admitted if self._by_position(r)]
+        back = [r for r in in_steps(ledger.admitted, ledger.checkpoint) if self._by_position(r)]
         anew = ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
         if anew:
             self._rebuild_at = now.mono

@@ -7,15 +7,17 @@ and notes in the ``Session`` what the peer holds; changes no record's place, but
 that agree take the holes between their records as empty. Source: protocol §10.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 
 from machines.values import NodePubkey
 
 from crdt import antientropy, limits
 from crdt.bodies import Role
+from crdt.checkpoint import in_steps
 from crdt.document import Stretch, lacking, next_update
 from crdt.feeds import Feed
 from crdt.frame import (
@@ -137,8 +139,7 @@ class Sync:
         # What peers would not take at once, they find by comparing digests.
         if deleted and len(deleted) <= limits.UPDATE_BYTES_MAX:
             ready.send(peers, encode_frame(Update(deleted)))
-        by_feed = groupby(sorted(back, key=lambda r: r.ref), key=lambda r: r.feed)
-        frames = (f for feed, rows in by_feed for f in antientropy.as_records(feed, rows))
+        frames = self._by_position(back)
         for data in _part(frames):
             ready.send(peers, data)
         rest = [*frames]
@@ -146,6 +147,14 @@ class Sync:
             if len(session.lacked) + len(lacked) <= limits.OWED_MAX:
                 session.lacked += lacked
             self.owe(session, iter(rest), ready)
+
+    def _by_position(self, back: Iterable[VerifiedRecord]) -> Iterator[Frame]:
+        by_feed: defaultdict[FeedId, list[VerifiedRecord]] = defaultdict(list)
+        for record in in_steps(back, self._ledger.checkpoint):
+            by_feed[record.feed].append(record)
+        for feed in sorted(by_feed):
+            rows = sorted(by_feed[feed], key=attrgetter("clock", "record_id"))
+            yield from antientropy.as_records(feed, in_steps(rows, self._ledger.checkpoint))
 
     def acknowledge(self, feeds: Iterable[Feed], ready: Ready) -> None:
         """Tell authors that are peers how much of their feeds is held."""

@@ -12,8 +12,10 @@ import resource
 import secrets
 import signal
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
+from crdt.checkpoint import Checkpoint, pass_on
 from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
@@ -58,8 +60,13 @@ SEED_BYTES = 32
 DAMAGED = "%s; it is set aside, and made anew from what verifies"
 
 
-def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, Ready]:
+def open_replica(
+    home: Home, settings: Config, store: Store, checkpoint: Checkpoint = pass_on
+) -> tuple[Replica, Ready]:
     """The replica as the store has it, and what reading it left to be written.
+
+    Args:
+        checkpoint: called after each step of work that may be long.
 
     Raises:
         StoreDamaged: something in the store is not as it was written.
@@ -80,6 +87,7 @@ def open_replica(home: Home, settings: Config, store: Store) -> tuple[Replica, R
         written=store.own_end(),
         former_end=store.former_end(),
         former=parting.former(store),
+        checkpoint=checkpoint,
     )
     replica.beacon.host = host_name()
     if store.doubt:
@@ -123,7 +131,7 @@ def open_driver(
                 store.set_meta(salvage.HURT, b"")
             if home.next_key.exists() and not store.no_room:
                 parting.settle(home, store, open_replica(home, settings, store)[0])
-            driver = Driver(store, lambda store: open_replica(home, settings, store))
+            driver = Driver(store, partial(open_replica, home, settings))
         except BaseException:
             store.close()
             raise

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from crdt import limits
+from crdt.checkpoint import Checkpoint
 from crdt.identity import SigningKey
 from crdt.intents import Intent, Receipt
 from crdt.membership import Wish
@@ -26,6 +27,7 @@ from node.bus import Bus
 from node.errors import StoreDamaged, StoreFailure
 from node.inbox import BATCH_MAX, Inbox
 from node.link import Link
+from node.slices import Slices
 from node.store import Store
 from node.turn import PROBE_SECONDS, Carrier, Job, Turn
 
@@ -45,7 +47,8 @@ class Driver:
     """Owns a replica and its store.
 
     Args:
-        build: the replica as a store has it, and what reading it left to be written.
+        build: the replica as a store has it, which calls the given checkpoint at long work, and
+            what reading it left to be written.
 
     Attributes:
         links: the open link to each peer.
@@ -53,14 +56,17 @@ class Driver:
         refused: what the commit that ended this should have written.
     """
 
-    def __init__(self, store: Store, build: Callable[[Store], tuple[Replica, Ready]]) -> None:
+    def __init__(
+        self, store: Store, build: Callable[[Store, Checkpoint], tuple[Replica, Ready]]
+    ) -> None:
         self.store = store
         self.links: dict[NodePubkey, Link] = {}
         self.bus = Bus()
         self._inbox = Inbox()
         self._said = 0  # bytes that peers will be sent after this turn
         self._disk = ThreadPoolExecutor(1, "store")
-        self._carrier = Carrier(lambda: build(store), store.no_room)
+        self._slices = Slices()
+        self._carrier = Carrier(lambda: build(store, self._slices.checkpoint), store.no_room)
         self._broken: StoreFailure | None = None
         self.refused: Collection[RowKey] = ()
 
@@ -183,9 +189,10 @@ class Driver:
         """Queue work that is done for a peer, at its cost."""
 
         def work_at_its_cost(at: Now) -> tuple[Ready, None]:
-            begin = clock.monotonic()
+            begin, away = clock.monotonic(), self._slices.away
             ready = work(at)
-            self._inbox.spent(link.peer, clock.monotonic() - begin)
+            took = clock.monotonic() - begin - (self._slices.away - away)
+            self._inbox.spent(link.peer, took)
             self._said += sum(len(out.data) for out in (*ready.reply, *ready.publish))
             return ready, None
 
@@ -234,7 +241,7 @@ class Driver:
     async def _do(self, jobs: Iterable[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""
         at = now()
-        turn = self._carrier.work(jobs, at)
+        turn = await self._slices.run(lambda: self._carrier.work(jobs, at))
         if turn.must_commit:
             try:
                 await self.on_disk(

@@ -133,7 +133,7 @@ def test_the_fold_kept_step_by_step_is_the_fold_made_at_once(records, chance):
     ledger = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
     for record in shuffled:
         ledger.take([record], NOW)
-        ledger.board.take_changes()
+        list(ledger.board.take_changes())
     again = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
     for feed in ledger.feeds.values():
         for record in feed.live():

@@ -6,6 +6,7 @@ from msgspec import UNSET
 from pycrdt import Array
 
 from crdt.bodies import Member, Role, encode_body
+from crdt.checkpoint import pass_on
 from crdt.document import lacking, next_update
 from crdt.identity import FeedId, Hash, SigningKey, cluster_id_of
 from crdt.intents import AddStory, AdmitNode, FireEvent
@@ -38,7 +39,8 @@ class Found:
 class Cluster:
     """Replicas, the store of each, and the messages between them that are under way."""
 
-    def __init__(self, size=3):
+    def __init__(self, size=3, checkpoint=pass_on):
+        self.checkpoint = checkpoint
         self.found = Found()
         self.ms = START.ms
         self.mono = 0.0
@@ -58,6 +60,7 @@ class Cluster:
 
     def make(self, signing, **options):
         options.setdefault("seed", bytes(signing.pubkey))
+        options.setdefault("checkpoint", self.checkpoint)
         return Replica(signing, self.found.id, self.found.founder.pubkey, **options)
 
     def start(self, number):

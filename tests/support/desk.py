@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 
 import httpx
 
@@ -27,7 +28,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     founding.found(home, "den", "127.0.0.1:0")
     settings = config.load(home.config)
     store = Store(home.store)
-    driver = Driver(store, lambda store: open_replica(home, settings, store))
+    driver = Driver(store, partial(open_replica, home, settings))
     notices = Notices()
     driver.bus.tap(notices.take)
     me = Identity(keys.load(home.key), driver.replica.cluster)

@@ -46,7 +46,7 @@ async def listening(tmp_path, *members, address="127.0.0.1:0"):
     me = Identity(cluster.keys[0], cluster.found.id)
     door = Door(clock.monotonic)
     with Store(tmp_path / "store.db") as store:
-        driver = Driver(store, lambda _store: (cluster.replicas[0], Ready()))
+        driver = Driver(store, lambda *_: (cluster.replicas[0], Ready()))
         running = asyncio.create_task(driver.run())
         holder = Holder(driver, door, lambda node: node.short)
         listener = Listener(driver, me, Keeper(*members), tmp_path, holder)

@@ -29,6 +29,35 @@ def steps(work: Callable[[], object]) -> int:
     return count
 
 
+def longest(work: Callable[[Callable[[], None]], object]) -> int:
+    """How many instructions the longest stretch of some work takes between two checkpoints.
+
+    Args:
+        work: takes the checkpoint.
+    """
+    count = most = 0
+
+    def note(frame: FrameType, event: str, _arg: Any) -> Callable[..., Any]:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        count += event == "opcode"
+        return note
+
+    def checkpoint() -> None:
+        nonlocal count, most
+        most, count = max(most, count), 0
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        work(checkpoint)
+    finally:
+        sys.settrace(before)
+    checkpoint()
+    return most
+
+
 class Walked(dict):
     """A dictionary that counts how many of its keys were walked over."""
 

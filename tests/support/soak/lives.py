@@ -6,6 +6,7 @@ order, or when its disk fails it; the next one starts from what the disk kept.
 
 import asyncio
 import contextlib
+from functools import partial
 from unittest import mock
 
 from crdt import limits
@@ -69,7 +70,7 @@ class House:
         try:
             with self._watching_the_witness(), _no_pause():
                 self._open(store)
-                driver = Driver(store, lambda st: open_replica(self.home, self.settings, st))
+                driver = Driver(store, partial(open_replica, self.home, self.settings))
                 await self._serve(driver, writes)
         finally:
             _let_go(store)

@@ -4,19 +4,23 @@ Each test does the same to a small board and to a large one. Where the cost may 
 is held, the counts are all but equal; where it may, twice as much costs about twice as much.
 """
 
+from functools import partial
+
 import pytest
 
-from crdt import limits
+from crdt import antientropy, limits
 from crdt.bodies import Role
+from crdt.checkpoint import pass_on
 from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
 from crdt.identity import FeedId
 from crdt.intents import AdmitNode
+from crdt.membership import Admit, Revoke
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
-from tests.support.steps import steps
+from tests.support.steps import longest, steps
 
 FEW = 1_500
 """Steps by which two messages may differ: halving looks a few times more at what is longer."""
@@ -26,7 +30,8 @@ class Board:
     """A node, and a pen for a member whose every message it takes."""
 
     def __init__(self):
-        self.cluster = Cluster(3)
+        self.told = pass_on
+        self.cluster = Cluster(3, checkpoint=self.checkpoint)
         self.cluster.admit_all()
         self.replica = self.cluster.replicas[0]
         for signing in self.cluster.keys[1:]:
@@ -44,6 +49,26 @@ class Board:
 
     def cost(self, *frames):
         return steps(lambda: [self.take(frame) for frame in frames])
+
+    def wish(self, wish):
+        """What an operator of this node wishes for the roster."""
+        self.cluster.pass_time(2)
+        return self.replica.change_roster(wish, self.cluster.now)
+
+    def checkpoint(self):
+        self.told()
+
+    def longest(self, work):
+        """The most steps between two checkpoints."""
+
+        def watched(checkpoint):
+            self.told = checkpoint
+            work()
+
+        try:
+            return longest(watched)
+        finally:
+            self.told = pass_on
 
     def feed(self, pen):
         return self.replica.ledger.feeds[FeedId(pen.node, pen.incarnation)]
@@ -172,3 +197,22 @@ def test_a_role_costs_the_same_however_many_admissions_and_revocations_it_rests_
         board.take(as_frame(pen.story("s")))
         counts.append(board.cost(as_frame(pen.story("s"))))
     assert counts[1] <= counts[0] + FEW
+
+
+def test_no_stretch_of_a_fork_or_a_move_of_the_roster_grows_with_what_rests_on_it(
+    board, monkeypatch
+):
+    """The shell may let others go first at each checkpoint, however much is judged again."""
+    monkeypatch.setattr(antientropy, "REPLY_BYTES_MAX", 2000)  # one frame is encoded in one go
+    signing = board.cluster.keys[2]
+    wishes = (Revoke(signing.pubkey, ()), Admit(signing.pubkey))
+    counts = []
+    for size in (100, 400):
+        pen = board.pen(2, incarnation=size)
+        board.take(as_frame(*[pen.story(f"s-{size}-{number}") for number in range(size)]), 2)
+        twin = as_frame(pen.story("other", clock=0))
+        works = [partial(board.wish, wish) for wish in wishes] + [partial(board.take, twin, 2)]
+        counts.append([board.longest(work) for work in works])
+        board.cluster.pass_time(2)
+    few, many = counts
+    assert all(one <= other + FEW for one, other in zip(many, few, strict=True)), counts

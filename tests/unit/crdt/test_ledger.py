@@ -900,7 +900,7 @@ def test_something_withdrawn_below_what_was_rendered_must_be_deleted_there(court
     court.take(first)
     court.feed(court.bob).rendered = 1
     court.take(second)
-    assert court.feed(court.bob).dead == [0]
+    assert [*court.feed(court.bob).dead] == [(0, 1)]
 
 
 def test_something_that_waits_again_below_what_was_rendered_asks_for_a_new_document(court):

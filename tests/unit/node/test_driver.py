@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from functools import partial
 
 import pytest
 
@@ -37,9 +38,7 @@ class House:
         founding.found(self.home, "house", "")
         self.settings = config.load(self.home.config)
         self.store = Store(self.home.store)
-        self.driver = Driver(
-            self.store, lambda store: open_replica(self.home, self.settings, store)
-        )
+        self.driver = Driver(self.store, partial(open_replica, self.home, self.settings))
 
     def fill(self):
         """From here on SQLite says what it says when the disk is full."""
@@ -300,6 +299,32 @@ async def test_while_a_sync_takes_long_the_loop_goes_on_and_who_looks_waits_for_
         await asyncio.gather(*writes, look, late)
         assert seen.is_set(), "who looks does not wait for the commit after the next"
         assert {"s-0"} <= set(look.result()) <= {"s-0", "s-1", "s-2", "s-3"}
+
+
+async def test_while_the_core_works_long_the_loop_goes_on_and_nobody_sees_half_of_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("node.slices.SLICE_SECONDS", 0.0)
+    async with house(tmp_path) as one:
+        checkpoint = one.driver.replica.ledger.checkpoint
+        turns = seen = 0
+
+        def work(at):
+            nonlocal seen
+            for _ in range(100):
+                checkpoint()
+                seen = turns
+            return one.driver.replica.propose(AddStory(StoryId("long"), FreeText("t")), at)
+
+        write = asyncio.create_task(one.driver._ask(work))
+        look = None
+        while not write.done():
+            turns += 1
+            await asyncio.sleep(0)
+            if seen and look is None:
+                look = asyncio.create_task(one.stories())
+        assert seen >= 50, "the loop turned between the checkpoints"
+        assert await look == ["long"]
 
 
 async def test_where_the_store_cannot_be_read_either_the_driver_ends(tmp_path):

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -280,7 +281,7 @@ async def test_whatever_keeps_it_from_writing_is_named_and_it_goes_on_by_itself(
     disk = FrailDisk()
     store = Store(home.store, vfs=disk.name)
     settings = config.load(home.config)
-    async with running(Driver(store, lambda store: open_replica(home, settings, store))) as driver:
+    async with running(Driver(store, partial(open_replica, home, settings))) as driver:
         await add(driver, "s-1")
         disk.fault = Fault(1, error=apsw.IOError, errno=number, calls=calls, lasting=True)
         for name in ("s-2", "s-3"):

@@ -24,7 +24,7 @@ async def emptied(path):
     cluster = Cluster(1)
     with Store(path / "store.db") as store:
         replica = cluster.make(cluster.keys[0])
-        driver = Driver(store, lambda _store: (replica, Ready()))
+        driver = Driver(store, lambda *_: (replica, Ready()))
         store.add_ticket(TicketRow(H(SECRET), "member", now().wall.ms + 60_000), now().wall.ms)
         running = asyncio.create_task(driver.run())
         try:

@@ -1,0 +1,11 @@
+from crdt.checkpoint import in_steps, pass_on
+
+
+def test_there_is_a_checkpoint_before_each_item():
+    seen = []
+    seen.extend(in_steps("ab", lambda: seen.append("checkpoint")))
+    assert seen == ["checkpoint", "a", "checkpoint", "b"]
+
+
+def test_who_has_nothing_else_to_do_goes_on_at_once():
+    assert [*in_steps(range(3), pass_on)] == [0, 1, 2]
