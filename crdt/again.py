@@ -20,6 +20,7 @@ from crdt.draw import Draw
 from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.frame import Frame
+from crdt.horizon import latest_own
 from crdt.identity import RecordId, RecordRef
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
@@ -152,7 +153,7 @@ class Rewriting:
 
 def why_not_go_on(feed: Feed, roster: Roster, wall: Instant) -> str:
     """Why the own feed cannot be gone on in (protocol §9); empty where it can."""
-    if feed.latest is not None and feed.latest.at.ms > wall.ms + limits.STAMP_AHEAD_MS_MAX:
+    if feed.latest is not None and feed.latest.at > latest_own(wall):
         return "the own records are stamped further ahead than others take"
     if roster.role_of_slot(feed.id, feed.head) in (None, Role.OBSERVER):
         return "a revocation takes the own feed from here on"

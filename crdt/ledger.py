@@ -80,7 +80,7 @@ class Ledger(Holdings):
         self.admitted: list[VerifiedRecord] = []
         self.ready = Ready()
         self.by_client: dict[int, FeedId | None] = {}
-        self.horizon = Horizon()
+        self.horizon = Horizon(own)
         self.statements = Statements()
         self._void = VoidRoom(own)
         self.ahead = Ahead()
@@ -242,7 +242,7 @@ class Ledger(Holdings):
 
     def judge(self, record: VerifiedRecord, *, on_disk: bool = False) -> Judgement:
         """What the gate says of a record, by the time that was last told."""
-        return judge(record, self, self.horizon.on_disk if on_disk else self.horizon.arriving)
+        return judge(record, self, self.horizon.of(record, on_disk=on_disk))
 
     def _is_kept(self, held: Entry | None) -> bool:
         """Whether a record is on disk, where it stays whatever becomes of the roster."""

@@ -29,6 +29,9 @@ STAMP_COUNTER_MAX: Final = 2**16 - 1
 # --- time --------------------------------------------------------------------------------------
 STAMP_AHEAD_MS_MAX: Final = 5 * 60 * 1000
 """A record stamped further ahead of the own clock than this waits."""
+STAMP_LEEWAY_MS: Final = 1000
+"""An own record, and one on disk, may be stamped this much further ahead: what others stamp as far
+ahead as they may can then still be followed, whatever they count up to within it."""
 LATE_MS: Final = 5 * 60 * 1000
 CLOCK_SKEW_MS_MAX: Final = 5 * 60 * 1000
 """Further from the median of its peers' clocks than this, a node refuses to write."""
@@ -136,6 +139,7 @@ TURN_BYTES_MAX: Final = CATCHUP_BYTES_MAX
 HELLO_BYTES_MAX: Final = 64 * KIB
 
 assert BODY_BYTES_MAX > 0
+assert 0 < STAMP_LEEWAY_MS < STAMP_AHEAD_MS_MAX
 assert RECORD_BYTES_MAX < UPDATE_BYTES_MAX < CATCHUP_BYTES_MAX
 assert FRAME_BYTES_MAX >= CATCHUP_BYTES_MAX + FRAME_OVERHEAD_BYTES
 assert OUTBOX_BYTES_MAX >= 2 * FRAME_BYTES_MAX

@@ -33,6 +33,7 @@ from crdt.bodies import (
 )
 from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.feeds import Feed
+from crdt.horizon import latest_own
 from crdt.identity import Hash, RecordId, Signature
 from crdt.intents import (
     AccuseFork,
@@ -82,8 +83,8 @@ def author(feed: Feed, ledger: Ledger, wall: Instant) -> Author:
     """
     own = feed.author
     latest = (one.latest for one in ledger.feeds.values() if one.author == own)
-    bound = wall.ms + limits.STAMP_AHEAD_MS_MAX
-    before = max((s for s in latest if s is not None and s.at.ms <= bound), default=None)
+    bound = latest_own(wall)
+    before = max((s for s in latest if s is not None and s.at <= bound), default=None)
     return Author(own, feed, wall, before)
 
 

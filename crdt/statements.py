@@ -58,7 +58,7 @@ class Statements:
         self._next, self._last = LAST, FIRST
         for record in self._known.values():
             at = record.body.at
-            if at <= (horizon.on_disk if is_on_disk(record) else horizon.arriving):
+            if at <= horizon.of(record, on_disk=is_on_disk(record)):
                 found.append(record)
                 self._last = max(self._last, at)
             else:

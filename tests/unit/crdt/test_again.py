@@ -15,6 +15,7 @@ from machines import pipeline as p
 from tests.support.court import Court, spawn
 
 SOON = limits.WRITE_AGAIN_SECONDS + 1
+BEYOND = limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS + 1
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_what_a_revocation_takes_is_not_written_again(court):
 
 
 def test_what_waits_on_disk_for_its_time_is_lost_meanwhile(court):
-    ahead = court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1)
+    ahead = court.bob.story("a", ms=court.ms + BEYOND)
     court.take(ahead, stored=True)
     assert lost(court, court.bob) == [ahead]
 
@@ -115,7 +116,7 @@ def test_an_author_is_handed_back_what_a_fork_took_once_a_session(court):
 
 
 def test_an_author_is_handed_back_what_is_held_here_as_ahead(court):
-    ahead = court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1)
+    ahead = court.bob.story("a", ms=court.ms + BEYOND)
     court.take(ahead, stored=True)
     records = ((ahead.clock, ahead.value),)
     handed = again.handed_back(court.ledger, session(court.bob))
@@ -163,7 +164,7 @@ def why_not(court):
 
 
 def test_it_is_not_where_its_own_stamps_are_too_far_ahead(court):
-    court.take(court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1), stored=True)
+    court.take(court.bob.story("a", ms=court.ms + BEYOND), stored=True)
     assert "further ahead" in why_not(court)
 
 
@@ -307,8 +308,8 @@ def test_a_node_knows_whether_something_is_still_to_move_to_its_key(court):
 
 
 def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(court):
-    ahead = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1000)
-    waits = court.bob.story("s-2", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1000)
+    ahead = court.bob.story("s-1", ms=court.ms + BEYOND)
+    waits = court.bob.story("s-2", ms=court.ms + BEYOND)
     court.take(ahead, stored=True)
     court.take(waits, now := court.bob.story("s-3", ms=court.ms))
     rewriting = Rewriting(court.bob.node, court.ledger, Sessions())

@@ -1,7 +1,7 @@
 import pytest
 
 from crdt import limits
-from crdt.horizon import FIRST, LAST, Horizon
+from crdt.horizon import FIRST, LAST, Horizon, latest_own
 from machines.values import Instant
 from tests.support.court import Court
 
@@ -21,8 +21,18 @@ def test_stamps_count_up_to_five_minutes_ahead_of_the_clock(court):
     horizon = Horizon()
     assert horizon.arriving == horizon.on_disk == FIRST
     horizon.tell_time(at(court, 0))
-    assert horizon.arriving == horizon.on_disk == at(court, AHEAD)
+    assert horizon.arriving == at(court, AHEAD)
+    assert horizon.on_disk == latest_own(at(court, 0)) == at(court, AHEAD + 1000)
     assert not horizon.is_clockless
+
+
+def test_an_own_record_may_follow_what_lies_as_far_ahead_as_it_may(court):
+    horizon = Horizon(court.bob.node)
+    horizon.tell_time(at(court, 0))
+    own, others = court.bob.story("s-1"), court.cat.story("s-1")
+    assert horizon.of(own, on_disk=False) == horizon.of(own, on_disk=True) == horizon.on_disk
+    assert horizon.of(others, on_disk=False) == horizon.arriving
+    assert horizon.of(others, on_disk=True) == horizon.on_disk
 
 
 def test_a_clock_before_the_founding_record_is_none(court):

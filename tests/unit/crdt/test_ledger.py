@@ -29,6 +29,7 @@ from tests.support.court import (
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")
+BEYOND = limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS + 1
 
 
 @pytest.fixture
@@ -238,12 +239,12 @@ def test_a_stamp_ahead_waits_for_the_clock_alone(court):
 
 
 def test_what_is_on_disk_and_ahead_is_held_and_counts_nowhere_before_its_time(court):
-    record = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1_000)
+    record = court.bob.story("s-1", ms=court.ms + BEYOND)
     court.take(record, stored=True)
     assert court.verdict(record) is AHEAD
     assert court.ledger.ahead
     assert "s-1" not in court.board
-    court.ms += 1_000
+    court.ms += 1
     court.ledger.ripen(court.now)
     assert court.verdict(record) is ADMITTED
     assert not court.ledger.ahead
@@ -782,7 +783,7 @@ def test_all_of_a_built_upon_chain_is_taken_however_long(court, monkeypatch):
 
 
 def test_an_own_record_that_waits_for_its_stamp_is_let_go_of(court):
-    late = court.ms + limits.STAMP_AHEAD_MS_MAX + 1000
+    late = court.ms + BEYOND
     held, waits = court.bob.story("s-1", ms=late), court.bob.story("s-2", ms=late)
     now = court.cat.story("s-3")
     court.take(held, stored=True)
@@ -831,11 +832,11 @@ def test_a_statement_counts_no_longer_while_the_clock_is_back_before_it(court):
     late = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
     court.take(late)
     assert not court.ledger.roster.belongs(court.bob.node)
-    court.ms -= limits.STAMP_AHEAD_MS_MAX + 1
+    court.ms -= BEYOND
     court.ledger.ripen(court.now)
     assert court.verdict(late) is AHEAD
     assert court.ledger.roster.belongs(court.bob.node)
-    court.ms += limits.STAMP_AHEAD_MS_MAX + 1
+    court.ms += BEYOND
     court.ledger.ripen(court.now)
     assert court.verdict(late) is ADMITTED
     assert not court.ledger.roster.belongs(court.bob.node)

@@ -79,7 +79,7 @@ def test_a_stamp_is_the_own_clock_or_one_tick_past_what_it_must_follow(court):
 def test_stamps_go_back_in_none_of_ones_feeds_but_for_those_that_others_do_not_take(court):
     fresh = court.ledger.feed(FeedId(court.bob.node, 5))
     assert author(fresh, court.ledger, court.now).before is None
-    bound = court.ms + limits.STAMP_AHEAD_MS_MAX
+    bound = court.ms + limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS
     for ms, incarnation in ((court.ms + 5_000, 0), (bound, 1), (bound + 1, 2)):
         court.take(court.bob.story("a", clock=0, incarnation=incarnation, ms=ms), stored=True)
     court.take(court.cat.story("a", ms=bound), stored=True)

@@ -3,14 +3,14 @@
 import pytest
 
 from crdt import limits
-from crdt.bodies import Role
+from crdt.bodies import Role, Transition
 from crdt.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.forks import proof_of, proof_side
 from crdt.frame import DigestOffer, Proof, Records, SyncStep1, Update, decode_frame, encode_frame
 from crdt.identity import FeedId
-from crdt.intents import AddStory, AdmitNode, RevokeNode
+from crdt.intents import AddStory, AdmitNode, FireEvent, RevokeNode
 from crdt.judge import Waits
-from crdt.membership import Demote
+from crdt.membership import Demote, Rename
 from crdt.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
@@ -214,6 +214,36 @@ def test_a_gap_in_the_own_feed_is_believed_of_nobody(trio):
     piece = FeedSlice(mine.client_id, mine.id.root, mine.head, record.clock + 1, records, gaps)
     shown(trio, 1, 0, encode_frame(Update(encode_update([piece]))))
     assert list(mine.gaps()) == before
+
+
+# Stamps
+
+
+def test_a_member_who_stamps_as_far_ahead_as_it_may_holds_up_no_write(trio):
+    """The counter is used up at every millisecond: others can follow it, and be followed."""
+    trio.add(0, "s-1")
+    trio.deliver()
+    pen = Pen(trio.keys[2], trio.found.id, trio.ms, incarnation=5)
+    for turn in range(3):
+        edge = Instant.from_ms(trio.ms + limits.STAMP_AHEAD_MS_MAX)
+        for n in (limits.STAMP_COUNTER_MAX - 1, limits.STAMP_COUNTER_MAX):
+            bad = Transition(at=edge, n=n, story=StoryId("s-1"), event=p.DepsMet(), parent=None)
+            trio.hand(2, 0, as_frame(pen.write(bad)))
+        trio.deliver()
+        for _ in range(2):
+            trio.propose(0, FireEvent(StoryId("s-1"), p.GatesStarted()))
+            trio.propose(0, FireEvent(StoryId("s-1"), p.GatesFailed(FreeText("x"))))
+        wish = Rename(trio.keys[1].pubkey, FreeText(f"name-{turn}"))
+        trio.carry(0, trio.replicas[0].change_roster(wish, trio.now)[0])
+        assert trio.replicas[0].ledger.roster.name(trio.keys[1].pubkey) == f"name-{turn}"
+        trio.deliver()
+        trio.pass_time(0.001)
+    trio.settle()
+    assert len(trio.replicas[1].ledger.board.state("s-1").events) == 3 * (2 + 4)
+    assert trio.replicas[0].incarnation == 0
+    trio.ms -= limits.STAMP_LEEWAY_MS // 2
+    trio.propose(0, AddStory(StoryId("s-2")))
+    assert trio.replicas[0].incarnation == 0, "a clock that was set a little costs no feed"
 
 
 # Whether a node may write

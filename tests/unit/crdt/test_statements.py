@@ -55,9 +55,10 @@ def test_one_stamped_too_far_ahead_is_not_ripe(court, horizon):
     assert statements.have_moved(horizon)
     assert statements.ripe(horizon, nowhere) == [last, early]
     assert not statements.have_moved(horizon)
-    horizon.tell_time(court.now)
+    horizon.tell_time(Instant.from_ms(court.ms - limits.STAMP_LEEWAY_MS))
     assert statements.have_moved(horizon)
-    assert statements.ripe(horizon, nowhere) == [last]
+    assert statements.ripe(horizon, nowhere) == []
+    assert statements.ripe(horizon, lambda _record: True) == [last]
 
 
 def test_with_a_clock_that_is_none_what_is_on_disk_counts(court, horizon):
