@@ -30,7 +30,7 @@ from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.files import whole
 from node.home import Home
 from node.lock import Lock
-from node.schema import SET_META, add_functions, bring_up
+from node.schema import SET_ADDRESSES, SET_META, add_functions, bring_up
 from node.store import Store
 from node.witness import SUFFIX
 
@@ -212,10 +212,8 @@ def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: 
                 db.execute("DELETE FROM settled")
                 db.execute("DELETE FROM tickets")  # the other node's, as is the line above
                 if label.addresses:
-                    db.execute(
-                        "INSERT OR REPLACE INTO addresses VALUES (?1, ?2, cells_sum(?1, ?2))",
-                        (bytes.fromhex(label.node), " ".join(label.addresses)),
-                    )
+                    heard = (bytes.fromhex(label.node), " ".join(label.addresses))
+                    db.execute(SET_ADDRESSES, heard)
             records = _count(db)
         for suffix in ("-wal", "-shm", SUFFIX):  # of a store that was here before
             home.store.with_name(home.store.name + suffix).unlink(missing_ok=True)

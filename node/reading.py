@@ -25,7 +25,7 @@ from node import history
 from node.database import Database
 from node.errors import StoreDamaged
 from node.history import FIRST_VERSION, HISTORY_SHOWN
-from node.schema import APPLICATION_ID, SUMMED, hurt_pages, row_sum, sum_of
+from node.schema import APPLICATION_ID, SUMMED, TOTALLED, hurt_pages, row_sum, sum_of
 from node.ticket import TicketRow
 
 COPY_PAGES = 1024
@@ -34,7 +34,8 @@ OWN_END = struct.Struct(">32sIQ")
 SUMMED_VERSION = 3
 TOTAL_VERSION = 5
 SUMS_VERSION = 6
-"""The versions that brought a sum for each record, one for all, and one for other rows."""
+TOTALS_VERSION = 7
+"""The versions that brought a sum for each record, one for all, and both for small tables."""
 SIDE_BYTES = limits.SIGNATURE_BYTES + limits.HASH_BYTES
 
 
@@ -60,6 +61,13 @@ class Reading(Database):
             [(many,)] = self._read(query)
             if many:
                 found.append(f"{many} of the rows of {table} are not as they were written")
+        if found or self.version < TOTALS_VERSION:
+            return found
+        for table, column in TOTALLED.items():
+            told = self._read("SELECT rows, sum FROM totals WHERE name = ?", table)
+            query = f"SELECT count(*), coalesce(sum({column}), 0) FROM {table}"  # noqa: S608 - our own names
+            if told != self._read(query):
+                found.append(f"a part of {table} is older than the rest")
         return found
 
     def check(self, cluster: ClusterId) -> None:

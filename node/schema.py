@@ -13,6 +13,32 @@ import apsw
 
 APPLICATION_ID = 0x47616E67  # "Gang"
 INDEXED = ("feeds", "history")
+TOTALLED = {
+    "addresses": "sum",
+    "proofs": "clock % 4294967296",  # in a damaged file it may be anything: no sum overflows
+    "settled": "sum",
+    "tickets": "sum",
+}
+"""The small tables of which it is known what they hold in all, and what of each row is added up.
+
+Of ``meta`` an older page is found by the witness, and one of ``feeds`` only asks for more.
+"""
+
+
+def _total_of(table: str, column: str) -> str:
+    """Keep the total of a table by triggers: what writes to it need not know."""
+    change = f"UPDATE totals SET rows = rows + {{}} WHERE name = '{table}'"  # noqa: S608 - our own names
+    put = change.format(f"1, sum = sum + NEW.{column}")
+    drop = change.format(f"-1, sum = sum - OLD.{column}")
+    alter = change.format(f"0, sum = sum + NEW.{column} - OLD.{column}")
+    return f"""
+    INSERT INTO totals SELECT '{table}', count(*), coalesce(sum({column}), 0) FROM {table};
+    CREATE TRIGGER {table}_put AFTER INSERT ON {table} BEGIN {put}; END;
+    CREATE TRIGGER {table}_drop AFTER DELETE ON {table} BEGIN {drop}; END;
+    CREATE TRIGGER {table}_alter AFTER UPDATE ON {table} BEGIN {alter}; END;
+    """  # noqa: S608 - our own names
+
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -75,6 +101,13 @@ MIGRATIONS = (
     ALTER TABLE settled ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
     UPDATE settled SET sum = cells_sum(record_id);
     """,
+    # An older page of those is found as one of ``records`` is.
+    """
+    CREATE TABLE totals (
+        name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """
+    + "".join(_total_of(*one) for one in TOTALLED.items()),
 )
 """Numbered from 1: each brings the file one version on, in one transaction."""
 
@@ -93,6 +126,10 @@ SUMMED = {
     "settled": ("record_id",),
 }
 """The small tables whose rows have a sum, and over which columns."""
+SET_ADDRESSES = (
+    "INSERT INTO addresses VALUES (?1, ?2, cells_sum(?1, ?2)) "
+    "ON CONFLICT DO UPDATE SET text = excluded.text, sum = excluded.sum"
+)
 SET_META = "INSERT OR REPLACE INTO meta VALUES (?1, ?2, cells_sum(?1, ?2))"
 
 

@@ -27,7 +27,7 @@ from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
 from node import parting
 from node.reading import OWN_END
 from node.saying import counted
-from node.schema import SUMMED, add_functions, sum_of
+from node.schema import SUMMED, TOTALLED, add_functions, sum_of
 from node.store import Store
 
 log = logging.getLogger("gangline.store")
@@ -72,6 +72,7 @@ class Saved:
         unread: stretches that could not be read at all.
         older: some of its pages were older than the rest.
         left: rows that are no records, and are not as they were written.
+        old_tickets: one that was withdrawn since may have been among the tickets: all were left.
     """
 
     aside: Path
@@ -82,6 +83,7 @@ class Saved:
     unread: int = 0
     older: bool = False
     left: int = 0
+    old_tickets: bool = False
 
     @property
     def lacks(self) -> bool:
@@ -108,6 +110,8 @@ class Saved:
             one = self.left == 1
             what = "1 other row was" if one else f"{self.left} other rows were"
             told.append(f"{what} left out, not being as {'it was' if one else 'they were'} written")
+        if self.old_tickets:
+            told.append("its tickets are older than the rest, and none works any longer")
         if self.remembered:
             told.append(f"{self.recalled or 'none'} had to come from this daemon's memory")
         return f"{', '.join(told)}; it is kept as {self.aside}"
@@ -258,11 +262,20 @@ def _as_written(saved: Saved, old: apsw.Connection, table: str) -> str:
     return f" WHERE sum = {sum_of(table)}"
 
 
+def _is_older(saved: Saved, old: apsw.Connection, table: str) -> bool:
+    """Whether a small table is known not to hold what was written to it last."""
+    told = list(_scan(saved, old, f"SELECT rows, sum FROM totals WHERE name = '{table}'"))  # noqa: S608 - our own names
+    query = f"SELECT count(*), coalesce(sum({TOTALLED[table]}), 0) FROM {table}"  # noqa: S608 - our own names
+    return bool(told) and told != list(_scan(saved, old, query))
+
+
 def take_table(saved: Saved, store: Store, old: apsw.Connection, table: str) -> None:
     """A table as it is, in the columns that both files have, but for rows that hold no sense."""
     there = _columns(saved, old, table) - {"sum"}
     columns = {name: kind for name, kind in store.columns(table).items() if name in there}
-    if columns:
+    if table == "tickets" and _is_older(saved, old, table):
+        saved.old_tickets = True
+    elif columns:
         # As bytes: what is no text any longer must cost its row alone.
         kinds = {"TEXT": "BLOB"}
         read = ", ".join(f"CAST({n} AS {kinds.get(k, k)})" for n, k in columns.items())

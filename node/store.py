@@ -24,7 +24,7 @@ from node.lock import Lock
 from node.quarantine import Quarantine
 from node.reading import OWN_END, Reading
 from node.saying import counted
-from node.schema import SET_META, SUMMED, row_sum, sum_of
+from node.schema import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
 
@@ -171,7 +171,8 @@ class Store(Reading):
             for proof in persist.proofs:
                 sides = b"".join(part for side in proof.sides for part in side)
                 self._db.execute(
-                    "INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?)",
+                    "INSERT INTO proofs VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT DO UPDATE SET clock = excluded.clock, sides = excluded.sides",
                     (bytes(proof.author), proof.incarnation, proof.clock, sides),
                 )
             if persist.incarnation is not None:
@@ -183,10 +184,7 @@ class Store(Reading):
                 self._set("own_end", OWN_END.pack(author, incarnation, clock))
             self._set("writes", (self._writes + 1).to_bytes(8, "big"))
             for node, texts in persist.addresses.items():
-                self._db.execute(
-                    "INSERT OR REPLACE INTO addresses VALUES (?1, ?2, cells_sum(?1, ?2))",
-                    (bytes(node), " ".join(texts)),
-                )
+                self._db.execute(SET_ADDRESSES, (bytes(node), " ".join(texts)))
             self._db.executemany(
                 "INSERT OR IGNORE INTO settled VALUES (?1, cells_sum(?1))",
                 [(bytes(i),) for i in persist.settled],

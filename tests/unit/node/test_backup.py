@@ -12,8 +12,9 @@ from node import backup, founding, keys
 from node.cli.main import app
 from node.errors import Trouble
 from node.home import Home
-from node.schema import MIGRATIONS, SUMMED
+from node.schema import MIGRATIONS
 from node.store import Store
+from tests.support.downgrade import without_sums
 
 FLIPS = 40
 TOTAL = "UPDATE total SET sum = sum + 1"
@@ -117,9 +118,7 @@ def test_a_backup_that_does_not_add_up_is_refused(den, tmp_path, statement):
 def test_a_store_that_an_earlier_version_wrote_is_backed_up_and_restored(den, tmp_path):
     file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
     with contextlib.closing(apsw.Connection(str(den.store))) as database:
-        for table in SUMMED:
-            database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
-        database.pragma("user_version", 5)
+        without_sums(database)
     backup.backup(den, file)
     backup.restore(fresh, file, as_new=True, name="new")
     with Store(fresh.store) as store:

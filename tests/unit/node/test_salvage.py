@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from crdt.errors import HeldUp, Reason
+from crdt.forks import proof_of, proof_side
 from crdt.identity import FeedId, RecordId
 from crdt.intents import AddStory
 from crdt.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey, StageMoved
@@ -24,11 +25,12 @@ from node.driver import now
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.home import Home
 from node.notices import Notices
-from node.schema import MIGRATIONS, SUMMED
+from node.schema import MIGRATIONS, TOTALLED
 from node.store import Store
 from node.ticket import TicketRow
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key
+from tests.support.downgrade import without_sums
 
 FOUND = Found()
 PEN = Pen(FOUND.founder, FOUND.id, START.ms, clock=1)
@@ -67,6 +69,15 @@ def pages_of(path, table):
     with contextlib.closing(apsw.Connection(str(path))) as database:
         query = "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf'"
         return [number for (number,) in database.execute(query, (table,))]
+
+
+def put_back(path, table, before):
+    """The one page of a table as it was."""
+    (page,) = pages_of(path, table)
+    data, place = bytearray(path.read_bytes()), slice((page - 1) * 4096, page * 4096)
+    assert data[place] != before[place]
+    data[place] = before[place]
+    path.write_bytes(data)
 
 
 def spoil_page(path, number):
@@ -289,13 +300,12 @@ def test_a_rebuilding_that_was_cut_off_is_begun_again(path, monkeypatch):
 
 def test_a_store_of_an_earlier_version_is_salvaged_too(path):
     with contextlib.closing(apsw.Connection(str(path))) as database:
+        without_sums(database)
         database.execute(
             "ALTER TABLE records DROP COLUMN sum; DROP TABLE history; "
             "ALTER TABLE tickets ADD COLUMN used_by BLOB; "
             "ALTER TABLE tickets DROP COLUMN uses; ALTER TABLE tickets DROP COLUMN withdrawn"
         )
-        for table in SUMMED:
-            database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
         database.pragma("user_version", 2)
     pages = leaf_pages(path)
     spoil_page(path, pages[len(pages) // 2])
@@ -454,6 +464,40 @@ def test_a_version_that_is_lower_than_the_tables_are_is_damage_and_costs_nothing
     assert read(path) == ROWS
 
 
+@pytest.mark.parametrize("table", [*TOTALLED, "totals"])
+def test_an_older_page_of_a_small_table_is_noticed_and_frees_no_ticket(path, table):
+    before = path.read_bytes()
+    one, two = PEN.story("a", clock=999), PEN.story("b", clock=999)
+    proof = proof_of(FEED, 999, proof_side(one.value), proof_side(two.value))
+    addresses = {key(2).pubkey: ("two:2",)}
+    with Store(path) as store:
+        settled = [RECORDS[1].record_id]
+        store.commit(Persist(proofs=[proof], settled=settled, addresses=addresses), [], 0)
+        store.withdraw_ticket(b"t" * 32)
+        assert store.hurt_rows() == []
+    put_back(path, table, before)
+    with pytest.raises(StoreDamaged, match="older than the rest"):
+        Store(path)
+    saved = rebuilt(path)
+    assert saved.old_tickets is ("none works any longer" in saved.sentence)
+    with Store(path) as store:
+        assert store.hurt_rows() == []
+        assert all(ticket.withdrawn for ticket in store.tickets())
+        assert len(store.tickets()) == (0 if table in ("tickets", "totals") else 1)
+
+
+def test_a_proof_that_is_lower_keeps_the_total(path):
+    proofs = [
+        proof_of(FEED, clock, *(proof_side(PEN.story(t, clock=clock).value) for t in "ab"))
+        for clock in (999, 998)
+    ]
+    for proof in proofs:
+        with Store(path) as store:
+            store.commit(Persist(proofs=[proof]), [], 0)
+    with Store(path) as store:
+        assert store.proofs() == [proofs[1]]
+
+
 def test_an_index_that_is_older_than_its_table_is_noticed(path):
     def told(number):
         return StageMoved(f"s-{number}", Backlog(), Coding(), None, "e", (), late=False, own=True)
@@ -463,10 +507,7 @@ def test_an_index_that_is_older_than_its_table_is_noticed(path):
     before = path.read_bytes()
     with Store(path) as store:
         store.commit(Persist(), [], START.ms, [told(2)])
-    (page,) = pages_of(path, "history_of_story")
-    data, place = bytearray(path.read_bytes()), slice((page - 1) * 4096, page * 4096)
-    data[place] = before[place]
-    path.write_bytes(data)
+    put_back(path, "history_of_story", before)
     rebuilt(path)
     with Store(path) as store:
         assert len(store.history("s-2")) == 1
