@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from crdt.bodies import Role
 from crdt.errors import ProposalRefused
+from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, Receipt, RevokeNode
 from crdt.ledger import Ledger
 from crdt.roster import RANK, Admission, Roster
@@ -107,7 +108,11 @@ def carry_out(
         ProposalRefused: as ``steps``, or the rules do not allow it; nothing was written.
     """
     written = [write(step) for step in steps(wish, ledger.roster, own)]
-    left = remaining(wish.node, ledger.roster) if isinstance(wish, Revoke) else ""
+    left = ""
+    if isinstance(wish, Revoke):
+        left = remaining(wish.node, ledger.roster)
+    elif isinstance(wish, Admit):
+        left = left_out(wish.node, ledger)
     return replace(written[-1], warnings=(left,)) if left else written[-1]
 
 
@@ -123,6 +128,31 @@ def remaining(node: NodePubkey, roster: Roster) -> str:
         return ""
     who = _names({admission.ref.author for admission in left}, roster)
     return f"{node.short} still belongs: it was also admitted by {who}, who may revoke that"
+
+
+def left_out(node: NodePubkey, ledger: Ledger) -> str:
+    """What to say of a node that was taken back in a role too low for what it wrote in another.
+
+    Empty if all that it wrote counts again.
+    """
+    roster = ledger.roster
+    many = sum(
+        entry.verdict is Verdict.VOID_REVOKED
+        for feed in ledger.feeds.values()
+        if feed.author == node
+        for entry in feed.entries()
+    )
+    role, had = (
+        roster.role(node),
+        max((a.body.role for a in roster.admissions(node)), key=RANK.__getitem__),
+    )
+    if not many or role is None or RANK[role] >= RANK[had]:
+        return ""
+    return (
+        f"{node.short} is back as {_a(role)}: what it wrote in a higher role does not count "
+        f"({many} record{'' if many == 1 else 's'}); to let it count, give it that role with: "
+        f"gangline members promote {node.short} --role {had}"
+    )
 
 
 def _admit(

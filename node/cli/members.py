@@ -120,16 +120,19 @@ def admit(
 ) -> None:
     """Admit a node by its key, or take one back in: all it ever wrote counts again.
 
-    Who is taken back has the role and the name that it had, unless others are given.
+    Who is taken back has the role and the name that it had last, unless others are given. What it
+    wrote in a higher role does not count in a lower one: the command says so, and what to do.
 
     Example: gangline members admit 1feb11c0… --role observer --name wall-screen
     Exits: 1 3 4 65
     """
     asked = {"node": node, "name": name and node_named(name)}
-    ask("POST", "/members", asked | ({} if role is None else {"role": role}))
+    answer = ask("POST", "/members", asked | ({} if role is None else {"role": role}))
     row = next(row for row in ask("GET", "/members") if row["node"] == node)
     called = f", called {clean(row['name'])}" if row["name"] else ""
     typer.echo(f"admitted {short(node)} as {row['role']}{called}")
+    for warning in answer["warnings"]:
+        say(warning)
 
 
 @members.command()

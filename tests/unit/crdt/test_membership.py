@@ -166,6 +166,27 @@ def test_the_role_it_had_is_the_last_one_whatever_it_was_before(team):
     assert role(team, 3) is Role.ADMIN
 
 
+def test_who_comes_back_in_a_lower_role_than_it_wrote_in_is_told_of_with_a_way_out(team):
+    member = pub(team, 3)
+    team.add(3, "mine")
+    team.deliver()
+    wish(team, 0, m.Demote(member))
+    wish(team, 0, m.Revoke(member))
+    assert wish(team, 0, m.Admit(member)).warnings == (), "a revocation that kept all took nothing"
+    wish(team, 0, m.Revoke(member, ()))
+    (told,) = wish(team, 0, m.Admit(member)).warnings
+    assert told == (
+        f"{member.short} is back as an observer: what it wrote in a higher role does not count "
+        f"(1 record); to let it count, give it that role with: gangline members promote "
+        f"{member.short} --role member"
+    )
+    assert "mine" not in team.replicas[4].ledger.board
+    wish(team, 0, m.Promote(member, Role.MEMBER))
+    assert "mine" in team.replicas[4].ledger.board
+    wish(team, 0, m.Revoke(member, ()))
+    assert wish(team, 0, m.Admit(member, Role.MEMBER)).warnings == ()
+
+
 def test_who_never_belonged_is_admitted_as_a_member_without_a_name(team):
     wish(team, 0, m.Admit(key(9).pubkey))
     roster = team.replicas[4].ledger.roster
