@@ -149,6 +149,34 @@ def test_quarantine_is_bounded_in_bytes_too_across_a_restart(path, monkeypatch):
         assert len(store.quarantine()) == 3
 
 
+@pytest.mark.parametrize("bound", ["ROWS", "BYTES"])
+def test_one_who_is_noisy_pushes_nobody_elses_rows_out_of_quarantine(path, monkeypatch, bound):
+    monkeypatch.setattr("crdt.limits.QUARANTINE_ROWS_MAX", 40)
+    monkeypatch.setattr(
+        f"crdt.limits.QUARANTINE_{bound}_OF_ONE_MAX", 8 * {"ROWS": 1, "BYTES": 5}[bound]
+    )
+    loud, quiet, relay = key(5).pubkey, key(6).pubkey, key(7).pubkey
+
+    def turned(author, reason, clock):
+        return Quarantined(relay, FeedId(author, 0), clock, None, reason, "", b"bytes")
+
+    def of(author, reason):
+        return [row for row in store.quarantine() if row[2] == author and row[6] == reason]
+
+    rejected, forged = Reason.ILLEGAL_TRANSITION, Reason.BAD_SIGNATURE
+    with Store(path) as store:
+        store.commit(Persist(), [turned(quiet, rejected, 0)], 0)
+    for start in (0, 100):  # what was counted before a restart counts
+        with Store(path) as store:
+            for clock in range(start, start + 60):
+                store.commit(Persist(), [turned(loud, rejected, clock)], 0)
+                store.commit(Persist(), [turned(quiet, forged, clock)], 0)
+                assert len(of(loud, rejected)) <= 8
+                assert len(of(quiet, forged)) <= 8, "whoever brought it is to blame"
+                assert len(of(quiet, rejected)) == 1
+            assert of(loud, rejected)[0][4] == start + 59
+
+
 def test_tickets_are_kept_by_their_hash(path):
     with Store(path) as store:
         ticket = TicketRow(b"h" * 32, "member", 5, 3)
