@@ -24,11 +24,11 @@ LINES_ALLOWED = {"crdt/ledger.py": 533, "crdt/replica.py": 430}
 FUNCTION_LINES_MAX = 70
 
 MACHINES_MAY_IMPORT = {
-    "abc", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "operator", "machines",
+    "abc", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "machines",
     "msgspec", "re", "typing", "unicodedata",
 }  # fmt: skip
 CRDT_MAY_IMPORT = MACHINES_MAY_IMPORT | {
-    "bisect", "contextlib", "crdt", "hashlib", "heapq", "nacl", "pycrdt", "statistics",
+    "bisect", "contextlib", "crdt", "hashlib", "heapq", "nacl", "operator", "pycrdt", "statistics",
 }  # fmt: skip
 PURE_MAY_IMPORT = {"machines": MACHINES_MAY_IMPORT, "crdt": CRDT_MAY_IMPORT}
 PURE_MAY_NOT_CALL = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}

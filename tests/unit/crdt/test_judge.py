@@ -2,7 +2,7 @@ import pytest
 
 from crdt.bodies import Role
 from crdt.errors import Reason
-from crdt.judge import ADMITTED, BUILT_UPON, VOID_FORK, VOID_REVOKED, Rejected, Waits, is_cut, judge
+from crdt.judge import ADMITTED, VOID_FORK, VOID_REVOKED, Admitted, Rejected, Waits, is_cut, judge
 from crdt.roster import Roster
 from machines import execution as x
 from machines import pipeline as p
@@ -65,7 +65,7 @@ def reason(world, record):
 
 
 def test_a_members_record_is_admitted(court, world):
-    assert told(world, court.bob.story("s-1")) == ADMITTED
+    assert told(world, court.bob.story("s-1")) == Admitted(built_upon=False)
 
 
 def test_who_is_an_observer_since_a_revocation_wrote_in_a_role_that_was_taken(court, world):
@@ -144,7 +144,7 @@ def test_what_others_built_upon_stays(court, world):
     world.forks[began.feed] = 0
     assert told(world, began) == VOID_FORK
     world.built_upon.append(began)
-    assert told(world, began) == BUILT_UPON
+    assert told(world, began) == Admitted(built_upon=True)
 
 
 def test_what_breaks_the_rules_is_rejected_behind_a_fork_too(court, world):
