@@ -13,6 +13,7 @@ from machines.values import FreeText, NodePubkey
 from msgspec.structs import replace
 
 from crdt.bodies import Role
+from crdt.checkpoint import in_steps
 from crdt.errors import ProposalRefused
 from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, Receipt, RevokeNode
@@ -140,7 +141,7 @@ def left_out(node: NodePubkey, ledger: Ledger) -> str:
         entry.verdict is Verdict.VOID_REVOKED
         for feed in ledger.feeds.values()
         if feed.author == node
-        for entry in feed.entries()
+        for entry in in_steps(feed.entries(), ledger.checkpoint)
     )
     role, had = (
         roster.role(node),

@@ -27,7 +27,9 @@ from node.ticket import TicketRow
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
 
-DECIDE = ("meta", "feeds", "records", "proofs", "addresses", "tickets", "settled", "total")
+DECIDE = (
+    "meta", "feeds", "records", "proofs", "addresses", "tickets", "settled", "total", "totals",
+)  # fmt: skip
 SHOWN = ("quarantine", "history")
 DEN, NODE, LIAR = range(3)
 
