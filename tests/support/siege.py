@@ -36,13 +36,13 @@ class Siege(Cluster):
 
     def make(self, signing, **options):
         replica = super().make(signing, **options)
-        check = replica._verifier
+        check = replica.ledger.verifier
 
         def counting(jobs):
             self.verified += len(jobs)
             return check(jobs)
 
-        replica._verifier = counting
+        replica.ledger.verifier = counting
         return replica
 
     @property
