@@ -77,7 +77,7 @@ class Document:
             if feed.dead:
                 deletes[feed.client_id] = [(start, end - start) for start, end in feed.dead]
                 feed.dead = RangeSet()
-            end = feed.known_end()
+            end = feed.shown_end()
             if end > feed.rendered:
                 if self._doc is not None:
                     slices.append(render_slice(feed, feed.rendered, end))
@@ -94,7 +94,7 @@ class Document:
             feed.rendered = 0
             feed.dead = RangeSet()
             if self.owners.setdefault(feed.client_id, feed) is feed:
-                feed.rendered = feed.known_end()
+                feed.rendered = feed.shown_end()
 
 
 def render_slice(feed: Feed, start: int, end: int) -> FeedSlice:

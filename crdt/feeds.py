@@ -71,6 +71,7 @@ class Feed:
         head: the next clock after every record and believed gap seen.
         fork: the lowest proven fork, or ``None``.
         keeps: a counting revocation keeps a clock of this feed.
+        passed: slots that the document shows as empty, though a record may wait for them.
         rendered: the document shows the feed below this clock.
         dead: clocks below ``rendered`` that the document must still be told are deleted.
         latest: the latest stamp in the feed.
@@ -94,6 +95,7 @@ class Feed:
         "keys",
         "known",
         "latest",
+        "passed",
         "rendered",
         "slots",
     )
@@ -104,6 +106,7 @@ class Feed:
         self.slots: dict[int, Entry] = {}
         self.held = RangeSet()
         self.known = RangeSet()
+        self.passed = RangeSet()
         self.count = self.bytes = self.changes = 0
         self.head = 0
         self.fork: int | None = None
@@ -157,6 +160,7 @@ class Feed:
         self.slots[clock] = entry
         self.held.add(clock, clock + 1)
         self.known.add(clock, clock + 1)
+        self.passed.discard(clock)
         self.count += 1
         self.changes += 1
         self.bytes += len(entry.record.value)
@@ -214,6 +218,11 @@ class Feed:
     def forget(self, clock: int) -> None:
         """Take a slot that is not held as unknown."""
         self.known.discard(clock)
+
+    def pass_over(self, clock: int) -> None:
+        """Take a slot as unknown, and let the document go on behind it."""
+        self.known.discard(clock)
+        self.passed.add(clock, clock + 1)
 
     def believe_gap(self, start: int, end: int) -> bool:
         """Take clocks as empty as far as a record follows them; says whether any could be."""
@@ -319,8 +328,19 @@ class Feed:
     # --- the rendering -------------------------------------------------------------------------
 
     def known_end(self) -> int:
-        """The first clock at or after ``rendered`` whose slot is unknown."""
-        return self.known.run_end(self.rendered)
+        """The first clock whose slot is unknown."""
+        return self.known.run_end(0)
+
+    def stored_end(self) -> int:
+        """The clock below which a store need not say that a slot is empty."""
+        return min(self.rendered, self.known_end())
+
+    def shown_end(self) -> int:
+        """The clock below which the document can show the feed."""
+        end = self.rendered
+        while (further := self.passed.run_end(self.known.run_end(end))) > end:
+            end = further
+        return end
 
     def rendered_records(self, start: int, end: int) -> list[VerifiedRecord]:
         """What the document shows in the slots of ``[start, end)``; the others are deleted.

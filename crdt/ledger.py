@@ -199,8 +199,9 @@ class Ledger(Holdings):
         """A peer holds the very same live records: what lies between them is empty for both.
 
         Without this a message lost on the way leaves a slot unknown for ever, and whoever reads the
-        rendering never sees what stands behind it. A slot of a pending record is not empty: that
-        record is not on disk, and its author must not be told that it is.
+        rendering never sees what stands behind it. A slot of a pending record is shown as empty,
+        since the other node may have found no room for that record; but it is not known to be:
+        the record is not on disk, and its author must not be told that it is.
         """
         for feed in self.feeds.values():
             if feed.known_end() < feed.head:
@@ -208,7 +209,8 @@ class Ledger(Holdings):
         for waiting in self.pending.rows():
             held = self.feeds.get(waiting.record.feed)
             if held is not None and waiting.record.clock not in held.slots:
-                held.forget(waiting.record.clock)
+                held.pass_over(waiting.record.clock)
+                self.touched.add(held.id)
 
     def take_ready(self) -> Ready:
         """Hand out what was collected since the last call."""

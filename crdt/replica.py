@@ -369,7 +369,7 @@ class Replica:
             touched = list(ledger.feeds.values())
         lacked, deleted = self.document.show(touched, ledger.by_client, anew=anew)
         ready = ledger.take_ready()
-        ready.persist.rendered |= {feed.id: feed.rendered for feed in touched}
+        ready.persist.rendered |= {feed.id: feed.stored_end() for feed in touched}
         self._sync.publish(lacked, deleted, back, peer, ready)
         self._sync.acknowledge(touched, ready)
         ready.observe += self._quota.news() + self._chronicle.tell(ledger.admitted, now.wall)

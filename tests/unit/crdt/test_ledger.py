@@ -1,8 +1,10 @@
 import pytest
+from pycrdt import Array
 
 from crdt import ledger as ledger_module
 from crdt import limits
 from crdt.bodies import Role
+from crdt.document import Document
 from crdt.errors import Reason
 from crdt.forks import proof_of, proof_side
 from crdt.identity import FeedId, H, RecordId
@@ -872,16 +874,27 @@ def test_a_peer_that_holds_the_same_makes_the_holes_empty(court):
     assert list(court.feed(court.cat).gaps()) == []
 
 
-def test_a_slot_that_something_waits_for_is_no_hole(court):
-    """Its author would be told that it is on disk here."""
+def test_a_slot_that_something_waits_for_is_shown_as_empty_and_not_known_to_be(court):
+    """Its author would be told that it is on disk here; and another, with no room for what waits,
+    shows what stands behind it."""
     parent = court.cat.transition("s-1", p.DepsMet())
     waits = court.bob.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
     court.take(waits, court.bob.story("s-2", clock=3), court.sam.story("s-3"))
     court.ledger.believe_holes()
     assert list(court.feed(court.bob).gaps()) == [(1, 3)]
-    assert court.feed(court.bob).known_end() == 0
+    feed = court.feed(court.bob)
+    assert feed.known_end() == 0
+    document = Document()
+    document.advance([feed])
+    assert (feed.rendered, feed.stored_end()) == (4, 0)
+    assert [bytes(value) for value in document.doc.get(feed.id.root, type=Array)] == [
+        entry.record.value for entry in feed.entries_at(3)
+    ]
+    court.ledger.comeback = False
     court.take(parent)
-    assert court.feed(court.bob).known_end() == 4
+    assert court.ledger.comeback, "what waited must be shown now"
+    document.rebuild([feed])
+    assert feed.rendered == feed.stored_end() == feed.known_end() == 4
 
 
 # The rendering
