@@ -22,6 +22,9 @@ LANE_MAX: Final = 16
 BATCH_MAX: Final = 64
 """One turn runs without a pause: more jobs would share a commit, and stall the loop for longer."""
 BATCH_BYTES_MAX: Final = 1024 * 1024
+BATCH_SECONDS_MAX: Final = 0.01
+"""When the messages of one turn have cost this much, the rest is for the next: one message of
+64 KiB may cost three times as much, and the loop is held for all of a turn."""
 LANES_MAX: Final = 2 * limits.LINKS_MAX
 
 
@@ -41,6 +44,7 @@ class Inbox:
         self._local: asyncio.Queue[Job] = asyncio.Queue(LOCAL_MAX)
         self._lanes: dict[NodePubkey, _Lane] = {}
         self._filled = asyncio.Event()
+        self._cost = 0.0
 
     def __len__(self) -> int:
         return self._local.qsize() + sum(len(lane.jobs) for lane in self._lanes.values())
@@ -63,6 +67,7 @@ class Inbox:
 
     def spent(self, peer: NodePubkey, seconds: float) -> None:
         """A message of this peer cost so much of the replica's time."""
+        self._cost += seconds
         self._lane(peer).spent += seconds
 
     def _lane(self, peer: NodePubkey) -> _Lane:
@@ -77,12 +82,14 @@ class Inbox:
         return min((lane.spent for lane in self._lanes.values() if lane.jobs), default=0.0)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until there is something, for so long at most."""
-        if not len(self):
-            self._filled.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(seconds, 0)):
-                    await self._filled.wait()
+        """Wait until there is something, for so long at most; let others have the loop anyway."""
+        if len(self):
+            await asyncio.sleep(0)
+            return
+        self._filled.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._filled.wait()
 
     def local(self) -> list[Job]:
         """Take what local callers ask for, as much as makes a batch."""
@@ -94,8 +101,13 @@ class Inbox:
         Args:
             most: as many jobs.
         """
-        room = BATCH_BYTES_MAX
-        while most > 0 and room > 0 and (taken := self._next()) is not None:
+        room, self._cost = BATCH_BYTES_MAX, 0.0
+        while (
+            most > 0
+            and room > 0
+            and self._cost < BATCH_SECONDS_MAX
+            and (taken := self._next()) is not None
+        ):
             job, size = taken
             most -= 1
             room -= size

@@ -92,6 +92,29 @@ async def test_a_batch_is_bounded_in_bytes_and_in_number(inbox, monkeypatch):
     assert await gathered(inbox) == [2]
 
 
+async def test_a_batch_ends_once_its_messages_have_cost_enough(inbox):
+    def at_a_cost(number):
+        def work(_at):
+            inbox.spent(A, 0.6 * inboxes.BATCH_SECONDS_MAX)
+            return number
+
+        return Job(work)
+
+    for number in range(5):
+        await inbox.put_from(A, at_a_cost(number), 1)
+    assert await gathered(inbox) == [0, 1]
+    assert await gathered(inbox) == [2, 3]
+    assert await gathered(inbox) == [4]
+
+
+async def test_others_have_the_loop_between_two_batches(inbox):
+    ran = []
+    asyncio.get_running_loop().call_soon(ran.append, "another")
+    await inbox.put_from(A, named("a"), 1)
+    assert await gathered(inbox) == ["a"]
+    assert ran == ["another"]
+
+
 async def test_lanes_of_peers_that_are_gone_are_forgotten(inbox, monkeypatch):
     monkeypatch.setattr(inboxes, "LANES_MAX", 2)
     await inbox.put_from(A, named("a"), 1)
