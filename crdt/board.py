@@ -4,14 +4,15 @@ Takes records from ``ledger.py`` as they become and cease to be live, in any ord
 what changed since it was last asked. Can be rebuilt at any time. Source: protocol §7.
 """
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
 import msgspec
 from machines.codec import enc_hook
-from machines.pipeline import Archived, Blocked, Completed, Done, Stage
+from machines.pipeline import PIPELINE, Archived, Blocked, Completed, Done, Stage
 from machines.values import Instant, NodePubkey
 
 from crdt import limits
@@ -22,7 +23,7 @@ from crdt.record import VerifiedRecord
 from crdt.stamp import Stamp
 from crdt.story import StoryState
 from crdt.tree import stage_made_by
-from crdt.views import ClaimView, ExplainView, StoryView
+from crdt.views import ClaimView, ExecutionView, ExplainView, StoryView
 
 # Unions that are made once, since every record is held against them.
 _MOVING: Final = Transition | Ack
@@ -66,6 +67,11 @@ class Board:
         self._changed: dict[str, _Told] = {}
         # Most stories stand still: only those with new events or acks are looked at again.
         self._stirred: dict[str, None] = {}
+        # Asked for often, and never by looking at every story.
+        self._counts: Counter[str] = Counter()
+        self._counted: dict[str, str] = {}
+        self._miscounted: set[str] = set()
+        self._worked_on: defaultdict[NodePubkey, Counter[str]] = defaultdict(Counter)
 
     # --- in ------------------------------------------------------------------------------------
 
@@ -77,8 +83,11 @@ class Board:
         state = self._stories.get(story)
         if state is None:
             state = self._stories[story] = StoryState(story)
+            self._miscounted.add(story)
         if isinstance(record.body, _MOVING):
             self._stir(story, state).gained.append(record)
+        elif isinstance(record.body, Execution):
+            self._worked_on[record.feed.author][story] += 1
         state.add(record)
 
     def remove(self, record: VerifiedRecord) -> None:
@@ -89,13 +98,20 @@ class Board:
         state = self._stories[story]
         if isinstance(record.body, _MOVING):
             self._stir(story, state)
+        elif isinstance(record.body, Execution):
+            stories = self._worked_on[record.feed.author]
+            stories[story] -= 1
+            if not stories[story]:
+                del stories[story]
         state.remove(record)
         if not state:
             del self._stories[story]
+            self._miscounted.add(story)
 
     def _stir(self, story: str, state: StoryState) -> _Told:
         """A story's events or acks are about to change: keep what was told of it until now."""
         self._stirred[story] = None
+        self._miscounted.add(story)
         told = self._changed.get(story)
         if told is None:
             told = self._changed[story] = _Told(state.last)
@@ -136,9 +152,25 @@ class Board:
         """Every story, in order of id."""
         return [self._stories[story].view() for story in sorted(self._stories)]
 
-    def stages(self) -> Iterator[Stage]:
-        """The stage of each story."""
-        return (state.stage for state in self._stories.values())
+    def stages(self) -> Mapping[str, int]:
+        """How many stories stand at each stage, by its name."""
+        for story in self._miscounted:
+            before = self._counted.pop(story, None)
+            if before is not None:
+                self._counts[before] -= 1
+            state = self._stories.get(story)
+            if state is not None:
+                name = self._counted[story] = PIPELINE.state_name(state.stage)
+                self._counts[name] += 1
+        self._miscounted.clear()
+        return +self._counts
+
+    def executions(self, node: NodePubkey) -> Iterator[tuple[str, ExecutionView]]:
+        """What a node is doing, story by story."""
+        for story in self._worked_on.get(node, ()):
+            for view in self._stories[story].execution_views():
+                if view.node == node:
+                    yield story, view
 
     def explain(self, story: str) -> ExplainView | None:
         """Why a story stands where it stands."""

@@ -46,10 +46,9 @@ async def reset_silent(driver: Driver, before: Silent) -> Silent:
 
     def working(replica: Replica) -> dict[str, Sign]:
         return {
-            view.id: (one.state, replica.beacon.beats.get(view.id))
-            for view in replica.ledger.board.stories()
-            for one in view.executions
-            if one.node == replica.own and isinstance(one.state, Pending | Running)
+            story: (one.state, replica.beacon.beats.get(story))
+            for story, one in replica.ledger.board.executions(replica.own)
+            if isinstance(one.state, Pending | Running)
         }
 
     silent: Silent = {}

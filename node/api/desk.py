@@ -4,7 +4,6 @@ Stands between ``app.py`` and ``driver.py``; knows nothing of HTTP.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -80,7 +79,7 @@ class Desk:
 
     def _status(self, replica: Replica) -> types.Status:
         ledger = replica.ledger
-        found = Counter(map(PIPELINE.state_name, ledger.board.stages()))
+        found = ledger.board.stages()
         return types.Status(
             node=replica.own.hex(),
             name=ledger.roster.name(replica.own) or self._config.name,

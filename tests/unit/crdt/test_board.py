@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 
 import pytest
 
@@ -7,6 +6,7 @@ from crdt import limits
 from crdt.board import Board, story_of
 from crdt.bodies import Claim, Role, Story
 from crdt.stamp import Stamp
+from machines import execution as x
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
 from tests.support.court import Court, spawn
@@ -193,12 +193,31 @@ def test_the_end_of_a_story_that_is_gone_wants_nothing(court):
     assert made.open_end("s-1") is None
 
 
-def test_the_stage_of_each_story_can_be_counted(court):
-    made = board(*ended(court.bob, "s-1"), court.bob.story("s-2"), court.bob.story("s-3"))
-    assert Counter(p.PIPELINE.state_name(stage) for stage in made.stages()) == {
-        "done": 1,
-        "backlog": 2,
-    }
+def test_how_many_stories_stand_where_follows_what_comes_and_goes(court):
+    end = ended(court.bob, "s-1")
+    made = board(*end, court.bob.story("s-2"), gone := court.bob.story("s-3"))
+    assert made.stages() == {"done": 1, "backlog": 2}
+    made.remove(gone)
+    made.remove(end[-1])
+    made.add(court.bob.transition("s-2", p.Block(WHY)))
+    assert made.stages() == {"merge": 1, "archived": 1}
+    for record in end[:-1]:
+        made.remove(record)
+    assert made.stages() == {"archived": 1}
+
+
+def test_what_a_node_does_is_found_without_a_look_at_every_story(court):
+    ada, bob, later = spawn(court.ada, "s-1"), spawn(court.bob, "s-1"), spawn(court.bob, "s-2")
+    made = board(ada, bob, later)
+    made.add(again := court.bob.execution("s-1", x.Idle(), x.Reset(), x.Idle()))
+    made.remove(bob)
+    assert [(story, view.record) for story, view in made.executions(court.bob.node)] == [
+        ("s-1", again.ref), ("s-2", later.ref),
+    ]  # fmt: skip
+    made.remove(again)
+    assert [story for story, _ in made.executions(court.bob.node)] == ["s-2"]
+    assert [view.record for _, view in made.executions(court.ada.node)] == [ada.ref]
+    assert not [*made.executions(court.cat.node)]
 
 
 def test_an_archived_end_wants_an_ack_by_another_than_its_author(court):

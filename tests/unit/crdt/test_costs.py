@@ -156,6 +156,18 @@ def test_an_event_beside_a_long_path_costs_a_fold_once_and_then_little(board):
     assert board.cost(beside) <= board.cost(lone) + 2 * FEW
 
 
+def test_how_many_stories_stand_where_costs_the_same_however_many_there_are(board):
+    pen, counts = board.pen(), []
+    for many in (100, 400):
+        moved = [pen.transition(f"s{many}-{n}", p.DepsMet()) for n in range(many)]
+        board.take(as_frame(*moved))
+        stages = board.replica.ledger.board.stages
+        stages()
+        board.take(as_frame(pen.transition(f"s{many}-0", p.GatesStarted(), moved[0])))
+        counts.append(steps(stages))
+    assert counts[1] <= counts[0] + FEW / 10
+
+
 @pytest.mark.parametrize("own", [False, True])
 def test_one_more_that_names_a_void_event_costs_the_same_however_many_do(board, own):
     """They are the liar's own: of an event that his fork voids none of them makes anything."""
