@@ -106,6 +106,13 @@ STORY_EVENTS_BURST: Final = 1_000
 """Events and acks of one story that are taken of one author at once: each may move all the others.
 No story of an honest fleet has so many."""
 STORY_EVENTS_PER_SECOND: Final = 2.0
+STATEMENTS_BURST: Final = 1_000
+"""Words about the roster that are taken of one author at once, but of the founder: each makes the
+roster anew. A dear one counts as many."""
+STATEMENTS_PER_SECOND: Final = 1 / 10
+STATEMENT_STEPS: Final = 250
+"""A revocation counts once more for so many steps: ten for each admission that it names and each
+incarnation that it keeps, and one for each pair of them, which are held against each other."""
 AUTHOR_FEEDS_BURST: Final = 1_000
 """New feeds, and proven forks, of one author that are taken at once: each costs every node some
 kilobytes for ever. An honest node opens one after a start at which it must doubt its store."""
@@ -160,8 +167,12 @@ assert min(REJECTED_BYTES_MAX, QUARANTINE_BYTES_MAX) >= RECORD_BYTES_MAX
 assert RECORD_BYTES_MAX <= QUARANTINE_BYTES_OF_ONE_MAX <= QUARANTINE_BYTES_MAX
 assert QUARANTINE_ROWS_OF_ONE_MAX <= QUARANTINE_ROWS_MAX
 assert 2 * ACCUSATIONS_BURST <= AUTHOR_FEEDS_BURST
-assert max(AUTHOR_FEEDS_BURST, STORY_EVENTS_BURST) <= AUTHOR_RECORDS_BURST
-assert CLOCK_MAX < INTEGER_MAX < 2**CLIENT_ID_BITS
+assert max(AUTHOR_FEEDS_BURST, STORY_EVENTS_BURST, STATEMENTS_BURST) <= AUTHOR_RECORDS_BURST
+# The dearest revocation that fits into a record fits into the bucket: half of it names admissions,
+# in hex, the other half incarnations, of which one takes no less than six bytes.
+assert BODY_BYTES_MAX**2 / (4 * 2 * HASH_BYTES * 6) + 10 * BODY_BYTES_MAX / 6 < (
+    STATEMENT_STEPS * STATEMENTS_BURST
+)
 # A presence rides as JSON text within JSON text, so that it may come to be twice as long.
 assert 2 * PRESENCE_BYTES_MAX * AWARENESS_ENTRIES_MAX < FRAME_BYTES_MAX
 assert PRESENCE_SECONDS < ALIVE_SECONDS < SUSPECT_SECONDS

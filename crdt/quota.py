@@ -1,5 +1,5 @@
-"""How much of one author is taken: a bucket of records and one of feeds for each, and one of events
-for each story, so that none floods the others.
+"""How much of one author is taken: a bucket of records, one of feeds and one of words about the
+roster for each, and one of events for each story, so that none floods the others.
 
 Stands between ``intake.py`` and ``ledger.py``. Counts only what an author signed and what is news
 here, since nobody else's doing may cost him his share: whoever has his old records could bring them
@@ -8,13 +8,13 @@ honest node's daily business: of those far fewer fit. What does not fit is not t
 verdict; anti-entropy brings it back. Source: protocol §5, 7; §14.
 """
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 from machines.values import NodePubkey
 
 from crdt import limits
-from crdt.bodies import Ack, Evidence, Transition
+from crdt.bodies import Ack, Evidence, Member, Statement, Transition
 from crdt.bucket import Bucket
 from crdt.forks import claimed_proof
 from crdt.intake import Signed, Unreadable
@@ -24,6 +24,7 @@ from crdt.ready import Noticed
 SAY_SECONDS: Final = 60.0
 TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"
 TOO_MANY: Final = "opens or forks more feeds than are taken of one author; the rest comes later"
+TOO_BOSSY: Final = "says more of the roster than is taken of one admin; the rest comes later"
 TOO_BUSY: Final = "writes more of one story than is taken of one author; the rest comes later"
 K = TypeVar("K", bound=Hashable)
 
@@ -47,6 +48,9 @@ class Quota:
         self._feeds: Buckets[NodePubkey] = Buckets(
             lambda: (limits.AUTHOR_FEEDS_BURST, limits.AUTHOR_FEEDS_PER_SECOND)
         )
+        self._statements: Buckets[NodePubkey] = Buckets(
+            lambda: (limits.STATEMENTS_BURST, limits.STATEMENTS_PER_SECOND)
+        )
         self._stories: Buckets[tuple[NodePubkey, str]] = Buckets(
             lambda: (limits.STORY_EVENTS_BURST, limits.STORY_EVENTS_PER_SECOND)
         )
@@ -54,21 +58,31 @@ class Quota:
     def take(self, records: Sequence[Signed], ledger: Ledger) -> list[Signed]:
         """Sort out which records are news and fit; each once, however often it was brought."""
         news = {record.record_id: record for record in records if is_news(ledger, record)}
-        return [r for r in news.values() if r.feed.author == self._own or self._fits(r)]
+        return [r for r in news.values() if r.feed.author == self._own or self._fits(r, ledger)]
 
-    def _fits(self, record: Signed) -> bool:
-        author, story = record.feed.author, _moved_story(record)
-        fits = story is None or self._stories.take((author, story), self.mono)
-        return fits and self._records.take(author, self.mono)
+    def _fits(self, record: Signed, ledger: Ledger) -> bool:
+        return all(
+            buckets.take(key, self.mono, amount)
+            for buckets, key, amount in self._charges(record, ledger)
+        )
 
     def give_back(self, records: Sequence[Signed], ledger: Ledger) -> None:
         """Charge nothing for those of the records that were not taken after all."""
         for record in records:
-            author, story = record.feed.author, _moved_story(record)
-            if author != self._own and is_news(ledger, record):
-                self._records.give_back(author)
-                if story is not None:
-                    self._stories.give_back((author, story))
+            if record.feed.author != self._own and is_news(ledger, record):
+                for buckets, key, amount in self._charges(record, ledger):
+                    buckets.give_back(key, amount)
+
+    def _charges(
+        self, record: Signed, ledger: Ledger
+    ) -> Iterator[tuple["Buckets[Any]", Hashable, float]]:
+        """From which buckets a record takes, and how much."""
+        author, body = record.feed.author, None if isinstance(record, Unreadable) else record.body
+        if isinstance(body, Transition | Ack):
+            yield self._stories, (author, body.story), 1.0
+        elif isinstance(body, Statement) and author != ledger.roster.founder:
+            yield self._statements, author, _weight(body)
+        yield self._records, author, 1.0
 
     def opens(self, author: NodePubkey) -> bool:
         """Whether one more feed of an author, or one more fork, fits."""
@@ -85,6 +99,7 @@ class Quota:
             for authors, what in (
                 (sorted(self._records.news(self.mono)), TOO_MUCH),
                 (sorted(self._feeds.news(self.mono)), TOO_MANY),
+                (sorted(self._statements.news(self.mono)), TOO_BOSSY),
                 (busy, TOO_BUSY),
             )
             for author in authors
@@ -103,11 +118,12 @@ def is_news(ledger: Ledger, record: Signed) -> bool:
     return isinstance(body, Evidence) and ledger.proofs.is_news(claimed_proof(body))
 
 
-def _moved_story(record: Signed) -> str | None:
-    """The story that a record may move."""
-    if isinstance(record, Unreadable) or not isinstance(record.body, Transition | Ack):
-        return None
-    return record.body.story
+def _weight(body: Statement) -> float:
+    """How many words about the roster this one is as dear as."""
+    if isinstance(body, Member):
+        return 1.0
+    named, kept = len(body.admissions), len(body.keep)
+    return 1.0 + (10 * (named + kept) + named * kept) / limits.STATEMENT_STEPS
 
 
 class Buckets(Generic[K]):
@@ -124,20 +140,20 @@ class Buckets(Generic[K]):
         self._told: dict[K, float] = {}
         self._next = 0
 
-    def take(self, key: K, mono: float) -> bool:
-        """Take one; says whether it was there."""
+    def take(self, key: K, mono: float, amount: float = 1.0) -> bool:
+        """Take so many; says whether they were there."""
         bucket = self._buckets.get(key)
         if bucket is None:
             self._forget(mono)
             bucket = self._buckets[key] = Bucket(*self._bounds(), mono)
-        if bucket.take(mono):
+        if bucket.take(mono, amount):
             return True
         self._over.add(key)
         return False
 
-    def give_back(self, key: K) -> None:
-        """Put one back that was taken."""
-        self._buckets[key].give_back()
+    def give_back(self, key: K, amount: float = 1.0) -> None:
+        """Put back what was taken."""
+        self._buckets[key].give_back(amount)
 
     def news(self, mono: float) -> list[K]:
         """Which to name: what was emptied since this was last asked."""

@@ -89,13 +89,12 @@ class Roster:
             for node, admissions in self._admissions.items()
             if not any(admission.takes for admission in admissions)
         }
-        self._kept = {
-            FeedId(node, incarnation)
-            for node, admissions in self._admissions.items()
-            for admission in admissions
-            for take in admission.takes
-            for incarnation in take.keep
-        }
+        self._kept: dict[NodePubkey, set[int]] = {}
+        for node, admissions in self._admissions.items():
+            # Once for each revocation, however many admissions it names.
+            keeps = {id(take.keep): take.keep for one in admissions for take in one.takes}
+            if keeps:
+                self._kept[node] = set().union(*keeps.values())
 
     def _add(self, stratum: list[VerifiedRecord], revoking: list[VerifiedRecord]) -> None:
         """Count a stratum's admissions, each with the revocations that may take slots of it."""
@@ -187,7 +186,7 @@ class Roster:
 
     def keeps(self, feed: FeedId) -> bool:
         """Whether a revocation that counts keeps a clock of this feed."""
-        return feed in self._kept
+        return feed.incarnation in self._kept.get(feed.author, ())
 
     def counts(self, record: VerifiedRecord) -> bool:
         """Whether this ``member`` record is an admission that counts."""
@@ -260,7 +259,13 @@ def _in_order(records: Iterable[VerifiedRecord]) -> list[VerifiedRecord]:
 def _reach(admissions: Iterable[Admission]) -> list[tuple[Role, dict[int, int], int]]:
     """For each role, the highest first: where it ends in some incarnations, and in all others."""
     found: dict[Role, tuple[dict[int, int], int]] = {}
+    known: set[tuple[Role, tuple[int, ...]]] = set()
     for admission in admissions:
+        # Those of which the same is taken are one: whoever revokes names every admission.
+        alike = (admission.body.role, tuple(id(take.keep) for take in admission.takes))
+        if alike in known:
+            continue
+        known.add(alike)
         ends, end = found.get(admission.body.role, ({}, 0))
         mine, others = admission.ends()
         both = {n: max(ends.get(n, end), mine.get(n, others)) for n in {*ends, *mine}}

@@ -738,14 +738,14 @@ def who_asked_to_leave_is_not_told():
 def one_bucket_is_for_all():
     original, give_back, everybody = Buckets.take, Buckets.give_back, NodePubkey(bytes(32))
 
-    def shared(self, author, mono):
-        taken = original(self, everybody, mono)
+    def shared(self, author, mono, amount=1.0):
+        taken = original(self, everybody, mono, amount)
         if not taken:
             self._over.add(author)
         return taken
 
-    def give(self, _author):
-        give_back(self, everybody)
+    def give(self, _author, amount=1.0):
+        give_back(self, everybody, amount)
 
     with mock.patch.multiple(Buckets, take=shared, give_back=give):
         yield

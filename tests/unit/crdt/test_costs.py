@@ -228,3 +228,17 @@ def test_no_stretch_of_a_fork_or_a_move_of_the_roster_grows_with_what_rests_on_i
         board.cluster.pass_time(2)
     few, many = counts
     assert all(one <= other + FEW for one, other in zip(many, few, strict=True)), counts
+
+
+def test_what_an_admin_says_of_the_roster_costs_no_more_once_he_said_all_that_is_taken(
+    board, monkeypatch
+):
+    monkeypatch.setattr(limits, "STATEMENTS_BURST", 20)
+    admin = Pen(key(9), board.cluster.found.id, board.cluster.ms)
+    board.cluster.propose(0, AdmitNode(admin.node, Role.ADMIN, FreeText("admin")))
+    node = board.cluster.keys[2].pubkey
+    counts = []
+    for many in (20, 200):
+        board.take(as_frame(*[admin.member(node, Role.MEMBER, "x") for _ in range(many)]))
+        counts.append(board.cost(as_frame(admin.member(node, Role.MEMBER, "x"))))
+    assert counts[1] <= counts[0] + FEW

@@ -8,7 +8,7 @@ from crdt.bucket import Bucket
 from crdt.frame import RecordsWanted, encode_frame
 from crdt.intake import Unreadable
 from crdt.ledger import Ledger
-from crdt.quota import TOO_BUSY, Quota, is_news
+from crdt.quota import TOO_BOSSY, TOO_BUSY, Quota, is_news
 from crdt.ready import Noticed
 from crdt.verify import verify_batch
 from machines import pipeline as p
@@ -39,6 +39,37 @@ def test_what_does_not_fit_waits_and_others_are_unharmed(monkeypatch):
     quota.take(flood[5:] * 30, NOTHING)
     [again] = quota.news()
     assert again.node == key(2).pubkey
+
+
+def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(monkeypatch):
+    monkeypatch.setattr(limits, "STATEMENTS_BURST", 3)
+    monkeypatch.setattr(limits, "STATEMENTS_PER_SECOND", 1.0)
+    quota = Quota(key(1).pubkey)
+    admin = Pen(key(2), Found().id, START.ms)
+    founder = Pen(Found().founder, Found().id, START.ms)
+    said, by_founder = (
+        [pen.member(key(3).pubkey, Role.MEMBER) for _ in range(5)] for pen in (admin, founder)
+    )
+    assert quota.take([*said, *by_founder], NOTHING) == [*said[:3], *by_founder]
+    assert quota.news() == [
+        Noticed("flood", f"{key(2).pubkey.short} {TOO_BOSSY}", key(2).pubkey),
+    ]
+    quota.give_back(said[:1], NOTHING)
+    assert quota.take(said[3:], NOTHING) == said[3:4]
+    quota.mono = 1.0
+    assert quota.take(said[4:], NOTHING) == said[4:]
+
+
+def test_a_revocation_counts_as_much_as_it_names_and_keeps(monkeypatch):
+    monkeypatch.setattr(limits, "STATEMENTS_BURST", 10)
+    monkeypatch.setattr(limits, "STATEMENT_STEPS", 10)
+    admin = Pen(key(2), Found().id, START.ms)
+    named = [admin.member(key(3).pubkey, Role.MEMBER) for _ in range(3)]
+    small, large = (
+        admin.revocation(key(3).pubkey, named, [(n, 1) for n in range(many)]) for many in (3, 6)
+    )
+    assert Quota(key(1).pubkey).take([small], NOTHING) == [small]  # 1 + (10 * 6 + 9) / 10
+    assert Quota(key(1).pubkey).take([large], NOTHING) == []  # 1 + (10 * 9 + 18) / 10
 
 
 def test_the_own_records_always_come_back(monkeypatch):

@@ -117,6 +117,15 @@ def test_a_revocation_takes_everything_from_the_clock_it_keeps(court):
     assert not found.keeps(feed(court.cat))
 
 
+def test_a_revocation_takes_alike_of_every_admission_that_it_names(court):
+    again = court.founder.member(court.bob.node, Role.MEMBER)
+    named = [court.admissions[court.bob.node], again]
+    take = court.founder.revocation(court.bob.node, named, [(0, 3)])
+    found = roster(court, again, take)
+    held = [found.role_of_slot(feed(court.bob), clock) for clock in (2, 3)]
+    assert held == [Role.MEMBER, None]
+
+
 def test_who_admitted_may_revoke_and_another_admin_may_not(court):
     eve = court.cat
     extra = court.founder.member(eve.node, Role.ADMIN)
