@@ -116,8 +116,8 @@ soak-net: $(READY) ## daemons on hosts of their own (root, Linux), a fault at a 
 	$(BIN)/python -m tests.support.soak.net --minutes $(or $(MINUTES),10) --seed $(or $(SEED),$(shell date +%s))
 
 .PHONY: attack
-attack: $(READY) ## a hostile stranger, member and relay against three daemons at work; MINUTES=1 SEED=1
-	$(BIN)/python -m tests.support.attack --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED))
+attack: $(READY) ## a hostile stranger, member and relay against three daemons at work; MINUTES=1 SEED=1 RECORDS=100000
+	$(BIN)/python -m tests.support.attack --minutes $(or $(MINUTES),1) $(if $(SEED),--seed $(SEED)) $(if $(RECORDS),--records $(RECORDS))
 
 .PHONY: coverage
 coverage: $(READY) ## each core module by its own test module: lines and branches

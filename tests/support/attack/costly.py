@@ -1,9 +1,12 @@
-"""What members may well write, and what was dear to every node that heard it.
+"""What members and admins may well write, and what was dear to every node that heard it.
 
 Each attempt does much of it once a run, and a little after that: what it leaves is there for good.
-How long any of it held a daemon's loop is told at the end of the run (``watched.py``).
+In a run of a minute and more that is once alone, one after the other, and how long it held a
+daemon's loop (``watched.py``) is told.
 """
 
+import asyncio
+import os
 from itertools import pairwise
 
 from crdt import limits
@@ -12,11 +15,23 @@ from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update
 from crdt.identity import FeedId
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
-from tests.support.attack.member import FORKED, KEPT, rejected
+from machines.values import NodePubkey
+from node.errors import Silent
+from tests.support.attack.member import FORKED, KEPT, dropped, rejected
 from tests.support.attack.tally import Catalogue
 
 CATALOGUE = Catalogue("costly")
+ADMIN = Catalogue("admin")
+LOCAL = Catalogue("local")
 MUCH, LITTLE = 900, 2
+ADMITTED, REVOCATIONS, REVOKED, KEPT_CLOCKS = 300, 3, 50, 400
+"""How often an admin admits, and revokes; and how many admissions one revocation names, and of how
+many incarnations it keeps a part. All of that is taken. Of what is more each node takes another
+part, and they agree only once all came back."""
+BEHIND = dropped("lagging", "without a word")
+"""What a link may get whose other end is busy signing, while all that was sent comes back to it."""
+SLICE = 400
+"""Slots of short records of which an update is an ordinary message."""
 
 
 def many(one, name):
@@ -24,6 +39,13 @@ def many(one, name):
     first = name not in one.ground.done
     one.ground.done.add(name)
     return MUCH if first else LITTLE
+
+
+def once(one, name, much):
+    """How much to do of what is done once a run."""
+    first = name not in one.ground.done
+    one.ground.done.add(name)
+    return much if first else 0
 
 
 def slice_of(one, start, end, records):
@@ -50,9 +72,10 @@ async def gaps_between_records(one):
     """Every second record of a feed, and that the others are gone."""
     records = [one.pen.story(one.story) for _ in range(many(one, "gaps"))]
     one.show(*records)
-    last = records[-1].clock
-    for _ in range(3):
-        one.tell(SyncStep2(slice_of(one, 0, last + 1, records[1::2])))
+    for start in [*range(0, len(records), SLICE)] * 3:
+        shown = records[start : start + SLICE][1::2]
+        if shown:
+            one.tell(SyncStep2(slice_of(one, start, shown[-1].clock + 1, shown)))
 
 
 @CATALOGUE(*KEPT)
@@ -100,3 +123,57 @@ async def ranges_of_a_long_feed(one):
         ]
         ranges = tuple(rows[: limits.RANGES_PER_FRAME_MAX])
         one.tell(RangeDigests(one.key.pubkey, one.pen.incarnation, ranges))
+
+
+@CATALOGUE(*rejected("illegal_transition"), *KEPT, *BEHIND)
+async def feeds_that_are_not_as_sealed(one):
+    """And rejected records, all of which might be what is missing in them."""
+    one.show(*(one.pen.transition(one.story, p.Accepted()) for _ in range(many(one, "rejected"))))
+    for _ in range(many(one, "sealed")):
+        where = {"incarnation": one.rng.getrandbits(32)}
+        one.show(
+            one.pen.story(one.story, clock=0, **where),
+            one.pen.seal(3, bytes(limits.HASH_BYTES), clock=1, **where),
+        )
+
+
+# --- by an admin ---------------------------------------------------------------------------
+
+
+@ADMIN(*KEPT, *BEHIND)
+async def admissions_of_one_node(one):
+    """One after the other; each might move all that the node wrote."""
+    for _ in range(once(one, "admissions", ADMITTED)):
+        one.show(one.pen.member(one.ground.rogues[0].pubkey, Role.MEMBER, one.story))
+
+
+@ADMIN(*KEPT, *BEHIND)
+async def admissions_of_made_up_keys(one):
+    for _ in range(once(one, "made up", ADMITTED)):
+        one.show(one.pen.member(NodePubkey(os.urandom(limits.KEY_BYTES)), Role.OBSERVER, "nobody"))
+
+
+@ADMIN(*KEPT, *BEHIND)
+async def revocations_that_keep_much(one):
+    """Each names every admission, and takes nothing: what it keeps is far beyond any end."""
+    node = one.ground.rogues[1].pubkey
+    much = once(one, "kept", REVOKED)
+    admissions = [one.pen.member(node, Role.MEMBER, one.story) for _ in range(much)]
+    one.show(*admissions)
+    for _ in range(REVOCATIONS if much else 0):
+        first = one.rng.randrange(limits.INCARNATION_MAX - KEPT_CLOCKS)
+        keep = [(n, limits.CLOCK_MAX) for n in (0, *range(first, first + KEPT_CLOCKS))]
+        one.show(one.pen.revocation(node, admissions, keep))
+
+
+# --- at the local API ----------------------------------------------------------------------
+
+
+@LOCAL("answered")
+async def every_feed_asked_for(ground):
+    """Again and again, as a page that shows them does."""
+    try:
+        await asyncio.to_thread(ground.target().node.client.ask, "GET", "/inspect/feeds")
+    except Silent:
+        return "left without an answer"
+    return "answered"

@@ -41,6 +41,8 @@ class Ground:
 
     Attributes:
         rogues: members, admitted by their keys.
+        admin: an admin gone bad, likewise.
+        scribe: a member that only fills the board.
         alone: held by what only one attempt may do at a time.
         tickets: secrets of tickets that let nobody in any longer, by what befell them.
         done: what was done much of.
@@ -51,6 +53,7 @@ class Ground:
         self.rng = rng
         self.fleet = fleet
         self.rogues = [SigningKey(rng.randbytes(32)) for _ in range(ROGUES)]
+        self.admin, self.scribe = (SigningKey(rng.randbytes(32)) for _ in range(2))
         self.tickets = {}
         self.long_feed = None
         self.done = set()
@@ -68,9 +71,11 @@ class Ground:
                               "--advertise", relay.address, stdin=ticket)
             ))  # fmt: skip
         self.targets = [_target(node) for node in fleet.nodes]
-        for number, key in enumerate(self.rogues):
-            body = {"node": key.pubkey.hex(), "name": f"rogue-{number}"}
-            den.client.ask("POST", "/members", body)
+        names = [f"rogue-{number}" for number in range(ROGUES)]
+        for name, key in zip([*names, "admin", "scribe"], self._keys, strict=True):
+            body = {"node": key.pubkey.hex(), "name": name}
+            role = {"role": "admin"} if name == "admin" else {}
+            den.client.ask("POST", "/members", body | role)
         eventually(self._met, "the honest nodes are linked and know every member")
 
     def _spoil_tickets(self, den):
@@ -89,10 +94,19 @@ class Ground:
 
     def _met(self):
         return all(
-            len(node.client.ask("GET", "/members")) == len(self.fleet.nodes) + ROGUES
+            len(node.client.ask("GET", "/members")) == len(self.fleet.nodes + self._keys)
             and sum(row["linked"] for row in node.client.ask("GET", "/nodes")) >= 1
             for node in self.fleet.nodes
         )
+
+    @property
+    def liars(self):
+        """The keys of whoever lies."""
+        return [key.pubkey for key in (*self.rogues, self.admin)]
+
+    @property
+    def _keys(self):
+        return [*self.rogues, self.admin, self.scribe]
 
     @property
     def cluster(self):
@@ -113,7 +127,7 @@ class Ground:
 
     def members_place(self, rogue):
         """Where a member lives."""
-        return f"127.{MEMBERS_PLACE}.0.{self.rogues.index(rogue) + 1}"
+        return f"127.{MEMBERS_PLACE}.0.{self._keys.index(rogue) + 1}"
 
 
 def _target(node):

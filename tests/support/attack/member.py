@@ -63,6 +63,8 @@ NO_UPDATES = [
     if row["verdict"] != "accept"
 ]
 FLOOD = 300
+ORDINARY_BYTES, ROW_BYTES = 60 * limits.KIB, 16
+"""A message that may hold nobody's loop for long, and what stands beside a record in it."""
 ASKED = 60
 STANDS = "link stands"
 DROPPED = "dropped, "
@@ -177,9 +179,10 @@ class Rogue:
         self.link.send(frame if isinstance(frame, bytes) else encode_frame(frame))
 
     def show(self, *records):
-        """Send records, and remember them."""
+        """Send records, in messages of ordinary size, and remember them."""
         self.records += [record.record_id for record in records]
-        self.tell(as_frame(*records))
+        for part in parts(records):
+            self.tell(as_frame(*part))
 
     def show_raw(self, *bodies):
         """Sign bytes that are no bodies, and send them."""
@@ -215,6 +218,19 @@ class Rogue:
         if not found:
             raise TimeoutError
         return self.rng.choice(found)
+
+
+def parts(records):
+    """Records of one feed, as many at a time as fit into a message of ordinary size."""
+    part, size = [], 0
+    for record in records:
+        size += len(record.value) + ROW_BYTES
+        if part and size > ORDINARY_BYTES:
+            yield part
+            part, size = [], len(record.value) + ROW_BYTES
+        part.append(record)
+    if part:
+        yield part
 
 
 def rejected(*reasons):
@@ -531,7 +547,7 @@ async def counts_without_bytes(one):
 # --- asking without end --------------------------------------------------------------------
 
 
-@CATALOGUE(STANDS)
+@CATALOGUE(STANDS, *dropped("lagging"))
 async def everything_again_and_again(one):
     """The whole document, asked for a hundred times: one answer at a time is made."""
     for _ in range(100):
