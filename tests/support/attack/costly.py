@@ -17,7 +17,7 @@ from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import NodePubkey
 from node.errors import Silent
-from tests.support.attack.member import FORKED, KEPT, dropped, rejected
+from tests.support.attack.member import FORKED, KEPT, WAITS, dropped, rejected
 from tests.support.attack.tally import Catalogue
 
 CATALOGUE = Catalogue("costly")
@@ -164,6 +164,14 @@ async def revocations_that_keep_much(one):
         first = one.rng.randrange(limits.INCARNATION_MAX - KEPT_CLOCKS)
         keep = [(n, limits.CLOCK_MAX) for n in (0, *range(first, first + KEPT_CLOCKS))]
         one.show(one.pen.revocation(node, admissions, keep))
+
+
+@ADMIN(*WAITS, *BEHIND)
+async def statements_from_tomorrow(one):
+    """Shown to one node: they must count there no sooner than anywhere."""
+    one.pen.ms += 86_400_000
+    admission = one.pen.member(one.ground.rogues[2].pubkey, Role.MEMBER, one.story)
+    one.show(admission, one.pen.revocation(one.ground.rogues[2].pubkey, [admission]))
 
 
 # --- at the local API ----------------------------------------------------------------------
