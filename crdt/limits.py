@@ -106,7 +106,7 @@ STORY_EVENTS_BURST: Final = 1_000
 """Events and acks of one story that are taken of one author at once: each may move all the others.
 No story of an honest fleet has so many."""
 STORY_EVENTS_PER_SECOND: Final = 2.0
-STATEMENTS_BURST: Final = 1_000
+STATEMENTS_BURST: Final = 5_000
 """Words about the roster that are taken of one author at once, but of the founder: each makes the
 roster anew. A dear one counts as many."""
 STATEMENTS_PER_SECOND: Final = 1 / 10
