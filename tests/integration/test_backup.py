@@ -37,7 +37,7 @@ def test_a_founder_restored_from_its_first_backup_does_not_fork(fleet):
     b = fleet.join(den, "b")
     den.gangline("add", "s-1", "--title", "after the backup")
     den.gangline("fire", "s-1", "deps_met", "--wait-for", "1")
-    key = den.json("status")["node"]
+    key = den.status()["node"]
     agree(den, b)
     den.kill()
     shutil.rmtree(den.home)
@@ -50,7 +50,7 @@ def test_a_founder_restored_from_its_first_backup_does_not_fork(fleet):
     assert len(feeds_of(again, key)) == 2, "it wrote in a new feed"
     # Nobody told it of the others after its first day: they dial where they knew it, or it them.
     config = again.home / "config.toml"
-    address, other = b.json("status")["listen"], b.json("status")["node"]
+    address, other = b.status()["listen"], b.status()["node"]
     again.stop()
     with config.open("a") as file:
         file.write(f'\n[[peers]]\nnode = "{other}"\naddress = "{address}"\n')
@@ -58,7 +58,7 @@ def test_a_founder_restored_from_its_first_backup_does_not_fork(fleet):
     agree(again, b)
     for node in (again, b):
         assert {s["id"] for s in node.json("stories")} == {"s-1", "s-2"}
-        assert node.json("status")["forks"] == 0
+        assert node.status()["forks"] == 0
     assert again.json("story", "s-1")["stage"]["stage"] == "coding"
     again.gangline("fire", "s-1", "gates_started", "--wait-for", "1", "--timeout", "30s")
 
@@ -66,7 +66,7 @@ def test_a_founder_restored_from_its_first_backup_does_not_fork(fleet):
 def test_a_backup_is_taken_while_the_daemon_writes_and_holds_no_key_unasked(fleet):
     den = fleet.found()
     for number in range(20):
-        den.gangline("add", f"s-{number}")
+        den.client.ask("POST", f"/stories/s-{number}", {})
     file = fleet.folder / "den.gangline"
     den.gangline("backup", str(file))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -90,7 +90,7 @@ def test_a_restore_wants_the_right_key_and_an_empty_place(fleet):
     fresh = at(fleet, "fresh")
     assert "--key" in fresh.gangline("restore", str(file), code=2)
     wrong = fresh.gangline("restore", str(file), "--key", str(other.home / "node.key"), code=4)
-    assert den.json("status")["node"][:8] in wrong
+    assert den.status()["node"][:8] in wrong
     assert not fresh.home.exists()
     assert "--force" in other.gangline("restore", str(file), "--as-new", code=1)
     running = den.gangline("restore", str(file), "--force", code=1)
@@ -100,7 +100,7 @@ def test_a_restore_wants_the_right_key_and_an_empty_place(fleet):
     assert (fresh.home / "node.key").read_bytes() == (den.home / "node.key").read_bytes()
     den.gangline("restore", str(file), "--force")  # its own key is here
     den.start()
-    assert den.json("status")["forks"] == 0
+    assert den.status()["forks"] == 0
 
 
 def test_what_is_no_backup_or_damaged_is_refused(fleet):
@@ -169,7 +169,7 @@ def test_a_clone_restored_as_new_joins_as_a_node_of_its_own(fleet):
     b.gangline("backup", str(file), "--with-key")
     clone = at(fleet, "clone")
     told = json.loads(clone.gangline("restore", str(file), "--as-new", "--name", "c", "--json"))
-    node, old = told["node"], b.json("status")["node"]
+    node, old = told["node"], b.status()["node"]
     assert node != old
     secret = (b.home / "node.key").read_text().split("\n")[1]
     assert secret.encode() not in (clone.home / "store.db").read_bytes()
@@ -181,11 +181,11 @@ def test_a_clone_restored_as_new_joins_as_a_node_of_its_own(fleet):
     assert {s["id"] for s in clone.json("stories")} == {"s-1"}
     assert "roster" in clone.gangline("add", "s-2", code=4)
     den.gangline("members", "admit", node, "--name", "c")
-    eventually(lambda: clone.json("status")["writable"] == "", "the clone is admitted")
+    eventually(lambda: clone.status()["writable"] == "", "the clone is admitted")
     clone.gangline("add", "s-2")
     agree(den, b, clone)
     assert feeds_of(den, node) == {0}
-    assert den.json("status")["forks"] == 0
+    assert den.status()["forks"] == 0
 
 
 def test_a_board_is_carried_into_another_cluster(fleet):

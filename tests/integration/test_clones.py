@@ -16,7 +16,7 @@ def fleet(tmp_path):
 
 
 def notices(node):
-    return node.json("status")["notices"]
+    return node.status()["notices"]
 
 
 def test_two_daemons_with_one_key_notice_heal_and_tell_everybody(fleet):
@@ -33,7 +33,7 @@ def test_two_daemons_with_one_key_notice_heal_and_tell_everybody(fleet):
     clone.start()
     assert "copy" in clone.log()
     for node, other in ((b, clone), (clone, b)):
-        address = other.json("status")["listen"]
+        address = other.status()["listen"]
         eventually(
             lambda node=node, address=address: any(
                 "another daemon runs with this node's key" in one and address in one
@@ -55,9 +55,9 @@ def test_a_node_that_restarts_is_not_taken_for_two(fleet):
     den = fleet.found()
     b = fleet.join(den, "b")
     for _ in range(3):
-        eventually(lambda: b.json("status")["peers"] == 1, "linked")
+        eventually(lambda: b.status()["peers"] == 1, "linked")
         b.kill()
         b.start()
-    eventually(lambda: b.json("status")["peers"] == 1, "linked")
+    eventually(lambda: b.status()["peers"] == 1, "linked")
     agree(den, b)
     assert not any("daemon" in one for one in (*notices(b), *notices(den)))

@@ -65,7 +65,7 @@ def test_killed_in_the_middle_and_away_for_many_records(trio):
     agree(*trio)
     c.kill()
     for number in range(60):
-        (den, b)[number % 2].gangline("add", f"t-{number}")
+        (den, b)[number % 2].client.ask("POST", f"/stories/t-{number}", {})
     c.start()
     agree(*trio)
     assert len(c.json("stories")) == 61

@@ -34,8 +34,8 @@ def test_a_damaged_store_is_told_set_aside_and_made_whole_by_peers(tmp_path):
         assert len(list(other.home.glob("store.db.damaged-*Z"))) == 1
         other.gangline("add", "after", "--title", "written on")
         agree(den, other)
-        assert other.json("status")["forks"] == 0
-        assert other.json("status")["incarnation"] != 0
+        assert other.status()["forks"] == 0
+        assert other.status()["incarnation"] != 0
         told = [row["what"] for row in other.json("inspect", "history")]
         assert "incarnation_opened" in told
         other.gangline("inspect", "verify")
@@ -51,5 +51,5 @@ def test_alone_it_says_how_to_go_on(tmp_path):
             last = "(SELECT max(clock) FROM records)"
             database.execute(f"UPDATE records SET value = zeroblob(99) WHERE clock = {last}")
         den.start()
-        assert "read-only" in den.json("status")["writable"]
+        assert "read-only" in den.status()["writable"]
         assert "--accept-loss" in den.gangline("add", "s-2", "--title", "no", code=1)

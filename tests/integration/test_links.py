@@ -22,20 +22,22 @@ def fleet(tmp_path):
 
 
 def key_of(node):
-    return node.json("status")["node"]
+    return node.status()["node"]
 
 
 def linked(node):
-    return {row["node"] for row in node.json("peers") if row["state"] == "linked"}
+    return {row["node"] for row in node.client.ask("GET", "/peers") if row["state"] == "linked"}
 
 
 def error_of(node, peer):
     """What a node's table says of a link that does not come about."""
-    return next((row["error"] for row in node.json("peers") if row["node"] == peer), "")
+    return next(
+        (row["error"] for row in node.client.ask("GET", "/peers") if row["node"] == peer), ""
+    )
 
 
 def port_of(node):
-    return node.json("status")["listen"]
+    return node.status()["listen"]
 
 
 def listen(node, address):
@@ -197,14 +199,14 @@ def test_a_host_whose_clock_is_decades_off_has_its_links(fleet, year):
     b.shift_clock(round(there - datetime.now(UTC).timestamp()))
     b.start()
     eventually(lambda: linked(den) and linked(b), "both are linked")
-    eventually(lambda: not den.json("status")["writable"], "two of three know the time", 120)
+    eventually(lambda: not den.status()["writable"], "two of three know the time", 120)
     den.gangline("add", "s-1")
     assert "this host's clock" in b.gangline("add", "s-2", code=1)
     den.stop()
     den.start()
     eventually(lambda: linked(den) and linked(b), "both are linked again")
     b.shift_clock(0)
-    eventually(lambda: not b.json("status")["writable"], "its clock is right again", 120)
+    eventually(lambda: not b.status()["writable"], "its clock is right again", 120)
     b.gangline("add", "s-2")
     agree(den, b, c)
 

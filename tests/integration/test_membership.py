@@ -22,11 +22,11 @@ def fleet(tmp_path):
 
 
 def key_of(node):
-    return node.json("status")["node"]
+    return node.status()["node"]
 
 
 def row_of(node, key):
-    (row,) = [row for row in node.json("members") if row["node"] == key]
+    (row,) = [row for row in node.client.ask("GET", "/members") if row["node"] == key]
     return row
 
 
@@ -50,17 +50,17 @@ def test_a_roster_is_changed_by_hand(fleet):
     agree(den, b, c)
     assert c.json("story", "s-1")["title"] == "seen"
     den.gangline("members", "rename", kc[:8], "screen")
-    for taken in ("den", den.json("status")["node"][:6]):
+    for taken in ("den", den.status()["node"][:6]):
         assert "would be taken for" in den.gangline("members", "rename", kc[:8], taken, code=4)
     eventually(lambda: row_of(b, kc)["name"] == "screen", "the name gets round")
     assert "screen" in b.gangline("members")
     den.gangline("members", "revoke", "screen", "--keep", "nothing")
     eventually(lambda: not row_of(b, kc)["belongs"], "the revocation gets round")
-    eventually(lambda: not c.json("status")["peers"], "its links end")
+    eventually(lambda: not c.status()["peers"], "its links end")
     eventually(lambda: "revoked" in c.gangline("peers"), "it is told why")
     assert "revoked" in den.log()
     assert "malformed" not in den.log()
-    assert "revoked" in c.json("status")["writable"]
+    assert "revoked" in c.status()["writable"]
     assert row_of(den, kc)["admissions"][-1]["revoked"][0]["by"] == key_of(den)
     den.gangline("members", "admit", kc, "--name", "back")
     eventually(lambda: row_of(b, kc)["belongs"], "it is taken back in")
@@ -130,7 +130,7 @@ def test_hosts_that_are_kept_in_a_file(fleet, tmp_path):
 def test_a_node_leaves_over_its_link(fleet):
     den = fleet.found()
     b, c = fleet.join(den, "b"), fleet.join(den, "c")
-    eventually(lambda: b.json("status")["peers"], "b is linked")
+    eventually(lambda: b.status()["peers"], "b is linked")
     b.gangline("add", "s-1")
     assert "founder cannot leave" in den.gangline("leave", code=4)
     b.gangline("leave")
@@ -138,8 +138,8 @@ def test_a_node_leaves_over_its_link(fleet):
     assert "s-1" in {story["id"] for story in c.json("stories")}
     for told in (b.gangline("add", "s-2", code=4), b.gangline("leave", code=4)):
         assert "left the cluster and writes nothing" in told
-    assert f"gangline members admit {key_of(b)}" in b.json("status")["writable"]
-    eventually(lambda: not b.json("status")["peers"], "its links end")
+    assert f"gangline members admit {key_of(b)}" in b.status()["writable"]
+    eventually(lambda: not b.status()["peers"], "its links end")
     assert "revoked" not in b.log()
     assert "this node left the cluster and writes nothing; " in b.log()
     for other in (den, c):
@@ -153,10 +153,10 @@ def test_a_node_leaves_over_its_link(fleet):
     assert told == f"admitted {key_of(b)[:8]} as member, called b\n"
     b.stop()
     b.start()
-    eventually(lambda: not b.json("status")["writable"], "it is taken back in")
+    eventually(lambda: not b.status()["writable"], "it is taken back in")
     b.gangline("add", "s-3", "--wait-for", "1")
     den.gangline("members", "revoke", "b")
-    eventually(lambda: "was revoked" in b.json("status")["writable"], "this time by another's word")
+    eventually(lambda: "was revoked" in b.status()["writable"], "this time by another's word")
     den.stop()
     told = c.gangline("rotate", code=1)
     assert "den" in told
@@ -170,7 +170,7 @@ def test_a_node_goes_on_under_a_new_key(fleet):
     agree(den, b, c)
     old = key_of(b)
     b.gangline("claim", "s-1")
-    eventually(lambda: den.json("status")["peers"] >= 2, "all are linked")
+    eventually(lambda: den.status()["peers"] >= 2, "all are linked")
     said = b.gangline("rotate")
     eventually(lambda: b.key() not in (None, old), "it goes on under the new key")
     new = key_of(b)
@@ -256,7 +256,7 @@ def keep_ports(*nodes):
     """They listen where they listen now at every start, so that they find each other again."""
     for node in nodes:
         config = node.home / "config.toml"
-        here = node.json("status")["listen"]
+        here = node.status()["listen"]
         config.write_text(config.read_text().replace('"127.0.0.1:0"', f'"{here}"'))
 
 
