@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 to 3.13, make and git:
 #   make demo    the main job, shown
-#   make test    the tests
+#   make test    the tests, in a few minutes
 # `make help` lists the rest. PYTHON=python3.13 chooses another interpreter.
 
 # The first interpreter that is new enough and can make environments. Under pyenv one that is
@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A lock file is whole, so nothing is resolved. pip before 24 would: for an extra of a locked package
 # it looks at the newest release too, and stops because the lock has no hash of that.
 INSTALL := $(PIP) install --quiet --no-deps
-PYTEST_ARGS ?= -q -n auto
+PYTEST_ARGS ?= -q -n auto --dist worksteal
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-header
 
@@ -72,7 +72,11 @@ demo: $(READY) ## three daemons, a board, a kill and a forgery, shown
 	@$(BIN)/gangline demo
 
 .PHONY: test
-test: $(READY) ## run the tests
+test: $(READY) ## run the tests, but for those that are marked as slow
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+.PHONY: test-all
+test-all: $(READY) ## run every test, as CI does
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: scenarios

@@ -213,6 +213,35 @@ def test_only_the_test_of_the_vectors_looks_beside_the_checkout():
     }
 
 
+# Which tests are slow
+
+
+def slow_tests():
+    """Where the mark stands: folders of tests/."""
+    return {
+        path.relative_to(ROOT / "tests").parts[0]
+        for path, text in tracked()
+        if path.is_relative_to(ROOT / "tests") and "mark.slow" in text
+    }
+
+
+def test_only_what_runs_real_daemons_may_be_left_out():
+    # Laws, tables, kept schedules and hostile bytes are for every change.
+    assert slow_tests() <= {"fault", "hostile", "integration", "interop"}
+
+
+@pytest.mark.parametrize("name", ["integration/test_daemons.py", "fault/test_kills.py"])
+def test_daemons_that_talk_are_killed_and_start_again_are_left_out_by_nobody(name):
+    assert "mark.slow" not in (ROOT / "tests" / name).read_text()
+
+
+def test_ci_leaves_no_test_out():
+    everything = (ROOT / "Makefile").read_text().partition("\ntest-all:")[2].partition("\n\n")[0]
+    assert everything.splitlines()[1] == "\t$(BIN)/python -m pytest $(PYTEST_ARGS)"
+    assert "\nmake test-all " in (ROOT / ".ci" / "run").read_text()
+    assert "-m" not in PROJECT["tool"]["pytest"]["ini_options"]["addopts"]
+
+
 # What is installed
 
 

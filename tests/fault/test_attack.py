@@ -7,6 +7,7 @@ import pytest
 from tests.support.attack.run import Attack
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="callers come from all of 127.0.0.0/8"),
 ]

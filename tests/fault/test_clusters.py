@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.soak import clusters
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_trio_gets_over_whatever_befalls_the_home_of_one(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.daemons import agree
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 120
 
 

@@ -20,6 +20,7 @@ def test_no_power_cut_loses_what_was_acknowledged_or_seen(tmp_path):
     assert struck["sync"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", power.ERRORS)
 @pytest.mark.parametrize("first", [1, 3])
 def test_whichever_call_fails_nothing_acknowledged_is_lost(tmp_path, kind, first):

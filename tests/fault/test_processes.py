@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.daemons import agree, eventually, faketime
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 120
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.daemons import Fleet, agree, eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_damaged_store_is_told_set_aside_and_made_whole_by_peers(tmp_path):

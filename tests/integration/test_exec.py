@@ -166,6 +166,7 @@ class Agents:
         return [said for said, _ in ended]
 
 
+@pytest.mark.slow
 def test_what_runs_across_a_change_of_keys_ends_under_the_new_one(tmp_path):
     """Before the old key is revoked, between the two, while the daemon starts, and long after."""
     with Fleet(tmp_path) as fleet:

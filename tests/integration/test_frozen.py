@@ -7,7 +7,7 @@ import pytest
 from node.cli.exits import Exit
 from tests.support.daemons import Fleet
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 KEY = "1f" * 32
 COMMANDS = (

@@ -141,6 +141,7 @@ def held(node, kind):
     return [row for row in node.json("inspect", "feed", "b") if row["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_a_kind_that_todays_build_does_not_know_is_carried_through_the_cluster(fleet):
     den = fleet.found()
     b, c = fleet.join(den, "b"), fleet.join(den, "c")
@@ -186,6 +187,7 @@ def test_a_kind_that_todays_build_does_not_know_is_carried_through_the_cluster(f
 # --- clocks that are far off ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(faketime() is None, reason="there is no libfaketime (Debian: libfaketime)")
 @pytest.mark.parametrize("year", [1970, 2019, 2099, 2120])
 def test_a_host_whose_clock_is_decades_off_has_its_links(fleet, year):

@@ -99,6 +99,7 @@ def test_tickets_let_in_so_many_and_each_refusal_is_told_on_both_sides(fleet):
     assert "cannot join" in three.gangline("join", stdin=foreign, code=1)
 
 
+@pytest.mark.slow
 def test_hosts_that_are_kept_in_a_file(fleet, tmp_path):
     den = fleet.found()
     b = fleet.join(den, "b")
@@ -205,6 +206,7 @@ def test_a_node_comes_in_without_a_ticket(fleet, tmp_path):
     north.gangline("add", "s-1", "--wait-for", "1", "--timeout", "30s")
 
 
+@pytest.mark.slow
 def test_a_key_that_was_replaced_while_its_host_lay_still_comes_back_by_itself(fleet):
     """The records that say so came everywhere but there: it was killed with its new key ready."""
     den = fleet.found()
@@ -227,6 +229,7 @@ def test_a_key_that_was_replaced_while_its_host_lay_still_comes_back_by_itself(f
     agree(den, b, c)
 
 
+@pytest.mark.slow
 def test_what_nothing_can_be_called_is_one_plain_sentence_wherever_it_is_said(fleet):
     den = fleet.found()
     sentence = "gangline: a node's name: 1 to 64 characters on one line, no control characters\n"
@@ -260,6 +263,7 @@ def keep_ports(*nodes):
         config.write_text(config.read_text().replace('"127.0.0.1:0"', f'"{here}"'))
 
 
+@pytest.mark.slow
 def test_two_admins_cannot_throw_each_other_out_and_a_promotion_outlives_a_revocation(fleet):
     """c came in by b's ticket; b takes that back while the founder, apart, makes c an admin."""
     den = fleet.found()
@@ -289,6 +293,7 @@ def test_two_admins_cannot_throw_each_other_out_and_a_promotion_outlives_a_revoc
     assert row_of(b, FRESH)["belongs"]
 
 
+@pytest.mark.slow
 def test_a_node_that_is_revoked_while_it_writes(fleet):
     """What the revoking host had counts on every node, and nothing else does on any."""
     den = fleet.found()
@@ -320,6 +325,7 @@ def test_a_node_that_is_revoked_while_it_writes(fleet):
         node.gangline("inspect", "verify", "--store", str(node.home))
 
 
+@pytest.mark.slow
 def test_an_admission_against_a_revocation_that_never_saw_it(fleet):
     """A revocation counts for the admissions that its author wrote, or knew of; not for a later."""
     den = fleet.found()
@@ -345,6 +351,7 @@ def test_an_admission_against_a_revocation_that_never_saw_it(fleet):
     assert not row_of(b, new)["belongs"]
 
 
+@pytest.mark.slow
 def test_who_has_not_heard_of_its_admission_is_told_for_whom_to_wait(fleet):
     den = fleet.found()
     keep_ports(den)

@@ -27,7 +27,7 @@ for package in sys.argv[1:]:
         if not found.name.endswith(".__main__"):
             print(importlib.import_module(found.name).__file__)
 """
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def modules():
