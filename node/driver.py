@@ -252,6 +252,7 @@ class Driver:
             except StoreFailure as failure:
                 turn = await self._halt(turn, failure, at)
         turn.let_out(self._send, self.bus.publish)
+        self._slices.give_way()
 
     async def _halt(self, turn: Turn, failure: StoreFailure, at: Now) -> Turn:
         """Go on without writing, from what is on disk: what rested on the failed commit goes."""

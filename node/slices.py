@@ -29,6 +29,7 @@ class Slices:
         self.away = 0.0
         self._work: greenlet | None = None
         self._ends = 0.0
+        self._cancelled = False
 
     def checkpoint(self) -> None:
         """Let the loop go first if the slice is over; outside of such work, go on at once."""
@@ -44,22 +45,32 @@ class Slices:
     async def run(self, work: Callable[[], T]) -> T:
         """Do the work to its end.
 
-        Whoever cancels this waits for the end too: half of it done would be worse than none.
+        Whoever cancels this waits for the end too: half of it done would be worse than none. The
+        caller must call ``give_way`` when nothing depends on the work any longer.
         """
         found: list[T] = []
         self._work = runner = greenlet(lambda: found.append(work()))
         self._ends = clock.monotonic() + SLICE_SECONDS
-        cancelled = False
+        self._cancelled = False
         try:
             runner.switch()
             while not runner.dead:
                 try:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:
-                    cancelled, self._work = True, None
+                    self._cancelled, self._work = True, None
                 runner.switch()
         finally:
             self._work = None
-        if cancelled and (task := asyncio.current_task()) is not None:
-            task.cancel()  # again, at the next point where it may wait
         return found[0]
+
+    def give_way(self) -> None:
+        """End the task if it was cancelled during the work.
+
+        Not by cancelling it once more, which the next timeout in it could take for its own.
+
+        Raises:
+            CancelledError: it was.
+        """
+        if self._cancelled:
+            raise asyncio.CancelledError

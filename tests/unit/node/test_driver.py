@@ -10,6 +10,7 @@ import pytest
 from crdt.bodies import Role
 from crdt.identity import H
 from crdt.intents import AddStory, AdmitNode
+from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.values import FreeText, StoryId
 from node import config, founding
@@ -325,6 +326,37 @@ async def test_while_the_core_works_long_the_loop_goes_on_and_nobody_sees_half_o
                 look = asyncio.create_task(one.stories())
         assert seen >= 50, "the loop turned between the checkpoints"
         assert await look == ["long"]
+
+
+@pytest.mark.parametrize("writes", [True, False])
+@pytest.mark.parametrize("when", range(4))
+async def test_told_to_stop_in_the_middle_of_a_turn_it_finishes_the_turn_and_stops(
+    tmp_path, monkeypatch, when, writes
+):
+    monkeypatch.setattr("node.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("node.driver.TICK_SECONDS", 0.0)  # no wait is long
+    one = House(tmp_path)
+    checkpoint = one.driver.replica.ledger.checkpoint
+
+    def work(at):
+        for step in range(4):
+            if step == when:
+                serving.cancel()
+            checkpoint()
+        if not writes:
+            return Ready(), "done"
+        return one.driver.replica.propose(AddStory(StoryId("long"), FreeText("t")), at)
+
+    serving = asyncio.create_task(one.driver.run())
+    assert await one.driver._ask(work)
+    done, _ = await asyncio.wait([serving], timeout=30)
+    assert serving in done
+    assert serving.cancelled()
+    await one.driver.stop()
+    with Store(one.home.store) as store:
+        replica, _ = open_replica(one.home, one.settings, store)
+    assert names(replica) == ["long"] * writes
+    assert replica._own_feed().as_sealed(), "what it did last is on disk"
 
 
 async def test_where_the_store_cannot_be_read_either_the_driver_ends(tmp_path):

@@ -67,8 +67,9 @@ async def test_who_cancels_waits_for_the_end():
 
     async def owner():
         await made.run(lambda: long_work(made, told, 100))
-        told.append("end")
         await asyncio.sleep(0)
+        told.append("end")
+        made.give_way()
         told.append("never")
 
     task = asyncio.create_task(owner())
