@@ -61,7 +61,7 @@ class Fold:
         self._off: list[Ordered] = []
         self._applied: list[Ordered] = []
         self._lost: list[Lost] | None = None
-        # What was lost, and what counts again, since ``mark``.
+        # Since ``mark``: what was lost, and what had been and then counted again.
         self._fallen: dict[RecordId, VerifiedRecord] = {}
         self._risen: set[RecordId] = set()
 
@@ -96,9 +96,9 @@ class Fold:
             old, new = self._apply(0, self._after_spine())
         else:
             for item in sorted((order(record), record) for record in came.values()):
-                place = bisect_left(self._applied, item[:1])
+                place = bisect_left(self._applied, item)
                 if self._applies(item[1], self._before(place)):
-                    old, new = self._apply(place, bisect_left(self._off, item[:1]))
+                    old, new = self._apply(place, bisect_left(self._off, item))
                     break
         self._note(came, {**gone, **_by_id(old)}, {**joined, **_by_id(new)})
 
@@ -177,9 +177,7 @@ class Fold:
         for record_id, record in {**came, **before}.items():
             if record_id in after:
                 continue
-            if record_id in self._risen:
-                self._risen.discard(record_id)
-            else:
+            if record_id not in self._risen:
                 self._fallen[record_id] = record
         for record_id in after:
             if record_id in before or record_id in came:

@@ -1,16 +1,19 @@
 import pytest
 
+from crdt.bodies import Transition
 from crdt.fold import (
     WHY_BEFORE,
     WHY_IGNORED,
     WHY_ORDER,
     WHY_WEIGHT,
     Fold,
+    Lost,
 )
 from crdt.tree import order
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
 from tests.support.court import Court
+from tests.support.steps import steps
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")
@@ -169,7 +172,35 @@ def test_one_stamped_as_the_end_of_the_spine_is_not_later(court):
     [gone] = chain(court.bob, p.DepsMet())
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     same = court.cat.transition("s-1", p.Abandon(), gone, ms=court.ms)
-    assert lost(folded(start, same)) == [(same, start.ref, WHY_BEFORE)]
+    for fold in (folded(start, same), growing(start, same)):
+        assert lost(fold) == [(same, start.ref, WHY_BEFORE)]
+
+
+def test_one_stamped_a_tick_after_the_end_of_the_spine_is_later(court):
+    [gone] = chain(court.bob, p.DepsMet())
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    tick = Transition(
+        at=start.stamp.at, n=1, story=start.body.story, event=p.Abandon(), parent=gone.ref
+    )
+    later = court.cat.write(tick)
+    for fold in (folded(start, later), growing(start, later)):
+        assert (fold.applied, fold.lost) == ([later], [])
+
+
+@pytest.mark.parametrize("asked", ["spine", "applied", "last", "stage", "lost"])
+def test_whatever_is_asked_first_knows_all_that_came(court, asked):
+    [gone] = chain(court.bob, p.DepsMet())
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    orphan = court.cat.transition("s-1", p.Block(WHY), gone, ms=court.ms + 1)
+    ignored = court.cat.transition("s-1", p.Accepted(), gone, ms=court.ms + 2)
+    said = {
+        "spine": [start],
+        "applied": [orphan],
+        "last": orphan,
+        "stage": p.Archived(orphan.stamp.at, p.Blocked(WHY)),
+        "lost": [Lost(ignored, orphan.ref, WHY_IGNORED)],
+    }
+    assert getattr(folded(start, orphan, ignored), asked) == said[asked]
 
 
 def test_children_of_an_event_that_hangs_nowhere_are_in_no_tree(court):
@@ -200,9 +231,20 @@ def growing(*events):
     fold = Fold(held, {})
     for event in events:
         assert fold.last is None or fold.last.record_id in held
-        held[event.record_id] = event
-        fold.add(event)
+        tell(fold, event)
     return fold
+
+
+def tell(fold, *events):
+    for event in events:
+        fold._events[event.record_id] = event
+        fold.add(event)
+
+
+def acknowledge(fold, pen, end):
+    ack = pen.ack("s-1", end)
+    fold.tree._acks.setdefault(end.record_id, {})[ack.record_id] = ack
+    fold.acknowledge(end.record_id, pen.node)
 
 
 def test_what_lost_since_it_was_marked_is_told_in_order_and_no_more_than_asked_for(court):
@@ -214,9 +256,7 @@ def test_what_lost_since_it_was_marked_is_told_in_order_and_no_more_than_asked_f
     fold.mark()
     assert fold.fallen(9) == []
     assert fold.lost_at_mark() == set()
-    for event in (second, third):
-        fold._events[event.record_id] = event
-        fold.add(event)
+    tell(fold, second, third)
     assert [one.record for one in fold.fallen(9)] == [third, first]
     assert [one.record for one in fold.fallen(1)] == [third]
     assert fold.lost_at_mark() == set()
@@ -225,15 +265,40 @@ def test_what_lost_since_it_was_marked_is_told_in_order_and_no_more_than_asked_f
     assert fold.lost_at_mark() == {first.record_id, third.record_id}
 
 
-def test_what_counts_again_and_is_lost_again_between_two_marks_is_no_news(court):
-    events, acks = {}, {}
+def test_of_two_that_come_at_once_the_first_that_applies_says_what_is_lost(court):
+    [gone] = chain(court.bob, p.DepsMet())
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    first, other, second = (
+        court.cat.transition("s-1", event, gone, ms=court.ms + after)
+        for event, after in ((p.GatesStarted(), 1), (p.GatesStarted(), 2), (p.GatesFailed(WHY), 3))
+    )
+    fold = growing(start, other)
+    assert fold.applied == [other]
+    fold.mark()
+    tell(fold, first, second)
+    assert fold.applied == [first, second]
+    assert fold.fallen(9) == [Lost(other, first.ref, WHY_IGNORED)]
+
+
+def test_what_counted_again_before_a_mark_and_is_lost_after_it_is_news(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     [one] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1)
     [two] = chain(court.cat, p.GatesStarted(), parent=start, ms=court.ms + 2)
-    fold = Fold(events, acks)
-    for event in (start, one, two):
-        events[event.record_id] = event
-        fold.add(event)
+    fold = growing(start, one, two)
+    fold.mark()
+    acknowledge(fold, court.founder, two)
+    assert fold.spine == [start, two]
+    fold.mark()
+    assert fold.lost_at_mark() == {one.record_id}
+    acknowledge(fold, court.ada, one)
+    assert [lost.record for lost in fold.fallen(9)] == [two]
+
+
+def test_what_counts_again_and_is_lost_again_between_two_marks_is_no_news(court):
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    [one] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1)
+    [two] = chain(court.cat, p.GatesStarted(), parent=start, ms=court.ms + 2)
+    fold = growing(start, one, two)
     fold.mark()
     assert fold.lost_at_mark() == {two.record_id}
     for author, ended, lost_now in (
@@ -241,9 +306,7 @@ def test_what_counts_again_and_is_lost_again_between_two_marks_is_no_news(court)
         (court.ada, one, two),
         (court.obs, one, two),
     ):
-        ack = author.ack("s-1", ended)
-        acks.setdefault(ended.record_id, {})[ack.record_id] = ack
-        fold.acknowledge(ended.record_id, author.node)
+        acknowledge(fold, author, ended)
         assert [lost.record for lost in fold.lost] == [lost_now]
         assert fold.lost_at_mark() == {two.record_id}
     assert fold.fallen(9) == []
@@ -263,3 +326,53 @@ def test_what_goes_off_the_spine_is_sorted_in_one_by_one_or_in_one_go(court, mon
     assert [one.record for one in fold.lost] == [rivals[n] for n in (3, 4, 1, 0)]
     assert fold.lost is fold.lost, "worked out once"
     assert fold.applied == []
+
+
+def cycle(pen, turns, parent=None):
+    """A long branch of one author, which ends where it began."""
+    return chain(pen, *[p.DepsMet(), p.Block(WHY), p.Unblock()] * turns, parent=parent)
+
+
+def cost_of(fold, event):
+    def come():
+        tell(fold, event)
+        assert fold.last is not None
+
+    return steps(come)
+
+
+def test_one_more_event_costs_the_same_however_many_stand_on_the_spine(court):
+    counts = []
+    for turns in (5, 50):
+        *spine, more = cycle(court.bob, turns)
+        fold = growing(*spine)
+        counts.append(cost_of(fold, more))
+        assert fold.spine == [*spine, more]
+    assert counts[0] == counts[1]
+
+
+def test_one_more_event_costs_the_same_however_many_lie_off_the_spine(court):
+    [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
+    counts = []
+    for many in (20, 200):
+        first, *rivals, more = (
+            court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
+            for _ in range(many)
+        )
+        fold = growing(start, first, *rivals)
+        counts.append(cost_of(fold, more))
+        assert (fold.spine, len(fold.lost)) == ([start, first], many - 1)
+    assert counts[0] == counts[1]
+
+
+def test_to_say_what_beat_a_branch_costs_the_same_for_each_of_its_events(court):
+    [winner] = chain(court.ada, p.DepsMet(), ms=court.ms + 1_000)
+    ack = court.founder.ack("s-1", winner)
+    counts = []
+    for turns in (5, 10, 15):
+        branch = cycle(court.bob, turns)
+        fold = folded(winner, *branch, acks=[ack])
+        assert fold.last is winner
+        counts.append(steps(lambda fold=fold: fold.lost))
+        assert lost(fold) == [(event, winner.ref, WHY_WEIGHT) for event in branch]
+    assert counts[2] - counts[1] == counts[1] - counts[0]
