@@ -125,3 +125,15 @@ def test_one_more_event_costs_the_same_however_many_stand_beside_it(court):
         counts.append(steps(lambda grown=grown, more=more: grown.add(more)))
         assert order(grown.tree.best[start.record_id]) == order(more)
     assert counts[0] == counts[1]
+
+
+def test_one_more_event_costs_the_same_however_many_of_its_author_stand_above_it(court):
+    counts = []
+    for turns in (5, 50):
+        branch = [None]
+        for event in [p.DepsMet(), p.Block(WHY), p.Unblock()] * turns:
+            branch.append(court.bob.transition("s-1", event, branch[-1]))
+        grown = Growing(*branch[1:-1])
+        counts.append(steps(lambda grown=grown, more=branch[-1]: grown.add(more)))
+        assert grown.tree.weight(branch[-1].record_id) == 1
+    assert counts[0] == counts[1]
