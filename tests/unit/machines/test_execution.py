@@ -1,3 +1,5 @@
+import gc
+
 import msgspec
 import pytest
 
@@ -26,6 +28,12 @@ def test_every_row_of_the_table(state, event, outcome, expected):
 
 def test_the_table_is_complete():
     assert len(ROWS) == len(EXECUTION.states) * len(EXECUTION.events)
+
+
+def test_the_collector_walks_over_no_state_nor_event():
+    for state, event, *_ in ROWS:
+        assert not gc.is_tracked(state), state
+        assert not gc.is_tracked(event), event
 
 
 def test_happy_path_with_a_heartbeat_that_changes_only_the_heartbeat():

@@ -1,4 +1,5 @@
 import copy
+import gc
 import pickle
 
 import msgspec
@@ -41,6 +42,13 @@ def test_every_row_of_the_table(state, event, outcome, expected):
 
 def test_the_table_is_complete():
     assert len(ROWS) == 11 * len(PIPELINE.events)
+
+
+def test_the_collector_walks_over_no_stage_nor_reason_nor_event():
+    for stage, event, *_ in ROWS:
+        assert not gc.is_tracked(stage), stage
+        assert not gc.is_tracked(event), event
+    assert not gc.is_tracked(BLOCKED.reason)
 
 
 def test_happy_path():
