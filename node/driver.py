@@ -212,23 +212,26 @@ class Driver:
                 rested on it left the process.
             StoreDamaged: what is on disk is not what was written.
         """
-        if not self.halted:
-            await self._do([self._carrier.owed()])
-        next_tick = clock.monotonic()
-        while self._broken is None:
-            await self._inbox.wait(next_tick - clock.monotonic())
-            if self.halted and clock.monotonic() >= self._carrier.try_at:
-                await self._try_disk()
-            jobs = self._inbox.local()
-            if clock.monotonic() >= next_tick:
-                next_tick = clock.monotonic() + TICK_SECONDS
-                # Before the callers: at a start, what moves to the next key moves first.
-                jobs.insert(0, Job(lambda at: (self.replica.tick(at), None), looks=True))
-            # Who only looks sees what is on disk now, and need not wait for the next commit.
-            await self._do([job for job in jobs if job.looks and job.answer])
-            others = [job for job in jobs if not (job.looks and job.answer)]
-            await self._do(chain(others, self._of_peers(BATCH_MAX - len(jobs))))
-        raise self._broken
+        try:
+            if not self.halted:
+                await self._do([self._carrier.owed()])
+            next_tick = clock.monotonic()
+            while self._broken is None:
+                await self._inbox.wait(next_tick - clock.monotonic())
+                if self.halted and clock.monotonic() >= self._carrier.try_at:
+                    await self._try_disk()
+                jobs = self._inbox.local()
+                if clock.monotonic() >= next_tick:
+                    next_tick = clock.monotonic() + TICK_SECONDS
+                    # Before the callers: at a start, what moves to the next key moves first.
+                    jobs.insert(0, Job(lambda at: (self.replica.tick(at), None), looks=True))
+                # Who only looks sees what is on disk now, and need not wait for the next commit.
+                await self._do([job for job in jobs if job.looks and job.answer])
+                others = [job for job in jobs if not (job.looks and job.answer)]
+                await self._do(chain(others, self._of_peers(BATCH_MAX - len(jobs))))
+            raise self._broken
+        finally:
+            self._inbox.close()
 
     def _of_peers(self, most: int) -> Iterator[Job]:
         """What peers ask for, until the answers are as much as may wait in memory at once."""

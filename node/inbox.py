@@ -45,6 +45,7 @@ class Inbox:
         self._lanes: dict[NodePubkey, _Lane] = {}
         self._filled = asyncio.Event()
         self._cost = 0.0
+        self._closed = False
 
     def __len__(self) -> int:
         return self._local.qsize() + sum(len(lane.jobs) for lane in self._lanes.values())
@@ -56,14 +57,25 @@ class Inbox:
 
     async def put_from(self, peer: NodePubkey, job: Job, size: int) -> None:
         """Queue a peer's message; waits, and so lets the peer wait, while its lane is full."""
-        while len((lane := self._lane(peer)).jobs) >= LANE_MAX:
+        while len((lane := self._lane(peer)).jobs) >= LANE_MAX and not self._closed:
             lane.room.clear()
             await lane.room.wait()
+        if self._closed:
+            return
         if not lane.jobs:
             # Whoever was silent has saved nothing up: he starts where the others are.
             lane.spent = max(lane.spent, self._least())
         lane.jobs.append((job, size))
         self._filled.set()
+
+    def close(self) -> None:
+        """Nobody takes anything any more: whoever waits for room in a lane goes on without it.
+
+        A link that waited for ever would keep the daemon from ending.
+        """
+        self._closed = True
+        for lane in self._lanes.values():
+            lane.room.set()
 
     def spent(self, peer: NodePubkey, seconds: float) -> None:
         """A message of this peer cost so much of the replica's time."""

@@ -19,9 +19,11 @@ from node.driver import Driver, now
 from node.errors import StoreFailure
 from node.handshake import HelloRefused
 from node.home import Home
+from node.inbox import LANE_MAX
 from node.keeper import Keeper
 from node.store import Store
 from node.ticket import TicketRow
+from node.turn import Job
 from tests.support.cluster import key
 
 BIG = FreeText("x" * 4000)
@@ -357,6 +359,20 @@ async def test_told_to_stop_in_the_middle_of_a_turn_it_finishes_the_turn_and_sto
         replica, _ = open_replica(one.home, one.settings, store)
     assert names(replica) == ["long"] * writes
     assert replica._own_feed().as_sealed(), "what it did last is on disk"
+
+
+async def test_a_link_whose_lane_is_full_does_not_keep_the_daemon_from_ending(tmp_path):
+    one = House(tmp_path)
+    peer, job = key(2).pubkey, Job(lambda _at: (Ready(), None), looks=True)
+    for _ in range(LANE_MAX):
+        await one.driver._inbox.put_from(peer, job, 1)
+    reads = asyncio.create_task(one.driver._inbox.put_from(peer, job, 1))
+    serving = asyncio.create_task(one.driver.run())
+    await asyncio.sleep(0)
+    serving.cancel()  # while it writes what its start left to be written
+    await asyncio.wait([serving])
+    await reads
+    await one.driver.stop()
 
 
 async def test_where_the_store_cannot_be_read_either_the_driver_ends(tmp_path):

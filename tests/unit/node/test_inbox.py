@@ -107,6 +107,18 @@ async def test_a_batch_ends_once_its_messages_have_cost_enough(inbox):
     assert await gathered(inbox) == [4]
 
 
+async def test_nobody_waits_for_room_where_nothing_is_taken_any_more(inbox):
+    for number in range(inboxes.LANE_MAX):
+        await inbox.put_from(A, named(number), 1)
+    waiting = asyncio.create_task(inbox.put_from(A, named("late"), 1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    inbox.close()
+    await waiting
+    await inbox.put_from(B, named("later"), 1)
+    assert len(inbox) == inboxes.LANE_MAX
+
+
 async def test_others_have_the_loop_between_two_batches(inbox):
     ran = []
     asyncio.get_running_loop().call_soon(ran.append, "another")
