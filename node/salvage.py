@@ -24,8 +24,9 @@ from node.errors import StoreFailure
 from node.files import whole
 from node.home import Home
 from node.lock import Lock
+from node.saved import Saved
 from node.saying import counted
-from node.sift import Remembered, Saved
+from node.sift import Remembered
 from node.store import HEADER_BYTES, Store
 from node.witness import SUFFIX
 
@@ -82,7 +83,7 @@ def first_records(path: Path) -> list[SignedRecord]:
     file = left_aside(path) or path
     if file.stat().st_size < HEADER_BYTES:
         return []
-    with contextlib.closing(sift.opened(file)) as old:
+    with sift.opened(file) as old:
         return sift.first_records(old)
 
 
@@ -127,7 +128,7 @@ def _carry_over(
         wal.rename(f"{saved.aside}-wal")
     persist = Persist(doubt="the store was damaged, and made anew from what verifies")
     if saved.aside.stat().st_size >= HEADER_BYTES:
-        with contextlib.closing(sift.opened(saved.aside)) as old:
+        with sift.opened(saved.aside) as old:
             sift.take_records(saved, persist, old, cluster, founder)
             sift.take_proofs(saved, persist, old, cluster)
             for table in sift.AS_THEY_ARE:

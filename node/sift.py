@@ -5,10 +5,10 @@ with its signatures, everything else where its values make sense. Where the daem
 damage is still there, what it knows fills the holes. Source: protocol §11.
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +24,9 @@ from crdt.record import SignedRecord, VerifiedRecord, signed_record
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
-from node import parting
+from node import faults, parting
 from node.reading import OWN_END
+from node.saved import Saved
 from node.saying import counted
 from node.schema import SUMMED, TOTALLED, add_functions, sum_of
 from node.store import Store
@@ -60,70 +61,24 @@ class Remembered(NamedTuple):
     rendered: dict[FeedId, int]
 
 
-@dataclass(slots=True)
-class Saved:
-    """What came of it.
+@contextlib.contextmanager
+def opened(aside: Path) -> Iterator[apsw.Connection]:
+    """The damaged file, to be read as far as it goes.
 
-    Attributes:
-        remembered: the daemon that wrote them knew all of its records still.
-        kept: records whose signature holds.
-        recalled: of those, how many were not to be read and came from that daemon.
-        bad: records that were there, and are not what their author signed.
-        unread: stretches that could not be read at all.
-        older: some of its pages were older than the rest.
-        left: rows that are no records, and are not as they were written.
-        old_tickets: one that was withdrawn since may have been among the tickets: all were left.
+    Raises:
+        StoreFailure: the disk does not even let it be opened.
     """
-
-    aside: Path
-    remembered: bool = False
-    kept: int = 0
-    recalled: int = 0
-    bad: int = 0
-    unread: int = 0
-    older: bool = False
-    left: int = 0
-    old_tickets: bool = False
-
-    @property
-    def lacks(self) -> bool:
-        """Whether a record that was written may be missing."""
-        return bool(self.bad or self.unread or self.older) and not self.remembered
-
-    @property
-    def sentence(self) -> str:
-        """What an operator should know."""
-        one = self.kept == 1
-        told = [
-            (
-                f"{self.kept or 'no'} record{'' if one else 's'} of the damaged store "
-                f"{'verifies and was' if one else 'verify and were'} kept"
-            )
-        ]
-        if self.bad:
-            told.append("1 does not verify" if self.bad == 1 else f"{self.bad} do not verify")
-        if self.unread:
-            told.append(f"{counted(self.unread, 'part')} of it could not be read")
-        if self.older:
-            told.append("a part of it is older than the rest")
-        if self.left:
-            one = self.left == 1
-            what = "1 other row was" if one else f"{self.left} other rows were"
-            told.append(f"{what} left out, not being as {'it was' if one else 'they were'} written")
-        if self.old_tickets:
-            told.append("its tickets are older than the rest, and none works any longer")
-        if self.remembered:
-            told.append(f"{self.recalled or 'none'} had to come from this daemon's memory")
-        return f"{', '.join(told)}; it is kept as {self.aside}"
-
-
-def opened(aside: Path) -> apsw.Connection:
-    """The damaged file, to be read as far as it goes."""
-    old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READONLY)
-    # So that one table whose definition is hurt does not keep the others from being read.
-    old.pragma("writable_schema", True)
+    try:
+        old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READONLY)
+        # So that one table whose definition is hurt does not keep the others from being read.
+        old.pragma("writable_schema", True)
+    except apsw.Error as fault:
+        raise faults.failure("open", aside, fault, None) from fault
     add_functions(old)
-    return old
+    try:
+        yield old
+    finally:
+        old.close(True)  # nothing was written, so a disk that fails now costs nothing
 
 
 def _feeds_of(saved: Saved, old: apsw.Connection) -> list[tuple[int, FeedId, int]]:

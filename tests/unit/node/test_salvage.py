@@ -25,6 +25,7 @@ from node.driver import now
 from node.errors import StoreDamaged, StoreFailure, Trouble
 from node.home import Home
 from node.notices import Notices
+from node.saved import Saved
 from node.schema import MIGRATIONS, TOTALLED
 from node.store import Store
 from node.ticket import TicketRow
@@ -407,7 +408,7 @@ def test_what_the_check_of_the_pages_finds_is_said_in_one_line(path):
     ],
 )
 def test_what_came_of_it_is_a_sentence(path, saved, said):
-    assert said in sift.Saved(path, **saved).sentence
+    assert said in Saved(path, **saved).sentence
 
 
 def test_who_accepts_the_loss_goes_on_in_a_new_feed(tmp_path):
@@ -614,6 +615,25 @@ async def speaks(ask, running):
             return
         await asyncio.sleep(0.02)
     raise AssertionError("it never answered")
+
+
+class Stubborn(apsw.Connection):
+    """On a disk that fails when a file is let go."""
+
+    def close(self, force=False):  # noqa: FBT002 - as it is there
+        super().close(force)
+        if not force:
+            raise apsw.IOError("disk I/O error")
+
+
+def test_a_disk_that_fails_once_all_is_read_costs_nothing(path, monkeypatch):
+    monkeypatch.setattr(apsw, "Connection", Stubborn)
+    assert salvage.first_records(path)
+
+
+def test_a_damaged_store_that_the_disk_does_not_open_is_told_in_a_sentence(path):
+    with pytest.raises(StoreFailure, match="cannot open"), sift.opened(path.parent / "gone"):
+        pass
 
 
 def test_a_store_that_is_gone_is_told_of(tmp_path, caplog):
