@@ -57,6 +57,21 @@ def test_an_admin_admits_members_and_observers(court):
     assert found.counts(one)
 
 
+def test_an_admins_word_widens_what_the_founders_left(court):
+    """Also of one whose own word was asked about before that admin's was read."""
+    two = court.founder.member(court.bob.node, Role.ADMIN)
+    taken = court.founder.revocation(
+        court.ada.node, [court.admissions[court.ada.node]], keep=[(0, 1)]
+    )
+    said = court.ada.member(court.sam.node, Role.OBSERVER)
+    back = court.bob.member(court.ada.node, Role.MEMBER)
+    found = roster(court, two, taken, said, back)
+    assert found.counts(said)
+    assert [found.role_of_slot(feed(court.ada), clock) for clock in (0, 1)] == [
+        Role.ADMIN, Role.MEMBER,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("author", ["bob", "obs", "sam"])
 def test_nobody_else_admits_anybody(court, author):
     record = getattr(court, author).member(court.sam.node, Role.MEMBER)
