@@ -5,6 +5,7 @@ from crdt.bodies import Role
 from crdt.identity import FeedId
 from crdt.roster import Admission, Roster
 from tests.support.court import Court
+from tests.support.steps import steps
 
 
 @pytest.fixture
@@ -228,6 +229,16 @@ def test_the_highest_role_that_holds_for_a_slot_counts(court):
     assert found.role_of_slot(feed(court.bob), 2) is Role.MEMBER
     assert found.role_of_slot(feed(court.bob), 3) is Role.OBSERVER
     assert found.role(court.bob.node) is Role.OBSERVER
+
+
+def test_the_role_of_one_of_whom_nothing_is_taken_is_one_look_however_often_it_was_given(court):
+    counts = []
+    for many in (1, 50):
+        given = [court.founder.member(court.sam.node, Role.MEMBER) for _ in range(many)]
+        found = roster(court, *given)
+        counts.append(steps(lambda found=found: found.role_of_slot(feed(court.sam), 4)))
+        assert found.role_of_slot(feed(court.sam), 4) is Role.MEMBER
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("turned", [False, True])
