@@ -1,7 +1,9 @@
 """What some work costs, counted: seconds depend on the machine, steps do not."""
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -20,12 +22,7 @@ def steps(work: Callable[[], object]) -> int:
         count += event == "opcode"
         return note
 
-    before = sys.gettrace()
-    sys.settrace(note)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
+    traced(work, note)
     return count
 
 
@@ -48,14 +45,22 @@ def longest(work: Callable[[Callable[[], None]], object]) -> int:
         nonlocal count, most
         most, count = max(most, count), 0
 
-    before = sys.gettrace()
-    sys.settrace(note)
-    try:
-        work(checkpoint)
-    finally:
-        sys.settrace(before)
+    traced(partial(work, checkpoint), note)
     checkpoint()
     return most
+
+
+def traced(work: Callable[[], object], note: Callable[..., Any]) -> None:
+    """Do some work under a trace, and no rubbish collection, which may call what is not of it."""
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()
+    sys.settrace(note)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+        if collects:
+            gc.enable()
 
 
 class Walked(dict):
