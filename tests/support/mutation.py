@@ -192,6 +192,7 @@ def mutants(module: str) -> list[Mutant]:
             try:
                 code = compile(ast.fix_missing_locations(tree), origin, "exec")
                 now = ast.unparse(node) if attribute and told != "if" else "gone"
+                now = "break" if isinstance(value, ast.Break) else now
             finally:
                 setattr(target, name, before)
             line = getattr(node, "lineno", 0)
