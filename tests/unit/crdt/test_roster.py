@@ -142,6 +142,15 @@ def test_a_revocation_takes_alike_of_every_admission_that_it_names(court):
     assert held == [Role.MEMBER, None]
 
 
+def test_an_admission_like_one_before_hides_none_that_comes_after(court):
+    given = [court.founder.member(court.sam.node, Role.MEMBER) for _ in range(3)]
+    less = court.founder.revocation(court.sam.node, given[:2], [(0, 1)])
+    more = court.founder.revocation(court.sam.node, given[2:], [(0, 5)])
+    found = roster(court, *given, less, more)
+    held = [found.role_of_slot(feed(court.sam), clock) for clock in (0, 4, 5)]
+    assert held == [Role.MEMBER, Role.MEMBER, None]
+
+
 def test_who_admitted_may_revoke_and_another_admin_may_not(court):
     eve = court.cat
     extra = court.founder.member(eve.node, Role.ADMIN)
