@@ -620,10 +620,9 @@ async def speaks(ask, running):
 class Stubborn(apsw.Connection):
     """On a disk that fails when a file is let go."""
 
-    def close(self, force=False):  # noqa: FBT002 - as it is there
-        super().close(force)
-        if not force:
-            raise apsw.IOError("disk I/O error")
+    def close(self, *how):
+        super().close(*how)
+        raise apsw.IOError("disk I/O error")
 
 
 def test_a_disk_that_fails_once_all_is_read_costs_nothing(path, monkeypatch):
