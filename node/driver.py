@@ -36,6 +36,7 @@ log = logging.getLogger("gangline.driver")
 T = TypeVar("T")
 TICK_SECONDS = 0.25
 AT_ONCE_SECONDS = 5.0
+STOPPING = "the daemon is stopping"
 
 
 def now() -> Now:
@@ -125,6 +126,8 @@ class Driver:
             raise
 
     async def _ask(self, work: Callable[[Now], tuple[Ready, Any]], *, looks: bool = False) -> Any:
+        if self._inbox.is_closed:
+            raise StoreFailure(STOPPING)
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         await self._inbox.put(Job(work, _answer(done), looks=looks))
         return await done
@@ -232,6 +235,7 @@ class Driver:
             raise self._broken
         finally:
             self._inbox.close()
+            self._refuse_the_rest()
 
     def _of_peers(self, most: int) -> Iterator[Job]:
         """What peers ask for, until the answers are as much as may wait in memory at once."""
@@ -247,15 +251,15 @@ class Driver:
         turn = await self._slices.run(lambda: self._carrier.work(jobs, at))
         if turn.must_commit:
             try:
-                await self.on_disk(
-                    lambda store: store.commit(
-                        turn.persist, turn.quarantine, at.wall.ms, turn.events
-                    )
-                )
+                await self._slices.finish(self.on_disk(partial(self._commit, turn, at)))
             except StoreFailure as failure:
                 turn = await self._halt(turn, failure, at)
         turn.let_out(self._send, self.bus.publish)
         self._slices.give_way()
+
+    @staticmethod
+    def _commit(turn: Turn, at: Now, store: Store) -> None:
+        store.commit(turn.persist, turn.quarantine, at.wall.ms, turn.events)
 
     async def _halt(self, turn: Turn, failure: StoreFailure, at: Now) -> Turn:
         """Go on without writing, from what is on disk: what rested on the failed commit goes."""
@@ -296,6 +300,12 @@ class Driver:
         if link is not None:
             link.send(outgoing.data, partial(self._go_on, link) if outgoing.goes_on else None)
 
+    def _refuse_the_rest(self) -> None:
+        while len(self._inbox):
+            for job in (*self._inbox.local(), *self._inbox.of_peers(BATCH_MAX)):
+                if job.answer is not None:
+                    job.answer(StoreFailure(STOPPING))
+
     async def stop(self) -> None:
         """Seal the own feed, let what is owed out, and close the store.
 
@@ -306,10 +316,7 @@ class Driver:
             if self._broken is None:
                 await self._do([Job(lambda at: (self.replica.seal(at), None))])
         finally:
-            while len(self._inbox):
-                for job in (*self._inbox.local(), *self._inbox.of_peers(BATCH_MAX)):
-                    if job.answer is not None:
-                        job.answer(StoreFailure("the daemon is stopping"))
+            self._refuse_the_rest()
             self.bus.close()
             self._disk.shutdown(wait=True)
             self.store.close()

@@ -45,7 +45,7 @@ class Inbox:
         self._lanes: dict[NodePubkey, _Lane] = {}
         self._filled = asyncio.Event()
         self._cost = 0.0
-        self._closed = False
+        self.is_closed = False
 
     def __len__(self) -> int:
         return self._local.qsize() + sum(len(lane.jobs) for lane in self._lanes.values())
@@ -57,10 +57,10 @@ class Inbox:
 
     async def put_from(self, peer: NodePubkey, job: Job, size: int) -> None:
         """Queue a peer's message; waits, and so lets the peer wait, while its lane is full."""
-        while len((lane := self._lane(peer)).jobs) >= LANE_MAX and not self._closed:
+        while len((lane := self._lane(peer)).jobs) >= LANE_MAX and not self.is_closed:
             lane.room.clear()
             await lane.room.wait()
-        if self._closed:
+        if self.is_closed:
             return
         if not lane.jobs:
             # Whoever was silent has saved nothing up: he starts where the others are.
@@ -73,7 +73,7 @@ class Inbox:
 
         A link that waited for ever would keep the daemon from ending.
         """
-        self._closed = True
+        self.is_closed = True
         for lane in self._lanes.values():
             lane.room.set()
 

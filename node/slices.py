@@ -6,8 +6,8 @@ for the replica waits for the end all the same: nobody sees half of it (docs/dec
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -63,6 +63,15 @@ class Slices:
         finally:
             self._work = None
         return found[0]
+
+    async def finish(self, rest: Coroutine[Any, Any, T]) -> T:
+        """Do what belongs to the work and must be waited for, likewise to its end."""
+        task = asyncio.ensure_future(rest)
+        while True:
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                self._cancelled = True
 
     def give_way(self) -> None:
         """End the task if it was cancelled during the work.

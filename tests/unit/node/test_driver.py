@@ -361,6 +361,35 @@ async def test_told_to_stop_in_the_middle_of_a_turn_it_finishes_the_turn_and_sto
     assert replica._own_feed().as_sealed(), "what it did last is on disk"
 
 
+async def test_whoever_waits_when_it_stops_is_answered(tmp_path, monkeypatch):
+    syncing, synced = threading.Event(), threading.Event()
+    commit = Store.commit
+
+    def slow(store, *batch):
+        syncing.set()
+        assert synced.wait(60)
+        commit(store, *batch)
+
+    one = House(tmp_path)
+    serving = asyncio.create_task(one.driver.run())
+    await one.stories()
+    monkeypatch.setattr(Store, "commit", slow)
+    begun = asyncio.create_task(one.add("begun"))
+    await asyncio.to_thread(syncing.wait)
+    waiting = [asyncio.create_task(ask) for ask in (one.add("waiting"), one.stories())]
+    await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.sleep(0)
+    synced.set()
+    await asyncio.wait([serving])
+    assert serving.cancelled()
+    assert (await begun).clock, "what was begun is finished"
+    for asked in (*waiting, one.stories()):
+        with pytest.raises(StoreFailure, match="is stopping"):
+            await asked
+    await one.driver.stop()
+
+
 async def test_a_link_whose_lane_is_full_does_not_keep_the_daemon_from_ending(tmp_path):
     one = House(tmp_path)
     peer, job = key(2).pubkey, Job(lambda _at: (Ready(), None), looks=True)

@@ -80,6 +80,30 @@ async def test_who_cancels_waits_for_the_end():
     assert told == [*range(100), "end"]
 
 
+async def test_what_belongs_to_the_work_is_finished_too():
+    made, done = Slices(), asyncio.Event()
+
+    async def owner():
+        await made.run(lambda: None)
+        assert await made.finish(rest()) == "rest"
+        done.set()
+        made.give_way()
+        raise AssertionError("it was cancelled")
+
+    async def rest():
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return "rest"
+
+    task = asyncio.create_task(owner())
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done.is_set()
+
+
 async def test_outside_of_such_work_a_checkpoint_does_nothing():
     made = Slices()
     made.checkpoint()
