@@ -17,7 +17,7 @@ import apsw
 from node.client import Client
 from node.errors import NoDaemon
 from node.home import Home
-from node.schema import APPLICATION_ID, MIGRATIONS
+from node.schema import APPLICATION_ID, MIGRATIONS, add_functions
 from tests.support.account import Account
 from tests.support.daemons import Failed, Fleet, Node, agree, eventually
 from tests.support.soak.points import POINTS
@@ -213,18 +213,23 @@ class Lane:
 
 
 def make_older(store, version):
-    """Turn a store into what an earlier version would have left, in the same file."""
+    """Turn a store into what an earlier version would have left, in the same file.
+
+    Where a kill left it as one that is earlier still, it stays of that.
+    """
     old = apsw.Connection(":memory:")
-    old.create_scalar_function("row_sum", lambda *_: 0)  # nothing is in the tables yet
+    add_functions(old)
+    old.execute("ATTACH ? AS new", (str(store),))
+    version = min(version, old.pragma("user_version", schema="new"))
     for script in MIGRATIONS[:version]:
         old.execute(script)
     old.pragma("application_id", APPLICATION_ID)
     old.pragma("user_version", version)
-    old.execute("ATTACH ? AS new", (str(store),))
     for (table,) in list(old.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")):
         now = _columns(old, "new", table)
         shared = ", ".join(name for name in _columns(old, "main", table) if name in now)
         if shared:
+            old.execute(f"DELETE FROM main.{table}")  # what its migration put there
             old.execute(f"INSERT INTO main.{table} ({shared}) SELECT {shared} FROM new.{table}")
     old.execute("DETACH new")
     data = bytearray(old.serialize("main"))
