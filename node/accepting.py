@@ -43,12 +43,17 @@ class AcceptingSocket(socket.socket):
 
 
 def handler() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """What a loop does with what it can raise to nobody: says once that descriptors ran out."""
+    """What a loop does with what it can raise to nobody.
+
+    It says once that descriptors ran out, and passes over what asyncio does wrong by itself.
+    """
     pace = Pace(1, SAID_SECONDS, clock.monotonic())
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         fault = context.get("exception")
-        if not (isinstance(fault, OSError) and fault.errno in STARVED and "socket" in context):
+        if _is_lost_twice(fault):
+            log.debug("asyncio told a connection twice that it is lost")
+        elif not (isinstance(fault, OSError) and fault.errno in STARVED and "socket" in context):
             loop.default_exception_handler(context)
         elif pace.lets(clock.monotonic()):
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -60,3 +65,15 @@ def handler() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
             )
 
     return handle
+
+
+def _is_lost_twice(fault: BaseException | None) -> bool:
+    """Whether asyncio took a transport apart that it had taken apart already.
+
+    It does where TLS ends a connection that can be written to again (python/cpython#156512). The
+    connection was closed before, and nothing is lost.
+    """
+    frame = fault.__traceback__ if isinstance(fault, AttributeError) else None
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_code.co_name == "_call_connection_lost"

@@ -73,3 +73,20 @@ def test_what_else_a_loop_cannot_raise_is_logged_as_ever(caplog):
 
     asyncio.run(fail())
     assert [record.message for record in caplog.records] == ["odd"]
+
+
+def test_a_connection_that_asyncio_ends_twice_is_no_news(caplog):
+    async def end():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(accepting.handler())
+        one, other = socket.socketpair()
+        with other:
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=one)
+            transport.abort()
+            loop.call_soon(transport._call_connection_lost, ConnectionResetError())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            loop.call_exception_handler({"message": "odd", "exception": AttributeError("odd")})
+
+    asyncio.run(end())
+    assert [record.message for record in caplog.records] == ["odd"]
