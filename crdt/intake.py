@@ -8,12 +8,13 @@ peer that brought it. Source: protocol §5, 5 and 8.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
 from msgspec import UNSET
 
 from crdt.bodies import Body, Member, parse_body
+from crdt.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.errors import MalformedRecord, PeerFault, Reason
 from crdt.identity import ClusterId, FeedId, RecordId, RecordRef, cluster_id_of
 from crdt.ready import Row
@@ -45,6 +46,9 @@ class Unreadable(NamedTuple):
 
 Signed = VerifiedRecord | Unreadable
 """What its author did sign."""
+
+CHECKED_AT_ONCE: Final = 64
+"""Signatures: as many as take some milliseconds."""
 
 
 @dataclass(slots=True)
@@ -119,20 +123,30 @@ def stored_records(rows: Iterable[Row]) -> tuple[list[VerifiedRecord], int]:
 
 
 def open_records(
-    records: Sequence[SignedRecord], cluster: ClusterId, founder: NodePubkey, verifier: Verifier
+    records: Sequence[SignedRecord],
+    cluster: ClusterId,
+    founder: NodePubkey,
+    verifier: Verifier,
+    checkpoint: Checkpoint = pass_on,
 ) -> Opened:
-    """Check every signature, as one batch, and read the bodies of those that hold."""
-    said = [signed_bytes_and_id(cluster, record) for record in records]
-    jobs = [
-        (record.feed.author, message, record.signature)
-        for record, (message, _) in zip(records, said, strict=True)
-    ]
+    """Check every signature, some at a time, and read the bodies of those that hold.
+
+    Args:
+        checkpoint: called before each time.
+    """
     opened = Opened([], [])
-    for record, (_, record_id), holds in zip(records, said, verifier(jobs), strict=True):
-        if holds:
-            opened.records.append(read_record(record, record_id, cluster, founder))
-        else:
-            opened.forged.append(record)
+    for start in in_steps(range(0, len(records), CHECKED_AT_ONCE), checkpoint):
+        batch = records[start : start + CHECKED_AT_ONCE]
+        said = [signed_bytes_and_id(cluster, record) for record in batch]
+        jobs = [
+            (record.feed.author, message, record.signature)
+            for record, (message, _) in zip(batch, said, strict=True)
+        ]
+        for record, (_, record_id), holds in zip(batch, said, verifier(jobs), strict=True):
+            if holds:
+                opened.records.append(read_record(record, record_id, cluster, founder))
+            else:
+                opened.forged.append(record)
     return opened
 
 

@@ -1,8 +1,7 @@
 """The line itself: bytes, frame, update, records, verify, judge, merge; then instructions.
 
-Takes bytes from peers, intents from local callers, rows from the store, and the time; hands back a
-``Ready`` each time. Pure: owns no socket, disk, clock or chance. One task owns a replica and
-carries its instructions out in order. Source: protocol §5.
+Takes bytes from peers, intents from callers, rows from the store, and the time; hands back a
+``Ready``, which the task that owns the replica carries out in order. Pure. Source: protocol §5.
 """
 
 import contextlib
@@ -171,7 +170,8 @@ class Replica:
             PeerFault: a signature does not hold; the true records beside it are merged first.
         """
         fresh = [r for r in arrivals.records if not self.ledger.has(r)]
-        opened = open_records(fresh, self.cluster, self.founder, self.ledger.verifier)
+        check = (self.founder, self.ledger.verifier, self.ledger.checkpoint)
+        opened = open_records(fresh, self.cluster, *check)
         own = self._own_feed()
         if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
             self._doubt("a peer knows more of the own feed than this node does")

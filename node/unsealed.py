@@ -8,6 +8,7 @@ nobody can tell. Source: protocol §8.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
+from crdt.checkpoint import in_steps
 from crdt.feeds import Feed
 from crdt.ledger import Ledger
 from crdt.ranges import RangeSet
@@ -32,6 +33,7 @@ def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float)
         found = shortfall(replica.ledger, feed)
         if found is None:
             return None
+        found_at = sources(replica.ledger, replica.sessions, replica.own, feed)
         rows = [
             types.SourceRow(
                 node=one.node.hex(),
@@ -40,7 +42,7 @@ def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float)
                 seconds=None if one.asked is None else round(mono - one.asked, 1),
                 addresses=tuple(addresses.get(one.node, ())),
             )
-            for one in sources(replica.ledger, replica.sessions, replica.own, feed)
+            for one in in_steps(found_at, replica.ledger.checkpoint)
         ]
         return _told(found, names, rows)
 

@@ -1,5 +1,6 @@
 import pytest
 
+from crdt import intake
 from crdt.bodies import Role, Story
 from crdt.errors import PeerFault, Reason
 from crdt.identity import FeedId, H
@@ -94,6 +95,23 @@ def test_records_whose_signature_holds_are_read_whatever_stands_beside_them(cour
     assert fault.detail == f"{said} its author"
     found.forged += [forged, forged]
     assert found.fault().detail == f"{said} its author, nor were 2 more"
+
+
+def test_work_may_be_interrupted_between_a_few_signatures(court, monkeypatch):
+    monkeypatch.setattr(intake, "CHECKED_AT_ONCE", 2)
+    seen = []
+
+    def verifier(jobs):
+        seen.append(len(jobs))
+        return verify_batch(jobs)
+
+    records = [court.bob.story(title) for title in "abcde"]
+    signed = [signed_record(one.feed, one.clock, one.value) for one in records]
+    opened = open_records(
+        signed, court.cluster, court.founder.node, verifier, lambda: seen.append("checkpoint")
+    )
+    assert [one.record_id for one in opened.records] == [one.record_id for one in records]
+    assert seen == ["checkpoint", 2, "checkpoint", 2, "checkpoint", 1]
 
 
 def test_a_body_that_is_no_body_is_its_authors_doing(court):
