@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from crdt.bodies import SEAL_KEY, Known, Member, Role, Seal, Story, Transition, encode_body
 from crdt.digest import seal_digest
-from crdt.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
+from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.ready import Row
 from crdt.record import VerifiedRecord, sign_record
 from crdt.yupdate import FeedSlice, encode_update

@@ -7,7 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
-from crdt.identity import ClusterId, SigningKey
+from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.ready import Now
 from crdt.replica import Replica
 from machines.values import Instant, NodePubkey

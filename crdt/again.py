@@ -11,19 +11,19 @@ from itertools import islice
 
 from machines.values import Instant, NodePubkey
 
-from crdt import limits
 from crdt.antientropy import as_records
 from crdt.bodies import (
     Role,
 )
-from crdt.draw import Draw
-from crdt.errors import ProposalRefused
 from crdt.feeds import Feed, Verdict
 from crdt.frame import Frame
 from crdt.horizon import latest_own
-from crdt.identity import RecordId, RecordRef
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused
+from crdt.primitives.identity import RecordId, RecordRef
+from crdt.primitives.seeded_random import Draw
 from crdt.ready import Noticed, OwnEnd
 from crdt.record import VerifiedRecord
 from crdt.restate import OutdatedError

@@ -9,7 +9,6 @@ protocol §10.
 
 from collections.abc import Iterable, Iterator
 
-from crdt import limits
 from crdt.digest import document_digest, feed_digest
 from crdt.feeds import Feed
 from crdt.frame import (
@@ -22,8 +21,9 @@ from crdt.frame import (
     Records,
     RecordsWanted,
 )
-from crdt.identity import FeedId
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.record import VerifiedRecord
 
 WHOLE = (0, limits.CLOCK_MAX + 1)

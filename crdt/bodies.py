@@ -18,10 +18,18 @@ from machines.pipeline import PipelineEvent
 from machines.values import AgentName, BranchName, Instant, Label, NodePubkey, StoryId
 from msgspec import UNSET, Meta, UnsetType
 
-from crdt import canonical, limits
-from crdt.errors import MalformedRecord
-from crdt.identity import Clock, FeedId, Hash, Incarnation, RecordId, RecordRef, Signature
-from crdt.stamp import Stamp
+from crdt.primitives import canonical_json, limits
+from crdt.primitives.errors import MalformedRecord
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import (
+    Clock,
+    FeedId,
+    Hash,
+    Incarnation,
+    RecordId,
+    RecordRef,
+    Signature,
+)
 
 Counter = Annotated[int, Meta(ge=0, le=limits.STAMP_COUNTER_MAX)]
 TITLE_CHARACTERS_MAX: Final = 256
@@ -259,7 +267,7 @@ def parse_body(data: bytes) -> Body:
     Raises:
         MalformedRecord: it is not the canonical form of a record; says why.
     """
-    canonical.check_bytes(data)
+    canonical_json.check_bytes(data)
     try:
         body: Known = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
@@ -302,7 +310,7 @@ def _parse_carried(data: bytes, fault: Exception) -> Carried:
         raise MalformedRecord("no object with a kind")
     if kind in KINDS:
         raise MalformedRecord(_detail(fault)) from fault
-    if canonical.encode(raw) != data:
+    if canonical_json.encode(raw) != data:
         raise MalformedRecord("not in canonical form")
     try:
         StoryId(kind)

@@ -8,7 +8,7 @@ from typing import Final
 
 from machines.values import NodePubkey
 
-from crdt.identity import H
+from crdt.primitives.identity import H
 
 SEAL_DOMAIN: Final = b"gangline/seal/1"
 LIVE_DOMAIN: Final = b"gangline/live/1"

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from pycrdt import Array, Doc
 
-from crdt import limits
 from crdt.feeds import Feed
-from crdt.identity import FeedId
-from crdt.ranges import RangeSet
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
+from crdt.primitives.range_set import RangeSet
 from crdt.yupdate import FeedSlice, encode_update
 
 

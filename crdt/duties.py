@@ -10,14 +10,14 @@ from typing import Final
 
 from machines.values import NodePubkey, StoryId
 
-from crdt import limits
 from crdt.bodies import Evidence
-from crdt.bucket import Bucket
-from crdt.draw import Draw
 from crdt.feeds import Feed
-from crdt.identity import FeedId, RecordRef
 from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, WriteSeal
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId, RecordRef
+from crdt.primitives.seeded_random import Draw
+from crdt.primitives.token_bucket import Bucket
 
 ACK_AGAIN_SECONDS: Final = 1.0
 """After one that could not be written."""

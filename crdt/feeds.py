@@ -14,11 +14,11 @@ import msgspec
 from machines.values import NodePubkey
 
 from crdt.bodies import Seal
-from crdt.identity import ClusterId, FeedId, RecordId
 from crdt.live import LiveRecords
-from crdt.ranges import RangeSet
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import ClusterId, FeedId, RecordId
+from crdt.primitives.range_set import RangeSet
 from crdt.record import VerifiedRecord
-from crdt.stamp import Stamp
 
 
 class Verdict(IntEnum):

@@ -16,9 +16,9 @@ from typing import Final
 from machines.pipeline import PIPELINE, Stage
 from machines.values import NodePubkey
 
-from crdt.identity import RecordId, RecordRef
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import RecordId, RecordRef
 from crdt.record import VerifiedRecord
-from crdt.stamp import Stamp
 from crdt.tree import Acks, Events, Order, Tree, order, parent_id, said, stage_made_by
 
 Ordered = tuple[Order, VerifiedRecord]

@@ -8,7 +8,7 @@ from typing import Final
 
 from machines.values import NodePubkey
 
-from crdt.identity import ClusterId
+from crdt.primitives.identity import ClusterId
 
 HELLO_DOMAIN: Final = b"gangline/hello/1"
 PROTOCOL_VERSION: Final = 1

@@ -11,10 +11,10 @@ from machines.values import NodePubkey
 from crdt.bodies import Transition
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.forks import Proofs
-from crdt.identity import ClusterId, FeedId, RecordRef
 from crdt.intake import Signed
 from crdt.names import Names
 from crdt.pending import Pending
+from crdt.primitives.identity import ClusterId, FeedId, RecordRef
 from crdt.record import SignedRecord, VerifiedRecord
 from crdt.roster import Roster
 from crdt.turned import TurnedAway

@@ -11,8 +11,8 @@ from typing import Final
 
 from machines.values import Instant, NodePubkey
 
-from crdt import limits
 from crdt.bodies import Member
+from crdt.primitives import limits
 from crdt.record import VerifiedRecord
 
 FIRST: Final = Instant.nearest(0)

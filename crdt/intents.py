@@ -11,7 +11,7 @@ from machines.pipeline import PipelineEvent
 from machines.values import FreeText, Label, NodePubkey, StoryId
 
 from crdt.bodies import Role
-from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.record import VerifiedRecord
 
 

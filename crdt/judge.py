@@ -15,8 +15,8 @@ from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
 from machines.values import Instant
 
 from crdt.bodies import Execution, Member, Revocation, Role, Statement, Transition
-from crdt.errors import Reason
-from crdt.identity import FeedId, RecordRef
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import FeedId, RecordRef
 from crdt.record import VerifiedRecord
 from crdt.roster import Roster
 

@@ -13,20 +13,20 @@ from typing import Final, assert_never
 
 from machines.values import Instant, NodePubkey
 
-from crdt import limits
 from crdt.board import Board
 from crdt.bodies import Evidence, Role, Statement
 from crdt.checkpoint import Checkpoint, pass_on
-from crdt.errors import Reason
 from crdt.feeds import LIVE, VOID, Entry, Feed, Verdict
 from crdt.forks import accused, claimed_proof, proof_of, proof_side
 from crdt.holdings import Holdings
 from crdt.horizon import FIRST, Horizon
-from crdt.identity import ClusterId, FeedId, RecordId
 from crdt.intake import Signed, Unreadable
 from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
 from crdt.names import named_by
 from crdt.pending import Ahead
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import ClusterId, FeedId, RecordId
 from crdt.ready import ForkProven, ProofRow, Quarantined, Ready, RecordRejected, RosterMoved, Row
 from crdt.record import VerifiedRecord
 from crdt.room import VoidRoom

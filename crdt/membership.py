@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from crdt.bodies import Role
 from crdt.checkpoint import in_steps
-from crdt.errors import ProposalRefused
 from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, Receipt, RevokeNode
 from crdt.ledger import Ledger
+from crdt.primitives.errors import ProposalRefused
 from crdt.roster import RANK, Admission, Roster
 
 LADDER = (Role.OBSERVER, Role.MEMBER, Role.ADMIN)

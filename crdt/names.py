@@ -8,9 +8,9 @@ from collections.abc import Container, Iterable, Iterator
 
 from machines.values import NodePubkey
 
-from crdt import limits
 from crdt.bodies import Ack, Transition
-from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.record import VerifiedRecord
 
 

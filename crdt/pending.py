@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from machines.values import Instant, NodePubkey
 
-from crdt import limits
-from crdt.errors import Reason
-from crdt.identity import FeedId, RecordId
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, RecordId
 from crdt.record import VerifiedRecord
 from crdt.room import Room, pending_bounds, stranger_bounds
-from crdt.stamp import Stamp
 
 
 class Waiting(NamedTuple):

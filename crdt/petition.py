@@ -7,9 +7,9 @@ from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt import limits
-from crdt.identity import ClusterId
-from crdt.varint import Reader, uint
+from crdt.primitives import limits
+from crdt.primitives.identity import ClusterId
+from crdt.primitives.varint import Reader, uint
 from crdt.yupdate import CLOCK_END
 
 PETITION_DOMAIN: Final = b"gangline/petition/1"

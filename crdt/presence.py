@@ -14,10 +14,10 @@ from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey, StoryId
 from msgspec import UNSET, Meta, UnsetType
 
-from crdt import canonical, limits
-from crdt.errors import MalformedRecord, PeerFault, Reason
 from crdt.frame import AwarenessEntry
-from crdt.identity import ClusterId, FeedId, H, Signature, SigningKey
+from crdt.primitives import canonical_json, limits
+from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
+from crdt.primitives.identity import ClusterId, FeedId, H, Signature, SigningKey
 from crdt.verify import Verifier
 
 PRESENCE_DOMAIN: Final = b"gangline/presence/1"
@@ -145,11 +145,11 @@ def open_presence(cluster: ClusterId, entry: AwarenessEntry, verifier: Verifier)
 
 def _read_state(said: bytes) -> PresenceState:
     try:
-        canonical.check_bytes(said)
+        canonical_json.check_bytes(said)
         state = msgspec.json.decode(said, type=PresenceState, dec_hook=dec_hook)
         for story in state.beats:
             StoryId(story)
-        if canonical.encode(msgspec.json.decode(said)) != said:
+        if canonical_json.encode(msgspec.json.decode(said)) != said:
             raise MalformedRecord("not in canonical form")
     except (msgspec.MsgspecError, UnicodeError, InvalidValue, MalformedRecord) as fault:
         raise PeerFault(Reason.MALFORMED_FRAME, "a presence that says nothing known") from fault

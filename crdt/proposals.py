@@ -14,7 +14,6 @@ from machines.pipeline import PIPELINE, DepsMet
 from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
-from crdt import limits
 from crdt.bodies import (
     SEAL_KEY,
     Ack,
@@ -31,10 +30,8 @@ from crdt.bodies import (
     Transition,
     evidence_key,
 )
-from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.feeds import Feed
 from crdt.horizon import latest_own
-from crdt.identity import Hash, RecordId, Signature
 from crdt.intents import (
     AccuseFork,
     AcknowledgeEnd,
@@ -50,7 +47,10 @@ from crdt.intents import (
     WriteSeal,
 )
 from crdt.ledger import Ledger
-from crdt.stamp import Stamp, next_stamp
+from crdt.primitives import limits
+from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
+from crdt.primitives.hlc import Stamp, next_stamp
+from crdt.primitives.identity import Hash, RecordId, Signature
 from crdt.story import StoryState
 
 CIRCLE_SHOWN_MAX: Final = 8

@@ -13,12 +13,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from machines.values import NodePubkey
 
-from crdt import limits
 from crdt.bodies import Ack, Evidence, Member, Statement, Transition
-from crdt.bucket import Bucket
 from crdt.forks import claimed_proof
 from crdt.intake import Signed, Unreadable
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.token_bucket import Bucket
 from crdt.ready import Noticed
 
 SAY_SECONDS: Final = 60.0

@@ -14,9 +14,9 @@ from machines.kernel import Action
 from machines.pipeline import Stage
 from machines.values import Instant, NodePubkey
 
-from crdt.errors import Reason
-from crdt.identity import FeedId, RecordId, RecordRef
-from crdt.stamp import Stamp
+from crdt.primitives.errors import Reason
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, RecordId, RecordRef
 
 
 class Now(NamedTuple):

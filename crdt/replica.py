@@ -10,15 +10,13 @@ from functools import partial
 
 from machines.values import Instant, NodePubkey
 
-from crdt import again, antientropy, limits, membership, parting, proposals, voice
+from crdt import again, antientropy, membership, parting, proposals, voice
 from crdt.beacon import Beacon
 from crdt.bodies import Member
 from crdt.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.chronicle import Chronicle
 from crdt.document import Document
-from crdt.draw import Draw
 from crdt.duties import Duties
-from crdt.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
 from crdt.feeds import Feed
 from crdt.frame import (
     Awareness,
@@ -33,13 +31,16 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.identity import ClusterId, FeedId, H, RecordId, SigningKey
 from crdt.intake import Arrivals, open_records, place_slices, stored_records
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.judge import Admitted
 from crdt.ledger import Ledger
 from crdt.membership import Wish
 from crdt.petition import Answer, Petition
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
+from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
+from crdt.primitives.seeded_random import Draw
 from crdt.quota import Quota
 from crdt.ready import (
     IncarnationOpened,

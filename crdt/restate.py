@@ -13,7 +13,6 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from crdt import limits
 from crdt.bodies import (
     Carried,
     Claim,
@@ -25,9 +24,10 @@ from crdt.bodies import (
     Story,
     Transition,
 )
-from crdt.errors import ProposalRefused
-from crdt.identity import Hash, RecordId, RecordRef
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused
+from crdt.primitives.identity import Hash, RecordId, RecordRef
 from crdt.proposals import Author
 from crdt.record import VerifiedRecord
 from crdt.roster import Roster

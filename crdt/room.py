@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt import limits
 from crdt.feeds import VOID, Entry
+from crdt.primitives import limits
 from crdt.record import VerifiedRecord
 
 

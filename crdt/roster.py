@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from machines.values import Instant, NodePubkey
 
-from crdt import limits
 from crdt.bodies import Member, Revocation, Role, Statement
-from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.ready import RosterChange
 from crdt.record import VerifiedRecord
 

@@ -12,11 +12,11 @@ from statistics import median_high, median_low
 
 from machines.values import Instant, NodePubkey
 
-from crdt import limits
 from crdt.document import Stretch
 from crdt.frame import Frame
 from crdt.horizon import Horizon
-from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.ready import Noticed, Now
 
 

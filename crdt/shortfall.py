@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt import limits
 from crdt.bodies import Seal
 from crdt.feeds import Feed
-from crdt.identity import FeedId
 from crdt.ledger import Ledger
-from crdt.ranges import RangeSet
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
+from crdt.primitives.range_set import RangeSet
 from crdt.ready import Noticed
 from crdt.session import Session, Sessions
 

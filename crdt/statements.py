@@ -10,7 +10,7 @@ from machines.values import NodePubkey
 
 from crdt.bodies import Member, Statement
 from crdt.horizon import FIRST, LAST, Horizon
-from crdt.identity import RecordId
+from crdt.primitives.identity import RecordId
 from crdt.record import VerifiedRecord
 
 

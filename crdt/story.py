@@ -14,9 +14,9 @@ from msgspec import UNSET
 
 from crdt.bodies import Ack, Claim, Execution, Story, Transition
 from crdt.fold import Fold, Lost
-from crdt.identity import RecordId
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import RecordId
 from crdt.record import VerifiedRecord
-from crdt.stamp import Stamp
 from crdt.tree import follows, order, said, stage_made_by
 from crdt.views import (
     ClaimView,

@@ -15,7 +15,7 @@ from operator import attrgetter
 
 from machines.values import NodePubkey
 
-from crdt import antientropy, limits
+from crdt import antientropy
 from crdt.bodies import Role
 from crdt.checkpoint import in_steps
 from crdt.document import Stretch, lacking, next_update
@@ -32,8 +32,9 @@ from crdt.frame import (
     Update,
     encode_frame,
 )
-from crdt.identity import FeedId
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.ready import Outgoing, Ready
 from crdt.record import VerifiedRecord
 from crdt.session import Session, Sessions

@@ -12,9 +12,9 @@ from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
 from machines.values import NodePubkey
 
 from crdt.bodies import Transition
-from crdt.identity import RecordId, RecordRef
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import RecordId, RecordRef
 from crdt.record import VerifiedRecord
-from crdt.stamp import Stamp
 
 Order = tuple[Stamp, RecordRef]
 Events = Mapping[RecordId, VerifiedRecord]

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt import limits
-from crdt.errors import Reason
-from crdt.identity import FeedId, RecordId, RecordRef
 from crdt.intake import Unreadable
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.record import VerifiedRecord
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from machines.values import NodePubkey
 from msgspec import UNSET
 
-from crdt import limits
 from crdt.presence import HEARD_MAX, PresenceState
+from crdt.primitives import limits
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from machines.values import NodePubkey
 from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
-from crdt import limits
+from crdt.primitives import limits
 
 Job = tuple[NodePubkey, bytes, bytes]
 """Public key, message, signature."""

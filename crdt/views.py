@@ -9,8 +9,8 @@ from machines.execution import ExecutionState
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant, NodePubkey
 
-from crdt.identity import RecordRef
-from crdt.stamp import Stamp
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import RecordRef
 
 
 class ExecutionView(msgspec.Struct, frozen=True):

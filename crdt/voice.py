@@ -9,8 +9,8 @@ from typing import Protocol
 
 from machines.values import NodePubkey
 
-from crdt.errors import HeldUp, NotWritable
 from crdt.ledger import Ledger
+from crdt.primitives.errors import HeldUp, NotWritable
 from crdt.ready import Now
 from crdt.session import ClockWatch
 

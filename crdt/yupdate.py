@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from machines.errors import InvalidValue
 
-from crdt import limits, varint
-from crdt.errors import PeerFault, Reason
-from crdt.varint import Reader
+from crdt.primitives import limits, varint
+from crdt.primitives.errors import PeerFault, Reason
+from crdt.primitives.varint import Reader
 
 DELETED: Final = 1
 BINARY: Final = 3

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from crdt.identity import ClusterId, FeedId
 from crdt.intake import open_records
+from crdt.primitives.identity import ClusterId, FeedId
 from crdt.ready import Persist, Row
 from crdt.record import SignedRecord
 from crdt.verify import verify_batch

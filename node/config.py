@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from crdt import limits
+from crdt.primitives import limits
 from node import addresses, files
 from node.errors import Trouble
 from node.home import ANEW, Home

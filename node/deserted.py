@@ -8,8 +8,8 @@ import contextlib
 import logging
 from functools import partial
 
-from crdt.errors import ProposalRefused
 from crdt.intents import FireExecution
+from crdt.primitives.errors import ProposalRefused
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import Instant, StoryId

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from crdt.bodies import Story, Transition
 from crdt.frame import Records, encode_frame
-from crdt.identity import ClusterId
+from crdt.primitives.identity import ClusterId
 from crdt.record import sign_record
 from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId

@@ -17,9 +17,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
-from crdt import limits
-from crdt.bucket import Bucket
-from crdt.errors import Reason
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
+from crdt.primitives.token_bucket import Bucket
 from machines.values import NodePubkey
 from node.accepting import AcceptingSocket
 from node.logs import fields

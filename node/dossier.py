@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from crdt import limits
 from crdt.bodies import (
     Ack,
     Carried,
@@ -25,9 +24,10 @@ from crdt.bodies import (
     Transition,
 )
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.identity import FeedId
 from crdt.intake import Unreadable
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.record import SignedRecord, VerifiedRecord, signed_bytes_and_id
 from crdt.tree import stage_made_by
 from crdt.verify import verify_batch

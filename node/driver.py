@@ -14,11 +14,11 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from crdt import limits
 from crdt.checkpoint import Checkpoint
-from crdt.identity import SigningKey
 from crdt.intents import Intent, Receipt
 from crdt.membership import Wish
+from crdt.primitives import limits
+from crdt.primitives.identity import SigningKey
 from crdt.ready import Now, Outgoing, Ready, RowKey
 from crdt.replica import Replica
 from machines.values import NodePubkey

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import UNSET
 
 from crdt.bodies import Member, Role, encode_body
-from crdt.errors import PeerFault
-from crdt.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.intake import Unreadable, open_records
+from crdt.primitives.errors import PeerFault
+from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.ready import Persist, Row, RowKey
 from crdt.record import VerifiedRecord, sign_record, signed_record
 from crdt.verify import verify_batch

@@ -13,8 +13,9 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 from websockets.exceptions import ConnectionClosed
 
-from crdt import hello, limits
-from crdt.identity import ClusterId, SigningKey
+from crdt import hello
+from crdt.primitives import limits
+from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.verify import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey

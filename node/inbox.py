@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from crdt import limits
+from crdt.primitives import limits
 from machines.values import NodePubkey
 from node.turn import Job
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crdt import antientropy, limits
+from crdt import antientropy
 from crdt.evidence_file import EvidenceFile, evidence_file
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.identity import ClusterId, FeedId, RecordRef
 from crdt.intake import Unreadable, open_records
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import ClusterId, FeedId, RecordRef
 from crdt.record import SignedRecord, VerifiedRecord
 from crdt.verify import verify_batch
 from machines.values import NodePubkey

@@ -10,7 +10,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from crdt.identity import SigningKey
+from crdt.primitives.identity import SigningKey
 from machines.values import NodePubkey
 from node import clock
 from node.errors import Trouble

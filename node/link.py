@@ -19,8 +19,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.frames import Close, CloseCode
 
-from crdt import limits
-from crdt.errors import PeerFault
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault
 from machines.values import Instant, NodePubkey
 from node import addresses, clock, tls
 from node.handshake import Accepted, HelloRefused, Identity, dial

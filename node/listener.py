@@ -16,8 +16,8 @@ from pathlib import Path
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from crdt import limits
-from crdt.identity import SigningKey
+from crdt.primitives import limits
+from crdt.primitives.identity import SigningKey
 from node import tls
 from node.door import FAULTS, Address, DoorSocket
 from node.driver import Driver, now

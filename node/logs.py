@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from crdt.bucket import Bucket
+from crdt.primitives.token_bucket import Bucket
 from node.cli.text import clean
 from node.localtime import in_local_time, local_of
 

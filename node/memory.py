@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 from typing import Final
 
-from crdt import limits
+from crdt.primitives import limits
 
 M_MMAP_THRESHOLD: Final = -3
 """From ``malloc.h``."""

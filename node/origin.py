@@ -10,11 +10,11 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from crdt import limits
 from crdt.bodies import Member, parse_body
-from crdt.errors import MalformedRecord
-from crdt.identity import ClusterId, cluster_id_of
 from crdt.intake import open_records
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedRecord
+from crdt.primitives.identity import ClusterId, cluster_id_of
 from crdt.record import SignedRecord
 from crdt.verify import verify_batch
 from machines.values import NodePubkey

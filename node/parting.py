@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from crdt import membership
-from crdt.errors import NotWritable, ProposalRefused
-from crdt.identity import SigningKey
 from crdt.intents import Receipt
 from crdt.parting import BEHIND, DONE, TOO_SOON
 from crdt.petition import NONCE_BYTES
+from crdt.primitives.errors import NotWritable, ProposalRefused
+from crdt.primitives.identity import SigningKey
 from crdt.ready import PetitionAnswered
 from crdt.replica import Replica
 from machines.values import NodePubkey

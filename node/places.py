@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from crdt import limits
+from crdt.primitives import limits
 from machines.values import NodePubkey
 
 BAN_SECONDS_MIN: Final = 1.0

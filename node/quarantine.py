@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import apsw
 
-from crdt import limits
-from crdt.errors import Reason
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
 from crdt.ready import Quarantined
 
 PEERS_FAULTS = (

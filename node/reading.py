@@ -13,9 +13,9 @@ from typing import Any
 
 import apsw
 
-from crdt import limits
 from crdt.forks import proves_fork
-from crdt.identity import ClusterId, FeedId, RecordId
+from crdt.primitives import limits
+from crdt.primitives.identity import ClusterId, FeedId, RecordId
 from crdt.ready import OwnEnd, ProofRow, Row
 from crdt.record import SignedRecord
 from crdt.verify import verify_batch

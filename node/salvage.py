@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from crdt.identity import ClusterId, FeedId
+from crdt.primitives.identity import ClusterId, FeedId
 from crdt.ready import Noticed, Persist, Row, RowKey
 from crdt.record import SignedRecord
 from crdt.replica import Replica

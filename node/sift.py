@@ -16,9 +16,9 @@ import apsw
 
 from crdt.bodies import Role
 from crdt.forks import proves_fork
-from crdt.identity import ClusterId, FeedId, RecordId
 from crdt.intake import Unreadable, open_records
-from crdt.limits import SIGNATURE_BYTES
+from crdt.primitives.identity import ClusterId, FeedId, RecordId
+from crdt.primitives.limits import SIGNATURE_BYTES
 from crdt.ready import Persist, ProofRow, Row, RowKey
 from crdt.record import SignedRecord, VerifiedRecord, signed_record
 from crdt.verify import verify_batch

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import apsw
 
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from crdt.ready import Observation, Persist, Quarantined, RowKey
 from node import history
 from node.errors import NoRoom, StoreDamaged, StoreFailure

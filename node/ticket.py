@@ -12,8 +12,8 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from crdt.identity import ClusterId, H
 from crdt.presence import Address
+from crdt.primitives.identity import ClusterId, H
 from node.cli.exits import Exit
 from node.errors import Trouble
 

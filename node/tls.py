@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
 
-from crdt.errors import PeerFault, Reason
-from crdt.identity import SigningKey
+from crdt.primitives.errors import PeerFault, Reason
+from crdt.primitives.identity import SigningKey
 from machines.values import NodePubkey
 
 NOT_BEFORE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from crdt.errors import ProposalRefused
+from crdt.primitives.errors import ProposalRefused
 from crdt.ready import Now, Observation, Outgoing, Persist, Quarantined, Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey

@@ -11,7 +11,7 @@ from itertools import islice
 from crdt.checkpoint import in_steps
 from crdt.feeds import Feed
 from crdt.ledger import Ledger
-from crdt.ranges import RangeSet
+from crdt.primitives.range_set import RangeSet
 from crdt.replica import Replica
 from crdt.shortfall import Road, Shortfall, shortfall, sources
 from machines.values import NodePubkey

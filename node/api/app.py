@@ -23,7 +23,7 @@ from litestar.response import Stream
 from litestar.status_codes import HTTP_400_BAD_REQUEST, HTTP_415_UNSUPPORTED_MEDIA_TYPE
 from litestar.typing import FieldDefinition
 
-from crdt.errors import EventIgnored, HeldUp, ProposalRefused, UnknownStory
+from crdt.primitives.errors import EventIgnored, HeldUp, ProposalRefused, UnknownStory
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
 from node.api import asked as asked_for

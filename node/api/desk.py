@@ -7,9 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from crdt.errors import UnknownStory
 from crdt.feeds import Feed
-from crdt.identity import RecordRef
 from crdt.intents import (
     AddStory,
     ClaimStory,
@@ -19,6 +17,8 @@ from crdt.intents import (
     Intent,
     ReleaseClaim,
 )
+from crdt.primitives.errors import UnknownStory
+from crdt.primitives.identity import RecordRef
 from crdt.proposals import own_execution
 from crdt.replica import Replica
 from machines.execution import Exited, Reset, Stopped

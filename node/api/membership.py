@@ -13,9 +13,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 from msgspec import UNSET
 
-from crdt import limits, membership
-from crdt.errors import ProposalRefused
+from crdt import membership
 from crdt.intents import Receipt
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused
 from crdt.roster import Admission, Roster
 from crdt.verify import may_sign
 from machines.values import NodePubkey

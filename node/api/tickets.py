@@ -14,8 +14,8 @@ from litestar.params import JSONBody
 
 from crdt import voice
 from crdt.bodies import Role
-from crdt.errors import ProposalRefused
-from crdt.identity import H
+from crdt.primitives.errors import ProposalRefused
+from crdt.primitives.identity import H
 from crdt.replica import Replica
 from machines.values import Instant
 from node import addresses, clock

@@ -181,7 +181,7 @@ def update(
     Example: gangline inspect update captured.bin
     Exits: 1 65
     """
-    from crdt.errors import PeerFault  # noqa: PLC0415 - only here
+    from crdt.primitives.errors import PeerFault  # noqa: PLC0415 - only here
 
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -205,7 +205,7 @@ def update(
 
 def _answered(line: str) -> dict[str, Any]:
     """The answer to one line of hex."""
-    from crdt.errors import PeerFault, Reason  # noqa: PLC0415 - only here
+    from crdt.primitives.errors import PeerFault, Reason  # noqa: PLC0415 - only here
 
     try:
         return _decoded(bytes.fromhex(line))
@@ -239,7 +239,7 @@ def _raw(data: bytes) -> bytes:
 
 
 def _decoded(data: bytes) -> dict[str, Any]:
-    from crdt import limits  # noqa: PLC0415 - only here
+    from crdt.primitives import limits  # noqa: PLC0415 - only here
     from crdt.yupdate import decode_update  # noqa: PLC0415
 
     return {

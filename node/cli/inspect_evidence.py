@@ -93,7 +93,7 @@ def _chosen(proofs: list[dict[str, Any]], wanted: str | None) -> Any:
     Raises:
         Trouble: it is none, or several.
     """
-    from crdt.identity import FeedId  # noqa: PLC0415 - heavy, and only here
+    from crdt.primitives.identity import FeedId  # noqa: PLC0415 - heavy, and only here
     from machines.values import NodePubkey  # noqa: PLC0415
     from node import dossier  # noqa: PLC0415
 
@@ -129,9 +129,9 @@ def proof(
     Example: gangline inspect proof bad.evidence
     Exits: 1 5 65
     """
-    from crdt import limits  # noqa: PLC0415 - heavy, and only here
-    from crdt.errors import MalformedEvidence  # noqa: PLC0415
     from crdt.evidence_file import parse_evidence  # noqa: PLC0415
+    from crdt.primitives import limits  # noqa: PLC0415 - heavy, and only here
+    from crdt.primitives.errors import MalformedEvidence  # noqa: PLC0415
 
     most = limits.EVIDENCE_FILE_BYTES_MAX + 1
     try:
@@ -207,7 +207,7 @@ def _body(side: Any) -> Any:
     import msgspec  # noqa: PLC0415 - heavy, and only here
 
     from crdt.bodies import parse_body  # noqa: PLC0415
-    from crdt.errors import MalformedRecord  # noqa: PLC0415
+    from crdt.primitives.errors import MalformedRecord  # noqa: PLC0415
 
     if side.body is msgspec.UNSET:
         return None

@@ -5,7 +5,7 @@ import contextlib
 import msgspec
 import pytest
 
-from crdt.identity import RecordId
+from crdt.primitives.identity import RecordId
 from tests.support import fleetlaws, netns
 from tests.support.cluster import Cluster
 from tests.support.daemons import Node

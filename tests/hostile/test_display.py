@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from crdt.bodies import Story
 from crdt.frame import Records, encode_frame
-from crdt.identity import FeedId, H
+from crdt.primitives.identity import FeedId, H
 from crdt.record import sign_record, signed_bytes
 from machines.values import Instant, StoryId
 from node import logs

@@ -10,8 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from crdt import limits
-from crdt.identity import ClusterId
+from crdt.primitives import limits
+from crdt.primitives.identity import ClusterId
 from machines.codec import enc_hook
 from machines.values import Instant
 from node import clock, handshake, places, tls

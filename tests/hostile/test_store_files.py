@@ -7,8 +7,8 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
-from crdt.errors import Reason
-from crdt.identity import FeedId
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import FeedId
 from crdt.ready import Noticed, Persist, Quarantined, RowKey
 from node.cli.main import app
 from node.store import Store

@@ -2,11 +2,11 @@
 
 import pytest
 
-from crdt import limits
-from crdt.errors import Reason
 from crdt.frame import Records, SyncStep1, SyncStep2, Update, encode_frame
-from crdt.identity import FeedId
-from crdt.varint import block, uint
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import FeedId
+from crdt.primitives.varint import block, uint
 from crdt.yupdate import CLOCK_END, FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crdt import limits
 from crdt.frame import Update, decode_frame
 from crdt.intents import ClaimStory, FireExecution
+from crdt.primitives import limits
 from crdt.yupdate import decode_state_vector, decode_update, encode_state_vector
 from machines import execution as x
 from machines.values import AgentName, StoryId

@@ -4,12 +4,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycrdt import Array
 
-from crdt import antientropy, limits
+from crdt import antientropy
 from crdt.bodies import SEAL_KEY, Role, Seal, Transition
 from crdt.document import Document
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.identity import FeedId, Hash
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId, Hash
 from crdt.ready import Now
 from crdt.record import sign_record
 from crdt.replica import Replica

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from crdt.bodies import Seal
 from crdt.digest import feed_digest, seal_digest
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from crdt.shortfall import shortfall
 from tests.support.court import Court, spawn
 

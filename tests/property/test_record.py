@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crdt.bodies import Carried, encode_body, parse_body
-from crdt.canonical import encode as canonical
-from crdt.errors import MalformedRecord
-from crdt.identity import ClusterId, FeedId, SigningKey
+from crdt.primitives.canonical_json import encode as canonical
+from crdt.primitives.errors import MalformedRecord
+from crdt.primitives.identity import ClusterId, FeedId, SigningKey
 from crdt.record import (
     SignedRecord,
     record_id_of,

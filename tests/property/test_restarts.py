@@ -10,10 +10,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt import limits
 from crdt.bodies import parse_body
-from crdt.errors import ProposalRefused
 from crdt.intents import AddStory, ClaimStory
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused
 from crdt.ready import Now, Row
 from crdt.replica import Replica
 from machines.values import Instant, StoryId

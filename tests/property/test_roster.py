@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt.bodies import Role
-from crdt.identity import FeedId
 from crdt.ledger import Ledger
+from crdt.primitives.identity import FeedId
 from crdt.roster import Roster
 from crdt.verify import verify_batch
 from machines.values import Instant

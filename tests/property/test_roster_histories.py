@@ -11,11 +11,11 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt import limits
 from crdt.bodies import Role, parse_body
-from crdt.errors import ProposalRefused
 from crdt.intents import AdmitNode, ClaimStory
 from crdt.membership import Admit, Demote, Promote, Revoke
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused
 from crdt.ready import ForkProven
 from machines.values import FreeText, StoryId
 from tests.support.cluster import Cluster

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from crdt.ready import Noticed, Persist, Row, RowKey
 from node.errors import StoreFailure
 from node.history import Bounds

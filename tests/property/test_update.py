@@ -4,9 +4,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crdt import frame as f
-from crdt import limits
-from crdt.errors import PeerFault, Reason
-from crdt.identity import FeedId
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault, Reason
+from crdt.primitives.identity import FeedId
 from crdt.yupdate import (
     CLIENT_MAX,
     CLOCK_END,

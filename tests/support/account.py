@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import apsw
 
-from crdt import limits
 from crdt.bodies import parse_body
+from crdt.primitives import limits
 from tests.support.laws import Broken
 
 

@@ -2,7 +2,6 @@
 
 from msgspec import UNSET
 
-from crdt import limits
 from crdt.bodies import (
     SEAL_KEY,
     Ack,
@@ -20,12 +19,13 @@ from crdt.bodies import (
     evidence_key,
     parse_body,
 )
-from crdt.canonical import encode as canonical
 from crdt.forks import proof_side
 from crdt.frame import Records, encode_frame
-from crdt.identity import FeedId, H, Hash, RecordId, Signature
+from crdt.primitives import limits
+from crdt.primitives.canonical_json import encode as canonical
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, H, Hash, RecordId, Signature
 from crdt.record import VerifiedRecord, sign_record, signed_bytes
-from crdt.stamp import Stamp
 from machines.values import Instant, StoryId
 
 

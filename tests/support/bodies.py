@@ -3,7 +3,6 @@
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from crdt import limits
 from crdt.bodies import (
     SEAL_KEY,
     Ack,
@@ -19,8 +18,9 @@ from crdt.bodies import (
     Transition,
     evidence_key,
 )
-from crdt.identity import FeedId, Hash, RecordId, RecordRef, Signature
-from crdt.stamp import Stamp
+from crdt.primitives import limits
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, Hash, RecordId, RecordRef, Signature
 from machines import execution as x
 from machines.values import Instant, Label, NodePubkey
 from tests.support import strategies as s

@@ -8,8 +8,8 @@ from pycrdt import Array
 from crdt.bodies import Member, Role, encode_body
 from crdt.checkpoint import pass_on
 from crdt.document import lacking, next_update
-from crdt.identity import FeedId, Hash, SigningKey, cluster_id_of
 from crdt.intents import AddStory, AdmitNode, FireEvent
+from crdt.primitives.identity import FeedId, Hash, SigningKey, cluster_id_of
 from crdt.ready import Now, Row
 from crdt.record import sign_record
 from crdt.replica import Replica

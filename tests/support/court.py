@@ -2,8 +2,8 @@
 
 from crdt.bodies import Role
 from crdt.feeds import Verdict
-from crdt.identity import FeedId
 from crdt.ledger import Ledger
+from crdt.primitives.identity import FeedId
 from crdt.verify import verify_batch
 from machines import execution as x
 from machines.values import AgentName, Instant

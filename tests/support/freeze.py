@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from crdt.bodies import Role
-from crdt.errors import Reason
-from crdt.identity import FeedId
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import FeedId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from node.store import Store
 from node.ticket import TicketRow

@@ -36,7 +36,7 @@ def modules() -> list[Path]:
     return [
         path
         for package in PACKAGES
-        for path in sorted((ROOT / package).glob("*.py"))
+        for path in sorted((ROOT / package).rglob("*.py"))
         if path.name != "__init__.py"
     ]
 
@@ -44,7 +44,7 @@ def modules() -> list[Path]:
 def tests_of(module: Path) -> Path:
     """The test module of a module: of the same name, in the folder that mirrors its package."""
     name = module.stem.strip("_")
-    return ROOT / "tests" / "unit" / module.parent.name / f"test_{name}.py"
+    return ROOT / "tests" / "unit" / module.parent.relative_to(ROOT) / f"test_{name}.py"
 
 
 def measure(module: Path) -> Measured:
@@ -58,7 +58,7 @@ def measure(module: Path) -> Measured:
             [
                 sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
                 f"--basetemp={folder}/tests",
-                f"--cov={module.parent.name}.{module.stem}", "--cov-branch",
+                f"--cov={'.'.join(module.relative_to(ROOT).with_suffix('').parts)}", "--cov-branch",
                 f"--cov-report=json:{report}", str(tests),
             ],
             cwd=ROOT,
@@ -85,7 +85,7 @@ def main(names: list[str]) -> int:
         found = list(pool.map(measure, chosen))
     for one in found:
         name = str(one.module.relative_to(ROOT))
-        print(f"{name:<28}{one.percent:6.1f} %  {one.missing}".rstrip())
+        print(f"{name:<44}{one.percent:6.1f} %  {one.missing}".rstrip())
     lacking = sum(not one.whole for one in found)
     print(
         f"coverage: {len(found) - lacking} of {len(found)} modules are covered whole, "

@@ -3,12 +3,12 @@
 import shlex
 
 from crdt.bodies import Claim, Role, Seal
-from crdt.canonical import encode
 from crdt.digest import seal_digest
-from crdt.identity import FeedId, H, Hash, RecordId
 from crdt.intake import Unreadable
+from crdt.primitives.canonical_json import encode
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, H, Hash, RecordId
 from crdt.record import signed_bytes
-from crdt.stamp import Stamp
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, BranchName, FreeText, GitSha, Instant, StoryId

@@ -7,7 +7,6 @@ import re
 
 from crdt.bodies import Role
 from crdt.frame import Awareness, Records, encode_frame
-from crdt.identity import FeedId
 from crdt.intents import (
     AddStory,
     AdmitNode,
@@ -19,6 +18,7 @@ from crdt.intents import (
     RevokeNode,
 )
 from crdt.presence import PresenceState, sign_presence
+from crdt.primitives.identity import FeedId
 from crdt.ready import PetitionAnswered
 from machines.values import FreeText, Instant, StoryId
 from tests.support import scenario_looks as looks

@@ -3,7 +3,7 @@
 import tracemalloc
 
 from crdt.frame import Update, encode_frame
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from machines.values import StoryId
 from tests.support.authors import Pen, as_frame

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from crdt.identity import ClusterId, FeedId, SigningKey
+from crdt.primitives.identity import ClusterId, FeedId, SigningKey
 from machines.values import NodePubkey
 
 FOLDER = Path(__file__).parents[1] / "vectors"

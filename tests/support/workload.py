@@ -5,8 +5,8 @@ import threading
 from collections import Counter
 from typing import NamedTuple
 
-from crdt.identity import RecordId
 from crdt.intents import Receipt
+from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
 from node.client import Refused
 from node.errors import Trouble

@@ -9,10 +9,10 @@ import asyncio
 import os
 from itertools import pairwise
 
-from crdt import limits
 from crdt.bodies import Role
 from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update
-from crdt.identity import FeedId
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import NodePubkey

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from crdt.identity import ClusterId, H, SigningKey
+from crdt.primitives.identity import ClusterId, H, SigningKey
 from machines.values import NodePubkey
 from node.ticket import read_ticket
 from tests.support.daemons import Node, eventually

@@ -4,8 +4,8 @@ import json
 import subprocess
 import sys
 
-from crdt.identity import RecordId
 from crdt.intents import Receipt
+from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
 from tests.support.attack.work import Report
 from tests.support.daemons import Failed

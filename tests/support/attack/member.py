@@ -18,9 +18,7 @@ from typing import NamedTuple
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from crdt import limits
 from crdt.bodies import Role
-from crdt.errors import PeerFault
 from crdt.forks import proof_side
 from crdt.frame import (
     Awareness,
@@ -40,8 +38,10 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.identity import FeedId, H, RecordId, RecordRef
 from crdt.presence import PresenceState, sign_presence
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault
+from crdt.primitives.identity import FeedId, H, RecordId, RecordRef
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.yupdate import CLOCK_END, FeedSlice, decode_update, encode_update, parse_root
 from machines import execution as x

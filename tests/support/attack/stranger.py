@@ -14,8 +14,9 @@ import ssl
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from crdt import hello, limits
-from crdt.identity import SigningKey
+from crdt import hello
+from crdt.primitives import limits
+from crdt.primitives.identity import SigningKey
 from node import tls
 from tests.support.attack.ground import PATIENCE_SECONDS, knock, reset, until_cut_off
 from tests.support.attack.tally import Catalogue

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 
 from crdt.bodies import Carried, encode_body, parse_body
-from crdt.errors import MalformedEvidence, MalformedRecord, PeerFault
 from crdt.evidence_file import check, encode_evidence, parse_evidence
 from crdt.frame import AwarenessEntry, decode_frame, encode_frame
-from crdt.identity import ClusterId
 from crdt.presence import open_presence
+from crdt.primitives.errors import MalformedEvidence, MalformedRecord, PeerFault
+from crdt.primitives.identity import ClusterId
 from crdt.yupdate import decode_state_vector, decode_update, encode_state_vector, encode_update
 from machines.codec import lenient_hook
 from machines.errors import InvalidValue

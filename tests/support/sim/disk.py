@@ -6,7 +6,7 @@ tests/integration; here it must only be quick and able to go wrong.
 
 from dataclasses import dataclass, field
 
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from node.witness import Vouch, why_doubt
 
 

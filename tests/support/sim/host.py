@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from crdt.identity import NodePubkey
+from crdt.primitives.identity import NodePubkey
 from tests.support.cluster import START
 
 

@@ -6,9 +6,7 @@ program is called with the world, the node and two numbers from the schedule.
 
 import random
 
-from crdt import limits
 from crdt.bodies import Role, Transition
-from crdt.errors import PeerFault
 from crdt.forks import proof_of, proof_side
 from crdt.frame import (
     DigestOffer,
@@ -24,10 +22,12 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.identity import FeedId, H, Hash, RecordRef, SigningKey
 from crdt.intake import place_slices
 from crdt.judge import is_cut
 from crdt.petition import NONCE_BYTES, Petition, petition_bytes
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault
+from crdt.primitives.identity import FeedId, H, Hash, RecordRef, SigningKey
 from crdt.record import signed_bytes, signed_record
 from crdt.yupdate import FeedSlice, decode_update, encode_update
 from machines import execution as x

@@ -7,15 +7,16 @@ raises ``Broken`` with the law's number and what was seen. Numbers as in docs/te
 from collections import Counter, defaultdict
 from math import inf
 
-from crdt import antientropy, limits
+from crdt import antientropy
 from crdt.again import lost_records
 from crdt.bodies import Role, Statement, parse_body
 from crdt.document import Document
 from crdt.feeds import Verdict
 from crdt.frame import Records, SyncStep2, Update, decode_frame
-from crdt.identity import FeedId
 from crdt.intake import place_slices
 from crdt.names import named_by
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.ready import Noticed
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch

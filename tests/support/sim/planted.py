@@ -20,7 +20,6 @@ from crdt import (
     document,
     judge,
     ledger,
-    limits,
     membership,
     parting,
     proposals,
@@ -34,16 +33,18 @@ from crdt.beacon import Beacon
 from crdt.bodies import Member, Revocation, Transition
 from crdt.digest import seal_digest
 from crdt.duties import Duties
-from crdt.errors import ProposalRefused, Reason
 from crdt.feeds import Feed, Verdict
 from crdt.forks import Proofs, accused
 from crdt.frame import Awareness, Holding, encode_frame
-from crdt.identity import FeedId, H
 from crdt.intents import AccuseFork
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
 from crdt.petition import Petition
 from crdt.presence import Liveness
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused, Reason
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, H
 from crdt.proposals import Author
 from crdt.quota import Buckets, Quota
 from crdt.ready import Outgoing, Persist, Ready
@@ -52,7 +53,6 @@ from crdt.replica import Replica
 from crdt.room import Bounds, pending_bounds
 from crdt.roster import Admission, Roster, Taking
 from crdt.session import Session, Sessions
-from crdt.stamp import Stamp
 from crdt.statements import Statements
 from crdt.sync import Sync
 from crdt.turned import TurnedAway

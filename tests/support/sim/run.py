@@ -9,7 +9,8 @@ from unittest import mock
 
 from nacl.bindings import crypto_sign_open
 
-from crdt import limits, verify
+from crdt import verify
+from crdt.primitives import limits
 from tests.support.laws import Broken
 from tests.support.sim.laws import Laws
 from tests.support.sim.members import reunite

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt import antientropy, limits
+from crdt import antientropy
 from crdt.digest import document_digest, feed_digest
 from crdt.frame import (
     FeedDigest,
@@ -11,7 +11,8 @@ from crdt.frame import (
     Records,
     RecordsWanted,
 )
-from crdt.identity import FeedId
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from tests.support.cluster import Cluster
 from tests.support.court import Court

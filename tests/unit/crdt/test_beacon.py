@@ -1,9 +1,9 @@
 import pytest
 
-from crdt import limits
 from crdt.beacon import Beacon
-from crdt.errors import PeerFault
 from crdt.frame import Awareness
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault
 from crdt.ready import Now
 from crdt.verify import verify_batch
 from machines.values import Instant

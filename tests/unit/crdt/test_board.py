@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from crdt import limits
 from crdt.board import Board, story_of
 from crdt.bodies import Claim, Role, Story
-from crdt.stamp import Stamp
+from crdt.primitives import limits
+from crdt.primitives.hlc import Stamp
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId

@@ -3,7 +3,6 @@ import json
 import pytest
 from msgspec import UNSET
 
-from crdt import limits
 from crdt.bodies import (
     DETAIL_CHARS_MAX,
     KINDS,
@@ -19,10 +18,11 @@ from crdt.bodies import (
     parse_body,
     stored_body,
 )
-from crdt.canonical import encode as canonical
-from crdt.errors import MalformedRecord
-from crdt.identity import RecordRef
-from crdt.stamp import Stamp
+from crdt.primitives import limits
+from crdt.primitives.canonical_json import encode as canonical
+from crdt.primitives.errors import MalformedRecord
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import RecordRef
 from machines.values import Instant, StoryId
 from tests.support.vectors import RECORDS
 

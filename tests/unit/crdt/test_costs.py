@@ -8,13 +8,14 @@ from functools import partial
 
 import pytest
 
-from crdt import antientropy, limits
+from crdt import antientropy
 from crdt.bodies import Role
 from crdt.checkpoint import pass_on
 from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
-from crdt.identity import FeedId
 from crdt.intents import AdmitNode
 from crdt.membership import Admit, Revoke
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText

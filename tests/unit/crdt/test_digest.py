@@ -3,7 +3,7 @@ from itertools import permutations
 import pytest
 
 from crdt.digest import NO_FORK, document_digest, feed_digest, seal_digest
-from crdt.identity import H, RecordId
+from crdt.primitives.identity import H, RecordId
 from machines.values import NodePubkey
 from tests.support.vectors import RECORDS, feed_of
 

@@ -3,10 +3,10 @@ from collections import deque
 import pytest
 from pycrdt import Array, Doc
 
-from crdt import limits
 from crdt.document import Document, Stretch, render_slice
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.identity import FeedId
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.yupdate import decode_update
 from tests.support.cluster import updates_since
 from tests.support.court import Court

@@ -1,9 +1,9 @@
 import pytest
 
-from crdt import limits
-from crdt.draw import Draw
 from crdt.duties import Duties
 from crdt.intents import AccuseFork, AcknowledgeEnd, WriteSeal
+from crdt.primitives import limits
+from crdt.primitives.seeded_random import Draw
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.court import Court

@@ -5,8 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
-from crdt import limits
-from crdt.errors import MalformedEvidence
 from crdt.evidence_file import (
     BodyBytes,
     EvidenceFile,
@@ -17,7 +15,9 @@ from crdt.evidence_file import (
     parse_evidence,
 )
 from crdt.forks import proof_of, proof_side
-from crdt.identity import H, Hash, Signature
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedEvidence
+from crdt.primitives.identity import H, Hash, Signature
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue
 from tests.support.authors import Pen

@@ -3,7 +3,7 @@ import pytest
 from crdt.bodies import SEAL_KEY, Seal
 from crdt.digest import feed_digest, seal_digest
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.identity import FeedId, Hash
+from crdt.primitives.identity import FeedId, Hash
 from tests.support.court import AHEAD, BUILT_UPON, VOID_FORK, VOID_REVOKED, Court, spawn
 from tests.support.steps import Walked, steps
 

@@ -1,7 +1,5 @@
 import pytest
 
-from crdt import limits
-from crdt.errors import PeerFault, Reason
 from crdt.frame import (
     Awareness,
     AwarenessEntry,
@@ -22,7 +20,9 @@ from crdt.frame import (
     encode_frame,
 )
 from crdt.petition import Answer, Petition
-from crdt.varint import block, uint
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault, Reason
+from crdt.primitives.varint import block, uint
 from crdt.yupdate import CLIENT_MAX, CLOCK_END
 from tests.support.cluster import key
 

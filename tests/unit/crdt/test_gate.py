@@ -2,13 +2,13 @@
 
 import pytest
 
-from crdt import limits
 from crdt.bodies import Role
-from crdt.errors import NotWritable, Reason
 from crdt.feeds import Verdict
 from crdt.frame import Records, Update, encode_frame
-from crdt.identity import FeedId
 from crdt.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
+from crdt.primitives import limits
+from crdt.primitives.errors import NotWritable, Reason
+from crdt.primitives.identity import FeedId
 from crdt.ready import ForkProven, Now
 from crdt.yupdate import FeedSlice, encode_update
 from machines import execution as x

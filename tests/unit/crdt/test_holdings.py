@@ -1,10 +1,10 @@
 import pytest
 
 from crdt.bodies import Role
-from crdt.errors import Reason
 from crdt.feeds import Entry, Feed
 from crdt.forks import proof_of, proof_side
 from crdt.holdings import Holdings
+from crdt.primitives.errors import Reason
 from crdt.record import signed_record
 from crdt.roster import Roster
 from crdt.verify import verify_batch

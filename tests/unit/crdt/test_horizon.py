@@ -1,7 +1,7 @@
 import pytest
 
-from crdt import limits
 from crdt.horizon import FIRST, LAST, Horizon, latest_own
+from crdt.primitives import limits
 from machines.values import Instant
 from tests.support.court import Court
 

@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.identity import RecordId, RecordRef
 from crdt.intents import AddStory, FireEvent, Receipt
+from crdt.primitives.identity import RecordId, RecordRef
 from machines import pipeline as p
 from machines.values import StoryId
 from tests.support.cluster import key

@@ -2,14 +2,14 @@ import pytest
 from pycrdt import Array
 
 from crdt import ledger as ledger_module
-from crdt import limits
 from crdt.bodies import Role
 from crdt.document import Document
-from crdt.errors import Reason
 from crdt.forks import proof_of, proof_side
-from crdt.identity import FeedId, H, RecordId
 from crdt.intake import Unreadable
 from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import FeedId, H, RecordId
 from crdt.ready import ForkProven, RecordRejected, RosterMoved, Row
 from crdt.record import signed_bytes, signed_record
 from crdt.verify import verify_batch

@@ -4,10 +4,10 @@ import pytest
 
 from crdt import membership as m
 from crdt.bodies import Role
-from crdt.errors import ProposalRefused
 from crdt.feeds import Verdict
-from crdt.identity import FeedId
 from crdt.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
+from crdt.primitives.errors import ProposalRefused
+from crdt.primitives.identity import FeedId
 from crdt.ready import IncarnationOpened
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId

@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.identity import FeedId
 from crdt.names import Names, named_by
+from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.court import Court

@@ -2,12 +2,13 @@
 
 import pytest
 
-from crdt import limits, parting
 from crdt import membership as m
+from crdt import parting
 from crdt.bodies import Role
-from crdt.errors import Reason
 from crdt.frame import encode_frame
 from crdt.intents import ClaimStory, FireExecution
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
 from crdt.ready import Noticed, PetitionAnswered
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId

@@ -1,8 +1,8 @@
 import pytest
 
-from crdt import limits
-from crdt.errors import Reason
 from crdt.pending import Ahead, Pending
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
 from machines.values import Instant
 from tests.support.court import Court
 

@@ -4,11 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt import limits
-from crdt.canonical import encode as canonical
-from crdt.errors import PeerFault, Reason
 from crdt.frame import Awareness, AwarenessEntry, decode_frame, encode_frame
-from crdt.identity import ClusterId, FeedId
 from crdt.presence import (
     ADDRESSES_MAX,
     BEATS_MAX,
@@ -19,6 +15,10 @@ from crdt.presence import (
     presence_bytes,
     sign_presence,
 )
+from crdt.primitives import limits
+from crdt.primitives.canonical_json import encode as canonical
+from crdt.primitives.errors import PeerFault, Reason
+from crdt.primitives.identity import ClusterId, FeedId
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey

@@ -1,12 +1,9 @@
 import pytest
 
-from crdt import limits
 from crdt.bodies import Role, Story
 from crdt.digest import seal_digest
-from crdt.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.feeds import Verdict
 from crdt.forks import claimed_proof
-from crdt.identity import FeedId
 from crdt.intents import (
     AccuseFork,
     AcknowledgeEnd,
@@ -20,8 +17,11 @@ from crdt.intents import (
     RevokeNode,
     WriteSeal,
 )
+from crdt.primitives import limits
+from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId
 from crdt.proposals import Author, author, own_execution, propose
-from crdt.stamp import Stamp
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, Label, StoryId

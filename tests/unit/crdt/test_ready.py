@@ -2,7 +2,7 @@ from dataclasses import fields
 
 import pytest
 
-from crdt.identity import FeedId, RecordId
+from crdt.primitives.identity import FeedId, RecordId
 from crdt.ready import Outgoing, OwnEnd, Persist, ProofRow, Ready, Row, RowKey
 from tests.support.cluster import key
 

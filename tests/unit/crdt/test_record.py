@@ -1,9 +1,10 @@
 import pytest
 
-from crdt import limits
 from crdt.bodies import Carried, Story, encode_body, parse_body
-from crdt.errors import MalformedRecord, PeerFault, Reason
-from crdt.identity import FeedId, H, RecordRef
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, H, RecordRef
 from crdt.record import (
     SignedRecord,
     record_id_of,
@@ -13,7 +14,6 @@ from crdt.record import (
     signed_record,
     stored_record,
 )
-from crdt.stamp import Stamp
 from crdt.verify import verify_batch
 from machines.values import Instant, NodePubkey, StoryId
 from tests.support.vectors import CLUSTER, KEYS, RECORDS, feed_of

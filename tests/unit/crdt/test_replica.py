@@ -2,15 +2,15 @@
 
 import pytest
 
-from crdt import limits
 from crdt.bodies import Role, Transition
-from crdt.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.forks import proof_of, proof_side
 from crdt.frame import DigestOffer, Proof, Records, SyncStep1, Update, decode_frame, encode_frame
-from crdt.identity import FeedId
 from crdt.intents import AddStory, AdmitNode, FireEvent, RevokeNode
 from crdt.judge import Waits
 from crdt.membership import Demote, Rename
+from crdt.primitives import limits
+from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
+from crdt.primitives.identity import FeedId
 from crdt.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p

@@ -1,12 +1,12 @@
 import pytest
 
-from crdt import limits
 from crdt.bodies import Claim, Role, Story
-from crdt.errors import ProposalRefused
-from crdt.identity import FeedId
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId
 from crdt.proposals import Author
 from crdt.restate import OutdatedError, restate
-from crdt.stamp import Stamp
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, Instant, StoryId

@@ -1,7 +1,7 @@
 import pytest
 
-from crdt import limits
 from crdt.feeds import Entry
+from crdt.primitives import limits
 from crdt.room import Bounds, Room, VoidRoom, pending_bounds, stranger_bounds, void_bounds
 from tests.support.court import ADMITTED, VOID_FORK, Court
 

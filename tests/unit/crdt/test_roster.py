@@ -2,7 +2,7 @@ import pytest
 from msgspec import UNSET, structs
 
 from crdt.bodies import Role
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from crdt.roster import Admission, Roster
 from tests.support.court import Court
 from tests.support.steps import steps

@@ -2,9 +2,9 @@ from itertools import pairwise
 
 import pytest
 
-from crdt import limits
 from crdt.horizon import Horizon
-from crdt.identity import FeedId, RecordId, RecordRef
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.ready import Now
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from machines.values import Instant

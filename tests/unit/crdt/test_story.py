@@ -2,7 +2,7 @@ import pytest
 from msgspec import UNSET
 
 from crdt.bodies import Claim, Story
-from crdt.stamp import Stamp
+from crdt.primitives.hlc import Stamp
 from crdt.story import StoryState
 from machines import execution as x
 from machines import pipeline as p

@@ -2,7 +2,6 @@ from collections import deque
 
 import pytest
 
-from crdt import limits
 from crdt.digest import feed_digest
 from crdt.document import Document, Stretch
 from crdt.frame import (
@@ -20,7 +19,8 @@ from crdt.frame import (
     Update,
     decode_frame,
 )
-from crdt.identity import FeedId
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
 from crdt.ready import Ready
 from crdt.session import Session, Sessions
 from crdt.sync import Sync
@@ -109,7 +109,7 @@ def clocks(node, step):
 @pytest.fixture
 def long(node, monkeypatch):
     """A node that knows more of bob than fits one part."""
-    monkeypatch.setattr("crdt.limits.UPDATE_BYTES_MAX", 1_000)
+    monkeypatch.setattr("crdt.primitives.limits.UPDATE_BYTES_MAX", 1_000)
     node.take(*(node.court.bob.story("a", title="x" * 80) for _ in range(9)))
     return node
 

@@ -1,8 +1,8 @@
 import pytest
 
-from crdt import limits
-from crdt.errors import Reason
-from crdt.identity import RecordRef
+from crdt.primitives import limits
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import RecordRef
 from crdt.turned import TurnedAway
 from tests.support.court import Court
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from crdt import limits
 from crdt.presence import PresenceState
+from crdt.primitives import limits
 from crdt.twins import HEARD_MAX, Twins, own_sentence, peer_sentence
 from machines.values import Instant
 from tests.support.cluster import Cluster, key

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from pycrdt import Array, Doc
 
-from crdt import limits
 from crdt.bodies import Carried, encode_body, parse_body
 from crdt.digest import document_digest, feed_digest, seal_digest
-from crdt.errors import MalformedRecord, PeerFault
 from crdt.hello import hello_bytes
-from crdt.identity import FeedId, H, SigningKey, cluster_id_of
 from crdt.presence import presence_bytes
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedRecord, PeerFault
+from crdt.primitives.identity import FeedId, H, SigningKey, cluster_id_of
 from crdt.record import SignedRecord, sign_record, signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import decode_update, encode_update

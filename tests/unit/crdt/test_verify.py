@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.identity import SigningKey
+from crdt.primitives.identity import SigningKey
 from crdt.verify import may_sign, verify_batch
 from machines.values import NodePubkey
 

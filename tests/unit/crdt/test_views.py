@@ -1,4 +1,4 @@
-from crdt.stamp import Stamp
+from crdt.primitives.hlc import Stamp
 from crdt.views import ClaimView
 from machines.values import Instant
 from tests.support.cluster import START, key

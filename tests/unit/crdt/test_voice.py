@@ -5,7 +5,7 @@ import re
 import pytest
 
 from crdt.bodies import Role
-from crdt.errors import HeldUp
+from crdt.primitives.errors import HeldUp
 from crdt.ready import Now
 from crdt.voice import must_write, why_mute
 from machines.values import Instant

@@ -1,8 +1,8 @@
 import pytest
 
-from crdt import limits
-from crdt.errors import PeerFault, Reason
-from crdt.varint import block, uint
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault, Reason
+from crdt.primitives.varint import block, uint
 from crdt.yupdate import (
     CLIENT_MAX,
     CLOCK_END,

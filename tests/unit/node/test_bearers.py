@@ -3,9 +3,9 @@
 import pytest
 
 from crdt.bodies import Role
-from crdt.errors import ProposalRefused
 from crdt.intents import AdmitNode, RevokeNode
 from crdt.membership import Replace
+from crdt.primitives.errors import ProposalRefused
 from machines.values import FreeText
 from node import report
 from node.api.membership import find, must_be_free

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from crdt.identity import ClusterId
 from crdt.presence import PresenceState, sign_presence
+from crdt.primitives.identity import ClusterId
 from machines.values import Instant
 from node import clock, dialer
 from node.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer

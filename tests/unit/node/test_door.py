@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from crdt import limits
+from crdt.primitives import limits
 from node import door as doors
 from node import places
 from node.door import Door, DoorSocket

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from crdt.bodies import Role
-from crdt.identity import H
 from crdt.intents import AddStory, AdmitNode
+from crdt.primitives.identity import H
 from crdt.ready import Ready
 from crdt.replica import Replica
 from machines.values import FreeText, StoryId

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.identity import H
+from crdt.primitives.identity import H
 from node import clock, config, founding, keys, mending
 from node.cli.exits import Exit
 from node.errors import Trouble

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from crdt.errors import Reason
-from crdt.identity import RecordId, RecordRef
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import RecordId, RecordRef
 from crdt.ready import (
     ClaimMoved,
     EventLost,

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from crdt.identity import H
+from crdt.primitives.identity import H
 from crdt.ready import Ready
 from node.driver import Driver, now
 from node.handshake import HelloRefused

@@ -12,7 +12,6 @@ from cryptography.x509 import load_der_x509_certificate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from crdt import limits
 from crdt.frame import (
     Records,
     RecordsWanted,
@@ -22,8 +21,9 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.identity import ClusterId
 from crdt.intents import AddStory
+from crdt.primitives import limits
+from crdt.primitives.identity import ClusterId
 from crdt.yupdate import CLOCK_END, decode_update
 from machines.values import FreeText, Instant, StoryId
 from node import tls

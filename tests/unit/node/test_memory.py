@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from crdt import limits
+from crdt.primitives import limits
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 BURST = """

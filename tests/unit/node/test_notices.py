@@ -1,8 +1,8 @@
 """What an operator is told of what is not as it should be."""
 
 from crdt.bodies import Role
-from crdt.errors import Reason
-from crdt.identity import RecordId, RecordRef
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import RecordId, RecordRef
 from crdt.ready import PeerFaulted, RecordRejected, RosterChange, RosterMoved
 from node import notices, report
 from node.notices import ROSTER_AT_ONCE, Notices

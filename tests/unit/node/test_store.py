@@ -7,8 +7,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from crdt.errors import Reason
-from crdt.identity import FeedId
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import FeedId
 from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from node.database import WAL_BYTES_MAX
 from node.errors import StoreDamaged, StoreFailure
@@ -124,7 +124,7 @@ def test_a_failed_commit_writes_nothing_and_the_next_one_works(path):
 
 
 def test_quarantine_is_bounded_and_keeps_the_newest(path, monkeypatch):
-    monkeypatch.setattr("crdt.limits.QUARANTINE_ROWS_MAX", 3)
+    monkeypatch.setattr("crdt.primitives.limits.QUARANTINE_ROWS_MAX", 3)
     with Store(path) as store:
         for number in range(6):
             kept = Quarantined(None, FEED, number, None, Reason.BAD_SIGNATURE, "detail", b"bytes")
@@ -133,7 +133,7 @@ def test_quarantine_is_bounded_and_keeps_the_newest(path, monkeypatch):
 
 
 def test_quarantine_is_bounded_in_bytes_too_across_a_restart(path, monkeypatch):
-    monkeypatch.setattr("crdt.limits.QUARANTINE_BYTES_MAX", 1000)
+    monkeypatch.setattr("crdt.primitives.limits.QUARANTINE_BYTES_MAX", 1000)
     for start in (0, 20, 40):
         with Store(path) as store:
             for number in range(start, start + 20):
@@ -143,7 +143,7 @@ def test_quarantine_is_bounded_in_bytes_too_across_a_restart(path, monkeypatch):
                 assert sum(len(found[8]) for found in rows) <= 1000
                 assert [found[4] for found in rows] == [number - n for n in range(len(rows))]
             assert len(rows) >= 8  # what is let go is the oldest eighth or so
-    monkeypatch.setattr("crdt.limits.QUARANTINE_BYTES_MAX", 400)
+    monkeypatch.setattr("crdt.primitives.limits.QUARANTINE_BYTES_MAX", 400)
     with Store(path) as store:
         store.commit(Persist(), [kept], 60)
         assert len(store.quarantine()) == 3
@@ -151,9 +151,9 @@ def test_quarantine_is_bounded_in_bytes_too_across_a_restart(path, monkeypatch):
 
 @pytest.mark.parametrize("bound", ["ROWS", "BYTES"])
 def test_one_who_is_noisy_pushes_nobody_elses_rows_out_of_quarantine(path, monkeypatch, bound):
-    monkeypatch.setattr("crdt.limits.QUARANTINE_ROWS_MAX", 40)
+    monkeypatch.setattr("crdt.primitives.limits.QUARANTINE_ROWS_MAX", 40)
     monkeypatch.setattr(
-        f"crdt.limits.QUARANTINE_{bound}_OF_ONE_MAX", 8 * {"ROWS": 1, "BYTES": 5}[bound]
+        f"crdt.primitives.limits.QUARANTINE_{bound}_OF_ONE_MAX", 8 * {"ROWS": 1, "BYTES": 5}[bound]
     )
     loud, quiet, relay = key(5).pubkey, key(6).pubkey, key(7).pubkey
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from crdt.ready import Persist, RowKey
 from node import notices, report, unsealed
 from node.cli.main import app

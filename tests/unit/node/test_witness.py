@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from crdt.ready import Persist, Row, RowKey
 from node import witness
 from node.store import Store

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from crdt.identity import FeedId
+from crdt.primitives.identity import FeedId
 from machines.values import NodePubkey
 from node import report
 from tests.support.cluster import key

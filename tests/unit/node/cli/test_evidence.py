@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from crdt.evidence_file import Side, encode_evidence, parse_evidence
 from crdt.frame import Records, encode_frame
-from crdt.identity import H, Signature
+from crdt.primitives.identity import H, Signature
 from crdt.ready import Persist, RowKey
 from crdt.record import signed_bytes
 from node.cli.main import app

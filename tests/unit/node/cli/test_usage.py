@@ -13,7 +13,7 @@ import typer
 import typer.core
 from typer.testing import CliRunner
 
-from crdt import limits
+from crdt.primitives import limits
 from node.api import asked, tickets
 from node.cli import act, cli_page, joining
 from node.cli.common import Chosen, say, seconds
@@ -280,7 +280,7 @@ OFFERED = re.compile(r"(?:: |\(|\bby |\brunning |\brun |\band |\bthen )gangline 
 
 def offered():
     """Every command that a sentence of the program names, with what stands behind it."""
-    for path in [*HERE.glob("node/**/*.py"), *HERE.glob("crdt/*.py")]:
+    for path in [*HERE.glob("node/**/*.py"), *HERE.glob("crdt/**/*.py")]:
         for one in ast.walk(ast.parse(path.read_text())):
             said = ""
             if isinstance(one, ast.Constant) and isinstance(one.value, str):

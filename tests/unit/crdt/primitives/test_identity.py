@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from crdt.identity import (
+from crdt.primitives.identity import (
     ClusterId,
     FeedId,
     H,

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from crdt import limits
-from crdt.errors import MalformedRecord
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedRecord
 
 # Raw C0 controls are no JSON; DEL and C1 controls (C2 80 to C2 9F in UTF-8) are refused here.
 _C0_AND_DEL: Final = bytes((*range(0x20), 0x7F))

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.ranges import RangeSet
+from crdt.primitives.range_set import RangeSet
 
 clocks = st.integers(0, 30)
 steps = st.lists(

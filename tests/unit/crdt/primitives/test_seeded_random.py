@@ -1,4 +1,4 @@
-from crdt.draw import Draw
+from crdt.primitives.seeded_random import Draw
 
 
 def numbers(draw, count=200):

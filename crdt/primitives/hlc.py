@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from machines.values import Instant
 
-from crdt import limits
+from crdt.primitives import limits
 
 
 class Stamp(NamedTuple):

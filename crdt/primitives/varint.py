@@ -6,7 +6,7 @@ every byte but the last. Only the shortest form is taken. Source: lib0 ``encodin
 
 from machines.errors import InvalidValue
 
-from crdt import limits
+from crdt.primitives import limits
 
 
 class Reader:

@@ -1,6 +1,6 @@
 """A token bucket."""
 
-from crdt.bucket import Bucket
+from crdt.primitives.token_bucket import Bucket
 
 
 def test_a_bucket_gives_what_is_in_it_and_fills_again():

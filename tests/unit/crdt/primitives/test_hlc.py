@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt import limits
-from crdt.stamp import Stamp, next_stamp
+from crdt.primitives import limits
+from crdt.primitives.hlc import Stamp, next_stamp
 from machines.errors import InvalidValue
 from machines.values import Instant
 from tests.support import strategies

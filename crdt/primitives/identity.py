@@ -12,7 +12,7 @@ from machines.values import NodePubkey
 from msgspec import Meta
 from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_seed_keypair
 
-from crdt import limits
+from crdt.primitives import limits
 
 ClusterId = NewType("ClusterId", bytes)
 Incarnation = Annotated[int, Meta(ge=0, le=limits.INCARNATION_MAX)]

@@ -1,4 +1,4 @@
-from crdt import limits
+from crdt.primitives import limits
 
 
 def test_the_limits_are_those_that_the_protocol_states():

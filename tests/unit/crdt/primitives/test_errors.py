@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.errors import (
+from crdt.primitives.errors import (
     EventIgnored,
     MalformedEvidence,
     MalformedRecord,

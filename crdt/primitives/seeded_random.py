@@ -4,7 +4,7 @@ Stands beside ``replica.py``: incarnations and delays must be random, the core o
 and the same seed must give the same run. A counter under the hash is all it takes.
 """
 
-from crdt.identity import H
+from crdt.primitives.identity import H
 
 DOMAIN = b"gangline/draw/1"
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt import limits
-from crdt.varint import Reader, block, uint
+from crdt.primitives import limits
+from crdt.primitives.varint import Reader, block, uint
 from machines.errors import InvalidValue
 
 

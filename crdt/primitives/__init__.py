@@ -1,0 +1,1 @@
+"""Values and bounds that know nothing of records."""
