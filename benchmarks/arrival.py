@@ -17,10 +17,10 @@ from nacl.bindings import crypto_sign_open
 from benchmarks.fleet import Fleet
 from benchmarks.report import Measured, say, timed
 from crdt.bodies import parse_body
+from crdt.contract.ready import Now, Ready
 from crdt.frame import Update, encode_frame
 from crdt.primitives.identity import H, SigningKey
 from crdt.primitives.limits import SIGNATURE_BYTES
-from crdt.ready import Now, Ready
 from crdt.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
 from node import clock, garbage

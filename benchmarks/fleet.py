@@ -10,9 +10,9 @@ from itertools import islice
 from msgspec import UNSET
 
 from crdt.bodies import SEAL_KEY, Known, Member, Role, Seal, Story, Transition, encode_body
+from crdt.contract.ready import Row
 from crdt.digest import seal_digest
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
-from crdt.ready import Row
 from crdt.record import VerifiedRecord, sign_record
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline

@@ -15,9 +15,9 @@ from typing import Final
 
 from benchmarks.fleet import Fleet
 from benchmarks.report import Measured, say
+from crdt.contract.ready import Now, Persist, RowKey
 from crdt.intents import AddStory, FireExecution, Intent
 from crdt.primitives.identity import SigningKey
-from crdt.ready import Now, Persist, RowKey
 from crdt.replica import Replica
 from machines import execution
 from machines.values import AgentName, FreeText, Instant, StoryId

@@ -7,8 +7,8 @@ import resource
 import sys
 from pathlib import Path
 
+from crdt.contract.ready import Now
 from crdt.primitives.identity import ClusterId, SigningKey
-from crdt.ready import Now
 from crdt.replica import Replica
 from machines.values import Instant, NodePubkey
 from node import garbage

@@ -15,6 +15,7 @@ from crdt.antientropy import as_records
 from crdt.bodies import (
     Role,
 )
+from crdt.contract.ready import Noticed, OwnEnd
 from crdt.feeds import Feed, Verdict
 from crdt.frame import Frame
 from crdt.horizon import latest_own
@@ -24,7 +25,6 @@ from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import RecordId, RecordRef
 from crdt.primitives.seeded_random import Draw
-from crdt.ready import Noticed, OwnEnd
 from crdt.record import VerifiedRecord
 from crdt.restate import OutdatedError
 from crdt.roster import Roster

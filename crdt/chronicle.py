@@ -14,8 +14,8 @@ from machines.values import Instant, NodePubkey
 
 from crdt.board import Board, BoardChange
 from crdt.bodies import Claim, Execution, Transition
-from crdt.checkpoint import Checkpoint, in_steps, pass_on
-from crdt.ready import (
+from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
+from crdt.contract.ready import (
     ClaimMoved,
     EventLost,
     ExecutionMoved,

@@ -16,11 +16,11 @@ from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from msgspec import UNSET, UnsetType
 
+from crdt.contract.ready import ProofRow
 from crdt.forks import sides_hold
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedEvidence
 from crdt.primitives.identity import Clock, ClusterId, FeedId, H, Hash, Incarnation, Signature
-from crdt.ready import ProofRow
 from crdt.verify import Verifier
 
 FORMAT: Final = "gangline/evidence-file/1"

@@ -8,9 +8,9 @@ cluster id. Source: protocol §5, §9.
 from machines.values import NodePubkey
 
 from crdt.bodies import Evidence
+from crdt.contract.ready import ProofRow
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, H
-from crdt.ready import ProofRow
 from crdt.record import signed_bytes
 from crdt.verify import Verifier
 

@@ -14,10 +14,10 @@ from machines.values import NodePubkey
 from msgspec import UNSET
 
 from crdt.bodies import Body, Member, parse_body
-from crdt.checkpoint import Checkpoint, in_steps, pass_on
+from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
+from crdt.contract.ready import Row
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
 from crdt.primitives.identity import ClusterId, FeedId, RecordId, RecordRef, cluster_id_of
-from crdt.ready import Row
 from crdt.record import (
     SignedRecord,
     VerifiedRecord,

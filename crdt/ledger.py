@@ -15,7 +15,16 @@ from machines.values import Instant, NodePubkey
 
 from crdt.board import Board
 from crdt.bodies import Evidence, Role, Statement
-from crdt.checkpoint import Checkpoint, pass_on
+from crdt.contract.checkpoint import Checkpoint, pass_on
+from crdt.contract.ready import (
+    ForkProven,
+    ProofRow,
+    Quarantined,
+    Ready,
+    RecordRejected,
+    RosterMoved,
+    Row,
+)
 from crdt.feeds import LIVE, VOID, Entry, Feed, Verdict
 from crdt.forks import accused, claimed_proof, proof_of, proof_side
 from crdt.holdings import Holdings
@@ -27,7 +36,6 @@ from crdt.pending import Ahead
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
-from crdt.ready import ForkProven, ProofRow, Quarantined, Ready, RecordRejected, RosterMoved, Row
 from crdt.record import VerifiedRecord
 from crdt.room import VoidRoom
 from crdt.roster import Roster

@@ -13,7 +13,7 @@ from machines.values import FreeText, NodePubkey
 from msgspec.structs import replace
 
 from crdt.bodies import Role
-from crdt.checkpoint import in_steps
+from crdt.contract.checkpoint import in_steps
 from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, Receipt, RevokeNode
 from crdt.ledger import Ledger

@@ -12,6 +12,7 @@ from typing import Final
 from machines.values import Instant, NodePubkey
 
 from crdt import membership
+from crdt.contract.ready import Now
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.petition import Answer, Petition, petition_bytes
@@ -19,7 +20,6 @@ from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, ProposalRefused, Reason
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.primitives.token_bucket import Bucket
-from crdt.ready import Now
 from crdt.roster import Roster
 from crdt.verify import Verifier
 

@@ -13,8 +13,20 @@ from machines.values import Instant, NodePubkey
 from crdt import again, antientropy, membership, parting, proposals, voice
 from crdt.beacon import Beacon
 from crdt.bodies import Member
-from crdt.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.chronicle import Chronicle
+from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
+from crdt.contract.ready import (
+    IncarnationOpened,
+    Now,
+    Outgoing,
+    OwnEnd,
+    PeerFaulted,
+    PetitionAnswered,
+    ProofRow,
+    Quarantined,
+    Ready,
+    Row,
+)
 from crdt.document import Document
 from crdt.duties import Duties
 from crdt.feeds import Feed
@@ -42,18 +54,6 @@ from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, Prop
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
 from crdt.primitives.seeded_random import Draw
 from crdt.quota import Quota
-from crdt.ready import (
-    IncarnationOpened,
-    Now,
-    Outgoing,
-    OwnEnd,
-    PeerFaulted,
-    PetitionAnswered,
-    ProofRow,
-    Quarantined,
-    Ready,
-    Row,
-)
 from crdt.record import VerifiedRecord, sign_record, signed_record
 from crdt.restate import restate
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms

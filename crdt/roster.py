@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from machines.values import Instant, NodePubkey
 
 from crdt.bodies import Member, Revocation, Role, Statement
+from crdt.contract.ready import RosterChange
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
-from crdt.ready import RosterChange
 from crdt.record import VerifiedRecord
 
 RANK = {Role.OBSERVER: 0, Role.MEMBER: 1, Role.ADMIN: 2}

@@ -12,12 +12,12 @@ from statistics import median_high, median_low
 
 from machines.values import Instant, NodePubkey
 
+from crdt.contract.ready import Noticed, Now
 from crdt.document import Stretch
 from crdt.frame import Frame
 from crdt.horizon import Horizon
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
-from crdt.ready import Noticed, Now
 
 
 @dataclass(slots=True)

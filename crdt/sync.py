@@ -17,7 +17,8 @@ from machines.values import NodePubkey
 
 from crdt import antientropy
 from crdt.bodies import Role
-from crdt.checkpoint import in_steps
+from crdt.contract.checkpoint import in_steps
+from crdt.contract.ready import Outgoing, Ready
 from crdt.document import Stretch, lacking, next_update
 from crdt.feeds import Feed
 from crdt.frame import (
@@ -35,7 +36,6 @@ from crdt.frame import (
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.ready import Outgoing, Ready
 from crdt.record import VerifiedRecord
 from crdt.session import Session, Sessions
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from machines.values import NodePubkey
 
+from crdt.contract.ready import Now
 from crdt.ledger import Ledger
 from crdt.primitives.errors import HeldUp, NotWritable
-from crdt.ready import Now
 from crdt.session import ClockWatch
 
 

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
+from crdt.contract.ready import Persist, Row
 from crdt.intake import open_records
 from crdt.primitives.identity import ClusterId, FeedId
-from crdt.ready import Persist, Row
 from crdt.record import SignedRecord
 from crdt.verify import verify_batch
 from machines.codec import dec_hook, enc_hook

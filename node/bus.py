@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
 
-from crdt.ready import Observation
+from crdt.contract.ready import Observation
 
 log = logging.getLogger("gangline.bus")
 

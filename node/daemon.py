@@ -15,8 +15,8 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from crdt.checkpoint import Checkpoint, pass_on
-from crdt.ready import Ready
+from crdt.contract.checkpoint import Checkpoint, pass_on
+from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import (

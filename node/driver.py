@@ -14,12 +14,12 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from crdt.checkpoint import Checkpoint
+from crdt.contract.checkpoint import Checkpoint
+from crdt.contract.ready import Now, Outgoing, Ready, RowKey
 from crdt.intents import Intent, Receipt
 from crdt.membership import Wish
 from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
-from crdt.ready import Now, Outgoing, Ready, RowKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock

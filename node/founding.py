@@ -11,10 +11,10 @@ import msgspec
 from msgspec import UNSET
 
 from crdt.bodies import Member, Role, encode_body
+from crdt.contract.ready import Persist, Row, RowKey
 from crdt.intake import Unreadable, open_records
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
-from crdt.ready import Persist, Row, RowKey
 from crdt.record import VerifiedRecord, sign_record, signed_record
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue

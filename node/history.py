@@ -10,7 +10,7 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
-from crdt.ready import (
+from crdt.contract.ready import (
     ClaimMoved,
     EventLost,
     ExecutionMoved,

@@ -12,8 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from crdt.feeds import Verdict
-from crdt.ready import (
+from crdt.contract.ready import (
     ForkProven,
     IncarnationOpened,
     Noticed,
@@ -24,6 +23,7 @@ from crdt.ready import (
     RosterChange,
     RosterMoved,
 )
+from crdt.feeds import Verdict
 from crdt.replica import Replica
 from crdt.twins import own_sentence, peer_sentence
 from machines.values import NodePubkey

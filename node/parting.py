@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from crdt import membership
+from crdt.contract.ready import PetitionAnswered
 from crdt.intents import Receipt
 from crdt.parting import BEHIND, DONE, TOO_SOON
 from crdt.petition import NONCE_BYTES
 from crdt.primitives.errors import NotWritable, ProposalRefused
 from crdt.primitives.identity import SigningKey
-from crdt.ready import PetitionAnswered
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock, keys

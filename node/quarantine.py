@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import apsw
 
+from crdt.contract.ready import Quarantined
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
-from crdt.ready import Quarantined
 
 PEERS_FAULTS = (
     Reason.MALFORMED_FRAME,

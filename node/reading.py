@@ -13,10 +13,10 @@ from typing import Any
 
 import apsw
 
+from crdt.contract.ready import OwnEnd, ProofRow, Row
 from crdt.forks import proves_fork
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
-from crdt.ready import OwnEnd, ProofRow, Row
 from crdt.record import SignedRecord
 from crdt.verify import verify_batch
 from machines.errors import InvalidValue

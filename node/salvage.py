@@ -13,8 +13,8 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
+from crdt.contract.ready import Noticed, Persist, Row, RowKey
 from crdt.primitives.identity import ClusterId, FeedId
-from crdt.ready import Noticed, Persist, Row, RowKey
 from crdt.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import apsw
 
+from crdt.contract.ready import Observation, Persist, Quarantined, RowKey
 from crdt.primitives.identity import FeedId
-from crdt.ready import Observation, Persist, Quarantined, RowKey
 from node import history
 from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.history import BOUNDS, Bounds

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from crdt.contract.ready import Now, Observation, Outgoing, Persist, Quarantined, Ready
 from crdt.primitives.errors import ProposalRefused
-from crdt.ready import Now, Observation, Outgoing, Persist, Quarantined, Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.errors import StoreFailure

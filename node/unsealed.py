@@ -8,7 +8,7 @@ nobody can tell. Source: protocol §8.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
-from crdt.checkpoint import in_steps
+from crdt.contract.checkpoint import in_steps
 from crdt.feeds import Feed
 from crdt.ledger import Ledger
 from crdt.primitives.range_set import RangeSet

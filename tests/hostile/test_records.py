@@ -5,6 +5,7 @@ import json
 import pytest
 
 from crdt.bodies import SEAL_KEY, Role, Seal
+from crdt.contract.ready import ForkProven, Noticed
 from crdt.feeds import Verdict
 from crdt.frame import Awareness, Proof, Records, encode_frame
 from crdt.hello import DIALLED, hello_bytes
@@ -12,7 +13,6 @@ from crdt.presence import PresenceState, presence_bytes, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import ClusterId, FeedId, H, Hash
-from crdt.ready import ForkProven, Noticed
 from crdt.record import sign_record, signed_bytes
 from machines import execution as x
 from machines import pipeline as p

@@ -7,9 +7,9 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
+from crdt.contract.ready import Noticed, Persist, Quarantined, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from crdt.ready import Noticed, Persist, Quarantined, RowKey
 from node.cli.main import app
 from node.store import Store
 from tests.support.authors import Pen, as_frame

@@ -6,12 +6,12 @@ from pycrdt import Array
 
 from crdt import antientropy
 from crdt.bodies import SEAL_KEY, Role, Seal, Transition
+from crdt.contract.ready import Now
 from crdt.document import Document
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, Hash
-from crdt.ready import Now
 from crdt.record import sign_record
 from crdt.replica import Replica
 from crdt.verify import verify_batch

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crdt.contract.ready import Noticed, Persist, Quarantined, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from crdt.ready import Noticed, Persist, Quarantined, RowKey
 from node import config, keys, report, timeline
 from node.daemon import open_driver
 from node.driver import now

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from crdt.contract.ready import Noticed, Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
-from crdt.ready import Noticed, Persist, Row, RowKey
 from node.errors import StoreFailure
 from node.history import Bounds
 from node.store import Store

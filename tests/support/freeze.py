@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from crdt.bodies import Role
+from crdt.contract.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from node.store import Store
 from node.ticket import TicketRow
 from tests.support.authors import Pen

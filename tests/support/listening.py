@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from crdt.ready import Ready
+from crdt.contract.ready import Ready
 from node import clock
 from node.door import Door
 from node.driver import Driver

@@ -6,6 +6,7 @@ What is shown and what must hold are in ``scenario_looks.py``.
 import re
 
 from crdt.bodies import Role
+from crdt.contract.ready import PetitionAnswered
 from crdt.frame import Awareness, Records, encode_frame
 from crdt.intents import (
     AddStory,
@@ -19,7 +20,6 @@ from crdt.intents import (
 )
 from crdt.presence import PresenceState, sign_presence
 from crdt.primitives.identity import FeedId
-from crdt.ready import PetitionAnswered
 from machines.values import FreeText, Instant, StoryId
 from tests.support import scenario_looks as looks
 from tests.support.scenario_signs import duration, execution_event, pipeline_event, sign

@@ -10,6 +10,7 @@ from math import inf
 from crdt import antientropy
 from crdt.again import lost_records
 from crdt.bodies import Role, Statement, parse_body
+from crdt.contract.ready import Noticed
 from crdt.document import Document
 from crdt.feeds import Verdict
 from crdt.frame import Records, SyncStep2, Update, decode_frame
@@ -17,7 +18,6 @@ from crdt.intake import place_slices
 from crdt.names import named_by
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.ready import Noticed
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import decode_update

@@ -31,6 +31,7 @@ from crdt import (
 from crdt.again import Rewriting
 from crdt.beacon import Beacon
 from crdt.bodies import Member, Revocation, Transition
+from crdt.contract.ready import Outgoing, Persist, Ready
 from crdt.digest import seal_digest
 from crdt.duties import Duties
 from crdt.feeds import Feed, Verdict
@@ -47,7 +48,6 @@ from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H
 from crdt.proposals import Author
 from crdt.quota import Buckets, Quota
-from crdt.ready import Outgoing, Persist, Ready
 from crdt.record import sign_record
 from crdt.replica import Replica
 from crdt.room import Bounds, pending_bounds

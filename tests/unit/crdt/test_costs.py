@@ -10,7 +10,7 @@ import pytest
 
 from crdt import antientropy
 from crdt.bodies import Role
-from crdt.checkpoint import pass_on
+from crdt.contract.checkpoint import pass_on
 from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
 from crdt.intents import AdmitNode
 from crdt.membership import Admit, Revoke

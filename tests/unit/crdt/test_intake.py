@@ -2,10 +2,10 @@ import pytest
 
 from crdt import intake
 from crdt.bodies import Role, Story
+from crdt.contract.ready import Row
 from crdt.intake import Arrivals, Unreadable, open_records, place_slices, stored_records
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId, H
-from crdt.ready import Row
 from crdt.record import record_id_of, signed_bytes, signed_record
 from crdt.verify import verify_batch
 from crdt.yupdate import FeedSlice

@@ -5,11 +5,11 @@ import pytest
 from crdt import membership as m
 from crdt import parting
 from crdt.bodies import Role
+from crdt.contract.ready import Noticed, PetitionAnswered
 from crdt.frame import encode_frame
 from crdt.intents import ClaimStory, FireExecution
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
-from crdt.ready import Noticed, PetitionAnswered
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId
 from tests.support.cluster import Cluster, key

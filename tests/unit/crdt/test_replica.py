@@ -3,6 +3,7 @@
 import pytest
 
 from crdt.bodies import Role, Transition
+from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.forks import proof_of, proof_side
 from crdt.frame import DigestOffer, Proof, Records, SyncStep1, Update, decode_frame, encode_frame
 from crdt.intents import AddStory, AdmitNode, FireEvent, RevokeNode
@@ -11,7 +12,6 @@ from crdt.membership import Demote, Rename
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.primitives.identity import FeedId
-from crdt.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.yupdate import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId

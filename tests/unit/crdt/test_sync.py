@@ -2,6 +2,7 @@ from collections import deque
 
 import pytest
 
+from crdt.contract.ready import Ready
 from crdt.digest import feed_digest
 from crdt.document import Document, Stretch
 from crdt.frame import (
@@ -21,7 +22,6 @@ from crdt.frame import (
 )
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.ready import Ready
 from crdt.session import Session, Sessions
 from crdt.sync import Sync
 from crdt.yupdate import decode_update

@@ -1,6 +1,6 @@
 import asyncio
 
-from crdt.ready import Noticed
+from crdt.contract.ready import Noticed
 from node.bus import Bus, Missed
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import apsw
 import pytest
 
-from crdt.ready import Persist
+from crdt.contract.ready import Persist
 from node.errors import NoRoom, StoreFailure
 from node.faults import LOCKED, OF_LOCKING, failure
 from node.store import Store

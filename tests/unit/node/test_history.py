@@ -2,9 +2,7 @@ import json
 
 import pytest
 
-from crdt.primitives.errors import Reason
-from crdt.primitives.identity import RecordId, RecordRef
-from crdt.ready import (
+from crdt.contract.ready import (
     ClaimMoved,
     EventLost,
     ExecutionMoved,
@@ -19,6 +17,8 @@ from crdt.ready import (
     RosterMoved,
     StageMoved,
 )
+from crdt.primitives.errors import Reason
+from crdt.primitives.identity import RecordId, RecordRef
 from machines.pipeline import INITIAL_STAGE
 from node import timeline
 from node.history import DAY_MS, Bounds

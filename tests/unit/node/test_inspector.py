@@ -6,7 +6,7 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
-from crdt.ready import Persist, RowKey
+from crdt.contract.ready import Persist, RowKey
 from machines import pipeline as p
 from node import inspector
 from node.cli.main import app

@@ -5,8 +5,8 @@ import contextlib
 
 import pytest
 
+from crdt.contract.ready import Ready
 from crdt.primitives.identity import H
-from crdt.ready import Ready
 from node.driver import Driver, now
 from node.handshake import HelloRefused
 from node.keeper import Keeper

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from crdt.ready import Persist
+from crdt.contract.ready import Persist
 from machines.values import NodePubkey
 from node import config, founding, keys, mending
 from node.cli.main import app

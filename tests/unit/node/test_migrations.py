@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from crdt.ready import Persist, Row, RowKey
+from crdt.contract.ready import Persist, Row, RowKey
 from node.database import AUTO_VACUUM_INCREMENTAL
 from node.errors import StoreFailure
 from node.schema import MIGRATIONS

@@ -7,9 +7,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from crdt.contract.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from crdt.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from node.database import WAL_BYTES_MAX
 from node.errors import StoreDamaged, StoreFailure
 from node.store import Store
@@ -193,7 +193,7 @@ def test_nothing_acknowledged_is_lost_by_a_kill(path, tmp_path):
     script.write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from crdt.ready import Persist, Row, RowKey\n"
+        "from crdt.contract.ready import Persist, Row, RowKey\n"
         "from machines.values import NodePubkey\n"
         "from node.store import Store\n"
         f"store = Store(Path({str(path)!r}))\n"

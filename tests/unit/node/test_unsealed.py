@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from crdt.contract.ready import Persist, RowKey
 from crdt.primitives.identity import FeedId
-from crdt.ready import Persist, RowKey
 from node import notices, report, unsealed
 from node.cli.main import app
 from node.store import Store

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
+from crdt.contract.ready import Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
-from crdt.ready import Persist, Row, RowKey
 from node import witness
 from node.store import Store
 from node.witness import Vouch, why_doubt

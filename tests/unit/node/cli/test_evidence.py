@@ -4,10 +4,10 @@ import pytest
 from msgspec import structs
 from typer.testing import CliRunner
 
+from crdt.contract.ready import Persist, RowKey
 from crdt.evidence_file import Side, encode_evidence, parse_evidence
 from crdt.frame import Records, encode_frame
 from crdt.primitives.identity import H, Signature
-from crdt.ready import Persist, RowKey
 from crdt.record import signed_bytes
 from node.cli.main import app
 from node.store import Store

@@ -2,8 +2,8 @@ from dataclasses import fields
 
 import pytest
 
+from crdt.contract.ready import Outgoing, OwnEnd, Persist, ProofRow, Ready, Row, RowKey
 from crdt.primitives.identity import FeedId, RecordId
-from crdt.ready import Outgoing, OwnEnd, Persist, ProofRow, Ready, Row, RowKey
 from tests.support.cluster import key
 
 NODE, PEER = key(1).pubkey, key(2).pubkey

@@ -1,4 +1,4 @@
-from crdt.checkpoint import in_steps, pass_on
+from crdt.contract.checkpoint import in_steps, pass_on
 
 
 def test_there_is_a_checkpoint_before_each_item():
