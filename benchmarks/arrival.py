@@ -18,11 +18,11 @@ from benchmarks.fleet import Fleet
 from benchmarks.report import Measured, say, timed
 from crdt.bodies import parse_body
 from crdt.contract.ready import Now, Ready
-from crdt.frame import Update, encode_frame
 from crdt.primitives.identity import H, SigningKey
 from crdt.primitives.limits import SIGNATURE_BYTES
 from crdt.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
+from crdt.wire.messages import Update, encode_frame
 from node import clock, garbage
 from node.store import Store
 from node.turn import Carrier, Job

@@ -14,7 +14,7 @@ from crdt.contract.ready import Row
 from crdt.digest import seal_digest
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.record import VerifiedRecord, sign_record
-from crdt.yupdate import FeedSlice, encode_update
+from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline
 from machines.values import BranchName, GitSha, Instant, NodePubkey, StoryId
 

@@ -17,7 +17,6 @@ from crdt.bodies import (
 )
 from crdt.contract.ready import Noticed, OwnEnd
 from crdt.feeds import Feed, Verdict
-from crdt.frame import Frame
 from crdt.horizon import latest_own
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
@@ -30,6 +29,7 @@ from crdt.restate import OutdatedError
 from crdt.roster import Roster
 from crdt.session import Session, Sessions
 from crdt.tree import order
+from crdt.wire.messages import Frame
 
 KEPT_FOR_LATER = (Verdict.VOID_REVOKED, Verdict.WAITING, Verdict.REJECTED)
 """What of a node's own is not written again while it is held so, nor handed back."""

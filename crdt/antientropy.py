@@ -11,7 +11,11 @@ from collections.abc import Iterable, Iterator
 
 from crdt.digest import document_digest, feed_digest
 from crdt.feeds import Feed
-from crdt.frame import (
+from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
+from crdt.record import VerifiedRecord
+from crdt.wire.messages import (
     FeedDigest,
     FeedDigests,
     Frame,
@@ -21,10 +25,6 @@ from crdt.frame import (
     Records,
     RecordsWanted,
 )
-from crdt.ledger import Ledger
-from crdt.primitives import limits
-from crdt.primitives.identity import FeedId
-from crdt.record import VerifiedRecord
 
 WHOLE = (0, limits.CLOCK_MAX + 1)
 REPLY_BYTES_MAX = limits.UPDATE_BYTES_MAX

@@ -10,13 +10,13 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
 from crdt.contract.ready import Noticed, Now
-from crdt.frame import Awareness, AwarenessEntry
 from crdt.presence import Liveness, PresenceState, open_presence, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.roster import Roster
 from crdt.twins import Twins, own_sentence, peer_sentence, where
 from crdt.verify import Verifier
+from crdt.wire.messages import Awareness, AwarenessEntry
 
 
 class News(NamedTuple):

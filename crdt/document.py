@@ -16,7 +16,7 @@ from crdt.feeds import Feed
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.primitives.range_set import RangeSet
-from crdt.yupdate import FeedSlice, encode_update
+from crdt.wire.yjs_update import FeedSlice, encode_update
 
 
 class Document:

@@ -1,6 +1,6 @@
 """Stages 4 and 5 of the line: from slices of feeds to records whose signature holds.
 
-Takes ``FeedSlice`` from ``yupdate.py`` (or records by position from ``frame.py``), gives
+Takes ``FeedSlice`` from ``yjs_update.py`` (or records by position from ``messages.py``), gives
 ``VerifiedRecord`` and ``Unreadable`` to ``ledger.py``. Only a record whose signature verifies is
 its author's doing: what fails here says nothing about the feed it names, and is the fault of the
 peer that brought it. Source: protocol §5, 5 and 8.
@@ -26,7 +26,7 @@ from crdt.record import (
     stored_record,
 )
 from crdt.verify import Verifier
-from crdt.yupdate import FeedSlice, parse_root
+from crdt.wire.yjs_update import FeedSlice, parse_root
 
 
 class Unreadable(NamedTuple):

@@ -15,13 +15,13 @@ from crdt import membership
 from crdt.contract.ready import Now
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
-from crdt.petition import Answer, Petition, petition_bytes
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, ProposalRefused, Reason
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.primitives.token_bucket import Bucket
 from crdt.roster import Roster
 from crdt.verify import Verifier
+from crdt.wire.roster_request import Answer, Petition, petition_bytes
 
 DONE: Final = "done"
 TOO_SOON: Final = "too_soon"

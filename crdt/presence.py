@@ -14,11 +14,11 @@ from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey, StoryId
 from msgspec import UNSET, Meta, UnsetType
 
-from crdt.frame import AwarenessEntry
 from crdt.primitives import canonical_json, limits
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
 from crdt.primitives.identity import ClusterId, FeedId, H, Signature, SigningKey
 from crdt.verify import Verifier
+from crdt.wire.messages import AwarenessEntry
 
 PRESENCE_DOMAIN: Final = b"gangline/presence/1"
 BEATS_MAX: Final = 64

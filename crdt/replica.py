@@ -30,7 +30,23 @@ from crdt.contract.ready import (
 from crdt.document import Document
 from crdt.duties import Duties
 from crdt.feeds import Feed
-from crdt.frame import (
+from crdt.intake import Arrivals, open_records, place_slices, stored_records
+from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
+from crdt.judge import Admitted
+from crdt.ledger import Ledger
+from crdt.membership import Wish
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
+from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
+from crdt.primitives.seeded_random import Draw
+from crdt.quota import Quota
+from crdt.record import VerifiedRecord, sign_record, signed_record
+from crdt.restate import restate
+from crdt.session import ClockWatch, Session, Sessions, ahead_ms
+from crdt.shortfall import SealWatch
+from crdt.sync import Sync
+from crdt.verify import Verifier, verify_batch
+from crdt.wire.messages import (
     Awareness,
     DigestOffer,
     Frame,
@@ -43,24 +59,8 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.intake import Arrivals, open_records, place_slices, stored_records
-from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
-from crdt.judge import Admitted
-from crdt.ledger import Ledger
-from crdt.membership import Wish
-from crdt.petition import Answer, Petition
-from crdt.primitives import limits
-from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
-from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
-from crdt.primitives.seeded_random import Draw
-from crdt.quota import Quota
-from crdt.record import VerifiedRecord, sign_record, signed_record
-from crdt.restate import restate
-from crdt.session import ClockWatch, Session, Sessions, ahead_ms
-from crdt.shortfall import SealWatch
-from crdt.sync import Sync
-from crdt.verify import Verifier, verify_batch
-from crdt.yupdate import decode_update
+from crdt.wire.roster_request import Answer, Petition
+from crdt.wire.yjs_update import decode_update
 
 
 class Replica:

@@ -14,10 +14,10 @@ from machines.values import Instant, NodePubkey
 
 from crdt.contract.ready import Noticed, Now
 from crdt.document import Stretch
-from crdt.frame import Frame
 from crdt.horizon import Horizon
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
+from crdt.wire.messages import Frame
 
 
 @dataclass(slots=True)

@@ -21,7 +21,12 @@ from crdt.contract.checkpoint import in_steps
 from crdt.contract.ready import Outgoing, Ready
 from crdt.document import Stretch, lacking, next_update
 from crdt.feeds import Feed
-from crdt.frame import (
+from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
+from crdt.record import VerifiedRecord
+from crdt.session import Session, Sessions
+from crdt.wire.messages import (
     DigestOffer,
     FeedDigests,
     Frame,
@@ -33,11 +38,6 @@ from crdt.frame import (
     Update,
     encode_frame,
 )
-from crdt.ledger import Ledger
-from crdt.primitives import limits
-from crdt.primitives.identity import FeedId
-from crdt.record import VerifiedRecord
-from crdt.session import Session, Sessions
 
 
 class Sync:

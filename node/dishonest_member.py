@@ -15,9 +15,9 @@ import asyncio
 from pathlib import Path
 
 from crdt.bodies import Story, Transition
-from crdt.frame import Records, encode_frame
 from crdt.primitives.identity import ClusterId
 from crdt.record import sign_record
+from crdt.wire.messages import Records, encode_frame
 from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId
 from node import clock, config, keys

@@ -1,7 +1,8 @@
 """What two nodes say to each other before a session: who they are, proven; or a ticket.
 
-Stands between ``link.py`` and ``crdt/hello.py``. Four small JSON messages, each bounded; the
-listener refuses what is cheap to refuse before it checks a signature. Source: protocol §9, §10.
+Stands between ``link.py`` and ``crdt/wire/handshake_transcript.py``. Four small JSON messages,
+each bounded; the listener refuses what is cheap to refuse before it checks a signature. Source:
+protocol §9, §10.
 """
 
 import contextlib
@@ -13,10 +14,10 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 from websockets.exceptions import ConnectionClosed
 
-from crdt import hello
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.verify import verify_batch
+from crdt.wire import handshake_transcript
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
 from node.refusals import word_of
@@ -187,7 +188,7 @@ def _why_unreadable(data: bytes) -> HelloRefused:
         return HelloRefused("malformed_frame")
     if isinstance(message, _AnyRefused):
         return _refused(message.reason, message.version)
-    if message.version == hello.PROTOCOL_VERSION:
+    if message.version == handshake_transcript.PROTOCOL_VERSION:
         return HelloRefused("malformed_frame")
     return HelloRefused("wrong_version", version=message.version)
 
@@ -204,8 +205,14 @@ def _signed(
     nonces: tuple[bytes, bytes],
     certificate: bytes,
 ) -> bytes:
-    return hello.hello_bytes(
-        hello.PROTOCOL_VERSION, me.cluster, role, dialer, listener, *nonces, certificate
+    return handshake_transcript.hello_bytes(
+        handshake_transcript.PROTOCOL_VERSION,
+        me.cluster,
+        role,
+        dialer,
+        listener,
+        *nonces,
+        certificate,
     )
 
 
@@ -246,15 +253,15 @@ async def dial(
     mine = secrets.token_bytes(NONCE_BYTES)
     wants: Literal["session", "join"] = "join" if ticket else "session"
     own = me.key.pubkey
-    version = hello.PROTOCOL_VERSION
+    version = handshake_transcript.PROTOCOL_VERSION
     await send(socket, Hello(version, me.cluster.hex(), own, mine.hex(), wants))
     welcome = await receive(socket, Welcome)
     if welcome.node != wanted:
         raise HelloRefused("wrong_key")
     nonces = (mine, _nonce(welcome.nonce))
-    said = _signed(me, hello.LISTENED, own, wanted, nonces, certificate)
+    said = _signed(me, handshake_transcript.LISTENED, own, wanted, nonces, certificate)
     _check(wanted, said, welcome.signature)
-    said = _signed(me, hello.DIALLED, own, wanted, nonces, certificate)
+    said = _signed(me, handshake_transcript.DIALLED, own, wanted, nonces, certificate)
     # Only now, to a node that has proven that it is the one meant, does the secret leave.
     await send(socket, Proof(now, me.key.sign(said).hex(), ticket, name))
     return welcome.at, await receive(socket, Accepted)
@@ -278,7 +285,7 @@ async def listen(
     """
     try:
         first = await receive(socket, Hello)
-        if first.version != hello.PROTOCOL_VERSION:
+        if first.version != handshake_transcript.PROTOCOL_VERSION:
             raise HelloRefused("wrong_version", version=first.version)
         if first.cluster != me.cluster.hex():
             raise HelloRefused("wrong_cluster")
@@ -290,10 +297,10 @@ async def listen(
             raise HelloRefused(why_not)
         own, mine = me.key.pubkey, secrets.token_bytes(NONCE_BYTES)
         nonces = (_nonce(first.nonce), mine)
-        said = _signed(me, hello.LISTENED, first.node, own, nonces, certificate)
+        said = _signed(me, handshake_transcript.LISTENED, first.node, own, nonces, certificate)
         await send(socket, Welcome(own, mine.hex(), now, me.key.sign(said).hex()))
         proof = await receive(socket, Proof)
-        said = _signed(me, hello.DIALLED, first.node, own, nonces, certificate)
+        said = _signed(me, handshake_transcript.DIALLED, first.node, own, nonces, certificate)
         _check(first.node, said, proof.signature)
         accepted = Accepted()
         if joins:
@@ -303,7 +310,9 @@ async def listen(
         if not fault.told:
             # Who hangs up before he is told is refused all the same.
             with contextlib.suppress(ConnectionClosed):
-                own_version = hello.PROTOCOL_VERSION if fault.reason == "wrong_version" else 0
+                own_version = (
+                    handshake_transcript.PROTOCOL_VERSION if fault.reason == "wrong_version" else 0
+                )
                 await send(socket, Refused(fault.reason, own_version, fault.free))
         raise
     return first.node, proof.at, joins

@@ -17,10 +17,10 @@ from crdt import membership
 from crdt.contract.ready import PetitionAnswered
 from crdt.intents import Receipt
 from crdt.parting import BEHIND, DONE, TOO_SOON
-from crdt.petition import NONCE_BYTES
 from crdt.primitives.errors import NotWritable, ProposalRefused
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
+from crdt.wire.roster_request import NONCE_BYTES
 from machines.values import NodePubkey
 from node import clock, keys
 from node.bus import Subscription

@@ -9,7 +9,7 @@ import re
 import shlex
 from typing import Final, NamedTuple
 
-from crdt import hello
+from crdt.wire import handshake_transcript
 from machines.errors import InvalidValue
 from node.naming import node_name
 
@@ -162,4 +162,4 @@ def _filled(sentence: str, version: int, free: str = "") -> str:
     offer = ""
     with contextlib.suppress(InvalidValue):
         offer = f", such as {shlex.quote(node_name(free))}"
-    return sentence.format(theirs=theirs, ours=hello.PROTOCOL_VERSION, free=offer)
+    return sentence.format(theirs=theirs, ours=handshake_transcript.PROTOCOL_VERSION, free=offer)

@@ -1,7 +1,7 @@
 """Unsigned integers in lib0's variable length, read strictly.
 
-Stands under ``yupdate.py`` and ``frame.py``: seven bits a byte, the lowest first, the high bit on
-every byte but the last. Only the shortest form is taken. Source: lib0 ``encoding.js``.
+Stands under ``yjs_update.py`` and ``messages.py``: seven bits a byte, the lowest first, the high
+bit on every byte but the last. Only the shortest form is taken. Source: lib0 ``encoding.js``.
 """
 
 from machines.errors import InvalidValue

@@ -240,7 +240,7 @@ def _raw(data: bytes) -> bytes:
 
 def _decoded(data: bytes) -> dict[str, Any]:
     from crdt.primitives import limits  # noqa: PLC0415 - only here
-    from crdt.yupdate import decode_update  # noqa: PLC0415
+    from crdt.wire.yjs_update import decode_update  # noqa: PLC0415
 
     return {
         "feeds": [

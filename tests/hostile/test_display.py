@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from crdt.bodies import Story
-from crdt.frame import Records, encode_frame
 from crdt.primitives.identity import FeedId, H
 from crdt.record import sign_record, signed_bytes
+from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
 from node import logs
 from node.cli import look

@@ -7,13 +7,13 @@ import pytest
 from crdt.bodies import SEAL_KEY, Role, Seal
 from crdt.contract.ready import ForkProven, Noticed
 from crdt.feeds import Verdict
-from crdt.frame import Awareness, Proof, Records, encode_frame
-from crdt.hello import DIALLED, hello_bytes
 from crdt.presence import PresenceState, presence_bytes, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import ClusterId, FeedId, H, Hash
 from crdt.record import sign_record, signed_bytes
+from crdt.wire.handshake_transcript import DIALLED, hello_bytes
+from crdt.wire.messages import Awareness, Proof, Records, encode_frame
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName

@@ -2,12 +2,12 @@
 
 import pytest
 
-from crdt.frame import Records, SyncStep1, SyncStep2, Update, encode_frame
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
 from crdt.primitives.varint import block, uint
-from crdt.yupdate import CLOCK_END, FeedSlice, encode_update
+from crdt.wire.messages import Records, SyncStep1, SyncStep2, Update, encode_frame
+from crdt.wire.yjs_update import CLOCK_END, FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.siege import peak_of

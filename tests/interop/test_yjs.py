@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crdt.frame import Update, decode_frame
 from crdt.intents import ClaimStory, FireExecution
 from crdt.primitives import limits
-from crdt.yupdate import decode_state_vector, decode_update, encode_state_vector
+from crdt.wire.messages import Update, decode_frame
+from crdt.wire.yjs_update import decode_state_vector, decode_update, encode_state_vector
 from machines import execution as x
 from machines.values import AgentName, StoryId
 from tests.support.cluster import Cluster, updates_since

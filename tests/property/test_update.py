@@ -3,11 +3,11 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crdt import frame as f
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId
-from crdt.yupdate import (
+from crdt.wire import messages as f
+from crdt.wire.yjs_update import (
     CLIENT_MAX,
     CLOCK_END,
     FeedSlice,

@@ -20,12 +20,12 @@ from crdt.bodies import (
     parse_body,
 )
 from crdt.forks import proof_side
-from crdt.frame import Records, encode_frame
 from crdt.primitives import limits
 from crdt.primitives.canonical_json import encode as canonical
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H, Hash, RecordId, Signature
 from crdt.record import VerifiedRecord, sign_record, signed_bytes
+from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
 
 

@@ -49,7 +49,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "crdt/fold.py": ("tests/property/test_fold.py",),
     "crdt/tree.py": ("tests/property/test_fold.py",),
     "crdt/roster.py": ("tests/property/test_naive_roster.py",),
-    "crdt/yupdate.py": ("tests/property/test_update.py",),
+    "crdt/wire/yjs_update.py": ("tests/property/test_update.py",),
     "machines/codec.py": (),
     "machines/diagram.py": (),
     "machines/errors.py": (),

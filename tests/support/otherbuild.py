@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from crdt import bodies, hello, proposals
+from crdt import bodies, proposals
 from crdt.intents import EditStory
+from crdt.wire import handshake_transcript
 from machines.values import StoryId
 from node.cli.main import run
 from tests.support.daemons import Node
@@ -45,7 +46,7 @@ def weather():
 
 
 def version_2():
-    hello.PROTOCOL_VERSION = 2
+    handshake_transcript.PROTOCOL_VERSION = 2
 
 
 BUILDS = {"weather": weather, "version-2": version_2}

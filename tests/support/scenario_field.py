@@ -8,11 +8,11 @@ import re
 
 from crdt.bodies import Role
 from crdt.contract.ready import Now
-from crdt.frame import RangeDigests, Update, encode_frame
 from crdt.intents import AdmitNode
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
-from crdt.yupdate import FeedSlice, encode_update
+from crdt.wire.messages import RangeDigests, Update, encode_frame
+from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines.values import FreeText, Instant
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key

@@ -7,7 +7,6 @@ import re
 
 from crdt.bodies import Role
 from crdt.contract.ready import PetitionAnswered
-from crdt.frame import Awareness, Records, encode_frame
 from crdt.intents import (
     AddStory,
     AdmitNode,
@@ -20,6 +19,7 @@ from crdt.intents import (
 )
 from crdt.presence import PresenceState, sign_presence
 from crdt.primitives.identity import FeedId
+from crdt.wire.messages import Awareness, Records, encode_frame
 from machines.values import FreeText, Instant, StoryId
 from tests.support import scenario_looks as looks
 from tests.support.scenario_signs import duration, execution_event, pipeline_event, sign

@@ -2,8 +2,8 @@
 
 import tracemalloc
 
-from crdt.frame import Update, encode_frame
 from crdt.primitives.identity import FeedId
+from crdt.wire.messages import Update, encode_frame
 from machines import pipeline as p
 from machines.values import StoryId
 from tests.support.authors import Pen, as_frame

@@ -10,10 +10,10 @@ import os
 from itertools import pairwise
 
 from crdt.bodies import Role
-from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.yupdate import FeedSlice, encode_update
+from crdt.wire.messages import RangeDigest, RangeDigests, SyncStep2, Update
+from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import NodePubkey
 from node.errors import Silent

@@ -20,7 +20,12 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from crdt.bodies import Role
 from crdt.forks import proof_side
-from crdt.frame import (
+from crdt.presence import PresenceState, sign_presence
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault
+from crdt.primitives.identity import FeedId, H, RecordId, RecordRef
+from crdt.record import signed_bytes_and_id, signed_record
+from crdt.wire.messages import (
     Awareness,
     AwarenessEntry,
     DigestOffer,
@@ -38,12 +43,7 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.presence import PresenceState, sign_presence
-from crdt.primitives import limits
-from crdt.primitives.errors import PeerFault
-from crdt.primitives.identity import FeedId, H, RecordId, RecordRef
-from crdt.record import signed_bytes_and_id, signed_record
-from crdt.yupdate import CLOCK_END, FeedSlice, decode_update, encode_update, parse_root
+from crdt.wire.yjs_update import CLOCK_END, FeedSlice, decode_update, encode_update, parse_root
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, FreeText, Instant, NodePubkey

@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 from collections import deque
 
-from crdt.frame import Records, SyncStep1, Update
 from crdt.primitives import limits
-from crdt.yupdate import decode_update, encode_update
+from crdt.wire.messages import Records, SyncStep1, Update
+from crdt.wire.yjs_update import decode_update, encode_update
 from tests.support.attack.ground import PATIENCE_SECONDS, reset, until_cut_off
 from tests.support.attack.member import STANDS, dropped
 from tests.support.attack.tally import Catalogue

@@ -14,9 +14,9 @@ import ssl
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from crdt import hello
 from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
+from crdt.wire import handshake_transcript as hello
 from node import tls
 from tests.support.attack.ground import PATIENCE_SECONDS, knock, reset, until_cut_off
 from tests.support.attack.tally import Catalogue

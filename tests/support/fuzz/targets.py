@@ -13,11 +13,16 @@ import msgspec
 
 from crdt.bodies import Carried, encode_body, parse_body
 from crdt.evidence_file import check, encode_evidence, parse_evidence
-from crdt.frame import AwarenessEntry, decode_frame, encode_frame
 from crdt.presence import open_presence
 from crdt.primitives.errors import MalformedEvidence, MalformedRecord, PeerFault
 from crdt.primitives.identity import ClusterId
-from crdt.yupdate import decode_state_vector, decode_update, encode_state_vector, encode_update
+from crdt.wire.messages import AwarenessEntry, decode_frame, encode_frame
+from crdt.wire.yjs_update import (
+    decode_state_vector,
+    decode_update,
+    encode_state_vector,
+    encode_update,
+)
 from machines.codec import lenient_hook
 from machines.errors import InvalidValue
 from machines.values import NodePubkey

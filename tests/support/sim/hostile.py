@@ -8,7 +8,13 @@ import random
 
 from crdt.bodies import Role, Transition
 from crdt.forks import proof_of, proof_side
-from crdt.frame import (
+from crdt.intake import place_slices
+from crdt.judge import is_cut
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault
+from crdt.primitives.identity import FeedId, H, Hash, RecordRef, SigningKey
+from crdt.record import signed_bytes, signed_record
+from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,
     FeedDigests,
@@ -22,14 +28,8 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.intake import place_slices
-from crdt.judge import is_cut
-from crdt.petition import NONCE_BYTES, Petition, petition_bytes
-from crdt.primitives import limits
-from crdt.primitives.errors import PeerFault
-from crdt.primitives.identity import FeedId, H, Hash, RecordRef, SigningKey
-from crdt.record import signed_bytes, signed_record
-from crdt.yupdate import FeedSlice, decode_update, encode_update
+from crdt.wire.roster_request import NONCE_BYTES, Petition, petition_bytes
+from crdt.wire.yjs_update import FeedSlice, decode_update, encode_update
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, FreeText, Instant, NodePubkey, StoryId

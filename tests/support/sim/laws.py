@@ -13,14 +13,14 @@ from crdt.bodies import Role, Statement, parse_body
 from crdt.contract.ready import Noticed
 from crdt.document import Document
 from crdt.feeds import Verdict
-from crdt.frame import Records, SyncStep2, Update, decode_frame
 from crdt.intake import place_slices
 from crdt.names import named_by
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.record import signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
-from crdt.yupdate import decode_update
+from crdt.wire.messages import Records, SyncStep2, Update, decode_frame
+from crdt.wire.yjs_update import decode_update
 from machines.values import Instant
 from tests.support import laws
 from tests.support.cluster import START, check_document, shown

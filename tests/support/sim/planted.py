@@ -36,11 +36,9 @@ from crdt.digest import seal_digest
 from crdt.duties import Duties
 from crdt.feeds import Feed, Verdict
 from crdt.forks import Proofs, accused
-from crdt.frame import Awareness, Holding, encode_frame
 from crdt.intents import AccuseFork
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
-from crdt.petition import Petition
 from crdt.presence import Liveness
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused, Reason
@@ -57,6 +55,8 @@ from crdt.statements import Statements
 from crdt.sync import Sync
 from crdt.turned import TurnedAway
 from crdt.twins import Twins
+from crdt.wire.messages import Awareness, Holding, encode_frame
+from crdt.wire.roster_request import Petition
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
 from machines.values import NodePubkey

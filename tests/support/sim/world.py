@@ -11,11 +11,11 @@ from collections import Counter, defaultdict, deque
 from crdt import membership
 from crdt.bodies import Role
 from crdt.contract.ready import Now, PetitionAnswered, Ready, Row
-from crdt.frame import Records, encode_frame
 from crdt.intents import AdmitNode, Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.replica import Replica
+from crdt.wire.messages import Records, encode_frame
 from machines.values import FreeText, Instant
 from node.errors import StoreFailure
 from node.turn import PROBE_SECONDS, Carrier, Job

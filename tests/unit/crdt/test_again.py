@@ -5,13 +5,13 @@ from crdt.again import Rewriting
 from crdt.bodies import Role
 from crdt.contract.ready import OwnEnd
 from crdt.feeds import Feed, Verdict
-from crdt.frame import Records
 from crdt.intents import Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId, RecordRef
 from crdt.restate import OutdatedError
 from crdt.session import Session, Sessions
+from crdt.wire.messages import Records
 from machines import pipeline as p
 from tests.support.court import Court, spawn
 

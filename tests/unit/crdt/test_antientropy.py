@@ -2,7 +2,9 @@ import pytest
 
 from crdt import antientropy
 from crdt.digest import document_digest, feed_digest
-from crdt.frame import (
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
+from crdt.wire.messages import (
     FeedDigest,
     FeedDigests,
     Proof,
@@ -11,8 +13,6 @@ from crdt.frame import (
     Records,
     RecordsWanted,
 )
-from crdt.primitives import limits
-from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from tests.support.cluster import Cluster
 from tests.support.court import Court

@@ -2,10 +2,10 @@ import pytest
 
 from crdt.beacon import Beacon
 from crdt.contract.ready import Now
-from crdt.frame import Awareness
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from crdt.verify import verify_batch
+from crdt.wire.messages import Awareness
 from machines.values import Instant
 from tests.support.court import Court
 

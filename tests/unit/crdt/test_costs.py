@@ -11,12 +11,12 @@ import pytest
 from crdt import antientropy
 from crdt.bodies import Role
 from crdt.contract.checkpoint import pass_on
-from crdt.frame import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
 from crdt.intents import AdmitNode
 from crdt.membership import Admit, Revoke
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.yupdate import FeedSlice, encode_update
+from crdt.wire.messages import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
+from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.authors import Pen, as_frame

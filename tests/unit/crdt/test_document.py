@@ -7,7 +7,7 @@ from crdt.document import Document, Stretch, render_slice
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.yupdate import decode_update
+from crdt.wire.yjs_update import decode_update
 from tests.support.cluster import updates_since
 from tests.support.court import Court
 

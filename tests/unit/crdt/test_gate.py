@@ -5,12 +5,12 @@ import pytest
 from crdt.bodies import Role
 from crdt.contract.ready import ForkProven, Now
 from crdt.feeds import Verdict
-from crdt.frame import Records, Update, encode_frame
 from crdt.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.primitives import limits
 from crdt.primitives.errors import NotWritable, Reason
 from crdt.primitives.identity import FeedId
-from crdt.yupdate import FeedSlice, encode_update
+from crdt.wire.messages import Records, Update, encode_frame
+from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, BranchName, FreeText, StoryId

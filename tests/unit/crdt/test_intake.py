@@ -8,7 +8,7 @@ from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId, H
 from crdt.record import record_id_of, signed_bytes, signed_record
 from crdt.verify import verify_batch
-from crdt.yupdate import FeedSlice
+from crdt.wire.yjs_update import FeedSlice
 from tests.support.court import Court
 
 

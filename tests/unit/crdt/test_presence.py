@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.frame import Awareness, AwarenessEntry, decode_frame, encode_frame
 from crdt.presence import (
     ADDRESSES_MAX,
     BEATS_MAX,
@@ -20,6 +19,7 @@ from crdt.primitives.canonical_json import encode as canonical
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import ClusterId, FeedId
 from crdt.verify import verify_batch
+from crdt.wire.messages import Awareness, AwarenessEntry, decode_frame, encode_frame
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey
 from tests.support.vectors import CLUSTER, KEYS, RECORDS

@@ -5,14 +5,22 @@ import pytest
 from crdt.bodies import Role, Transition
 from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.forks import proof_of, proof_side
-from crdt.frame import DigestOffer, Proof, Records, SyncStep1, Update, decode_frame, encode_frame
 from crdt.intents import AddStory, AdmitNode, FireEvent, RevokeNode
 from crdt.judge import Waits
 from crdt.membership import Demote, Rename
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.primitives.identity import FeedId
-from crdt.yupdate import FeedSlice, encode_update
+from crdt.wire.messages import (
+    DigestOffer,
+    Proof,
+    Records,
+    SyncStep1,
+    Update,
+    decode_frame,
+    encode_frame,
+)
+from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
 from tests.support.authors import Pen, as_frame

@@ -5,7 +5,11 @@ import pytest
 from crdt.contract.ready import Ready
 from crdt.digest import feed_digest
 from crdt.document import Document, Stretch
-from crdt.frame import (
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
+from crdt.session import Session, Sessions
+from crdt.sync import Sync
+from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,
     FeedDigests,
@@ -20,11 +24,7 @@ from crdt.frame import (
     Update,
     decode_frame,
 )
-from crdt.primitives import limits
-from crdt.primitives.identity import FeedId
-from crdt.session import Session, Sessions
-from crdt.sync import Sync
-from crdt.yupdate import decode_update
+from crdt.wire.yjs_update import decode_update
 from tests.support.court import Court
 
 DIGEST = b"d" * 32

@@ -8,14 +8,14 @@ from pycrdt import Array, Doc
 
 from crdt.bodies import Carried, encode_body, parse_body
 from crdt.digest import document_digest, feed_digest, seal_digest
-from crdt.hello import hello_bytes
 from crdt.presence import presence_bytes
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, PeerFault
 from crdt.primitives.identity import FeedId, H, SigningKey, cluster_id_of
 from crdt.record import SignedRecord, sign_record, signed_bytes_and_id, signed_record
 from crdt.verify import verify_batch
-from crdt.yupdate import decode_update, encode_update
+from crdt.wire.handshake_transcript import hello_bytes
+from crdt.wire.yjs_update import decode_update, encode_update
 from machines.values import NodePubkey
 
 VECTORS = Path(__file__).parents[2] / "vectors"

@@ -12,7 +12,10 @@ from cryptography.x509 import load_der_x509_certificate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from crdt.frame import (
+from crdt.intents import AddStory
+from crdt.primitives import limits
+from crdt.primitives.identity import ClusterId
+from crdt.wire.messages import (
     Records,
     RecordsWanted,
     SyncStep1,
@@ -21,10 +24,7 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.intents import AddStory
-from crdt.primitives import limits
-from crdt.primitives.identity import ClusterId
-from crdt.yupdate import CLOCK_END, decode_update
+from crdt.wire.yjs_update import CLOCK_END, decode_update
 from machines.values import FreeText, Instant, StoryId
 from node import tls
 from node.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer

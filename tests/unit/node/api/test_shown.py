@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from crdt.frame import AwarenessEntry
 from crdt.intents import ClaimStory, FireExecution
 from crdt.presence import PresenceState
+from crdt.wire.messages import AwarenessEntry
 from machines import execution as e
 from machines.values import AgentName, Instant, StoryId
 from node import report

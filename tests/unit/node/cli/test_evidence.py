@@ -6,9 +6,9 @@ from typer.testing import CliRunner
 
 from crdt.contract.ready import Persist, RowKey
 from crdt.evidence_file import Side, encode_evidence, parse_evidence
-from crdt.frame import Records, encode_frame
 from crdt.primitives.identity import H, Signature
 from crdt.record import signed_bytes
+from crdt.wire.messages import Records, encode_frame
 from node.cli.main import app
 from node.store import Store
 from tests.support.authors import Pen, as_frame

@@ -1,6 +1,9 @@
 import pytest
 
-from crdt.frame import (
+from crdt.primitives import limits
+from crdt.primitives.errors import PeerFault, Reason
+from crdt.primitives.varint import block, uint
+from crdt.wire.messages import (
     Awareness,
     AwarenessEntry,
     DigestOffer,
@@ -19,11 +22,8 @@ from crdt.frame import (
     decode_frame,
     encode_frame,
 )
-from crdt.petition import Answer, Petition
-from crdt.primitives import limits
-from crdt.primitives.errors import PeerFault, Reason
-from crdt.primitives.varint import block, uint
-from crdt.yupdate import CLIENT_MAX, CLOCK_END
+from crdt.wire.roster_request import Answer, Petition
+from crdt.wire.yjs_update import CLIENT_MAX, CLOCK_END
 from tests.support.cluster import key
 
 NODE = key(1).pubkey

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple, assert_never
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 
-from crdt.petition import Answer, Petition, encode_petition, read_answer, read_petition
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.varint import Reader, block, uint
-from crdt.yupdate import CLIENT_MAX, CLOCK_END, decode_state_vector, encode_state_vector
+from crdt.wire.roster_request import Answer, Petition, encode_petition, read_answer, read_petition
+from crdt.wire.yjs_update import CLIENT_MAX, CLOCK_END, decode_state_vector, encode_state_vector
 
 Sides = tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
 

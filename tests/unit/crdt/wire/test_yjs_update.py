@@ -3,7 +3,7 @@ import pytest
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.varint import block, uint
-from crdt.yupdate import (
+from crdt.wire.yjs_update import (
     CLIENT_MAX,
     CLOCK_END,
     FeedSlice,

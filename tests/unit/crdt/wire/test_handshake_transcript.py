@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.hello import DIALLED, LISTENED, PROTOCOL_VERSION, hello_bytes
 from crdt.verify import verify_batch
+from crdt.wire.handshake_transcript import DIALLED, LISTENED, PROTOCOL_VERSION, hello_bytes
 from machines.values import NodePubkey
 from tests.support.vectors import CLUSTER, KEYS, RECORDS
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.frame import decode_frame, encode_frame
-from crdt.petition import Answer, Petition, petition_bytes
 from crdt.primitives.errors import PeerFault
+from crdt.wire.messages import decode_frame, encode_frame
+from crdt.wire.roster_request import Answer, Petition, petition_bytes
 from machines.values import NodePubkey
 
 NONCE = b"n" * 32

@@ -1,6 +1,6 @@
 """The bytes of a petition, with which a node asks to leave the roster, and of its answer.
 
-Stands under ``frame.py``; ``parting.py`` makes and judges them. Source: protocol §9, §10.
+Stands under ``messages.py``; ``parting.py`` makes and judges them. Source: protocol §9, §10.
 """
 
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from machines.values import NodePubkey
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId
 from crdt.primitives.varint import Reader, uint
-from crdt.yupdate import CLOCK_END
+from crdt.wire.yjs_update import CLOCK_END
 
 PETITION_DOMAIN: Final = b"gangline/petition/1"
 NOBODY: Final = bytes(limits.KEY_BYTES)
