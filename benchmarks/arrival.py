@@ -16,11 +16,11 @@ from nacl.bindings import crypto_sign_open
 
 from benchmarks.fleet import Fleet
 from benchmarks.report import Measured, say, timed
-from crdt.bodies import parse_body
 from crdt.contract.ready import Now, Ready
 from crdt.primitives.identity import H, SigningKey
 from crdt.primitives.limits import SIGNATURE_BYTES
-from crdt.record import VerifiedRecord, signed_bytes
+from crdt.records.bodies import parse_body
+from crdt.records.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
 from crdt.wire.messages import Update, encode_frame
 from node import clock, garbage

@@ -9,11 +9,11 @@ from itertools import islice
 
 from msgspec import UNSET
 
-from crdt.bodies import SEAL_KEY, Known, Member, Role, Seal, Story, Transition, encode_body
 from crdt.contract.ready import Row
-from crdt.digest import seal_digest
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
-from crdt.record import VerifiedRecord, sign_record
+from crdt.records.bodies import SEAL_KEY, Known, Member, Role, Seal, Story, Transition, encode_body
+from crdt.records.digests import seal_digest
+from crdt.records.record import VerifiedRecord, sign_record
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline
 from machines.values import BranchName, GitSha, Instant, NodePubkey, StoryId

@@ -12,19 +12,19 @@ from itertools import islice
 from machines.values import Instant, NodePubkey
 
 from crdt.antientropy import as_records
-from crdt.bodies import (
-    Role,
-)
 from crdt.contract.ready import Noticed, OwnEnd
 from crdt.feeds import Feed, Verdict
-from crdt.horizon import latest_own
 from crdt.intents import Receipt
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import RecordId, RecordRef
 from crdt.primitives.seeded_random import Draw
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import (
+    Role,
+)
+from crdt.records.horizon import latest_own
+from crdt.records.record import VerifiedRecord
 from crdt.restate import OutdatedError
 from crdt.roster import Roster
 from crdt.session import Session, Sessions

@@ -9,12 +9,12 @@ protocol §10.
 
 from collections.abc import Iterable, Iterator
 
-from crdt.digest import document_digest, feed_digest
 from crdt.feeds import Feed
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.record import VerifiedRecord
+from crdt.records.digests import document_digest, feed_digest
+from crdt.records.record import VerifiedRecord
 from crdt.wire.messages import (
     FeedDigest,
     FeedDigests,

@@ -15,12 +15,12 @@ from machines.codec import enc_hook
 from machines.pipeline import PIPELINE, Archived, Blocked, Completed, Done, Stage
 from machines.values import Instant, NodePubkey
 
-from crdt.bodies import Ack, Claim, Execution, Story, Transition
 from crdt.fold import Lost
 from crdt.primitives import limits
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Ack, Claim, Execution, Story, Transition
+from crdt.records.record import VerifiedRecord
 from crdt.story import StoryState
 from crdt.tree import stage_made_by
 from crdt.views import ClaimView, ExecutionView, ExplainView, StoryView

@@ -13,7 +13,6 @@ from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
 
 from crdt.board import Board, BoardChange
-from crdt.bodies import Claim, Execution, Transition
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
     ClaimMoved,
@@ -23,7 +22,8 @@ from crdt.contract.ready import (
     RecordAdmitted,
     StageMoved,
 )
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Claim, Execution, Transition
+from crdt.records.record import VerifiedRecord
 from crdt.tree import said
 
 

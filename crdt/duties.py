@@ -10,7 +10,6 @@ from typing import Final
 
 from machines.values import NodePubkey, StoryId
 
-from crdt.bodies import Evidence
 from crdt.feeds import Feed
 from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, WriteSeal
 from crdt.ledger import Ledger
@@ -18,6 +17,7 @@ from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordRef
 from crdt.primitives.seeded_random import Draw
 from crdt.primitives.token_bucket import Bucket
+from crdt.records.bodies import Evidence
 
 ACK_AGAIN_SECONDS: Final = 1.0
 """After one that could not be written."""

@@ -13,12 +13,12 @@ from typing import Final
 import msgspec
 from machines.values import NodePubkey
 
-from crdt.bodies import Seal
 from crdt.live import LiveRecords
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
 from crdt.primitives.range_set import RangeSet
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Seal
+from crdt.records.record import VerifiedRecord
 
 
 class Verdict(IntEnum):

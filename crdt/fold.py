@@ -18,7 +18,7 @@ from machines.values import NodePubkey
 
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordId, RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.record import VerifiedRecord
 from crdt.tree import Acks, Events, Order, Tree, order, parent_id, said, stage_made_by
 
 Ordered = tuple[Order, VerifiedRecord]

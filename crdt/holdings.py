@@ -8,17 +8,17 @@ from itertools import chain
 
 from machines.values import NodePubkey
 
-from crdt.bodies import Transition
 from crdt.feeds import Entry, Feed, Verdict
-from crdt.forks import Proofs
 from crdt.intake import Signed
 from crdt.names import Names
 from crdt.pending import Pending
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
-from crdt.record import SignedRecord, VerifiedRecord
+from crdt.records.bodies import Transition
+from crdt.records.fork_proof import Proofs
+from crdt.records.record import SignedRecord, VerifiedRecord
+from crdt.records.signatures import Verifier
 from crdt.roster import Roster
 from crdt.turned import TurnedAway
-from crdt.verify import Verifier
 
 
 class Holdings:

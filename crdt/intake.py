@@ -13,19 +13,19 @@ from typing import Final, NamedTuple
 from machines.values import NodePubkey
 from msgspec import UNSET
 
-from crdt.bodies import Body, Member, parse_body
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import Row
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
 from crdt.primitives.identity import ClusterId, FeedId, RecordId, RecordRef, cluster_id_of
-from crdt.record import (
+from crdt.records.bodies import Body, Member, parse_body
+from crdt.records.record import (
     SignedRecord,
     VerifiedRecord,
     signed_bytes_and_id,
     signed_record,
     stored_record,
 )
-from crdt.verify import Verifier
+from crdt.records.signatures import Verifier
 from crdt.wire.yjs_update import FeedSlice, parse_root
 
 

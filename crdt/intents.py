@@ -10,9 +10,9 @@ from machines.execution import ExecutionEvent
 from machines.pipeline import PipelineEvent
 from machines.values import FreeText, Label, NodePubkey, StoryId
 
-from crdt.bodies import Role
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Role
+from crdt.records.record import VerifiedRecord
 
 
 class AddStory(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Stage 6 of the line: what a verified record is worth.
 
-Takes a ``VerifiedRecord`` from ``verify.py``, gives a ``Judgement`` to ``ledger.py``. A record is
-judged by itself: by what it says, the one parent it names, the roster and the cuts; never by the
+Takes a ``VerifiedRecord`` from ``signatures.py``, gives a ``Judgement`` to ``ledger.py``. A record
+is judged by itself: by what it says, the one parent it names, the roster and the cuts; never by the
 order of arrival, the local clock, or other records of its feed (protocol §5). The clock can only
 delay.
 """
@@ -14,10 +14,10 @@ from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
 from machines.values import Instant
 
-from crdt.bodies import Execution, Member, Revocation, Role, Statement, Transition
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId, RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Execution, Member, Revocation, Role, Statement, Transition
+from crdt.records.record import VerifiedRecord
 from crdt.roster import Roster
 
 

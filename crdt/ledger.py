@@ -1,10 +1,10 @@
 """Stages 6 and 7 of the line: gives every verified record its verdict and its place.
 
-Takes verified records from ``verify.py``, asks ``judge.py``, and keeps each in exactly one place:
-held in its feed, pending, rejected, or gone (superseded, or not taken). What is held is on disk,
-and leaves it only when it is superseded: where the roster or a cut moves, what rested on it is
-judged again, and kept if it counts no longer. What must be stored and what happened is collected in
-a ``Ready``. No verdict depends on the order of arrival. Source: protocol §5, §9.
+Takes verified records from ``signatures.py``, asks ``judge.py``, and keeps each in exactly one
+place: held in its feed, pending, rejected, or gone (superseded, or not taken). What is held is on
+disk, and leaves it only when it is superseded: where the roster or a cut moves, what rested on it
+is judged again, and kept if it counts no longer. What must be stored and what happened is
+collected in a ``Ready``. No verdict depends on the order of arrival. Source: protocol §5, §9.
 """
 
 from collections import defaultdict, deque
@@ -14,7 +14,6 @@ from typing import Final, assert_never
 from machines.values import Instant, NodePubkey
 
 from crdt.board import Board
-from crdt.bodies import Evidence, Role, Statement
 from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import (
     ForkProven,
@@ -26,9 +25,7 @@ from crdt.contract.ready import (
     Row,
 )
 from crdt.feeds import LIVE, VOID, Entry, Feed, Verdict
-from crdt.forks import accused, claimed_proof, proof_of, proof_side
 from crdt.holdings import Holdings
-from crdt.horizon import FIRST, Horizon
 from crdt.intake import Signed, Unreadable
 from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
 from crdt.names import named_by
@@ -36,11 +33,14 @@ from crdt.pending import Ahead
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Evidence, Role, Statement
+from crdt.records.fork_proof import accused, claimed_proof, proof_of, proof_side
+from crdt.records.horizon import FIRST, Horizon
+from crdt.records.record import VerifiedRecord
+from crdt.records.signatures import Verifier
 from crdt.room import VoidRoom
 from crdt.roster import Roster
 from crdt.statements import Statements
-from crdt.verify import Verifier
 
 KEPT: Final = {
     Reason.UNKNOWN_AUTHOR: Verdict.VOID_REVOKED,

@@ -8,11 +8,11 @@ in one go, with no step of ours for each record in it. Source: protocol §8, §1
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from crdt.bodies import Seal
-from crdt.digest import feed_digest, seal_digest
 from crdt.primitives import limits
 from crdt.primitives.identity import RecordId
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Seal
+from crdt.records.digests import feed_digest, seal_digest
+from crdt.records.record import VerifiedRecord
 
 
 class LiveRecords:

@@ -12,12 +12,12 @@ import msgspec
 from machines.values import FreeText, NodePubkey
 from msgspec.structs import replace
 
-from crdt.bodies import Role
 from crdt.contract.checkpoint import in_steps
 from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, Receipt, RevokeNode
 from crdt.ledger import Ledger
 from crdt.primitives.errors import ProposalRefused
+from crdt.records.bodies import Role
 from crdt.roster import RANK, Admission, Roster
 
 LADDER = (Role.OBSERVER, Role.MEMBER, Role.ADMIN)

@@ -8,10 +8,10 @@ from collections.abc import Container, Iterable, Iterator
 
 from machines.values import NodePubkey
 
-from crdt.bodies import Ack, Transition
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Ack, Transition
+from crdt.records.record import VerifiedRecord
 
 
 def named_by(record: VerifiedRecord) -> RecordRef | None:

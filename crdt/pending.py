@@ -15,7 +15,7 @@ from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, RecordId
-from crdt.record import VerifiedRecord
+from crdt.records.record import VerifiedRecord
 from crdt.room import Room, pending_bounds, stranger_bounds
 
 

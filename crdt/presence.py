@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from crdt.primitives import canonical_json, limits
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
 from crdt.primitives.identity import ClusterId, FeedId, H, Signature, SigningKey
-from crdt.verify import Verifier
+from crdt.records.signatures import Verifier
 from crdt.wire.messages import AwarenessEntry
 
 PRESENCE_DOMAIN: Final = b"gangline/presence/1"

@@ -14,24 +14,7 @@ from machines.pipeline import PIPELINE, DepsMet
 from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
-from crdt.bodies import (
-    SEAL_KEY,
-    Ack,
-    Claim,
-    Evidence,
-    Execution,
-    Known,
-    Member,
-    ProofSide,
-    Revocation,
-    Role,
-    Seal,
-    Story,
-    Transition,
-    evidence_key,
-)
 from crdt.feeds import Feed
-from crdt.horizon import latest_own
 from crdt.intents import (
     AccuseFork,
     AcknowledgeEnd,
@@ -51,6 +34,23 @@ from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.primitives.hlc import Stamp, next_stamp
 from crdt.primitives.identity import Hash, RecordId, Signature
+from crdt.records.bodies import (
+    SEAL_KEY,
+    Ack,
+    Claim,
+    Evidence,
+    Execution,
+    Known,
+    Member,
+    ProofSide,
+    Revocation,
+    Role,
+    Seal,
+    Story,
+    Transition,
+    evidence_key,
+)
+from crdt.records.horizon import latest_own
 from crdt.story import StoryState
 
 CIRCLE_SHOWN_MAX: Final = 8

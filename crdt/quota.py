@@ -13,13 +13,13 @@ from typing import Any, Final, Generic, TypeVar
 
 from machines.values import NodePubkey
 
-from crdt.bodies import Ack, Evidence, Member, Statement, Transition
 from crdt.contract.ready import Noticed
-from crdt.forks import claimed_proof
 from crdt.intake import Signed, Unreadable
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.token_bucket import Bucket
+from crdt.records.bodies import Ack, Evidence, Member, Statement, Transition
+from crdt.records.fork_proof import claimed_proof
 
 SAY_SECONDS: Final = 60.0
 TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"

@@ -12,7 +12,6 @@ from machines.values import Instant, NodePubkey
 
 from crdt import again, antientropy, membership, parting, proposals, voice
 from crdt.beacon import Beacon
-from crdt.bodies import Member
 from crdt.chronicle import Chronicle
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
@@ -40,12 +39,13 @@ from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, Prop
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
 from crdt.primitives.seeded_random import Draw
 from crdt.quota import Quota
-from crdt.record import VerifiedRecord, sign_record, signed_record
+from crdt.records.bodies import Member
+from crdt.records.record import VerifiedRecord, sign_record, signed_record
+from crdt.records.signatures import Verifier, verify_batch
 from crdt.restate import restate
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from crdt.shortfall import SealWatch
 from crdt.sync import Sync
-from crdt.verify import Verifier, verify_batch
 from crdt.wire.messages import (
     Awareness,
     DigestOffer,

@@ -13,7 +13,12 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from crdt.bodies import (
+from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused
+from crdt.primitives.identity import Hash, RecordId, RecordRef
+from crdt.proposals import Author
+from crdt.records.bodies import (
     Carried,
     Claim,
     Execution,
@@ -24,12 +29,7 @@ from crdt.bodies import (
     Story,
     Transition,
 )
-from crdt.ledger import Ledger
-from crdt.primitives import limits
-from crdt.primitives.errors import ProposalRefused
-from crdt.primitives.identity import Hash, RecordId, RecordRef
-from crdt.proposals import Author
-from crdt.record import VerifiedRecord
+from crdt.records.record import VerifiedRecord
 from crdt.roster import Roster
 from crdt.story import FIELDS
 

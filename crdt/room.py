@@ -12,7 +12,7 @@ from machines.values import NodePubkey
 
 from crdt.feeds import VOID, Entry
 from crdt.primitives import limits
-from crdt.record import VerifiedRecord
+from crdt.records.record import VerifiedRecord
 
 
 class Bounds(NamedTuple):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from machines.values import Instant, NodePubkey
 
-from crdt.bodies import Member, Revocation, Role, Statement
 from crdt.contract.ready import RosterChange
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Member, Revocation, Role, Statement
+from crdt.records.record import VerifiedRecord
 
 RANK = {Role.OBSERVER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
 

@@ -14,9 +14,9 @@ from machines.values import Instant, NodePubkey
 
 from crdt.contract.ready import Noticed, Now
 from crdt.document import Stretch
-from crdt.horizon import Horizon
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
+from crdt.records.horizon import Horizon
 from crdt.wire.messages import Frame
 
 

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt.bodies import Seal
 from crdt.contract.ready import Noticed
 from crdt.feeds import Feed
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.primitives.range_set import RangeSet
+from crdt.records.bodies import Seal
 from crdt.session import Session, Sessions
 
 SAY_SECONDS: Final = 2 * limits.ANTI_ENTROPY_SECONDS

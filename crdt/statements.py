@@ -8,10 +8,10 @@ from collections.abc import Callable, Container
 
 from machines.values import NodePubkey
 
-from crdt.bodies import Member, Statement
-from crdt.horizon import FIRST, LAST, Horizon
 from crdt.primitives.identity import RecordId
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Member, Statement
+from crdt.records.horizon import FIRST, LAST, Horizon
+from crdt.records.record import VerifiedRecord
 
 
 class Statements:

@@ -16,7 +16,6 @@ from operator import attrgetter
 from machines.values import NodePubkey
 
 from crdt import antientropy
-from crdt.bodies import Role
 from crdt.contract.checkpoint import in_steps
 from crdt.contract.ready import Outgoing, Ready
 from crdt.document import Stretch, lacking, next_update
@@ -24,7 +23,8 @@ from crdt.feeds import Feed
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Role
+from crdt.records.record import VerifiedRecord
 from crdt.session import Session, Sessions
 from crdt.wire.messages import (
     DigestOffer,

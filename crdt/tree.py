@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from machines.pipeline import INITIAL_STAGE, PIPELINE, Stage, stage_after
 from machines.values import NodePubkey
 
-from crdt.bodies import Transition
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordId, RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Transition
+from crdt.records.record import VerifiedRecord
 
 Order = tuple[Stamp, RecordRef]
 Events = Mapping[RecordId, VerifiedRecord]

@@ -14,7 +14,7 @@ from crdt.intake import Unreadable
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
-from crdt.record import VerifiedRecord
+from crdt.records.record import VerifiedRecord
 
 
 class Turned(NamedTuple):

@@ -19,8 +19,8 @@ import msgspec
 from crdt.contract.ready import Persist, Row
 from crdt.intake import open_records
 from crdt.primitives.identity import ClusterId, FeedId
-from crdt.record import SignedRecord
-from crdt.verify import verify_batch
+from crdt.records.record import SignedRecord
+from crdt.records.signatures import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
 from node import clock, config, founding, inspector, keys

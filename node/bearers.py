@@ -7,7 +7,7 @@ away, keeps the name it had; it is called by it only while nobody who belongs is
 from collections import Counter
 from itertools import count
 
-from crdt.bodies import NODE_NAME_CHARACTERS_MAX
+from crdt.records.bodies import NODE_NAME_CHARACTERS_MAX
 from crdt.roster import Roster
 from machines.values import NodePubkey
 

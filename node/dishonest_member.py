@@ -14,9 +14,9 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from crdt.bodies import Story, Transition
 from crdt.primitives.identity import ClusterId
-from crdt.record import sign_record
+from crdt.records.bodies import Story, Transition
+from crdt.records.record import sign_record
 from crdt.wire.messages import Records, encode_frame
 from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId

@@ -11,7 +11,12 @@ from typing import Any
 
 import msgspec
 
-from crdt.bodies import (
+from crdt.feeds import Entry, Feed, Verdict
+from crdt.intake import Unreadable
+from crdt.ledger import Ledger
+from crdt.primitives import limits
+from crdt.primitives.identity import FeedId
+from crdt.records.bodies import (
     Ack,
     Carried,
     Claim,
@@ -23,14 +28,9 @@ from crdt.bodies import (
     Story,
     Transition,
 )
-from crdt.feeds import Entry, Feed, Verdict
-from crdt.intake import Unreadable
-from crdt.ledger import Ledger
-from crdt.primitives import limits
-from crdt.primitives.identity import FeedId
-from crdt.record import SignedRecord, VerifiedRecord, signed_bytes_and_id
+from crdt.records.record import SignedRecord, VerifiedRecord, signed_bytes_and_id
+from crdt.records.signatures import verify_batch
 from crdt.tree import stage_made_by
-from crdt.verify import verify_batch
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import NODE_PUBKEY_BYTES, Instant, NodePubkey

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import UNSET
 
-from crdt.bodies import Member, Role, encode_body
 from crdt.contract.ready import Persist, Row, RowKey
 from crdt.intake import Unreadable, open_records
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
-from crdt.record import VerifiedRecord, sign_record, signed_record
-from crdt.verify import verify_batch
+from crdt.records.bodies import Member, Role, encode_body
+from crdt.records.record import VerifiedRecord, sign_record, signed_record
+from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey
 from node import clock, config, keys

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, SigningKey
-from crdt.verify import verify_batch
+from crdt.records.signatures import verify_batch
 from crdt.wire import handshake_transcript
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey

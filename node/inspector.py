@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from crdt import antientropy
-from crdt.evidence_file import EvidenceFile, evidence_file
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.intake import Unreadable, open_records
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
-from crdt.record import SignedRecord, VerifiedRecord
-from crdt.verify import verify_batch
+from crdt.records.evidence_file import EvidenceFile, evidence_file
+from crdt.records.record import SignedRecord, VerifiedRecord
+from crdt.records.signatures import verify_batch
 from machines.values import NodePubkey
 from node import report, unsealed
 from node.api import types

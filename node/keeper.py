@@ -7,11 +7,11 @@ crash between the two can give one too many. Source: protocol §9.
 
 import asyncio
 
-from crdt.bodies import Role
 from crdt.intents import AdmitNode
 from crdt.primitives import limits
 from crdt.primitives.errors import HeldUp, ProposalRefused
 from crdt.primitives.identity import FeedId, H, cluster_id_of
+from crdt.records.bodies import Role
 from crdt.replica import Replica
 from crdt.roster import Roster
 from machines.errors import InvalidValue

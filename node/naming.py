@@ -6,7 +6,7 @@ record, which takes any text of 64 characters (protocol §4): a name stands in t
 
 from typing import Final
 
-from crdt.bodies import NODE_NAME_CHARACTERS_MAX
+from crdt.records.bodies import NODE_NAME_CHARACTERS_MAX
 from machines.codec import lenient_hook
 from machines.errors import InvalidValue
 from machines.values import FreeText

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from crdt.bodies import Member, parse_body
 from crdt.intake import open_records
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord
 from crdt.primitives.identity import ClusterId, cluster_id_of
-from crdt.record import SignedRecord
-from crdt.verify import verify_batch
+from crdt.records.bodies import Member, parse_body
+from crdt.records.record import SignedRecord
+from crdt.records.signatures import verify_batch
 from machines.values import NodePubkey
 from node.config import Config
 from node.errors import StoreDamaged, Trouble

@@ -14,11 +14,11 @@ from typing import Any
 import apsw
 
 from crdt.contract.ready import OwnEnd, ProofRow, Row
-from crdt.forks import proves_fork
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
-from crdt.record import SignedRecord
-from crdt.verify import verify_batch
+from crdt.records.fork_proof import proves_fork
+from crdt.records.record import SignedRecord
+from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import history

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from crdt.contract.ready import Noticed, Persist, Row, RowKey
 from crdt.primitives.identity import ClusterId, FeedId
-from crdt.record import SignedRecord
+from crdt.records.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import clock, sift

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from crdt.bodies import Role
 from crdt.contract.ready import Persist, ProofRow, Row, RowKey
-from crdt.forks import proves_fork
 from crdt.intake import Unreadable, open_records
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
 from crdt.primitives.limits import SIGNATURE_BYTES
-from crdt.record import SignedRecord, VerifiedRecord, signed_record
-from crdt.verify import verify_batch
+from crdt.records.bodies import Role
+from crdt.records.fork_proof import proves_fork
+from crdt.records.record import SignedRecord, VerifiedRecord, signed_record
+from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
 from node import faults, parting

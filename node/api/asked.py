@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from litestar.params import FromQuery
 
-from crdt.bodies import TITLE_CHARACTERS_MAX, Role
 from crdt.primitives import limits
+from crdt.records.bodies import TITLE_CHARACTERS_MAX, Role
 from machines.codec import lenient_hook
 from machines.errors import InvalidValue
 from machines.execution import EXECUTION, ExecutionEvent

@@ -13,9 +13,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
 from crdt import voice
-from crdt.bodies import Role
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import H
+from crdt.records.bodies import Role
 from crdt.replica import Replica
 from machines.values import Instant
 from node import addresses, clock

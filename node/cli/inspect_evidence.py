@@ -63,7 +63,7 @@ def evidence(
     with speaking():
         file = held.evidence_file(_chosen(proofs, feed))
     if out is not None:
-        from crdt.evidence_file import encode_evidence  # noqa: PLC0415 - heavy, and only here
+        from crdt.records.evidence_file import encode_evidence  # noqa: PLC0415 - heavy, and only here
 
         with speaking(), whole(out, force=force) as partial:
             partial.write_bytes(encode_evidence(file))
@@ -129,9 +129,9 @@ def proof(
     Example: gangline inspect proof bad.evidence
     Exits: 1 5 65
     """
-    from crdt.evidence_file import parse_evidence  # noqa: PLC0415
     from crdt.primitives import limits  # noqa: PLC0415 - heavy, and only here
     from crdt.primitives.errors import MalformedEvidence  # noqa: PLC0415
+    from crdt.records.evidence_file import parse_evidence  # noqa: PLC0415
 
     most = limits.EVIDENCE_FILE_BYTES_MAX + 1
     try:
@@ -154,8 +154,8 @@ def proof(
 
 def _put_file(file: Any, *, as_json: bool) -> bool:
     """Show both sides and what they prove; says whether they prove anything."""
-    from crdt.evidence_file import check  # noqa: PLC0415 - heavy, and only here
-    from crdt.verify import verify_batch  # noqa: PLC0415
+    from crdt.records.evidence_file import check  # noqa: PLC0415 - heavy, and only here
+    from crdt.records.signatures import verify_batch  # noqa: PLC0415
 
     found = check(file, verify_batch)
     bodies = [_body(side) for side in file.sides]
@@ -206,8 +206,8 @@ def _body(side: Any) -> Any:
     """What a record says: an object, or text where it is no record's body; ``None`` if not held."""
     import msgspec  # noqa: PLC0415 - heavy, and only here
 
-    from crdt.bodies import parse_body  # noqa: PLC0415
     from crdt.primitives.errors import MalformedRecord  # noqa: PLC0415
+    from crdt.records.bodies import parse_body  # noqa: PLC0415
 
     if side.body is msgspec.UNSET:
         return None

@@ -8,9 +8,9 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from crdt.bodies import Story
 from crdt.primitives.identity import FeedId, H
-from crdt.record import sign_record, signed_bytes
+from crdt.records.bodies import Story
+from crdt.records.record import sign_record, signed_bytes
 from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
 from node import logs

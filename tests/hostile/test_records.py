@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from crdt.bodies import SEAL_KEY, Role, Seal
 from crdt.contract.ready import ForkProven, Noticed
 from crdt.feeds import Verdict
 from crdt.presence import PresenceState, presence_bytes, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import ClusterId, FeedId, H, Hash
-from crdt.record import sign_record, signed_bytes
+from crdt.records.bodies import SEAL_KEY, Role, Seal
+from crdt.records.record import sign_record, signed_bytes
 from crdt.wire.handshake_transcript import DIALLED, hello_bytes
 from crdt.wire.messages import Awareness, Proof, Records, encode_frame
 from machines import execution as x

@@ -5,16 +5,16 @@ from hypothesis import strategies as st
 from pycrdt import Array
 
 from crdt import antientropy
-from crdt.bodies import SEAL_KEY, Role, Seal, Transition
 from crdt.contract.ready import Now
 from crdt.document import Document
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, Hash
-from crdt.record import sign_record
+from crdt.records.bodies import SEAL_KEY, Role, Seal, Transition
+from crdt.records.record import sign_record
+from crdt.records.signatures import verify_batch
 from crdt.replica import Replica
-from crdt.verify import verify_batch
 from machines import execution as x
 from machines.values import AgentName, Instant
 from tests.support import strategies

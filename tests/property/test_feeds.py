@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.bodies import Seal
-from crdt.digest import feed_digest, seal_digest
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Seal
+from crdt.records.digests import feed_digest, seal_digest
 from crdt.shortfall import shortfall
 from tests.support.court import Court, spawn
 

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt.bodies import Member, Role
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Member, Role
 from crdt.roster import Roster
 from tests.support import naive_roster
 from tests.support.authors import Pen

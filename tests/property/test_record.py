@@ -5,11 +5,11 @@ import json
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crdt.bodies import Carried, encode_body, parse_body
 from crdt.primitives.canonical_json import encode as canonical
 from crdt.primitives.errors import MalformedRecord
 from crdt.primitives.identity import ClusterId, FeedId, SigningKey
-from crdt.record import (
+from crdt.records.bodies import Carried, encode_body, parse_body
+from crdt.records.record import (
     SignedRecord,
     record_id_of,
     sign_record,
@@ -17,7 +17,7 @@ from crdt.record import (
     signed_record,
     stored_record,
 )
-from crdt.verify import verify_batch
+from crdt.records.signatures import verify_batch
 from tests.support import bodies
 from tests.support.vectors import RECORDS
 

@@ -10,11 +10,11 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt.bodies import parse_body
 from crdt.contract.ready import Now, Row
 from crdt.intents import AddStory, ClaimStory
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
+from crdt.records.bodies import parse_body
 from crdt.replica import Replica
 from machines.values import Instant, StoryId
 from tests.support.cluster import START, Found

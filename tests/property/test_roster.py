@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.bodies import Role
 from crdt.ledger import Ledger
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
+from crdt.records.signatures import verify_batch
 from crdt.roster import Roster
-from crdt.verify import verify_batch
 from machines.values import Instant
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key

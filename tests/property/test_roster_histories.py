@@ -11,12 +11,12 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt.bodies import Role, parse_body
 from crdt.contract.ready import ForkProven
 from crdt.intents import AdmitNode, ClaimStory
 from crdt.membership import Admit, Demote, Promote, Revoke
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
+from crdt.records.bodies import Role, parse_body
 from machines.values import FreeText, StoryId
 from tests.support.cluster import Cluster
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import apsw
 
-from crdt.bodies import parse_body
 from crdt.primitives import limits
+from crdt.records.bodies import parse_body
 from tests.support.laws import Broken
 
 

@@ -2,7 +2,11 @@
 
 from msgspec import UNSET
 
-from crdt.bodies import (
+from crdt.primitives import limits
+from crdt.primitives.canonical_json import encode as canonical
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, H, Hash, RecordId, Signature
+from crdt.records.bodies import (
     SEAL_KEY,
     Ack,
     Carried,
@@ -19,12 +23,8 @@ from crdt.bodies import (
     evidence_key,
     parse_body,
 )
-from crdt.forks import proof_side
-from crdt.primitives import limits
-from crdt.primitives.canonical_json import encode as canonical
-from crdt.primitives.hlc import Stamp
-from crdt.primitives.identity import FeedId, H, Hash, RecordId, Signature
-from crdt.record import VerifiedRecord, sign_record, signed_bytes
+from crdt.records.fork_proof import proof_side
+from crdt.records.record import VerifiedRecord, sign_record, signed_bytes
 from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
 

@@ -3,7 +3,10 @@
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from crdt.bodies import (
+from crdt.primitives import limits
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, Hash, RecordId, RecordRef, Signature
+from crdt.records.bodies import (
     SEAL_KEY,
     Ack,
     Claim,
@@ -18,9 +21,6 @@ from crdt.bodies import (
     Transition,
     evidence_key,
 )
-from crdt.primitives import limits
-from crdt.primitives.hlc import Stamp
-from crdt.primitives.identity import FeedId, Hash, RecordId, RecordRef, Signature
 from machines import execution as x
 from machines.values import Instant, Label, NodePubkey
 from tests.support import strategies as s

@@ -5,13 +5,13 @@ from collections import deque
 from msgspec import UNSET
 from pycrdt import Array
 
-from crdt.bodies import Member, Role, encode_body
 from crdt.contract.checkpoint import pass_on
 from crdt.contract.ready import Now, Row
 from crdt.document import lacking, next_update
 from crdt.intents import AddStory, AdmitNode, FireEvent
 from crdt.primitives.identity import FeedId, Hash, SigningKey, cluster_id_of
-from crdt.record import sign_record
+from crdt.records.bodies import Member, Role, encode_body
+from crdt.records.record import sign_record
 from crdt.replica import Replica
 from machines.values import FreeText, Instant, StoryId
 

@@ -1,10 +1,10 @@
 """A small cluster's ledger, and a pen for everyone in it: where most tests of the core begin."""
 
-from crdt.bodies import Role
 from crdt.feeds import Verdict
 from crdt.ledger import Ledger
 from crdt.primitives.identity import FeedId
-from crdt.verify import verify_batch
+from crdt.records.bodies import Role
+from crdt.records.signatures import verify_batch
 from machines import execution as x
 from machines.values import AgentName, Instant
 from tests.support.authors import Pen

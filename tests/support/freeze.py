@@ -7,10 +7,10 @@ never made again. What it holds is ``RECORDS`` and the rest below, whatever the 
 import sys
 from pathlib import Path
 
-from crdt.bodies import Role
 from crdt.contract.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from node.store import Store
 from node.ticket import TicketRow
 from tests.support.authors import Pen

@@ -12,7 +12,7 @@ with ``crdt/roster.py``.
 
 from bisect import bisect_right
 
-from crdt.bodies import Member, Revocation, Role
+from crdt.records.bodies import Member, Revocation, Role
 
 ROLES = (Role.ADMIN, Role.MEMBER, Role.OBSERVER)
 

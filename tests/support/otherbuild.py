@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from crdt import bodies, proposals
+from crdt import proposals
 from crdt.intents import EditStory
+from crdt.records import bodies
 from crdt.wire import handshake_transcript
 from machines.values import StoryId
 from node.cli.main import run

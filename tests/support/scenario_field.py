@@ -6,11 +6,11 @@ who does; neither runs a replica.
 
 import re
 
-from crdt.bodies import Role
 from crdt.contract.ready import Now
 from crdt.intents import AdmitNode
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from crdt.wire.messages import RangeDigests, Update, encode_frame
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines.values import FreeText, Instant

@@ -3,9 +3,9 @@
 What is shown is told once for all nodes that show the same.
 """
 
-from crdt.bodies import Transition
 from crdt.feeds import Verdict
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Transition
 from crdt.shortfall import shortfall, sources
 from crdt.tree import said
 from machines.execution import EXECUTION

@@ -2,13 +2,13 @@
 
 import shlex
 
-from crdt.bodies import Claim, Role, Seal
-from crdt.digest import seal_digest
 from crdt.intake import Unreadable
 from crdt.primitives.canonical_json import encode
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H, Hash, RecordId
-from crdt.record import signed_bytes
+from crdt.records.bodies import Claim, Role, Seal
+from crdt.records.digests import seal_digest
+from crdt.records.record import signed_bytes
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, BranchName, FreeText, GitSha, Instant, StoryId

@@ -5,7 +5,6 @@ What is shown and what must hold are in ``scenario_looks.py``.
 
 import re
 
-from crdt.bodies import Role
 from crdt.contract.ready import PetitionAnswered
 from crdt.intents import (
     AddStory,
@@ -19,6 +18,7 @@ from crdt.intents import (
 )
 from crdt.presence import PresenceState, sign_presence
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from crdt.wire.messages import Awareness, Records, encode_frame
 from machines.values import FreeText, Instant, StoryId
 from tests.support import scenario_looks as looks

@@ -9,9 +9,9 @@ import asyncio
 import os
 from itertools import pairwise
 
-from crdt.bodies import Role
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from crdt.wire.messages import RangeDigest, RangeDigests, SyncStep2, Update
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p

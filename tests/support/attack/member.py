@@ -18,13 +18,13 @@ from typing import NamedTuple
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from crdt.bodies import Role
-from crdt.forks import proof_side
 from crdt.presence import PresenceState, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import FeedId, H, RecordId, RecordRef
-from crdt.record import signed_bytes_and_id, signed_record
+from crdt.records.bodies import Role
+from crdt.records.fork_proof import proof_side
+from crdt.records.record import signed_bytes_and_id, signed_record
 from crdt.wire.messages import (
     Awareness,
     AwarenessEntry,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from crdt.bodies import Carried, encode_body, parse_body
-from crdt.evidence_file import check, encode_evidence, parse_evidence
 from crdt.presence import open_presence
 from crdt.primitives.errors import MalformedEvidence, MalformedRecord, PeerFault
 from crdt.primitives.identity import ClusterId
+from crdt.records.bodies import Carried, encode_body, parse_body
+from crdt.records.evidence_file import check, encode_evidence, parse_evidence
 from crdt.wire.messages import AwarenessEntry, decode_frame, encode_frame
 from crdt.wire.yjs_update import (
     decode_state_vector,

@@ -6,14 +6,14 @@ program is called with the world, the node and two numbers from the schedule.
 
 import random
 
-from crdt.bodies import Role, Transition
-from crdt.forks import proof_of, proof_side
 from crdt.intake import place_slices
 from crdt.judge import is_cut
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import FeedId, H, Hash, RecordRef, SigningKey
-from crdt.record import signed_bytes, signed_record
+from crdt.records.bodies import Role, Transition
+from crdt.records.fork_proof import proof_of, proof_side
+from crdt.records.record import signed_bytes, signed_record
 from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,

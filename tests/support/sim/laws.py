@@ -9,7 +9,6 @@ from math import inf
 
 from crdt import antientropy
 from crdt.again import lost_records
-from crdt.bodies import Role, Statement, parse_body
 from crdt.contract.ready import Noticed
 from crdt.document import Document
 from crdt.feeds import Verdict
@@ -17,8 +16,9 @@ from crdt.intake import place_slices
 from crdt.names import named_by
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
-from crdt.record import signed_bytes_and_id, signed_record
-from crdt.verify import verify_batch
+from crdt.records.bodies import Role, Statement, parse_body
+from crdt.records.record import signed_bytes_and_id, signed_record
+from crdt.records.signatures import verify_batch
 from crdt.wire.messages import Records, SyncStep2, Update, decode_frame
 from crdt.wire.yjs_update import decode_update
 from machines.values import Instant

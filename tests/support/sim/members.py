@@ -5,11 +5,11 @@ takes the other's place is as in ``node/keeper.py`` and ``node/parting.py``.
 """
 
 from crdt import membership
-from crdt.bodies import Role
 from crdt.intents import AdmitNode, RevokeNode
 from crdt.parting import BEHIND, DONE
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import H
+from crdt.records.bodies import Role
 from machines.values import FreeText
 from node.parting import _replaced, _who_may
 from node.turn import Job

@@ -16,7 +16,6 @@ from msgspec import UNSET
 from crdt import (
     again,
     antientropy,
-    bodies,
     document,
     judge,
     ledger,
@@ -30,12 +29,9 @@ from crdt import (
 )
 from crdt.again import Rewriting
 from crdt.beacon import Beacon
-from crdt.bodies import Member, Revocation, Transition
 from crdt.contract.ready import Outgoing, Persist, Ready
-from crdt.digest import seal_digest
 from crdt.duties import Duties
 from crdt.feeds import Feed, Verdict
-from crdt.forks import Proofs, accused
 from crdt.intents import AccuseFork
 from crdt.judge import Rejected, Waits
 from crdt.ledger import Ledger
@@ -46,7 +42,11 @@ from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H
 from crdt.proposals import Author
 from crdt.quota import Buckets, Quota
-from crdt.record import sign_record
+from crdt.records import bodies
+from crdt.records.bodies import Member, Revocation, Transition
+from crdt.records.digests import seal_digest
+from crdt.records.fork_proof import Proofs, accused
+from crdt.records.record import sign_record
 from crdt.replica import Replica
 from crdt.room import Bounds, pending_bounds
 from crdt.roster import Admission, Roster, Taking

@@ -9,8 +9,8 @@ from unittest import mock
 
 from nacl.bindings import crypto_sign_open
 
-from crdt import verify
 from crdt.primitives import limits
+from crdt.records import signatures
 from tests.support.laws import Broken
 from tests.support.sim.laws import Laws
 from tests.support.sim.members import reunite
@@ -91,7 +91,7 @@ def play(plan, *, trace=None):
     """Play one schedule: faults, then quiet until the cluster agrees, then every law."""
     bounds = (SMALL if plan.small else {}) | (QUICK if plan.roster else {})
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(verify, "crypto_sign_open", opened))
+        stack.enter_context(mock.patch.object(signatures, "crypto_sign_open", opened))
         if bounds:
             stack.enter_context(mock.patch.multiple(limits, **bounds))
         return _play(plan, trace)

@@ -9,11 +9,11 @@ import heapq
 from collections import Counter, defaultdict, deque
 
 from crdt import membership
-from crdt.bodies import Role
 from crdt.contract.ready import Now, PetitionAnswered, Ready, Row
 from crdt.intents import AdmitNode, Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
+from crdt.records.bodies import Role
 from crdt.replica import Replica
 from crdt.wire.messages import Records, encode_frame
 from machines.values import FreeText, Instant

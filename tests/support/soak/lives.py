@@ -9,11 +9,11 @@ import contextlib
 from functools import partial
 from unittest import mock
 
-from crdt.bodies import Role, parse_body
 from crdt.intents import AddStory, AdmitNode, ClaimStory, EditStory
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, SigningKey
-from crdt.record import signed_bytes_and_id, signed_record
+from crdt.records.bodies import Role, parse_body
+from crdt.records.record import signed_bytes_and_id, signed_record
 from crdt.replica import Replica
 from crdt.wire.messages import Records, SyncStep2, Update, decode_frame
 from crdt.wire.yjs_update import decode_update

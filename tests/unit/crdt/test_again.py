@@ -2,13 +2,13 @@ import pytest
 
 from crdt import again
 from crdt.again import Rewriting
-from crdt.bodies import Role
 from crdt.contract.ready import OwnEnd
 from crdt.feeds import Feed, Verdict
 from crdt.intents import Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId, RecordRef
+from crdt.records.bodies import Role
 from crdt.restate import OutdatedError
 from crdt.session import Session, Sessions
 from crdt.wire.messages import Records

@@ -1,9 +1,9 @@
 import pytest
 
 from crdt import antientropy
-from crdt.digest import document_digest, feed_digest
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
+from crdt.records.digests import document_digest, feed_digest
 from crdt.wire.messages import (
     FeedDigest,
     FeedDigests,

@@ -4,7 +4,7 @@ from crdt.beacon import Beacon
 from crdt.contract.ready import Now
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
-from crdt.verify import verify_batch
+from crdt.records.signatures import verify_batch
 from crdt.wire.messages import Awareness
 from machines.values import Instant
 from tests.support.court import Court

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from crdt.board import Board, story_of
-from crdt.bodies import Claim, Role, Story
 from crdt.primitives import limits
 from crdt.primitives.hlc import Stamp
+from crdt.records.bodies import Claim, Role, Story
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId

@@ -1,9 +1,9 @@
 import pytest
 
-from crdt.bodies import Claim, Role
 from crdt.chronicle import Chronicle
 from crdt.contract.ready import ClaimMoved, EventLost, ExecutionMoved, RecordAdmitted, StageMoved
 from crdt.primitives.hlc import Stamp
+from crdt.records.bodies import Claim, Role
 from machines import pipeline as p
 from machines.values import Instant, StoryId
 from tests.support.court import Court, spawn

@@ -9,12 +9,12 @@ from functools import partial
 import pytest
 
 from crdt import antientropy
-from crdt.bodies import Role
 from crdt.contract.checkpoint import pass_on
 from crdt.intents import AdmitNode
 from crdt.membership import Admit, Revoke
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from crdt.wire.messages import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p

@@ -1,9 +1,9 @@
 import pytest
 
-from crdt.bodies import SEAL_KEY, Seal
-from crdt.digest import feed_digest, seal_digest
 from crdt.feeds import Entry, Feed, Verdict
 from crdt.primitives.identity import FeedId, Hash
+from crdt.records.bodies import SEAL_KEY, Seal
+from crdt.records.digests import feed_digest, seal_digest
 from tests.support.court import AHEAD, BUILT_UPON, VOID_FORK, VOID_REVOKED, Court, spawn
 from tests.support.steps import Walked, steps
 

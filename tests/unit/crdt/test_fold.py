@@ -1,6 +1,5 @@
 import pytest
 
-from crdt.bodies import Transition
 from crdt.fold import (
     WHY_BEFORE,
     WHY_IGNORED,
@@ -9,6 +8,7 @@ from crdt.fold import (
     Fold,
     Lost,
 )
+from crdt.records.bodies import Transition
 from crdt.tree import order
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha

@@ -2,13 +2,13 @@
 
 import pytest
 
-from crdt.bodies import Role
 from crdt.contract.ready import ForkProven, Now
 from crdt.feeds import Verdict
 from crdt.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.primitives import limits
 from crdt.primitives.errors import NotWritable, Reason
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from crdt.wire.messages import Records, Update, encode_frame
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import execution as x

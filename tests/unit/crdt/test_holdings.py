@@ -1,13 +1,13 @@
 import pytest
 
-from crdt.bodies import Role
 from crdt.feeds import Entry, Feed
-from crdt.forks import proof_of, proof_side
 from crdt.holdings import Holdings
 from crdt.primitives.errors import Reason
-from crdt.record import signed_record
+from crdt.records.bodies import Role
+from crdt.records.fork_proof import proof_of, proof_side
+from crdt.records.record import signed_record
+from crdt.records.signatures import verify_batch
 from crdt.roster import Roster
-from crdt.verify import verify_batch
 from machines import pipeline as p
 from tests.support.court import ADMITTED, BUILT_UPON, REJECTED, VOID_FORK, WAITING, Court
 

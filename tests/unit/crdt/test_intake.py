@@ -1,13 +1,13 @@
 import pytest
 
 from crdt import intake
-from crdt.bodies import Role, Story
 from crdt.contract.ready import Row
 from crdt.intake import Arrivals, Unreadable, open_records, place_slices, stored_records
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId, H
-from crdt.record import record_id_of, signed_bytes, signed_record
-from crdt.verify import verify_batch
+from crdt.records.bodies import Role, Story
+from crdt.records.record import record_id_of, signed_bytes, signed_record
+from crdt.records.signatures import verify_batch
 from crdt.wire.yjs_update import FeedSlice
 from tests.support.court import Court
 

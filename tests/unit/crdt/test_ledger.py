@@ -2,17 +2,17 @@ import pytest
 from pycrdt import Array
 
 from crdt import ledger as ledger_module
-from crdt.bodies import Role
 from crdt.contract.ready import ForkProven, RecordRejected, RosterMoved, Row
 from crdt.document import Document
-from crdt.forks import proof_of, proof_side
 from crdt.intake import Unreadable
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId, H, RecordId
-from crdt.record import signed_bytes, signed_record
-from crdt.verify import verify_batch
+from crdt.records.bodies import Role
+from crdt.records.fork_proof import proof_of, proof_side
+from crdt.records.record import signed_bytes, signed_record
+from crdt.records.signatures import verify_batch
 from machines import pipeline as p
 from machines.values import BranchName, FreeText
 from tests.support.authors import Pen

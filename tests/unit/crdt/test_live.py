@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.digest import feed_digest, seal_digest
 from crdt.live import LiveRecords
+from crdt.records.digests import feed_digest, seal_digest
 from tests.support.court import Court
 from tests.support.steps import steps
 

@@ -3,12 +3,12 @@
 import pytest
 
 from crdt import membership as m
-from crdt.bodies import Role
 from crdt.contract.ready import IncarnationOpened
 from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId
 from tests.support.authors import Pen, as_frame

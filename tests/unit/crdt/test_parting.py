@@ -4,11 +4,11 @@ import pytest
 
 from crdt import membership as m
 from crdt import parting
-from crdt.bodies import Role
 from crdt.contract.ready import Noticed, PetitionAnswered
 from crdt.intents import ClaimStory, FireExecution
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
+from crdt.records.bodies import Role
 from crdt.wire.messages import encode_frame
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId

@@ -18,7 +18,7 @@ from crdt.primitives import limits
 from crdt.primitives.canonical_json import encode as canonical
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import ClusterId, FeedId
-from crdt.verify import verify_batch
+from crdt.records.signatures import verify_batch
 from crdt.wire.messages import Awareness, AwarenessEntry, decode_frame, encode_frame
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey

@@ -1,9 +1,6 @@
 import pytest
 
-from crdt.bodies import Role, Story
-from crdt.digest import seal_digest
 from crdt.feeds import Verdict
-from crdt.forks import claimed_proof
 from crdt.intents import (
     AccuseFork,
     AcknowledgeEnd,
@@ -22,6 +19,9 @@ from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId
 from crdt.proposals import Author, author, own_execution, propose
+from crdt.records.bodies import Role, Story
+from crdt.records.digests import seal_digest
+from crdt.records.fork_proof import claimed_proof
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, Label, StoryId

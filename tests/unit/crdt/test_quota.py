@@ -2,14 +2,14 @@
 
 import pytest
 
-from crdt.bodies import Role
 from crdt.contract.ready import Noticed
 from crdt.intake import Unreadable
 from crdt.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.token_bucket import Bucket
 from crdt.quota import TOO_BOSSY, TOO_BUSY, Quota, is_news
-from crdt.verify import verify_batch
+from crdt.records.bodies import Role
+from crdt.records.signatures import verify_batch
 from crdt.wire.messages import RecordsWanted, encode_frame
 from machines import pipeline as p
 from tests.support.authors import Pen, as_frame

@@ -2,15 +2,15 @@
 
 import pytest
 
-from crdt.bodies import Role, Transition
 from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
-from crdt.forks import proof_of, proof_side
 from crdt.intents import AddStory, AdmitNode, FireEvent, RevokeNode
 from crdt.judge import Waits
 from crdt.membership import Demote, Rename
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role, Transition
+from crdt.records.fork_proof import proof_of, proof_side
 from crdt.wire.messages import (
     DigestOffer,
     Proof,

@@ -1,11 +1,11 @@
 import pytest
 
-from crdt.bodies import Claim, Role, Story
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId
 from crdt.proposals import Author
+from crdt.records.bodies import Claim, Role, Story
 from crdt.restate import OutdatedError, restate
 from machines import execution as x
 from machines import pipeline as p

@@ -1,8 +1,8 @@
 import pytest
 from msgspec import UNSET, structs
 
-from crdt.bodies import Role
 from crdt.primitives.identity import FeedId
+from crdt.records.bodies import Role
 from crdt.roster import Admission, Roster
 from tests.support.court import Court
 from tests.support.steps import steps

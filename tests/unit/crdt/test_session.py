@@ -3,9 +3,9 @@ from itertools import pairwise
 import pytest
 
 from crdt.contract.ready import Now
-from crdt.horizon import Horizon
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
+from crdt.records.horizon import Horizon
 from crdt.session import ClockWatch, Session, Sessions, ahead_ms
 from machines.values import Instant
 from tests.support.cluster import key

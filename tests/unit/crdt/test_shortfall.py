@@ -2,9 +2,9 @@
 
 import pytest
 
-from crdt.digest import seal_digest
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
+from crdt.records.digests import seal_digest
 from crdt.session import Session, Sessions
 from crdt.shortfall import SAY_SECONDS, Road, SealWatch, Source, shortfall, sources
 from machines import pipeline as p

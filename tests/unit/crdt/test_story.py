@@ -1,8 +1,8 @@
 import pytest
 from msgspec import UNSET
 
-from crdt.bodies import Claim, Story
 from crdt.primitives.hlc import Stamp
+from crdt.records.bodies import Claim, Story
 from crdt.story import StoryState
 from machines import execution as x
 from machines import pipeline as p

@@ -3,10 +3,10 @@ from collections import deque
 import pytest
 
 from crdt.contract.ready import Ready
-from crdt.digest import feed_digest
 from crdt.document import Document, Stretch
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
+from crdt.records.digests import feed_digest
 from crdt.session import Session, Sessions
 from crdt.sync import Sync
 from crdt.wire.messages import (

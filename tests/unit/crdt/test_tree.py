@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.bodies import Ack
+from crdt.records.bodies import Ack
 from crdt.tree import Tree, follows, hangs, order, said, stage_made_by
 from machines import pipeline as p
 from machines.values import FreeText

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from pycrdt import Array, Doc
 
-from crdt.bodies import Carried, encode_body, parse_body
-from crdt.digest import document_digest, feed_digest, seal_digest
 from crdt.presence import presence_bytes
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, PeerFault
 from crdt.primitives.identity import FeedId, H, SigningKey, cluster_id_of
-from crdt.record import SignedRecord, sign_record, signed_bytes_and_id, signed_record
-from crdt.verify import verify_batch
+from crdt.records.bodies import Carried, encode_body, parse_body
+from crdt.records.digests import document_digest, feed_digest, seal_digest
+from crdt.records.record import SignedRecord, sign_record, signed_bytes_and_id, signed_record
+from crdt.records.signatures import verify_batch
 from crdt.wire.handshake_transcript import hello_bytes
 from crdt.wire.yjs_update import decode_update, encode_update
 from machines.values import NodePubkey

@@ -2,10 +2,10 @@
 
 import pytest
 
-from crdt.bodies import Role
 from crdt.intents import AdmitNode, RevokeNode
 from crdt.membership import Replace
 from crdt.primitives.errors import ProposalRefused
+from crdt.records.bodies import Role
 from machines.values import FreeText
 from node import report
 from node.api.membership import find, must_be_free

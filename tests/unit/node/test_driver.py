@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from crdt.bodies import Role
 from crdt.contract.ready import Ready
 from crdt.intents import AddStory, AdmitNode
 from crdt.primitives.identity import H
+from crdt.records.bodies import Role
 from crdt.replica import Replica
 from machines.values import FreeText, StoryId
 from node import config, founding

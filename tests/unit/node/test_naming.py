@@ -2,7 +2,7 @@
 
 import pytest
 
-from crdt import bodies
+from crdt.records import bodies
 from machines.errors import InvalidValue
 from node.naming import node_name
 

@@ -1,9 +1,9 @@
 """What an operator is told of what is not as it should be."""
 
-from crdt.bodies import Role
 from crdt.contract.ready import PeerFaulted, RecordRejected, RosterChange, RosterMoved
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
+from crdt.records.bodies import Role
 from node import notices, report
 from node.notices import ROSTER_AT_ONCE, Notices
 from tests.support.cluster import Cluster, key

@@ -1,7 +1,7 @@
 """What nodes are called wherever they are shown."""
 
-from crdt.bodies import Role
 from crdt.intents import AdmitNode
+from crdt.records.bodies import Role
 from machines import pipeline as p
 from machines.values import FreeText
 from node import report, unsealed

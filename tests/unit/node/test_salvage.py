@@ -11,10 +11,10 @@ import apsw
 import pytest
 
 from crdt.contract.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey, StageMoved
-from crdt.forks import proof_of, proof_side
 from crdt.intents import AddStory
 from crdt.primitives.errors import HeldUp, Reason
 from crdt.primitives.identity import FeedId, RecordId
+from crdt.records.fork_proof import proof_of, proof_side
 from machines.pipeline import Backlog, Coding
 from machines.values import FreeText, StoryId
 from node import config, daemon, founding, salvage, sift

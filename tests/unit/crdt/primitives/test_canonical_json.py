@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.bodies import Role
 from crdt.primitives import limits
 from crdt.primitives.canonical_json import _STRING, check_bytes, encode
 from crdt.primitives.errors import MalformedRecord
+from crdt.records.bodies import Role
 from machines.values import StoryId
 
 DEEPEST = limits.NESTING_MAX

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.verify import verify_batch
+from crdt.records.signatures import verify_batch
 from crdt.wire.handshake_transcript import DIALLED, LISTENED, PROTOCOL_VERSION, hello_bytes
 from machines.values import NodePubkey
 from tests.support.vectors import CLUSTER, KEYS, RECORDS

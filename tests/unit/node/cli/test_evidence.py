@@ -5,9 +5,9 @@ from msgspec import structs
 from typer.testing import CliRunner
 
 from crdt.contract.ready import Persist, RowKey
-from crdt.evidence_file import Side, encode_evidence, parse_evidence
 from crdt.primitives.identity import H, Signature
-from crdt.record import signed_bytes
+from crdt.records.evidence_file import Side, encode_evidence, parse_evidence
+from crdt.records.record import signed_bytes
 from crdt.wire.messages import Records, encode_frame
 from node.cli.main import app
 from node.store import Store

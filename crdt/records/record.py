@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 import msgspec
 from machines.values import NodePubkey
 
-from crdt.bodies import Body, Known, encode_body, stored_body
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, RecordRef, SigningKey
+from crdt.records.bodies import Body, Known, encode_body, stored_body
 
 RECORD_DOMAIN: Final = b"gangline/record/1"
 BODY_BYTES_MIN: Final = 2

@@ -1,9 +1,9 @@
 """A proven fork as one small file that anyone can be sent, and checked by anyone.
 
-Stands beside ``forks.py``. The file holds the slot, both signatures, and for each side the record's
-body or, where nobody held it any more, its hash; so that it needs no store, no roster and no other
-node. Whoever reads one may have had it from anybody: it is bounded before it is read, and has one
-form. Source: protocol §9, §17.
+Stands beside ``fork_proof.py``. The file holds the slot, both signatures, and for each side the
+record's body or, where nobody held it any more, its hash; so that it needs no store, no roster and
+no other node. Whoever reads one may have had it from anybody: it is bounded before it is read, and
+has one form. Source: protocol §9, §17.
 """
 
 import re
@@ -17,11 +17,11 @@ from machines.values import NodePubkey
 from msgspec import UNSET, UnsetType
 
 from crdt.contract.ready import ProofRow
-from crdt.forks import sides_hold
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedEvidence
 from crdt.primitives.identity import Clock, ClusterId, FeedId, H, Hash, Incarnation, Signature
-from crdt.verify import Verifier
+from crdt.records.fork_proof import sides_hold
+from crdt.records.signatures import Verifier
 
 FORMAT: Final = "gangline/evidence-file/1"
 DETAIL_CHARS_MAX: Final = 200

@@ -5,7 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
-from crdt.evidence_file import (
+from crdt.primitives import limits
+from crdt.primitives.errors import MalformedEvidence
+from crdt.primitives.identity import H, Hash, Signature
+from crdt.records.evidence_file import (
     BodyBytes,
     EvidenceFile,
     Side,
@@ -14,11 +17,8 @@ from crdt.evidence_file import (
     evidence_file,
     parse_evidence,
 )
-from crdt.forks import proof_of, proof_side
-from crdt.primitives import limits
-from crdt.primitives.errors import MalformedEvidence
-from crdt.primitives.identity import H, Hash, Signature
-from crdt.verify import verify_batch
+from crdt.records.fork_proof import proof_of, proof_side
+from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from tests.support.authors import Pen
 from tests.support.vectors import CLUSTER, KEYS

@@ -1,11 +1,11 @@
 import pytest
 
-from crdt.bodies import Carried, Story, encode_body, parse_body
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H, RecordRef
-from crdt.record import (
+from crdt.records.bodies import Carried, Story, encode_body, parse_body
+from crdt.records.record import (
     SignedRecord,
     record_id_of,
     sign_record,
@@ -14,7 +14,7 @@ from crdt.record import (
     signed_record,
     stored_record,
 )
-from crdt.verify import verify_batch
+from crdt.records.signatures import verify_batch
 from machines.values import Instant, NodePubkey, StoryId
 from tests.support.vectors import CLUSTER, KEYS, RECORDS, feed_of
 

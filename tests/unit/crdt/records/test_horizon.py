@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.horizon import FIRST, LAST, Horizon, latest_own
 from crdt.primitives import limits
+from crdt.records.horizon import FIRST, LAST, Horizon, latest_own
 from machines.values import Instant
 from tests.support.court import Court
 

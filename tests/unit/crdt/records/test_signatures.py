@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt.primitives.identity import SigningKey
-from crdt.verify import may_sign, verify_batch
+from crdt.records.signatures import may_sign, verify_batch
 from machines.values import NodePubkey
 
 KEY = SigningKey(b"k" * 32)
@@ -75,7 +75,7 @@ RFC_8032 = [
     ),
 ]
 WYCHEPROOF = json.loads(
-    (Path(__file__).parents[2] / "wycheproof" / "ed25519_test.json").read_text()
+    (Path(__file__).parents[3] / "wycheproof" / "ed25519_test.json").read_text()
 )
 POLICY = {"SmallOrderPublicKey": False, "MixedOrderPublicKey": True}
 """Of what a verifier may take or leave: a key of small order signs nothing; one that only has a

@@ -11,9 +11,9 @@ from typing import Final
 
 from machines.values import Instant, NodePubkey
 
-from crdt.bodies import Member
 from crdt.primitives import limits
-from crdt.record import VerifiedRecord
+from crdt.records.bodies import Member
+from crdt.records.record import VerifiedRecord
 
 FIRST: Final = Instant.nearest(0)
 LAST: Final = Instant.nearest(2**63)

@@ -1,10 +1,17 @@
 from msgspec import structs
 
-from crdt.bodies import Evidence, ProofSide, encode_body, evidence_key, parse_body
-from crdt.forks import Proofs, accused, claimed_proof, proof_of, proof_side, proves_fork
 from crdt.primitives.identity import ClusterId, H, Hash, Signature
-from crdt.record import sign_record, signed_bytes
-from crdt.verify import verify_batch
+from crdt.records.bodies import Evidence, ProofSide, encode_body, evidence_key, parse_body
+from crdt.records.fork_proof import (
+    Proofs,
+    accused,
+    claimed_proof,
+    proof_of,
+    proof_side,
+    proves_fork,
+)
+from crdt.records.record import sign_record, signed_bytes
+from crdt.records.signatures import verify_batch
 from tests.support.authors import Pen
 from tests.support.vectors import CLUSTER, KEYS
 

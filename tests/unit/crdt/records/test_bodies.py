@@ -3,7 +3,12 @@ import json
 import pytest
 from msgspec import UNSET
 
-from crdt.bodies import (
+from crdt.primitives import limits
+from crdt.primitives.canonical_json import encode as canonical
+from crdt.primitives.errors import MalformedRecord
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import RecordRef
+from crdt.records.bodies import (
     DETAIL_CHARS_MAX,
     KINDS,
     Carried,
@@ -18,11 +23,6 @@ from crdt.bodies import (
     parse_body,
     stored_body,
 )
-from crdt.primitives import limits
-from crdt.primitives.canonical_json import encode as canonical
-from crdt.primitives.errors import MalformedRecord
-from crdt.primitives.hlc import Stamp
-from crdt.primitives.identity import RecordRef
 from machines.values import Instant, StoryId
 from tests.support.vectors import RECORDS
 

@@ -7,12 +7,12 @@ cluster id. Source: protocol §5, §9.
 
 from machines.values import NodePubkey
 
-from crdt.bodies import Evidence
 from crdt.contract.ready import ProofRow
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, H
-from crdt.record import signed_bytes
-from crdt.verify import Verifier
+from crdt.records.bodies import Evidence
+from crdt.records.record import signed_bytes
+from crdt.records.signatures import Verifier
 
 Side = tuple[bytes, bytes]
 """A signature (64 bytes) and H(body) (32 bytes)."""

@@ -2,8 +2,8 @@ from itertools import permutations
 
 import pytest
 
-from crdt.digest import NO_FORK, document_digest, feed_digest, seal_digest
 from crdt.primitives.identity import H, RecordId
+from crdt.records.digests import NO_FORK, document_digest, feed_digest, seal_digest
 from machines.values import NodePubkey
 from tests.support.vectors import RECORDS, feed_of
 

@@ -1,0 +1,1 @@
+"""One signed record, and proofs about it."""
