@@ -26,9 +26,9 @@ from crdt.records.bodies import (
 from crdt.records.horizon import latest_own
 from crdt.records.record import VerifiedRecord
 from crdt.restate import OutdatedError
-from crdt.roster import Roster
 from crdt.session import Session, Sessions
-from crdt.tree import order
+from crdt.views.event_tree import order
+from crdt.views.roster import Roster
 from crdt.wire.messages import Frame
 
 KEPT_FOR_LATER = (Verdict.VOID_REVOKED, Verdict.WAITING, Verdict.REJECTED)

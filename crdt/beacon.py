@@ -14,8 +14,8 @@ from crdt.presence import Liveness, PresenceState, open_presence, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.records.signatures import Verifier
-from crdt.roster import Roster
 from crdt.twins import Twins, own_sentence, peer_sentence, where
+from crdt.views.roster import Roster
 from crdt.wire.messages import Awareness, AwarenessEntry
 
 

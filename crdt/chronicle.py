@@ -12,7 +12,6 @@ from machines.kernel import Transition as Moved
 from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
 
-from crdt.board import Board, BoardChange
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
     ClaimMoved,
@@ -24,7 +23,8 @@ from crdt.contract.ready import (
 )
 from crdt.records.bodies import Claim, Execution, Transition
 from crdt.records.record import VerifiedRecord
-from crdt.tree import said
+from crdt.views.board import Board, BoardChange
+from crdt.views.event_tree import said
 
 
 class Chronicle:

@@ -17,8 +17,8 @@ from crdt.records.bodies import Transition
 from crdt.records.fork_proof import Proofs
 from crdt.records.record import SignedRecord, VerifiedRecord
 from crdt.records.signatures import Verifier
-from crdt.roster import Roster
 from crdt.turned import TurnedAway
+from crdt.views.roster import Roster
 
 
 class Holdings:

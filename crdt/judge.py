@@ -18,7 +18,7 @@ from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId, RecordRef
 from crdt.records.bodies import Execution, Member, Revocation, Role, Statement, Transition
 from crdt.records.record import VerifiedRecord
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 
 
 @dataclass(frozen=True, slots=True)

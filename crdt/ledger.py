@@ -13,7 +13,6 @@ from typing import Final, assert_never
 
 from machines.values import Instant, NodePubkey
 
-from crdt.board import Board
 from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import (
     ForkProven,
@@ -39,8 +38,9 @@ from crdt.records.horizon import FIRST, Horizon
 from crdt.records.record import VerifiedRecord
 from crdt.records.signatures import Verifier
 from crdt.room import VoidRoom
-from crdt.roster import Roster
 from crdt.statements import Statements
+from crdt.views.board import Board
+from crdt.views.roster import Roster
 
 KEPT: Final = {
     Reason.UNKNOWN_AUTHOR: Verdict.VOID_REVOKED,

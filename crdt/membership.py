@@ -18,7 +18,7 @@ from crdt.intents import AdmitNode, Receipt, RevokeNode
 from crdt.ledger import Ledger
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role
-from crdt.roster import RANK, Admission, Roster
+from crdt.views.roster import RANK, Admission, Roster
 
 LADDER = (Role.OBSERVER, Role.MEMBER, Role.ADMIN)
 

@@ -20,7 +20,7 @@ from crdt.primitives.errors import PeerFault, ProposalRefused, Reason
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.primitives.token_bucket import Bucket
 from crdt.records.signatures import Verifier
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 from crdt.wire.roster_request import Answer, Petition, petition_bytes
 
 DONE: Final = "done"

@@ -51,7 +51,7 @@ from crdt.records.bodies import (
     evidence_key,
 )
 from crdt.records.horizon import latest_own
-from crdt.story import StoryState
+from crdt.views.story_state import StoryState
 
 CIRCLE_SHOWN_MAX: Final = 8
 KEEP_BYTES_MAX: Final = limits.BODY_BYTES_MAX - 2 * limits.KIB

@@ -30,8 +30,8 @@ from crdt.records.bodies import (
     Transition,
 )
 from crdt.records.record import VerifiedRecord
-from crdt.roster import Roster
-from crdt.story import FIELDS
+from crdt.views.roster import Roster
+from crdt.views.story_state import FIELDS
 
 
 class OutdatedError(ProposalRefused):

@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import count
 
 from crdt.records.bodies import NODE_NAME_CHARACTERS_MAX
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 from machines.values import NodePubkey
 
 PREFIX_MIN = 4

@@ -30,7 +30,7 @@ from crdt.records.bodies import (
 )
 from crdt.records.record import SignedRecord, VerifiedRecord, signed_bytes_and_id
 from crdt.records.signatures import verify_batch
-from crdt.tree import stage_made_by
+from crdt.views.event_tree import stage_made_by
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import NODE_PUBKEY_BYTES, Instant, NodePubkey

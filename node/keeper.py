@@ -13,7 +13,7 @@ from crdt.primitives.errors import HeldUp, ProposalRefused
 from crdt.primitives.identity import FeedId, H, cluster_id_of
 from crdt.records.bodies import Role
 from crdt.replica import Replica
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import clock

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from crdt.replica import Replica
-from crdt.tree import said
+from crdt.views.event_tree import said
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant
 from node.saying import counted

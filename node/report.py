@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from crdt.antientropy import compared_feeds
 from crdt.feeds import Feed
 from crdt.ledger import Ledger
-from crdt.roster import Roster
-from crdt.views import ExplainView
+from crdt.views.roster import Roster
+from crdt.views.view_types import ExplainView
 from machines.values import Instant, NodePubkey
 from node.api import types
 from node.bearers import bearers

@@ -18,7 +18,7 @@ from crdt.intents import Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.signatures import may_sign
-from crdt.roster import Admission, Roster
+from crdt.views.roster import Admission, Roster
 from machines.values import NodePubkey
 from node import report
 from node.api import asked as asked_for

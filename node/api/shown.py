@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crdt.replica import Replica
-from crdt.views import ExecutionView, StoryView
+from crdt.views.view_types import ExecutionView, StoryView
 from machines.execution import ExecutionState, Running
 from machines.values import Instant, NodePubkey
 from node import report

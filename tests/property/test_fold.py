@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt import fold, tree
-from crdt.story import StoryState
+from crdt.views import event_tree, fold
+from crdt.views.story_state import StoryState
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
 from tests.support import naive_fold
@@ -32,7 +32,9 @@ def stories(draw):
     for _ in range(draw(st.integers(1, 14))):
         parent = draw(st.sampled_from([None, *events[-5:]]))
         fitting = [
-            event for event in EVENTS if not p.PIPELINE.ignores(tree.stage_made_by(parent), event)
+            event
+            for event in EVENTS
+            if not p.PIPELINE.ignores(event_tree.stage_made_by(parent), event)
         ]
         event = draw(st.sampled_from(fitting or EVENTS) | st.sampled_from(EVENTS))
         floor = START.ms if parent is None else parent.stamp.at.ms
@@ -117,7 +119,9 @@ def test_what_beat_an_event_stood_in_its_place_or_was_reached_before_it(story):
     for lost in found.lost:
         if lost.beaten_by is None:
             assert not found.spine
-            assert all(tree.order(lost.record) < tree.order(one) for one in found.applied)
+            assert all(
+                event_tree.order(lost.record) < event_tree.order(one) for one in found.applied
+            )
         else:
             assert lost.beaten_by in counting
         assert lost.why in (fold.WHY_BEFORE, fold.WHY_IGNORED, fold.WHY_ORDER, fold.WHY_WEIGHT)

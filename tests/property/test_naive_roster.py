@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Member, Role
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 from tests.support import naive_roster
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key

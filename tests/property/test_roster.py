@@ -7,7 +7,7 @@ from crdt.ledger import Ledger
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 from machines.values import Instant
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key

@@ -12,7 +12,7 @@ from crdt.feeds import Verdict
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Member, Revocation, Role, Seal, Statement
-from crdt.tree import said, stage_made_by
+from crdt.views.event_tree import said, stage_made_by
 from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE
 

@@ -46,9 +46,9 @@ SURVIVORS = ROOT / "tests" / "mutation_survivors.toml"
 MACHINES = ("tests/property/test_machines.py",)
 TARGETS: dict[str, tuple[str, ...]] = {
     "crdt/judge.py": (),
-    "crdt/fold.py": ("tests/property/test_fold.py",),
-    "crdt/tree.py": ("tests/property/test_fold.py",),
-    "crdt/roster.py": ("tests/property/test_naive_roster.py",),
+    "crdt/views/fold.py": ("tests/property/test_fold.py",),
+    "crdt/views/event_tree.py": ("tests/property/test_fold.py",),
+    "crdt/views/roster.py": ("tests/property/test_naive_roster.py",),
     "crdt/wire/yjs_update.py": ("tests/property/test_update.py",),
     "machines/codec.py": (),
     "machines/diagram.py": (),

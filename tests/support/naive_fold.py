@@ -1,7 +1,7 @@
 """The board's fold a second time, written from the words of protocol §7 and from nothing else.
 
 Slow and plain on purpose: every question is answered by looking at all events again. Shares no code
-with ``crdt/fold.py`` and knows stages only through the flat machine of ``flat_machines.py``.
+with ``crdt/views/fold.py`` and knows stages only through the flat machine of ``flat_machines.py``.
 
     Every event names one parent, so a story is a tree from backlog. A live event hangs below its
     parent where that is live and the event is legal and later there; else it is an orphan, in no

@@ -1,7 +1,7 @@
 """The roster a second time, written from the words of protocol §9 and from nothing else.
 
 Every question is answered by looking at all statements again, stratum by stratum. Shares no code
-with ``crdt/roster.py``.
+with ``crdt/views/roster.py``.
 
     Authority has three strata: the founder names and revokes admins; admins admit and revoke
     members and observers; who admitted may revoke, the founder may revoke anyone, nobody revokes

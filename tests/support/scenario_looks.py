@@ -7,7 +7,7 @@ from crdt.feeds import Verdict
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Transition
 from crdt.shortfall import shortfall, sources
-from crdt.tree import said
+from crdt.views.event_tree import said
 from machines.execution import EXECUTION
 from machines.pipeline import PIPELINE, Archived
 from machines.values import Instant

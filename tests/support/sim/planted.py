@@ -25,7 +25,6 @@ from crdt import (
     quota,
     replica,
     sync,
-    tree,
 )
 from crdt.again import Rewriting
 from crdt.beacon import Beacon
@@ -49,12 +48,13 @@ from crdt.records.fork_proof import Proofs, accused
 from crdt.records.record import sign_record
 from crdt.replica import Replica
 from crdt.room import Bounds, pending_bounds
-from crdt.roster import Admission, Roster, Taking
 from crdt.session import Session, Sessions
 from crdt.statements import Statements
 from crdt.sync import Sync
 from crdt.turned import TurnedAway
 from crdt.twins import Twins
+from crdt.views import event_tree
+from crdt.views.roster import Admission, Roster, Taking
 from crdt.wire.messages import Awareness, Holding, encode_frame
 from crdt.wire.roster_request import Petition
 from machines.kernel import Ignored
@@ -311,7 +311,7 @@ def a_row_deleted_in_the_batch_that_wrote_it_stays():
 
 @planted("board-of-two-branches-the-earlier-counts.txt")
 def of_two_events_the_one_that_came_first_wins():
-    with mock.patch.object(tree, "order", lambda _record: 0):
+    with mock.patch.object(event_tree, "order", lambda _record: 0):
         yield
 
 
@@ -332,7 +332,7 @@ def an_illegal_event_is_let_in():
 
     with (
         mock.patch.object(ledger, "judge", lenient),
-        mock.patch.object(tree, "hangs", lambda _record, _parent: True),
+        mock.patch.object(event_tree, "hangs", lambda _record, _parent: True),
     ):
         yield
 

@@ -7,7 +7,7 @@ from crdt.records.bodies import Role
 from crdt.records.fork_proof import proof_of, proof_side
 from crdt.records.record import signed_record
 from crdt.records.signatures import verify_batch
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 from machines import pipeline as p
 from tests.support.court import ADMITTED, BUILT_UPON, REJECTED, VOID_FORK, WAITING, Court
 

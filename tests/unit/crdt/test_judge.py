@@ -3,7 +3,7 @@ import pytest
 from crdt.judge import ADMITTED, VOID_FORK, VOID_REVOKED, Admitted, Rejected, Waits, is_cut, judge
 from crdt.primitives.errors import Reason
 from crdt.records.bodies import Role
-from crdt.roster import Roster
+from crdt.views.roster import Roster
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant

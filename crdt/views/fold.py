@@ -1,10 +1,11 @@
 """Where a story stands: its spine, what was applied after it, and what lost.
 
-Takes a story's live transitions and acks from ``story.py`` as they come, and hangs them in the tree
-of ``tree.py``; what it says is a pure function of the set, whatever the order. Weight comes from
-others: of two branches the one with more distinct authors counts, so that nobody can back-date
-himself into another's past. A member may write events of one story without end: so one more costs
-what it changes, and what beat an event is worked out for whoever asks. Source: protocol §7.
+Takes a story's live transitions and acks from ``story_state.py`` as they come, and hangs them in
+the tree of ``event_tree.py``; what it says is a pure function of the set, whatever the order.
+Weight comes from others: of two branches the one with more distinct authors counts, so that nobody
+can back-date himself into another's past. A member may write events of one story without end: so
+one more costs what it changes, and what beat an event is worked out for whoever asks. Source:
+protocol §7.
 """
 
 from bisect import bisect_left, insort
@@ -19,7 +20,7 @@ from machines.values import NodePubkey
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordId, RecordRef
 from crdt.records.record import VerifiedRecord
-from crdt.tree import Acks, Events, Order, Tree, order, parent_id, said, stage_made_by
+from crdt.views.event_tree import Acks, Events, Order, Tree, order, parent_id, said, stage_made_by
 
 Ordered = tuple[Order, VerifiedRecord]
 

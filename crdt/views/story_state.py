@@ -12,13 +12,13 @@ from machines.pipeline import Stage
 from machines.values import NodePubkey
 from msgspec import UNSET
 
-from crdt.fold import Fold, Lost
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordId
 from crdt.records.bodies import Ack, Claim, Execution, Story, Transition
 from crdt.records.record import VerifiedRecord
-from crdt.tree import follows, order, said, stage_made_by
-from crdt.views import (
+from crdt.views.event_tree import follows, order, said, stage_made_by
+from crdt.views.fold import Fold, Lost
+from crdt.views.view_types import (
     ClaimView,
     ConflictView,
     ExecutionView,

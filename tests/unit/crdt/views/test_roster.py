@@ -3,7 +3,7 @@ from msgspec import UNSET, structs
 
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
-from crdt.roster import Admission, Roster
+from crdt.views.roster import Admission, Roster
 from tests.support.court import Court
 from tests.support.steps import steps
 

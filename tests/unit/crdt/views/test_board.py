@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from crdt.board import Board, story_of
 from crdt.primitives import limits
 from crdt.primitives.hlc import Stamp
 from crdt.records.bodies import Claim, Role, Story
+from crdt.views.board import Board, story_of
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId

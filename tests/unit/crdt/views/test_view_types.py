@@ -1,5 +1,5 @@
 from crdt.primitives.hlc import Stamp
-from crdt.views import ClaimView
+from crdt.views.view_types import ClaimView
 from machines.values import Instant
 from tests.support.cluster import START, key
 

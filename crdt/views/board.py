@@ -15,15 +15,15 @@ from machines.codec import enc_hook
 from machines.pipeline import PIPELINE, Archived, Blocked, Completed, Done, Stage
 from machines.values import Instant, NodePubkey
 
-from crdt.fold import Lost
 from crdt.primitives import limits
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordRef
 from crdt.records.bodies import Ack, Claim, Execution, Story, Transition
 from crdt.records.record import VerifiedRecord
-from crdt.story import StoryState
-from crdt.tree import stage_made_by
-from crdt.views import ClaimView, ExecutionView, ExplainView, StoryView
+from crdt.views.event_tree import stage_made_by
+from crdt.views.fold import Lost
+from crdt.views.story_state import StoryState
+from crdt.views.view_types import ClaimView, ExecutionView, ExplainView, StoryView
 
 # Unions that are made once, since every record is held against them.
 _MOVING: Final = Transition | Ack

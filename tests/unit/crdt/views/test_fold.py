@@ -1,6 +1,8 @@
 import pytest
 
-from crdt.fold import (
+from crdt.records.bodies import Transition
+from crdt.views.event_tree import order
+from crdt.views.fold import (
     WHY_BEFORE,
     WHY_IGNORED,
     WHY_ORDER,
@@ -8,8 +10,6 @@ from crdt.fold import (
     Fold,
     Lost,
 )
-from crdt.records.bodies import Transition
-from crdt.tree import order
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
 from tests.support.court import Court
@@ -314,7 +314,7 @@ def test_what_counts_again_and_is_lost_again_between_two_marks_is_no_news(court)
 
 @pytest.mark.parametrize("most", [0, 32])
 def test_what_goes_off_the_spine_is_sorted_in_one_by_one_or_in_one_go(court, monkeypatch, most):
-    monkeypatch.setattr("crdt.fold.MOVES_MAX", most)
+    monkeypatch.setattr("crdt.views.fold.MOVES_MAX", most)
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     rivals = [
         court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + after)

@@ -3,7 +3,7 @@ from msgspec import UNSET
 
 from crdt.primitives.hlc import Stamp
 from crdt.records.bodies import Claim, Story
-from crdt.story import StoryState
+from crdt.views.story_state import StoryState
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, StoryId
@@ -89,7 +89,7 @@ def test_events_that_are_one_path_are_not_folded(court, monkeypatch):
     assert (shuffled.stage, shuffled.lost) == (p.Coding(), [])
     shuffled.remove(third)
     assert shuffled.stage == p.Qa()
-    monkeypatch.setattr("crdt.story.Fold", None)
+    monkeypatch.setattr("crdt.views.story_state.Fold", None)
     state = story(first, second, court.founder.ack("s-1", second))
     assert (state.stage, state.last, state.lost) == (p.Qa(), second, [])
     for path in (state, shuffled):  # one that was found to be a path as well

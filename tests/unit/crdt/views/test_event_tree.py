@@ -1,7 +1,7 @@
 import pytest
 
 from crdt.records.bodies import Ack
-from crdt.tree import Tree, follows, hangs, order, said, stage_made_by
+from crdt.views.event_tree import Tree, follows, hangs, order, said, stage_made_by
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.court import Court

@@ -1,0 +1,1 @@
+"""State folded from records: the board and the roster."""
