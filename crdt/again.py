@@ -13,9 +13,9 @@ from machines.values import Instant, NodePubkey
 
 from crdt.antientropy import as_records
 from crdt.contract.ready import Noticed, OwnEnd
-from crdt.feeds import Feed, Verdict
 from crdt.intents import Receipt
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed, Verdict
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import RecordId, RecordRef

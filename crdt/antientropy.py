@@ -9,8 +9,8 @@ protocol §10.
 
 from collections.abc import Iterable, Iterator
 
-from crdt.feeds import Feed
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import document_digest, feed_digest

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pycrdt import Array, Doc
 
-from crdt.feeds import Feed
+from crdt.ledger.feed import Feed
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.primitives.range_set import RangeSet

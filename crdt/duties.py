@@ -10,9 +10,9 @@ from typing import Final
 
 from machines.values import NodePubkey, StoryId
 
-from crdt.feeds import Feed
 from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, WriteSeal
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordRef
 from crdt.primitives.seeded_random import Draw

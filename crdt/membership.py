@@ -13,9 +13,9 @@ from machines.values import FreeText, NodePubkey
 from msgspec.structs import replace
 
 from crdt.contract.checkpoint import in_steps
-from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, Receipt, RevokeNode
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Verdict
+from crdt.ledger.ledger import Ledger
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role
 from crdt.views.roster import RANK, Admission, Roster

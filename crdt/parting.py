@@ -14,7 +14,7 @@ from machines.values import Instant, NodePubkey
 from crdt import membership
 from crdt.contract.ready import Now
 from crdt.intents import Receipt
-from crdt.ledger import Ledger
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, ProposalRefused, Reason
 from crdt.primitives.identity import ClusterId, SigningKey

@@ -14,7 +14,6 @@ from machines.pipeline import PIPELINE, DepsMet
 from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
-from crdt.feeds import Feed
 from crdt.intents import (
     AccuseFork,
     AcknowledgeEnd,
@@ -29,7 +28,8 @@ from crdt.intents import (
     RevokeNode,
     WriteSeal,
 )
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.primitives.hlc import Stamp, next_stamp

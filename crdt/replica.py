@@ -28,17 +28,17 @@ from crdt.contract.ready import (
 )
 from crdt.document import Document
 from crdt.duties import Duties
-from crdt.feeds import Feed
-from crdt.intake import Arrivals, open_records, place_slices, stored_records
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
-from crdt.judge import Admitted
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ingest import Arrivals, open_records, place_slices, stored_records
+from crdt.ledger.judge import Admitted
+from crdt.ledger.ledger import Ledger
+from crdt.ledger.rate_limits import Quota
 from crdt.membership import Wish
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
 from crdt.primitives.seeded_random import Draw
-from crdt.quota import Quota
 from crdt.records.bodies import Member
 from crdt.records.record import VerifiedRecord, sign_record, signed_record
 from crdt.records.signatures import Verifier, verify_batch

@@ -13,7 +13,7 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from crdt.ledger import Ledger
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import Hash, RecordId, RecordRef

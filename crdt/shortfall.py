@@ -1,6 +1,6 @@
 """A feed that is not held as its author sealed it: what is missing, and who might have it.
 
-Stands beside ``feeds.py``, and decides nothing: a seal moves no verdict, and what is told here is
+Stands beside ``feed.py``, and decides nothing: a seal moves no verdict, and what is told here is
 an observation. Says what can be known and no more. A clock whose content is gone may have been
 superseded or withheld, and nobody but its author can tell which; but some seals are true of no feed
 at all that these records could be a part of. Source: protocol §8; docs/decisions/0007.
@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from machines.values import NodePubkey
 
 from crdt.contract.ready import Noticed
-from crdt.feeds import Feed
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.primitives.range_set import RangeSet

@@ -19,8 +19,8 @@ from crdt import antientropy
 from crdt.contract.checkpoint import in_steps
 from crdt.contract.ready import Outgoing, Ready
 from crdt.document import Stretch, lacking, next_update
-from crdt.feeds import Feed
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role

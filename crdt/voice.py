@@ -10,7 +10,7 @@ from typing import Protocol
 from machines.values import NodePubkey
 
 from crdt.contract.ready import Now
-from crdt.ledger import Ledger
+from crdt.ledger.ledger import Ledger
 from crdt.primitives.errors import HeldUp, NotWritable
 from crdt.session import ClockWatch
 

@@ -17,7 +17,7 @@ import apsw
 import msgspec
 
 from crdt.contract.ready import Persist, Row
-from crdt.intake import open_records
+from crdt.ledger.ingest import open_records
 from crdt.primitives.identity import ClusterId, FeedId
 from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch

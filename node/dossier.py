@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from crdt.feeds import Entry, Feed, Verdict
-from crdt.intake import Unreadable
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import (

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from crdt.contract.ready import Persist, Row, RowKey
-from crdt.intake import Unreadable, open_records
+from crdt.ledger.ingest import Unreadable, open_records
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.records.bodies import Member, Role, encode_body

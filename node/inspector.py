@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from crdt import antientropy
-from crdt.feeds import Entry, Feed, Verdict
-from crdt.intake import Unreadable, open_records
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.ingest import Unreadable, open_records
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
 from crdt.records.evidence_file import EvidenceFile, evidence_file

@@ -23,7 +23,7 @@ from crdt.contract.ready import (
     RosterChange,
     RosterMoved,
 )
-from crdt.feeds import Verdict
+from crdt.ledger.feed import Verdict
 from crdt.replica import Replica
 from crdt.twins import own_sentence, peer_sentence
 from machines.values import NodePubkey

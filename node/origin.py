@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from crdt.intake import open_records
+from crdt.ledger.ingest import open_records
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord
 from crdt.primitives.identity import ClusterId, cluster_id_of

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable
 
 from crdt.antientropy import compared_feeds
-from crdt.feeds import Feed
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ledger import Ledger
 from crdt.views.roster import Roster
 from crdt.views.view_types import ExplainView
 from machines.values import Instant, NodePubkey

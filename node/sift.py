@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from crdt.contract.ready import Persist, ProofRow, Row, RowKey
-from crdt.intake import Unreadable, open_records
+from crdt.ledger.ingest import Unreadable, open_records
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
 from crdt.primitives.limits import SIGNATURE_BYTES
 from crdt.records.bodies import Role

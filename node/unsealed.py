@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from crdt.contract.checkpoint import in_steps
-from crdt.feeds import Feed
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Feed
+from crdt.ledger.ledger import Ledger
 from crdt.primitives.range_set import RangeSet
 from crdt.replica import Replica
 from crdt.shortfall import Road, Shortfall, shortfall, sources

@@ -1,6 +1,6 @@
 """A set of clocks kept as runs: which slots of a feed are held, and which are known.
 
-Stands under ``feeds.py``. A feed of a million overwrites has one run here, not a million entries.
+Stands under ``feed.py``. A feed of a million overwrites has one run here, not a million entries.
 """
 
 from bisect import bisect_right

@@ -1,6 +1,7 @@
 """A token bucket: so much at once, so much a second after that.
 
-Stands under ``quota.py``, and under the door of the shell; handed the time in monotonic seconds.
+Stands under ``rate_limits.py``, and under the door of the shell; handed the time in monotonic
+seconds.
 """
 
 

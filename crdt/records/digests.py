@@ -1,6 +1,6 @@
 """The hashes that two nodes compare, and the one an author seals its feed with.
 
-Stands beside ``feeds.py``. Source: protocol §8.
+Stands beside ``feed.py``. Source: protocol §8.
 """
 
 from collections.abc import Iterable

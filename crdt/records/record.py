@@ -1,6 +1,6 @@
 """Stage 4 of the line: a record, from its bytes and its position.
 
-Takes a value (signature ‖ body) and the slot it was found in from ``intake.py``; what is signed
+Takes a value (signature ‖ body) and the slot it was found in from ``ingest.py``; what is signed
 binds cluster, author, incarnation and clock, which are not stored, so a record replayed elsewhere
 fails. Source: protocol §4.
 """
@@ -41,7 +41,7 @@ class SignedRecord(NamedTuple):
 class VerifiedRecord(msgspec.Struct, eq=False, gc=False):
     """A record whose signature holds and whose body is well formed.
 
-    Made by ``intake.py`` and ``sign_record``, and from the own store; nowhere else. It refers to
+    Made by ``ingest.py`` and ``sign_record``, and from the own store; nowhere else. It refers to
     nothing that refers back, so the garbage collector need not walk over it (``gc=False``).
     """
 

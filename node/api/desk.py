@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from crdt.feeds import Feed
 from crdt.intents import (
     AddStory,
     ClaimStory,
@@ -17,6 +16,7 @@ from crdt.intents import (
     Intent,
     ReleaseClaim,
 )
+from crdt.ledger.feed import Feed
 from crdt.primitives.errors import UnknownStory
 from crdt.primitives.identity import RecordRef
 from crdt.proposals import own_execution

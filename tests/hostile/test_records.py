@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crdt.contract.ready import ForkProven, Noticed
-from crdt.feeds import Verdict
+from crdt.ledger.feed import Verdict
 from crdt.presence import PresenceState, presence_bytes, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason

@@ -7,8 +7,8 @@ from pycrdt import Array
 from crdt import antientropy
 from crdt.contract.ready import Now
 from crdt.document import Document
-from crdt.feeds import Entry, Feed, Verdict
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, Hash
 from crdt.records.bodies import SEAL_KEY, Role, Seal, Transition

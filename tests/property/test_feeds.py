@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.feeds import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Seal
 from crdt.records.digests import feed_digest, seal_digest

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.ledger import Ledger
+from crdt.ledger.ledger import Ledger
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch

@@ -1,7 +1,7 @@
 """A small cluster's ledger, and a pen for everyone in it: where most tests of the core begin."""
 
-from crdt.feeds import Verdict
-from crdt.ledger import Ledger
+from crdt.ledger.feed import Verdict
+from crdt.ledger.ledger import Ledger
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch

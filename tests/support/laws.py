@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from functools import lru_cache
 
-from crdt.feeds import Verdict
+from crdt.ledger.feed import Verdict
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Member, Revocation, Role, Seal, Statement

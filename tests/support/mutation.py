@@ -45,7 +45,7 @@ from tests.support.own_coverage import ROOT, tests_of
 SURVIVORS = ROOT / "tests" / "mutation_survivors.toml"
 MACHINES = ("tests/property/test_machines.py",)
 TARGETS: dict[str, tuple[str, ...]] = {
-    "crdt/judge.py": (),
+    "crdt/ledger/judge.py": (),
     "crdt/views/fold.py": ("tests/property/test_fold.py",),
     "crdt/views/event_tree.py": ("tests/property/test_fold.py",),
     "crdt/views/roster.py": ("tests/property/test_naive_roster.py",),

@@ -3,7 +3,7 @@
 What is shown is told once for all nodes that show the same.
 """
 
-from crdt.feeds import Verdict
+from crdt.ledger.feed import Verdict
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Transition
 from crdt.shortfall import shortfall, sources

@@ -2,7 +2,7 @@
 
 import shlex
 
-from crdt.intake import Unreadable
+from crdt.ledger.ingest import Unreadable
 from crdt.primitives.canonical_json import encode
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H, Hash, RecordId

@@ -6,8 +6,8 @@ program is called with the world, the node and two numbers from the schedule.
 
 import random
 
-from crdt.intake import place_slices
-from crdt.judge import is_cut
+from crdt.ledger.ingest import place_slices
+from crdt.ledger.judge import is_cut
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import FeedId, H, Hash, RecordRef, SigningKey

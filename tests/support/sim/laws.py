@@ -11,9 +11,9 @@ from crdt import antientropy
 from crdt.again import lost_records
 from crdt.contract.ready import Noticed
 from crdt.document import Document
-from crdt.feeds import Verdict
-from crdt.intake import place_slices
-from crdt.names import named_by
+from crdt.ledger.feed import Verdict
+from crdt.ledger.ingest import place_slices
+from crdt.ledger.reference_index import named_by
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role, Statement, parse_body

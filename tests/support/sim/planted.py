@@ -13,45 +13,35 @@ from unittest import mock
 import msgspec
 from msgspec import UNSET
 
-from crdt import (
-    again,
-    antientropy,
-    document,
-    judge,
-    ledger,
-    membership,
-    parting,
-    proposals,
-    quota,
-    replica,
-    sync,
-)
+from crdt import again, antientropy, document, membership, parting, proposals, replica, sync
 from crdt.again import Rewriting
 from crdt.beacon import Beacon
 from crdt.contract.ready import Outgoing, Persist, Ready
 from crdt.duties import Duties
-from crdt.feeds import Feed, Verdict
 from crdt.intents import AccuseFork
-from crdt.judge import Rejected, Waits
-from crdt.ledger import Ledger
+from crdt.ledger import judge, ledger
+from crdt.ledger import rate_limits as quota
+from crdt.ledger.bounds import Bounds, pending_bounds
+from crdt.ledger.feed import Feed, Verdict
+from crdt.ledger.judge import Rejected, Waits
+from crdt.ledger.ledger import Ledger
+from crdt.ledger.rate_limits import Buckets, Quota
+from crdt.ledger.rejected import TurnedAway
+from crdt.ledger.roster_statements import Statements
 from crdt.presence import Liveness
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused, Reason
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H
 from crdt.proposals import Author
-from crdt.quota import Buckets, Quota
 from crdt.records import bodies
 from crdt.records.bodies import Member, Revocation, Transition
 from crdt.records.digests import seal_digest
 from crdt.records.fork_proof import Proofs, accused
 from crdt.records.record import sign_record
 from crdt.replica import Replica
-from crdt.room import Bounds, pending_bounds
 from crdt.session import Session, Sessions
-from crdt.statements import Statements
 from crdt.sync import Sync
-from crdt.turned import TurnedAway
 from crdt.twins import Twins
 from crdt.views import event_tree
 from crdt.views.roster import Admission, Roster, Taking
@@ -424,7 +414,7 @@ def a_seal_counts_the_seals_before_it():
 @planted("a-statement-for-which-there-is-no-room")
 def what_waits_is_not_bounded():
     without_end = Bounds(*[sys.maxsize] * len(Bounds._fields))
-    with mock.patch("crdt.pending.pending_bounds", lambda: without_end):
+    with mock.patch("crdt.ledger.pending.pending_bounds", lambda: without_end):
         yield
 
 
@@ -958,7 +948,7 @@ def one_author_may_fill_the_room_of_all():
         most = pending_bounds()
         return most._replace(of_author=most.in_all, bytes_of_author=most.bytes_in_all)
 
-    with mock.patch("crdt.pending.pending_bounds", bounds):
+    with mock.patch("crdt.ledger.pending.pending_bounds", bounds):
         yield
 
 

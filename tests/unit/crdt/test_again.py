@@ -3,8 +3,8 @@ import pytest
 from crdt import again
 from crdt.again import Rewriting
 from crdt.contract.ready import OwnEnd
-from crdt.feeds import Feed, Verdict
 from crdt.intents import Receipt
+from crdt.ledger.feed import Feed, Verdict
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId, RecordRef

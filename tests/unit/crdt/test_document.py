@@ -4,7 +4,7 @@ import pytest
 from pycrdt import Array, Doc
 
 from crdt.document import Document, Stretch, render_slice
-from crdt.feeds import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.wire.yjs_update import decode_update

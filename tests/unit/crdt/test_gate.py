@@ -3,8 +3,8 @@
 import pytest
 
 from crdt.contract.ready import ForkProven, Now
-from crdt.feeds import Verdict
 from crdt.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
+from crdt.ledger.feed import Verdict
 from crdt.primitives import limits
 from crdt.primitives.errors import NotWritable, Reason
 from crdt.primitives.identity import FeedId

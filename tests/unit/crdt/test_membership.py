@@ -4,8 +4,8 @@ import pytest
 
 from crdt import membership as m
 from crdt.contract.ready import IncarnationOpened
-from crdt.feeds import Verdict
 from crdt.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
+from crdt.ledger.feed import Verdict
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role

@@ -1,6 +1,5 @@
 import pytest
 
-from crdt.feeds import Verdict
 from crdt.intents import (
     AccuseFork,
     AcknowledgeEnd,
@@ -14,6 +13,7 @@ from crdt.intents import (
     RevokeNode,
     WriteSeal,
 )
+from crdt.ledger.feed import Verdict
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.primitives.hlc import Stamp

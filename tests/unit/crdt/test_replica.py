@@ -4,7 +4,7 @@ import pytest
 
 from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.intents import AddStory, AdmitNode, FireEvent, RevokeNode
-from crdt.judge import Waits
+from crdt.ledger.judge import Waits
 from crdt.membership import Demote, Rename
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
@@ -309,7 +309,7 @@ def test_a_wish_for_the_roster_is_written_in_one_go(trio):
 
 def test_what_the_gate_would_not_admit_is_not_written(trio, monkeypatch):
     """Own records pass the door that everybody's pass."""
-    monkeypatch.setattr("crdt.ledger.judge", lambda *_: Waits(Reason.MISSING_PARENT))
+    monkeypatch.setattr("crdt.ledger.ledger.judge", lambda *_: Waits(Reason.MISSING_PARENT))
     with pytest.raises(NotWritable) as caught:
         trio.add(0, "s-1")
     assert "the gate would not admit" in str(caught.value)

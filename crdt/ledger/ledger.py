@@ -23,12 +23,14 @@ from crdt.contract.ready import (
     RosterMoved,
     Row,
 )
-from crdt.feeds import LIVE, VOID, Entry, Feed, Verdict
-from crdt.holdings import Holdings
-from crdt.intake import Signed, Unreadable
-from crdt.judge import Admitted, Judgement, Rejected, Void, Waits, judge
-from crdt.names import named_by
-from crdt.pending import Ahead
+from crdt.ledger.bounds import VoidRoom
+from crdt.ledger.feed import LIVE, VOID, Entry, Feed, Verdict
+from crdt.ledger.ingest import Signed, Unreadable
+from crdt.ledger.judge import Admitted, Judgement, Rejected, Void, Waits, judge
+from crdt.ledger.pending import Ahead
+from crdt.ledger.placement import Holdings
+from crdt.ledger.reference_index import named_by
+from crdt.ledger.roster_statements import Statements
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
@@ -37,8 +39,6 @@ from crdt.records.fork_proof import accused, claimed_proof, proof_of, proof_side
 from crdt.records.horizon import FIRST, Horizon
 from crdt.records.record import VerifiedRecord
 from crdt.records.signatures import Verifier
-from crdt.room import VoidRoom
-from crdt.statements import Statements
 from crdt.views.board import Board
 from crdt.views.roster import Roster
 

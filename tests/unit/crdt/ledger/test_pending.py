@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.pending import Ahead, Pending
+from crdt.ledger.pending import Ahead, Pending
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from machines.values import Instant

@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.feeds import Entry, Feed
-from crdt.holdings import Holdings
+from crdt.ledger.feed import Entry, Feed
+from crdt.ledger.placement import Holdings
 from crdt.primitives.errors import Reason
 from crdt.records.bodies import Role
 from crdt.records.fork_proof import proof_of, proof_side

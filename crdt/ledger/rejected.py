@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt.intake import Unreadable
+from crdt.ledger.ingest import Unreadable
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId, RecordId, RecordRef

@@ -1,9 +1,9 @@
 import pytest
 
+from crdt.ledger.rejected import TurnedAway
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordRef
-from crdt.turned import TurnedAway
 from tests.support.court import Court
 
 WHY = Reason.NOT_ALLOWED

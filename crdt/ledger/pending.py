@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from machines.values import Instant, NodePubkey
 
+from crdt.ledger.bounds import Room, pending_bounds, stranger_bounds
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, RecordId
 from crdt.records.record import VerifiedRecord
-from crdt.room import Room, pending_bounds, stranger_bounds
 
 
 class Waiting(NamedTuple):

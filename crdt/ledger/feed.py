@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from machines.values import NodePubkey
 
-from crdt.live import LiveRecords
+from crdt.ledger.live_records import LiveRecords
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
 from crdt.primitives.range_set import RangeSet

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt.feeds import VOID, Entry
+from crdt.ledger.feed import VOID, Entry
 from crdt.primitives import limits
 from crdt.records.record import VerifiedRecord
 

@@ -3,11 +3,11 @@
 import pytest
 
 from crdt.contract.ready import Noticed
-from crdt.intake import Unreadable
-from crdt.ledger import Ledger
+from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ledger import Ledger
+from crdt.ledger.rate_limits import TOO_BOSSY, TOO_BUSY, Quota, is_news
 from crdt.primitives import limits
 from crdt.primitives.token_bucket import Bucket
-from crdt.quota import TOO_BOSSY, TOO_BUSY, Quota, is_news
 from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch
 from crdt.wire.messages import RecordsWanted, encode_frame

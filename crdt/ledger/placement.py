@@ -8,16 +8,16 @@ from itertools import chain
 
 from machines.values import NodePubkey
 
-from crdt.feeds import Entry, Feed, Verdict
-from crdt.intake import Signed
-from crdt.names import Names
-from crdt.pending import Pending
+from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.ingest import Signed
+from crdt.ledger.pending import Pending
+from crdt.ledger.reference_index import Names
+from crdt.ledger.rejected import TurnedAway
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
 from crdt.records.bodies import Transition
 from crdt.records.fork_proof import Proofs
 from crdt.records.record import SignedRecord, VerifiedRecord
 from crdt.records.signatures import Verifier
-from crdt.turned import TurnedAway
 from crdt.views.roster import Roster
 
 

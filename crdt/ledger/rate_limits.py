@@ -1,7 +1,7 @@
 """How much of one author is taken: a bucket of records, one of feeds and one of words about the
 roster for each, and one of events for each story, so that none floods the others.
 
-Stands between ``intake.py`` and ``ledger.py``. Counts only what an author signed and what is news
+Stands between ``ingest.py`` and ``ledger.py``. Counts only what an author signed and what is news
 here, since nobody else's doing may cost him his share: whoever has his old records could bring them
 again and again. A new feed, or a fork of one, costs every node some kilobytes for ever, and is no
 honest node's daily business: of those far fewer fit. What does not fit is not taken and has no
@@ -14,8 +14,8 @@ from typing import Any, Final, Generic, TypeVar
 from machines.values import NodePubkey
 
 from crdt.contract.ready import Noticed
-from crdt.intake import Signed, Unreadable
-from crdt.ledger import Ledger
+from crdt.ledger.ingest import Signed, Unreadable
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.token_bucket import Bucket
 from crdt.records.bodies import Ack, Evidence, Member, Statement, Transition

@@ -1,8 +1,8 @@
 import pytest
 
-from crdt import intake
 from crdt.contract.ready import Row
-from crdt.intake import Arrivals, Unreadable, open_records, place_slices, stored_records
+from crdt.ledger import ingest
+from crdt.ledger.ingest import Arrivals, Unreadable, open_records, place_slices, stored_records
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Role, Story
@@ -98,7 +98,7 @@ def test_records_whose_signature_holds_are_read_whatever_stands_beside_them(cour
 
 
 def test_work_may_be_interrupted_between_a_few_signatures(court, monkeypatch):
-    monkeypatch.setattr(intake, "CHECKED_AT_ONCE", 2)
+    monkeypatch.setattr(ingest, "CHECKED_AT_ONCE", 2)
     seen = []
 
     def verifier(jobs):

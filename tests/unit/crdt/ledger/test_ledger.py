@@ -1,11 +1,11 @@
 import pytest
 from pycrdt import Array
 
-from crdt import ledger as ledger_module
 from crdt.contract.ready import ForkProven, RecordRejected, RosterMoved, Row
 from crdt.document import Document
-from crdt.intake import Unreadable
-from crdt.ledger import Ledger
+from crdt.ledger import ledger as ledger_module
+from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId, H, RecordId

@@ -1,6 +1,6 @@
 """The live records of one feed, in order, with their ids side by side in one run of bytes.
 
-Stands under ``feeds.py``. A member may ask for the digest of a long feed again and again, of any
+Stands under ``feed.py``. A member may ask for the digest of a long feed again and again, of any
 range, and change the feed in between: so a record finds its place by halving, and a range is hashed
 in one go, with no step of ours for each record in it. Source: protocol §8, §10.
 """

@@ -1,8 +1,8 @@
 import pytest
 
-from crdt.feeds import Entry
+from crdt.ledger.bounds import Bounds, Room, VoidRoom, pending_bounds, stranger_bounds, void_bounds
+from crdt.ledger.feed import Entry
 from crdt.primitives import limits
-from crdt.room import Bounds, Room, VoidRoom, pending_bounds, stranger_bounds, void_bounds
 from tests.support.court import ADMITTED, VOID_FORK, Court
 
 MANY = 10**9

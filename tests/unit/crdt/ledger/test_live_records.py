@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.live import LiveRecords
+from crdt.ledger.live_records import LiveRecords
 from crdt.records.digests import feed_digest, seal_digest
 from tests.support.court import Court
 from tests.support.steps import steps

@@ -1,6 +1,15 @@
 import pytest
 
-from crdt.judge import ADMITTED, VOID_FORK, VOID_REVOKED, Admitted, Rejected, Waits, is_cut, judge
+from crdt.ledger.judge import (
+    ADMITTED,
+    VOID_FORK,
+    VOID_REVOKED,
+    Admitted,
+    Rejected,
+    Waits,
+    is_cut,
+    judge,
+)
 from crdt.primitives.errors import Reason
 from crdt.records.bodies import Role
 from crdt.views.roster import Roster

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.names import Names, named_by
+from crdt.ledger.reference_index import Names, named_by
 from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from machines.values import FreeText

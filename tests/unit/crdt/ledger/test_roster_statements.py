@@ -1,11 +1,11 @@
 import pytest
 from msgspec import structs
 
+from crdt.ledger.roster_statements import Statements
 from crdt.primitives import limits
 from crdt.primitives.identity import Hash
 from crdt.records.bodies import Role
 from crdt.records.horizon import Horizon
-from crdt.statements import Statements
 from machines.values import Instant
 from tests.support.court import Court
 

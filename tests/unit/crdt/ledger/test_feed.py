@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.feeds import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.primitives.identity import FeedId, Hash
 from crdt.records.bodies import SEAL_KEY, Seal
 from crdt.records.digests import feed_digest, seal_digest

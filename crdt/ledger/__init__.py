@@ -1,0 +1,1 @@
+"""Every known record, its verdict and its place."""
