@@ -11,7 +11,6 @@ from itertools import islice
 
 from machines.values import Instant, NodePubkey
 
-from crdt.antientropy import as_records
 from crdt.contract.ready import Noticed, OwnEnd
 from crdt.intents import Receipt
 from crdt.ledger.feed import Feed, Verdict
@@ -26,7 +25,8 @@ from crdt.records.bodies import (
 from crdt.records.horizon import latest_own
 from crdt.records.record import VerifiedRecord
 from crdt.restate import OutdatedError
-from crdt.session import Session, Sessions
+from crdt.sync.anti_entropy import as_records
+from crdt.sync.session import Session, Sessions
 from crdt.views.event_tree import order
 from crdt.views.roster import Roster
 from crdt.wire.messages import Frame

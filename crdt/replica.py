@@ -10,7 +10,7 @@ from functools import partial
 
 from machines.values import Instant, NodePubkey
 
-from crdt import again, antientropy, membership, parting, proposals, voice
+from crdt import again, membership, parting, proposals, voice
 from crdt.beacon import Beacon
 from crdt.chronicle import Chronicle
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
@@ -26,7 +26,6 @@ from crdt.contract.ready import (
     Ready,
     Row,
 )
-from crdt.document import Document
 from crdt.duties import Duties
 from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.ledger.feed import Feed
@@ -43,9 +42,11 @@ from crdt.records.bodies import Member
 from crdt.records.record import VerifiedRecord, sign_record, signed_record
 from crdt.records.signatures import Verifier, verify_batch
 from crdt.restate import restate
-from crdt.session import ClockWatch, Session, Sessions, ahead_ms
-from crdt.shortfall import SealWatch
-from crdt.sync import Sync
+from crdt.sync import anti_entropy
+from crdt.sync.responder import Sync
+from crdt.sync.seal_audit import SealWatch
+from crdt.sync.session import ClockWatch, Session, Sessions, ahead_ms
+from crdt.sync.yjs_document import Document
 from crdt.wire.messages import (
     Awareness,
     DigestOffer,
@@ -416,7 +417,7 @@ class Replica:
 
     def document_digest(self) -> bytes:
         """What two nodes compare (protocol §8)."""
-        return antientropy.digest_of_document(self.ledger)
+        return anti_entropy.digest_of_document(self.ledger)
 
     def state_vector(self) -> dict[int, int]:
         """Of the rendering: client id → next clock."""

@@ -12,7 +12,7 @@ from machines.values import NodePubkey
 from crdt.contract.ready import Now
 from crdt.ledger.ledger import Ledger
 from crdt.primitives.errors import HeldUp, NotWritable
-from crdt.session import ClockWatch
+from crdt.sync.session import ClockWatch
 
 
 class Writer(Protocol):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crdt import antientropy
 from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.ledger.ingest import Unreadable, open_records
 from crdt.ledger.ledger import Ledger
@@ -19,6 +18,7 @@ from crdt.primitives.identity import ClusterId, FeedId, RecordRef
 from crdt.records.evidence_file import EvidenceFile, evidence_file
 from crdt.records.record import SignedRecord, VerifiedRecord
 from crdt.records.signatures import verify_batch
+from crdt.sync import anti_entropy
 from machines.values import NodePubkey
 from node import report, unsealed
 from node.api import types
@@ -136,7 +136,7 @@ class Held:
     @property
     def digest(self) -> str:
         """The document digest that these records make."""
-        return antientropy.digest_of_document(self.ledger).hex()
+        return anti_entropy.digest_of_document(self.ledger).hex()
 
     def check_views(self) -> list[str]:
         """Fold every view again, from the same records in the opposite order, and compare.
@@ -155,7 +155,7 @@ class Held:
             for story in sorted(mine.keys() | other.keys())
             if mine.get(story) != other.get(story)
         ]
-        if antientropy.digest_of_document(again).hex() != self.digest:
+        if anti_entropy.digest_of_document(again).hex() != self.digest:
             faults.append("judged again in another order, the records make another digest")
         return faults
 
@@ -271,7 +271,7 @@ def compare(one: Held, other: Held) -> list[Difference]:
     found: list[Difference] = []
     for mine, theirs, name in ((one, other, "A"), (other, one, "B")):
         known = {r.record_id for feed in theirs.ledger.feeds.values() for r in feed.live()}
-        for feed in antientropy.compared_feeds(mine.ledger):
+        for feed in anti_entropy.compared_feeds(mine.ledger):
             found += [
                 Difference(feed.id, record.clock, record.body.kind, name)
                 for record in feed.live()

@@ -8,9 +8,9 @@ called by it.
 import re
 from collections.abc import Callable, Iterable
 
-from crdt.antientropy import compared_feeds
 from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
+from crdt.sync.anti_entropy import compared_feeds
 from crdt.views.roster import Roster
 from crdt.views.view_types import ExplainView
 from machines.values import Instant, NodePubkey

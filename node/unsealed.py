@@ -1,8 +1,8 @@
 """What is told of a feed that is not held as its author sealed it, for people and for programs.
 
-Stands beside ``report.py``: takes what ``crdt/shortfall.py`` found, adds names and addresses, and
-says it in one sentence. Of a running daemon its sessions say who was asked; of a store's file
-nobody can tell. Source: protocol §8.
+Stands beside ``report.py``: takes what ``crdt/sync/seal_audit.py`` found, adds names and
+addresses, and says it in one sentence. Of a running daemon its sessions say who was asked; of a
+store's file nobody can tell. Source: protocol §8.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives.range_set import RangeSet
 from crdt.replica import Replica
-from crdt.shortfall import Road, Shortfall, shortfall, sources
+from crdt.sync.seal_audit import Road, Shortfall, shortfall, sources
 from machines.values import NodePubkey
 from node.api import types
 from node.saying import Names, called

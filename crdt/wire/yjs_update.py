@@ -1,7 +1,7 @@
 """Stage 3 of the line: Yjs update format v1, decoded strictly and encoded by ourselves.
 
 Takes an update's bytes from ``messages.py``, gives ``FeedSlice`` to ``ingest.py``; and makes, for
-``document.py`` and for peers, the only updates that ever reach a native document. Exactly the
+``yjs_document.py`` and for peers, the only updates that ever reach a native document. Exactly the
 grammar of protocol §3 is taken. Linear in the bytes, without recursion; no length is believed
 before it is compared with the bytes left. Source: Yjs ``UpdateEncoder``, ``Item.write``.
 """

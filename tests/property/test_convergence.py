@@ -4,9 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycrdt import Array
 
-from crdt import antientropy
 from crdt.contract.ready import Now
-from crdt.document import Document
 from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -15,6 +13,8 @@ from crdt.records.bodies import SEAL_KEY, Role, Seal, Transition
 from crdt.records.record import sign_record
 from crdt.records.signatures import verify_batch
 from crdt.replica import Replica
+from crdt.sync import anti_entropy
+from crdt.sync.yjs_document import Document
 from machines import execution as x
 from machines.values import AgentName, Instant
 from tests.support import strategies
@@ -122,7 +122,7 @@ def test_any_order_of_any_records_gives_one_digest_and_one_view(records, chance,
     for ledger in (one, other):
         ledger.take(records, NOW)
     assert one.board.canonical() == other.board.canonical()
-    assert antientropy.digest_of_document(one) == antientropy.digest_of_document(other)
+    assert anti_entropy.digest_of_document(one) == anti_entropy.digest_of_document(other)
     assert set(one.feeds) >= {feed for feed in other.feeds if other.feeds[feed].live()}
 
 
@@ -143,7 +143,7 @@ def test_the_fold_kept_step_by_step_is_the_fold_made_at_once(records, chance):
 
 
 def state(ledger):
-    return antientropy.digest_of_document(ledger), ledger.board.canonical()
+    return anti_entropy.digest_of_document(ledger), ledger.board.canonical()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

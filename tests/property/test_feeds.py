@@ -7,7 +7,7 @@ from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Seal
 from crdt.records.digests import feed_digest, seal_digest
-from crdt.shortfall import shortfall
+from crdt.sync.seal_audit import shortfall
 from tests.support.court import Court, spawn
 
 COURT = Court()

@@ -7,12 +7,12 @@ from pycrdt import Array
 
 from crdt.contract.checkpoint import pass_on
 from crdt.contract.ready import Now, Row
-from crdt.document import lacking, next_update
 from crdt.intents import AddStory, AdmitNode, FireEvent
 from crdt.primitives.identity import FeedId, Hash, SigningKey, cluster_id_of
 from crdt.records.bodies import Member, Role, encode_body
 from crdt.records.record import sign_record
 from crdt.replica import Replica
+from crdt.sync.yjs_document import lacking, next_update
 from machines.values import FreeText, Instant, StoryId
 
 START = Instant("2026-11-24T10:00:00.000Z")

@@ -6,7 +6,7 @@ What is shown is told once for all nodes that show the same.
 from crdt.ledger.feed import Verdict
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Transition
-from crdt.shortfall import shortfall, sources
+from crdt.sync.seal_audit import shortfall, sources
 from crdt.views.event_tree import said
 from machines.execution import EXECUTION
 from machines.pipeline import PIPELINE, Archived

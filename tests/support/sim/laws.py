@@ -7,10 +7,8 @@ raises ``Broken`` with the law's number and what was seen. Numbers as in docs/te
 from collections import Counter, defaultdict
 from math import inf
 
-from crdt import antientropy
 from crdt.again import lost_records
 from crdt.contract.ready import Noticed
-from crdt.document import Document
 from crdt.ledger.feed import Verdict
 from crdt.ledger.ingest import place_slices
 from crdt.ledger.reference_index import named_by
@@ -19,6 +17,8 @@ from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role, Statement, parse_body
 from crdt.records.record import signed_bytes_and_id, signed_record
 from crdt.records.signatures import verify_batch
+from crdt.sync import anti_entropy
+from crdt.sync.yjs_document import Document
 from crdt.wire.messages import Records, SyncStep2, Update, decode_frame
 from crdt.wire.yjs_update import decode_update
 from machines.values import Instant
@@ -325,7 +325,7 @@ class Laws:
         """L1: gives what differs, or an empty string."""
         self.looked["L1"] += 1
         honest = world.honest()
-        digests = {antientropy.digest_of_document(node.replica.ledger) for node in honest}
+        digests = {anti_entropy.digest_of_document(node.replica.ledger) for node in honest}
         if len(digests) > 1:
             return f"{len(digests)} document digests"
         views = {node.replica.ledger.board.canonical() for node in honest}

@@ -13,7 +13,7 @@ from unittest import mock
 import msgspec
 from msgspec import UNSET
 
-from crdt import again, antientropy, document, membership, parting, proposals, replica, sync
+from crdt import again, membership, parting, proposals, replica
 from crdt.again import Rewriting
 from crdt.beacon import Beacon
 from crdt.contract.ready import Outgoing, Persist, Ready
@@ -40,8 +40,9 @@ from crdt.records.digests import seal_digest
 from crdt.records.fork_proof import Proofs, accused
 from crdt.records.record import sign_record
 from crdt.replica import Replica
-from crdt.session import Session, Sessions
-from crdt.sync import Sync
+from crdt.sync import anti_entropy, responder, yjs_document
+from crdt.sync.responder import Sync
+from crdt.sync.session import Session, Sessions
 from crdt.twins import Twins
 from crdt.views import event_tree
 from crdt.views.roster import Admission, Roster, Taking
@@ -228,13 +229,13 @@ def evidence_goes_down_with_the_feed_that_carries_it():
 
 @planted(1)
 def heads_stand_in_the_digest():
-    original = antientropy.digest_of_document
+    original = anti_entropy.digest_of_document
 
     def with_heads(book):
         heads = sorted((feed.id, feed.head) for feed in book.feeds.values() if feed.live())
         return H(original(book) + repr(heads).encode())
 
-    with mock.patch.object(antientropy, "digest_of_document", with_heads):
+    with mock.patch.object(anti_entropy, "digest_of_document", with_heads):
         yield
 
 
@@ -771,15 +772,15 @@ def an_author_has_no_share():
 
 @planted("more-than-fits-one-update")
 def what_came_at_once_is_forwarded_whole():
-    original = document.next_update
+    original = yjs_document.next_update
 
     def whole(lacked, feeds):
         with mock.patch.object(limits, "UPDATE_BYTES_MAX", 2**30):
             return original(lacked, feeds)
 
     with (
-        mock.patch.object(document, "next_update", whole),
-        mock.patch.object(sync, "next_update", whole),
+        mock.patch.object(yjs_document, "next_update", whole),
+        mock.patch.object(responder, "next_update", whole),
     ):
         yield
 
@@ -795,7 +796,7 @@ def everybodys_presence_goes_in_one_frame():
 
 @planted("links-a-feed-that-stays-different.txt")
 def each_frame_of_digests_is_taken_for_all():
-    differing, digests = antientropy.differing, antientropy.feed_digests
+    differing, digests = anti_entropy.differing, anti_entropy.feed_digests
 
     def narrow(held, theirs, _listed):
         return differing(held, theirs._replace(last=True), set())
@@ -805,8 +806,8 @@ def each_frame_of_digests_is_taken_for_all():
             return digests(held)
 
     with (
-        mock.patch.object(antientropy, "differing", narrow),
-        mock.patch.object(antientropy, "feed_digests", one_by_one),
+        mock.patch.object(anti_entropy, "differing", narrow),
+        mock.patch.object(anti_entropy, "feed_digests", one_by_one),
     ):
         yield
 

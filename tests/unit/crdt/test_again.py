@@ -10,7 +10,7 @@ from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId, RecordRef
 from crdt.records.bodies import Role
 from crdt.restate import OutdatedError
-from crdt.session import Session, Sessions
+from crdt.sync.session import Session, Sessions
 from crdt.wire.messages import Records
 from machines import pipeline as p
 from tests.support.court import Court, spawn

@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from crdt import antientropy
 from crdt.contract.checkpoint import pass_on
 from crdt.intents import AdmitNode
 from crdt.membership import Admit, Revoke
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
+from crdt.sync import anti_entropy
 from crdt.wire.messages import RangeDigest, RangeDigests, SyncStep2, Update, encode_frame
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
@@ -216,7 +216,7 @@ def test_no_stretch_of_a_fork_or_a_move_of_the_roster_grows_with_what_rests_on_i
     board, monkeypatch
 ):
     """The shell may let others go first at each checkpoint, however much is judged again."""
-    monkeypatch.setattr(antientropy, "REPLY_BYTES_MAX", 2000)  # one frame is encoded in one go
+    monkeypatch.setattr(anti_entropy, "REPLY_BYTES_MAX", 2000)  # one frame is encoded in one go
     signing = board.cluster.keys[2]
     wishes = (Revoke(signing.pubkey, ()), Admit(signing.pubkey))
     counts = []

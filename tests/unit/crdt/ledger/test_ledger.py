@@ -2,7 +2,6 @@ import pytest
 from pycrdt import Array
 
 from crdt.contract.ready import ForkProven, RecordRejected, RosterMoved, Row
-from crdt.document import Document
 from crdt.ledger import ledger as ledger_module
 from crdt.ledger.ingest import Unreadable
 from crdt.ledger.ledger import Ledger
@@ -13,6 +12,7 @@ from crdt.records.bodies import Role
 from crdt.records.fork_proof import proof_of, proof_side
 from crdt.records.record import signed_bytes, signed_record
 from crdt.records.signatures import verify_batch
+from crdt.sync.yjs_document import Document
 from machines import pipeline as p
 from machines.values import BranchName, FreeText
 from tests.support.authors import Pen

@@ -95,7 +95,7 @@ async def test_every_write_waits_for_as_many_nodes_as_asked(client, name, monkey
         asked.append(ref)
         return len(asked)
 
-    monkeypatch.setattr("crdt.session.Sessions.holders", holders)
+    monkeypatch.setattr("crdt.sync.session.Sessions.holders", holders)
     method, path, body = WRITES[name]
     answer = await client.request(method, path, json=body, params={"wait_for": 3, "timeout": 60})
     assert answer.json()["holders"] == 3
@@ -248,7 +248,7 @@ async def test_a_cause_in_the_host_ends_every_write_alike(node, monkeypatch, nam
         why = desk.driver.replica.held = "read-only: 3 records are missing"
     else:
         why = "this host's clock is 301 s behind its peers'; set it right"
-        monkeypatch.setattr("crdt.session.ClockWatch.why_not", lambda *_: why)
+        monkeypatch.setattr("crdt.sync.session.ClockWatch.why_not", lambda *_: why)
     method, path, body = EVERY_WRITE[name]
     answer = await client.request(method, path, json=body)
     assert problem(answer, 503, "not now")["detail"] == why

@@ -6,7 +6,7 @@ from crdt.contract.ready import Now
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.records.horizon import Horizon
-from crdt.session import ClockWatch, Session, Sessions, ahead_ms
+from crdt.sync.session import ClockWatch, Session, Sessions, ahead_ms
 from machines.values import Instant
 from tests.support.cluster import key
 from tests.support.court import Court

@@ -5,8 +5,8 @@ import pytest
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import seal_digest
-from crdt.session import Session, Sessions
-from crdt.shortfall import SAY_SECONDS, Road, SealWatch, Source, shortfall, sources
+from crdt.sync.seal_audit import SAY_SECONDS, Road, SealWatch, Source, shortfall, sources
+from crdt.sync.session import Session, Sessions
 from machines import pipeline as p
 from tests.support.court import Court, spawn
 

@@ -1,7 +1,7 @@
 """Stage 2 of the line: what is said to frames that bring no records, and what peers are told.
 
 Stands beside ``replica.py``, which hands it each such frame. State vectors are answered from the
-rendering, digests by halving down to the clocks that differ (``antientropy.py``). Whatever is long
+rendering, digests by halving down to the clocks that differ (``anti_entropy.py``). Whatever is long
 goes in parts, each once the one before it has left, so that it fits any outbox. Reads the ledger
 and notes in the ``Session`` what the peer holds; changes no record's place, but that two nodes
 that agree take the holes between their records as empty. Source: protocol §10.
@@ -15,17 +15,17 @@ from operator import attrgetter
 
 from machines.values import NodePubkey
 
-from crdt import antientropy
 from crdt.contract.checkpoint import in_steps
 from crdt.contract.ready import Outgoing, Ready
-from crdt.document import Stretch, lacking, next_update
 from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.records.record import VerifiedRecord
-from crdt.session import Session, Sessions
+from crdt.sync import anti_entropy
+from crdt.sync.session import Session, Sessions
+from crdt.sync.yjs_document import Stretch, lacking, next_update
 from crdt.wire.messages import (
     DigestOffer,
     FeedDigests,
@@ -74,10 +74,10 @@ class Sync:
             case FeedDigests():
                 self._compare_feeds(session, frame, mono)
             case RangeDigests():
-                answer = _made_late(partial(antientropy.compare_ranges, self._ledger, frame))
+                answer = _made_late(partial(anti_entropy.compare_ranges, self._ledger, frame))
                 session.owed.add(answer, limits.QUESTION_WEIGHT + len(frame.ranges))
             case RecordsWanted():
-                answer = _made_late(partial(antientropy.serve, self._ledger, frame))
+                answer = _made_late(partial(anti_entropy.serve, self._ledger, frame))
                 session.owed.add(answer, limits.QUESTION_WEIGHT + len(frame.ranges))
             case Holding(author, incarnation, end):
                 feed = FeedId(author, incarnation)
@@ -155,7 +155,7 @@ class Sync:
             by_feed[record.feed].append(record)
         for feed in sorted(by_feed):
             rows = sorted(by_feed[feed], key=attrgetter("clock", "record_id"))
-            yield from antientropy.as_records(feed, in_steps(rows, self._ledger.checkpoint))
+            yield from anti_entropy.as_records(feed, in_steps(rows, self._ledger.checkpoint))
 
     def acknowledge(self, feeds: Iterable[Feed], ready: Ready) -> None:
         """Tell authors that are peers how much of their feeds is held."""
@@ -202,14 +202,14 @@ class Sync:
             for feed in self._ledger.feeds.values():
                 session.holds(feed.id, feed.head)
         else:
-            digests = _made_late(partial(antientropy.feed_digests, self._ledger))
+            digests = _made_late(partial(anti_entropy.feed_digests, self._ledger))
             session.owed.add(digests, limits.QUESTION_WEIGHT)
 
     def _compare_feeds(self, session: Session, theirs: FeedDigests, mono: float) -> None:
         """Open the comparison of the feeds that differ, as many as are compared at once."""
         said = {FeedId(row.author, row.incarnation): row.digest for row in theirs.feeds}
         opened: list[FeedId] = []
-        found = antientropy.differing(self._ledger, theirs, session.listed)
+        found = anti_entropy.differing(self._ledger, theirs, session.listed)
         for feed_id in sorted(found, key=lambda one: (one in session.doubts, self._rank(one))):
             if len(opened) == limits.COMPARED_AT_ONCE_MAX:
                 session.compare_soon(mono + limits.COMPARE_ON_SECONDS)
@@ -219,7 +219,7 @@ class Sync:
             if session.may_compare(feed_id, digest, said.get(feed_id, b""), mono):
                 opened.append(feed_id)
         session.compared = session.compared or theirs.last
-        frames = (f for one in opened for f in antientropy.open_comparison(self._ledger, one))
+        frames = (f for one in opened for f in anti_entropy.open_comparison(self._ledger, one))
         session.owed.add(frames, len(opened))
 
 

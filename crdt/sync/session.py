@@ -13,10 +13,10 @@ from statistics import median_high, median_low
 from machines.values import Instant, NodePubkey
 
 from crdt.contract.ready import Noticed, Now
-from crdt.document import Stretch
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.records.horizon import Horizon
+from crdt.sync.yjs_document import Stretch
 from crdt.wire.messages import Frame
 
 

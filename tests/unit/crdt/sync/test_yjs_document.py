@@ -3,10 +3,10 @@ from collections import deque
 import pytest
 from pycrdt import Array, Doc
 
-from crdt.document import Document, Stretch, render_slice
 from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
+from crdt.sync.yjs_document import Document, Stretch, render_slice
 from crdt.wire.yjs_update import decode_update
 from tests.support.cluster import updates_since
 from tests.support.court import Court
@@ -170,7 +170,7 @@ def test_a_document_that_nobody_reads_is_not_made_and_one_that_is_read_is_kept_u
     court, feed, monkeypatch
 ):
     made = []
-    monkeypatch.setattr("crdt.document.Doc", lambda: made.append(Doc()) or made[-1])
+    monkeypatch.setattr("crdt.sync.yjs_document.Doc", lambda: made.append(Doc()) or made[-1])
     document = Document()
     document.show([feed], {feed.client_id: feed.id}, anew=False)
     document.show([feed], {feed.client_id: feed.id}, anew=True)

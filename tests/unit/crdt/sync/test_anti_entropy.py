@@ -1,9 +1,9 @@
 import pytest
 
-from crdt import antientropy
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import document_digest, feed_digest
+from crdt.sync import anti_entropy
 from crdt.wire.messages import (
     FeedDigest,
     FeedDigests,
@@ -28,7 +28,7 @@ def court():
 def digest_row(court, feed_id):
     return next(
         row
-        for frame in antientropy.feed_digests(court.ledger)
+        for frame in anti_entropy.feed_digests(court.ledger)
         for row in frame.feeds
         if (row.author, row.incarnation) == feed_id
     )
@@ -45,9 +45,9 @@ def shown(frames):
 
 def test_the_digest_is_over_feeds_on_the_roster_with_something_live(court):
     court.take(court.bob.story("a"), court.sam.story("b"), court.cat.transition("c", p.Accepted()))
-    feeds = antientropy.compared_feeds(court.ledger)
+    feeds = anti_entropy.compared_feeds(court.ledger)
     assert [feed.author for feed in feeds] == sorted((court.founder.node, court.bob.node))
-    assert antientropy.digest_of_document(court.ledger) == document_digest(
+    assert anti_entropy.digest_of_document(court.ledger) == document_digest(
         (feed.author, 0, feed.digest(), None) for feed in feeds
     )
 
@@ -55,13 +55,13 @@ def test_the_digest_is_over_feeds_on_the_roster_with_something_live(court):
 def test_a_fork_stands_in_the_digest_though_nothing_of_the_feed_is_held(court):
     one, two = (court.bob.story(title, clock=3) for title in "ab")
     court.take(evidence := court.cat.evidence(one, two))
-    bare = next(f for f in antientropy.compared_feeds(court.ledger) if f.author == court.bob.node)
+    bare = next(f for f in anti_entropy.compared_feeds(court.ledger) if f.author == court.bob.node)
     assert (bare.fork, bare.live()) == (3, [])
     assert digest_row(court, one.feed) == FeedDigest(court.bob.node, 0, EMPTY, 3)
     court.take(one)
     assert digest_row(court, one.feed).fork == 3
     court.take(*(court.sam.story(title, clock=0) for title in "ab"))
-    authors = {feed.author for feed in antientropy.compared_feeds(court.ledger)}
+    authors = {feed.author for feed in anti_entropy.compared_feeds(court.ledger)}
     assert court.sam.node not in authors
     assert evidence.feed.author in authors
 
@@ -69,14 +69,14 @@ def test_a_fork_stands_in_the_digest_though_nothing_of_the_feed_is_held(court):
 def test_feed_digests_come_in_frames_of_bounded_size(court, monkeypatch):
     court.take(court.bob.story("a"), court.cat.story("b"))
     monkeypatch.setattr(limits, "FEEDS_PER_FRAME_MAX", 2)
-    frames = antientropy.feed_digests(court.ledger)
+    frames = anti_entropy.feed_digests(court.ledger)
     assert [len(frame.feeds) for frame in frames] == [2, 1]
     assert [frame.last for frame in frames] == [False, True]
 
 
 def test_a_node_that_holds_nothing_says_so(court):
     court.ledger.feeds.clear()
-    [frame] = antientropy.feed_digests(court.ledger)
+    [frame] = anti_entropy.feed_digests(court.ledger)
     assert (frame.feeds, frame.last) == ((), True)
 
 
@@ -88,7 +88,7 @@ def test_which_feeds_differ(court):
     unknown = FeedDigest(court.sam.node, 0, feed_digest([b"x" * 32]), None)
     nothing = FeedDigest(court.obs.node, 0, EMPTY, None)
     frame = FeedDigests((same, other, forked, unknown, nothing), last=True)
-    found = antientropy.differing(court.ledger, frame, set())
+    found = anti_entropy.differing(court.ledger, frame, set())
     assert [feed.author for feed in found] == [
         court.bob.node, court.cat.node, court.sam.node, court.ada.node,
     ]  # fmt: skip
@@ -99,9 +99,9 @@ def test_a_comparison_opens_with_the_proof_and_the_whole_range(court):
     court.take(*records)
     feed = records[0].feed
     whole = RangeDigests(*feed, (ranged(records, 0, 2**31),))
-    assert antientropy.open_comparison(court.ledger, feed) == [whole]
+    assert anti_entropy.open_comparison(court.ledger, feed) == [whole]
     court.take(court.bob.story("twin", clock=1))
-    proof, whole = antientropy.open_comparison(court.ledger, feed)
+    proof, whole = anti_entropy.open_comparison(court.ledger, feed)
     assert (type(proof), proof.clock) == (Proof, 1)
     assert whole.ranges[0].size == 1
 
@@ -110,22 +110,22 @@ def test_where_ranges_agree_nothing_is_said(court):
     records = [court.bob.story("a")]
     court.take(*records)
     frame = RangeDigests(*records[0].feed, (ranged(records, 0, 9), ranged([], 9, 20)))
-    assert antientropy.compare_ranges(court.ledger, frame) == []
+    assert anti_entropy.compare_ranges(court.ledger, frame) == []
 
 
 def test_in_a_small_range_both_send_what_they_have(court):
     mine, theirs = court.bob.story("a"), court.bob.story("b")
     court.take(mine)
     feed = mine.feed
-    sent, wanted = antientropy.compare_ranges(
+    sent, wanted = anti_entropy.compare_ranges(
         court.ledger, RangeDigests(*feed, (ranged([theirs], 0, 9),))
     )
     assert sent == Records(*feed, ((0, mine.value),))
     assert wanted == RecordsWanted(*feed, ((0, 9),))
-    [sent] = antientropy.compare_ranges(court.ledger, RangeDigests(*feed, (ranged([], 0, 9),)))
+    [sent] = anti_entropy.compare_ranges(court.ledger, RangeDigests(*feed, (ranged([], 0, 9),)))
     assert sent == Records(*feed, ((0, mine.value),))
     stranger = FeedId(court.sam.node, 0)
-    [wanted] = antientropy.compare_ranges(
+    [wanted] = anti_entropy.compare_ranges(
         court.ledger, RangeDigests(*stranger, (ranged([theirs], 0, 9),))
     )
     assert wanted == RecordsWanted(*stranger, ((0, 9),))
@@ -136,7 +136,7 @@ def test_a_large_range_is_halved_at_the_middle_of_what_is_held(court):
     court.take(*records)
     feed = records[0].feed
     theirs = RangeDigest(0, 2**31, 40, bytes(32))
-    [halves] = antientropy.compare_ranges(court.ledger, RangeDigests(*feed, (theirs,)))
+    [halves] = anti_entropy.compare_ranges(court.ledger, RangeDigests(*feed, (theirs,)))
     assert halves.ranges == (ranged(records[:20], 0, 40), ranged(records[20:], 40, 2**31))
 
 
@@ -146,7 +146,7 @@ def test_many_halves_come_in_frames_of_bounded_size(court, monkeypatch):
     records = [court.bob.story("a", clock=clock) for clock in range(12)]
     court.take(*records)
     rows = tuple(RangeDigest(n, n + 4, 4, bytes(32)) for n in (0, 4, 8))
-    frames = antientropy.compare_ranges(court.ledger, RangeDigests(*records[0].feed, rows))
+    frames = anti_entropy.compare_ranges(court.ledger, RangeDigests(*records[0].feed, rows))
     assert [len(frame.ranges) for frame in frames] == [2, 2, 2]
 
 
@@ -157,11 +157,11 @@ def test_one_clock_is_not_halved_and_a_half_is_never_empty(court, monkeypatch):
     feed = records[0].feed
     for start, end, middle in ((4, 6, 5), (4, 99, 5), (5, 99, 6)):
         row = RangeDigest(start, end, 2, bytes(32))
-        [halves] = antientropy.compare_ranges(court.ledger, RangeDigests(*feed, (row,)))
+        [halves] = anti_entropy.compare_ranges(court.ledger, RangeDigests(*feed, (row,)))
         ends = [(half.start, half.end) for half in halves.ranges]
         assert ends == [(start, middle), (middle, end)]
     single = RangeDigest(4, 5, 2, bytes(32))
-    frames = antientropy.compare_ranges(court.ledger, RangeDigests(*feed, (single,)))
+    frames = anti_entropy.compare_ranges(court.ledger, RangeDigests(*feed, (single,)))
     assert shown(frames) == ["Records", "RecordsWanted"]
 
 
@@ -169,13 +169,13 @@ def test_what_another_asks_for_is_served_as_far_as_it_fits(court, monkeypatch):
     records = [court.bob.story("a", clock=clock) for clock in range(6)]
     court.take(*records)
     feed = records[0].feed
-    [frame] = antientropy.serve(court.ledger, RecordsWanted(*feed, ((0, 2), (5, 9))))
+    [frame] = anti_entropy.serve(court.ledger, RecordsWanted(*feed, ((0, 2), (5, 9))))
     assert [clock for clock, _ in frame.records] == [0, 1, 5]
-    assert antientropy.serve(court.ledger, RecordsWanted(court.sam.node, 0, ((0, 9),))) == []
+    assert anti_entropy.serve(court.ledger, RecordsWanted(court.sam.node, 0, ((0, 9),))) == []
     monkeypatch.setattr(limits, "CATCHUP_BYTES_MAX", 2 * len(records[0].value) + 1)
-    [frame] = antientropy.serve(court.ledger, RecordsWanted(*feed, ((0, 9),)))
+    [frame] = anti_entropy.serve(court.ledger, RecordsWanted(*feed, ((0, 9),)))
     assert [clock for clock, _ in frame.records] == [0, 1]
-    [frame] = antientropy.serve(court.ledger, RecordsWanted(*feed, ((0, 9),) * 9))
+    [frame] = anti_entropy.serve(court.ledger, RecordsWanted(*feed, ((0, 9),) * 9))
     assert [clock for clock, _ in frame.records] == [0, 1], "ranges named twice count twice"
 
 
@@ -184,7 +184,7 @@ def test_what_another_lacks_altogether_is_shown_as_far_as_it_fits(court, monkeyp
     court.take(*records)
     monkeypatch.setattr(limits, "CATCHUP_BYTES_MAX", 2 * len(records[0].value) + 1)
     nothing = RangeDigests(*records[0].feed, (ranged([], 0, 9),) * 9)
-    [frame] = antientropy.compare_ranges(court.ledger, nothing)
+    [frame] = anti_entropy.compare_ranges(court.ledger, nothing)
     assert [clock for clock, _ in frame.records] == [0, 1]
 
 
@@ -192,11 +192,11 @@ def test_records_travel_in_frames_of_bounded_size(court, monkeypatch):
     records = [court.bob.story("a", clock=clock) for clock in range(5)]
     feed = records[0].feed
     monkeypatch.setattr(limits, "RECORDS_PER_FRAME_MAX", 2)
-    frames = [*antientropy.as_records(feed, records)]
+    frames = [*anti_entropy.as_records(feed, records)]
     assert [len(frame.records) for frame in frames] == [2, 2, 1]
-    monkeypatch.setattr(antientropy, "REPLY_BYTES_MAX", len(records[0].value) + 16)
-    assert len([*antientropy.as_records(feed, records)]) == 5
-    assert [*antientropy.as_records(feed, [])] == []
+    monkeypatch.setattr(anti_entropy, "REPLY_BYTES_MAX", len(records[0].value) + 16)
+    assert len([*anti_entropy.as_records(feed, records)]) == 5
+    assert [*anti_entropy.as_records(feed, [])] == []
 
 
 # Over several frames
@@ -227,8 +227,8 @@ def test_the_feeds_that_differ_are_found_however_the_digests_are_cut(monkeypatch
         listed = set()
         found = [
             f
-            for frame in antientropy.feed_digests(other)
-            for f in antientropy.differing(one, frame, listed)
+            for frame in anti_entropy.feed_digests(other)
+            for f in anti_entropy.differing(one, frame, listed)
         ]
         assert sorted(found) == sorted(expected)
         assert listed == set()
@@ -237,23 +237,25 @@ def test_the_feeds_that_differ_are_found_however_the_digests_are_cut(monkeypatch
 def test_what_the_other_never_names_differs():
     cluster = linked(1)
     ledger = cluster.replicas[0].ledger
-    [frame] = antientropy.feed_digests(ledger)
+    [frame] = anti_entropy.feed_digests(ledger)
     listed = set()
-    assert antientropy.differing(ledger, FeedDigests((), last=False), listed) == []
-    assert antientropy.differing(ledger, FeedDigests((), last=True), listed) == [frame.feeds[0][:2]]
-    assert antientropy.differing(ledger, frame, listed) == []
+    assert anti_entropy.differing(ledger, FeedDigests((), last=False), listed) == []
+    assert anti_entropy.differing(ledger, FeedDigests((), last=True), listed) == [
+        frame.feeds[0][:2]
+    ]
+    assert anti_entropy.differing(ledger, frame, listed) == []
 
 
 def test_a_peer_that_never_comes_to_an_end_fills_no_memory():
     cluster = linked(1)
     ledger = cluster.replicas[0].ledger
-    [frame] = antientropy.feed_digests(ledger)
+    [frame] = anti_entropy.feed_digests(ledger)
     strange = [frame.feeds[0]._replace(incarnation=number) for number in range(1, 50)]
     listed = set()
-    found = antientropy.differing(ledger, FeedDigests(tuple(strange), last=False), listed)
+    found = anti_entropy.differing(ledger, FeedDigests(tuple(strange), last=False), listed)
     assert len(found) == len(strange)
     assert not listed
 
 
 def test_an_empty_ledger_still_says_that_it_is_empty():
-    assert antientropy.feed_digests(Cluster(1).replicas[0].ledger)[0].last
+    assert anti_entropy.feed_digests(Cluster(1).replicas[0].ledger)[0].last

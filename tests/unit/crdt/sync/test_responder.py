@@ -3,12 +3,12 @@ from collections import deque
 import pytest
 
 from crdt.contract.ready import Ready
-from crdt.document import Document, Stretch
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import feed_digest
-from crdt.session import Session, Sessions
-from crdt.sync import Sync
+from crdt.sync.responder import Sync
+from crdt.sync.session import Session, Sessions
+from crdt.sync.yjs_document import Document, Stretch
 from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,

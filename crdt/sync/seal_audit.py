@@ -20,7 +20,7 @@ from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.primitives.range_set import RangeSet
 from crdt.records.bodies import Seal
-from crdt.session import Session, Sessions
+from crdt.sync.session import Session, Sessions
 
 SAY_SECONDS: Final = 2 * limits.ANTI_ENTROPY_SECONDS
 """What is merely under way has come by then."""

@@ -1,0 +1,1 @@
+"""Agreeing with a peer."""
