@@ -11,7 +11,6 @@ from functools import partial
 from machines.values import Instant, NodePubkey
 
 from crdt import again, membership, parting, proposals, voice
-from crdt.beacon import Beacon
 from crdt.chronicle import Chronicle
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
@@ -34,6 +33,7 @@ from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import Quota
 from crdt.membership import Wish
+from crdt.presence.tracker import Beacon
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey

@@ -24,8 +24,8 @@ from crdt.contract.ready import (
     RosterMoved,
 )
 from crdt.ledger.feed import Verdict
+from crdt.presence.duplicate_key import own_sentence, peer_sentence
 from crdt.replica import Replica
-from crdt.twins import own_sentence, peer_sentence
 from machines.values import NodePubkey
 from node import clock
 from node.logs import Pace, fields

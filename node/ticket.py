@@ -12,7 +12,7 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from crdt.presence import Address
+from crdt.presence.signed_presence import Address
 from crdt.primitives.identity import ClusterId, H
 from node.cli.exits import Exit
 from node.errors import Trouble

@@ -6,7 +6,7 @@ import pytest
 
 from crdt.contract.ready import ForkProven, Noticed
 from crdt.ledger.feed import Verdict
-from crdt.presence import PresenceState, presence_bytes, sign_presence
+from crdt.presence.signed_presence import PresenceState, presence_bytes, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import ClusterId, FeedId, H, Hash

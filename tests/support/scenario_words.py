@@ -16,7 +16,7 @@ from crdt.intents import (
     ReleaseClaim,
     RevokeNode,
 )
-from crdt.presence import PresenceState, sign_presence
+from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.wire.messages import Awareness, Records, encode_frame

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from crdt.presence import PresenceState, sign_presence
+from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import FeedId, H, RecordId, RecordRef

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from crdt.presence import open_presence
+from crdt.presence.signed_presence import open_presence
 from crdt.primitives.errors import MalformedEvidence, MalformedRecord, PeerFault
 from crdt.primitives.identity import ClusterId
 from crdt.records.bodies import Carried, encode_body, parse_body

@@ -15,7 +15,6 @@ from msgspec import UNSET
 
 from crdt import again, membership, parting, proposals, replica
 from crdt.again import Rewriting
-from crdt.beacon import Beacon
 from crdt.contract.ready import Outgoing, Persist, Ready
 from crdt.duties import Duties
 from crdt.intents import AccuseFork
@@ -28,7 +27,9 @@ from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import Buckets, Quota
 from crdt.ledger.rejected import TurnedAway
 from crdt.ledger.roster_statements import Statements
-from crdt.presence import Liveness
+from crdt.presence.duplicate_key import Twins
+from crdt.presence.signed_presence import Liveness
+from crdt.presence.tracker import Beacon
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused, Reason
 from crdt.primitives.hlc import Stamp
@@ -43,7 +44,6 @@ from crdt.replica import Replica
 from crdt.sync import anti_entropy, responder, yjs_document
 from crdt.sync.responder import Sync
 from crdt.sync.session import Session, Sessions
-from crdt.twins import Twins
 from crdt.views import event_tree
 from crdt.views.roster import Admission, Roster, Taking
 from crdt.wire.messages import Awareness, Holding, encode_frame

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pycrdt import Array, Doc
 
-from crdt.presence import presence_bytes
+from crdt.presence.signed_presence import presence_bytes
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, PeerFault
 from crdt.primitives.identity import FeedId, H, SigningKey, cluster_id_of

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crdt.presence import PresenceState, sign_presence
+from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives.identity import ClusterId
 from machines.values import Instant
 from node import clock, dialer

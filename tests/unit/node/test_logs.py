@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from crdt.contract.ready import ForkProven, IncarnationOpened, Noticed, PeerFaulted, RecordRejected
-from crdt.presence import PresenceState
+from crdt.presence.duplicate_key import peer_sentence
+from crdt.presence.signed_presence import PresenceState
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
-from crdt.twins import peer_sentence
 from machines.values import Instant
 from node import logs
 from node.notices import Notices

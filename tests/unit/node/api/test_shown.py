@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from crdt.intents import ClaimStory, FireExecution
-from crdt.presence import PresenceState
+from crdt.presence.signed_presence import PresenceState
 from crdt.wire.messages import AwarenessEntry
 from machines import execution as e
 from machines.values import AgentName, Instant, StoryId

@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.beacon import Beacon
 from crdt.contract.ready import Now
+from crdt.presence.tracker import Beacon
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from crdt.records.signatures import verify_batch

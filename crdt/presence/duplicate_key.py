@@ -1,6 +1,6 @@
 """Another daemon with the own key: how a node finds out, with no clock to trust and no false alarm.
 
-Stands beside ``beacon.py``. Every start draws a run, a name for the time between start and end,
+Stands beside ``tracker.py``. Every start draws a run, a name for the time between start and end,
 and presence tells it. Own presence under another run may be this node's own, from before its
 start, still under way. So each says whose runs it has heard: who is named by another run has met
 a daemon that was started and lives, since nobody knew the name before. Source: protocol §9.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from machines.values import NodePubkey
 from msgspec import UNSET
 
-from crdt.presence import HEARD_MAX, PresenceState
+from crdt.presence.signed_presence import HEARD_MAX, PresenceState
 from crdt.primitives import limits
 
 

@@ -41,7 +41,7 @@ class PresenceState(msgspec.Struct, frozen=True):
         beats: for each story it works on, the agent's last heartbeat.
         run: drawn anew at each start; tells two daemons with one key apart.
         host: what its host is called.
-        heard: the runs of others with its key that it has heard of (``twins.py``).
+        heard: the runs of others with its key that it has heard of (``duplicate_key.py``).
         twin: where another daemon with its key runs, once that is certain.
     """
 

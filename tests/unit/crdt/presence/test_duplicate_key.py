@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from crdt.presence import PresenceState
+from crdt.presence.duplicate_key import HEARD_MAX, Twins, own_sentence, peer_sentence
+from crdt.presence.signed_presence import PresenceState
 from crdt.primitives import limits
-from crdt.twins import HEARD_MAX, Twins, own_sentence, peer_sentence
 from machines.values import Instant
 from tests.support.cluster import Cluster, key
 

@@ -1,7 +1,7 @@
 """This node's presence, said now and then, and what it makes of everybody else's.
 
-Stands beside ``replica.py``. Signed, unpersisted, bounded: ``presence.py`` has the bytes and the
-liveness. Source: protocol §7, §10.
+Stands beside ``replica.py``. Signed, unpersisted, bounded: ``signed_presence.py`` has the bytes
+and the liveness. Source: protocol §7, §10.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
 from crdt.contract.ready import Noticed, Now
-from crdt.presence import Liveness, PresenceState, open_presence, sign_presence
+from crdt.presence.duplicate_key import Twins, own_sentence, peer_sentence, where
+from crdt.presence.signed_presence import Liveness, PresenceState, open_presence, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.records.signatures import Verifier
-from crdt.twins import Twins, own_sentence, peer_sentence, where
 from crdt.views.roster import Roster
 from crdt.wire.messages import Awareness, AwarenessEntry
 

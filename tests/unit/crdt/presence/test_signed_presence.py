@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.presence import (
+from crdt.presence.signed_presence import (
     ADDRESSES_MAX,
     BEATS_MAX,
     HEARD_MAX,
