@@ -15,8 +15,8 @@ from typing import Final
 
 from benchmarks.fleet import Fleet
 from benchmarks.report import Measured, say
+from crdt.authoring.intents import AddStory, FireExecution, Intent
 from crdt.contract.ready import Now, Persist, RowKey
-from crdt.intents import AddStory, FireExecution, Intent
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines import execution

@@ -21,7 +21,7 @@ import apsw
 from websockets.asyncio.client import connect
 
 from benchmarks.report import Measured, say
-from crdt.intents import AddStory
+from crdt.authoring.intents import AddStory
 from machines.values import FreeText, StoryId
 from node import clock, config, founding
 from node.daemon import open_driver

@@ -10,7 +10,11 @@ from functools import partial
 
 from machines.values import Instant, NodePubkey
 
-from crdt import again, membership, parting, proposals, voice
+from crdt.authoring import handlers, reissue, roster_intents, roster_requests, write_state
+from crdt.authoring.intents import Intent, Receipt, WriteAgain, WriteSeal
+from crdt.authoring.reissue_body import restate
+from crdt.authoring.roster_intents import Wish
+from crdt.authoring.scheduled_writes import Duties
 from crdt.chronicle import Chronicle
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
@@ -25,14 +29,11 @@ from crdt.contract.ready import (
     Ready,
     Row,
 )
-from crdt.duties import Duties
-from crdt.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.ledger.feed import Feed
 from crdt.ledger.ingest import Arrivals, open_records, place_slices, stored_records
 from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import Quota
-from crdt.membership import Wish
 from crdt.presence.tracker import Beacon
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
@@ -41,7 +42,6 @@ from crdt.primitives.seeded_random import Draw
 from crdt.records.bodies import Member
 from crdt.records.record import VerifiedRecord, sign_record, signed_record
 from crdt.records.signatures import Verifier, verify_batch
-from crdt.restate import restate
 from crdt.sync import anti_entropy
 from crdt.sync.responder import Sync
 from crdt.sync.seal_audit import SealWatch
@@ -118,9 +118,9 @@ class Replica:
         self._duties = Duties(self.own, self.ledger, self._draw)
         if written is not None and written.author == former:
             former_end = written
-        self.rewriting = again.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
+        self.rewriting = reissue.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
         self._chronicle = Chronicle(self.own, self.ledger.board, checkpoint)
-        self._new_keys = parting.Pace()
+        self._new_keys = roster_requests.Pace()
         self._wrote_at = self._rebuild_at = float("-inf")
 
     # --- the line ------------------------------------------------------------------------------
@@ -195,7 +195,9 @@ class Replica:
             case Petition():
                 write = partial(self._write, now=now)
                 pace = self._new_keys
-                return [parting.answer(frame, peer, self.ledger, self.own, now, pace, write)]
+                return [
+                    roster_requests.answer(frame, peer, self.ledger, self.own, now, pace, write)
+                ]
             case Answer(nonce, word):
                 self.ledger.ready.observe.append(PetitionAnswered(peer, nonce, word))
                 return []
@@ -225,29 +227,31 @@ class Replica:
         Raises:
             ProposalRefused: this node may not, or there is nothing to do.
         """
-        voice.must_write(self, now)  # before the rules: one cause ends every write alike
-        receipt = membership.carry_out(wish, self.ledger, self.own, partial(self._write, now=now))
+        write_state.must_write(self, now)  # before the rules: one cause ends every write alike
+        receipt = roster_intents.carry_out(
+            wish, self.ledger, self.own, partial(self._write, now=now)
+        )
         return self._finish(None, now), receipt
 
     def ask_to_part(
         self, peer: NodePubkey, successor: SigningKey | None, nonce: bytes, now: Now
     ) -> Ready:
         """Ask a peer to take this node off the roster, or to put its next key in its place."""
-        asked = parting.petition(self._key, self.ledger, peer, successor, nonce, now.wall)
+        asked = roster_requests.petition(self._key, self.ledger, peer, successor, nonce, now.wall)
         ready = self._finish(None, now)
         ready.send((peer,), encode_frame(asked))
         return ready
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
         self.ledger.ripen(now.wall)  # before anything is written by this clock
-        voice.must_write(self, now)
+        write_state.must_write(self, now)
         feed, why = self._check_incarnation(now)
-        author = proposals.author(feed, self.ledger, now.wall)
+        author = handlers.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
         if isinstance(intent, WriteAgain):
             body = restate(intent.record, self.ledger, author, self.rewriting.moved)
         else:
-            body, warnings = proposals.propose(intent, self.ledger, author)
+            body, warnings = handlers.propose(intent, self.ledger, author)
         clock = author.feed.head
         try:
             record = sign_record(self._key, self.cluster, feed.id.incarnation, clock, body)
@@ -270,15 +274,15 @@ class Replica:
 
     def writable(self, now: Now) -> str:
         """Why this node may not write now; empty where it may."""
-        return str(voice.why_mute(self, now) or "")
+        return str(write_state.why_mute(self, now) or "")
 
     def _check_incarnation(self, now: Now) -> tuple[Feed, str]:
         """The feed to write in, and why it is another than the present one (protocol §9)."""
         feed = self._own_feed()
-        why = again.why_not_go_on(feed, self.ledger.roster, now.wall) or self.doubt
+        why = reissue.why_not_go_on(feed, self.ledger.roster, now.wall) or self.doubt
         if not why:
             return feed, ""
-        drawn = again.draw_incarnation(self.ledger, self.own, self._draw)
+        drawn = reissue.draw_incarnation(self.ledger, self.own, self._draw)
         return Feed(FeedId(self.own, drawn), self.cluster), why
 
     def _doubt(self, why: str) -> None:
@@ -305,7 +309,7 @@ class Replica:
         for session in due:
             session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
             ready.send((session.peer,), offer)
-            self._sync.owe(session, again.handed_back(self.ledger, session), ready)
+            self._sync.owe(session, reissue.handed_back(self.ledger, session), ready)
         return ready
 
     def seal(self, now: Now) -> Ready:
@@ -399,14 +403,14 @@ class Replica:
         records, damaged = stored_records(rows)
         unproven = sum(not self.ledger.restore_proof(proof) for proof in proofs)
         self.ledger.take(records, now.wall, stored=True)
-        if short := again.why_short(self._own_feed(), self._written):
+        if short := reissue.why_short(self._own_feed(), self._written):
             self._doubt(short)
         for feed_id in rendered.keys() & self.ledger.feeds.keys():
             self.ledger.feeds[feed_id].empty(0, rendered[feed_id])
         self.document.rebuild(self.ledger.feeds.values())
         self.ledger.touched.clear()
         self.ledger.comeback = False
-        self._chronicle.pass_over((*again.dead(self.ledger), *self.ledger.admitted), now.wall)
+        self._chronicle.pass_over((*reissue.dead(self.ledger), *self.ledger.admitted), now.wall)
         self.ledger.admitted.clear()
         ready = self._finish(None, now)
         said = f"{damaged} of its rows hold no record, {unproven} of its proofs prove no fork"

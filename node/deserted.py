@@ -8,7 +8,7 @@ import contextlib
 import logging
 from functools import partial
 
-from crdt.intents import FireExecution
+from crdt.authoring.intents import FireExecution
 from crdt.primitives.errors import ProposalRefused
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running

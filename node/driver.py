@@ -14,10 +14,10 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
+from crdt.authoring.intents import Intent, Receipt
+from crdt.authoring.roster_intents import Wish
 from crdt.contract.checkpoint import Checkpoint
 from crdt.contract.ready import Now, Outgoing, Ready, RowKey
-from crdt.intents import Intent, Receipt
-from crdt.membership import Wish
 from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica

@@ -7,7 +7,7 @@ crash between the two can give one too many. Source: protocol §9.
 
 import asyncio
 
-from crdt.intents import AdmitNode
+from crdt.authoring.intents import AdmitNode
 from crdt.primitives import limits
 from crdt.primitives.errors import HeldUp, ProposalRefused
 from crdt.primitives.identity import FeedId, H, cluster_id_of

@@ -13,10 +13,10 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
-from crdt import membership
+from crdt.authoring import roster_intents
+from crdt.authoring.intents import Receipt
+from crdt.authoring.roster_requests import BEHIND, DONE, TOO_SOON
 from crdt.contract.ready import PetitionAnswered
-from crdt.intents import Receipt
-from crdt.parting import BEHIND, DONE, TOO_SOON
 from crdt.primitives.errors import NotWritable, ProposalRefused
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
@@ -260,7 +260,7 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey
     roster = replica.ledger.roster
     if replica.own == roster.founder:
         raise ProposalRefused(WORDS["founder_stays"])
-    standing = membership.standing(replica.own, roster)
+    standing = roster_intents.standing(replica.own, roster)
     if not roster.on_roster(replica.own):
         return [], ""
     if not standing:

@@ -1,6 +1,7 @@
 """The bytes of a petition, with which a node asks to leave the roster, and of its answer.
 
-Stands under ``messages.py``; ``parting.py`` makes and judges them. Source: protocol §9, §10.
+Stands under ``messages.py``; ``roster_requests.py`` makes and judges them. Source: protocol §9,
+§10.
 """
 
 from typing import Final, NamedTuple

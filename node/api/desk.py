@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from crdt.intents import (
+from crdt.authoring.handlers import own_execution
+from crdt.authoring.intents import (
     AddStory,
     ClaimStory,
     EditStory,
@@ -19,7 +20,6 @@ from crdt.intents import (
 from crdt.ledger.feed import Feed
 from crdt.primitives.errors import UnknownStory
 from crdt.primitives.identity import RecordRef
-from crdt.proposals import own_execution
 from crdt.replica import Replica
 from machines.execution import Exited, Reset, Stopped
 from machines.kernel import tag_of

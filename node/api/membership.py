@@ -1,7 +1,7 @@
 """Who belongs: what the local API can ask and tell about the roster.
 
 Stands beside ``desk.py``: its own types, questions and routes. What an operator wishes becomes
-records in ``crdt/membership.py``. Source: protocol §9.
+records in ``crdt/authoring/roster_intents.py``. Source: protocol §9.
 """
 
 import re
@@ -13,8 +13,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 from msgspec import UNSET
 
-from crdt import membership
-from crdt.intents import Receipt
+from crdt.authoring import roster_intents
+from crdt.authoring.intents import Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.signatures import may_sign
@@ -117,27 +117,27 @@ class Membership:
             raise Malformed(f"no node has the key {node.short}…: nothing can be signed with it")
         name = node_name(asked.name) if asked.name else None
         role = None if asked.role is None else asked_for.role(asked.role)
-        return await self._change(membership.Admit(node, role, name))
+        return await self._change(roster_intents.Admit(node, role, name))
 
     async def change_role(self, asked: ChangeRole) -> types.Written:
         """Promote or demote a node."""
         node = await self._find(asked.node)
         role = None if asked.role is None else asked_for.role(asked.role)
-        kind = membership.Promote if asked.up else membership.Demote
+        kind = roster_intents.Promote if asked.up else roster_intents.Demote
         return await self._change(kind(node, role))
 
     async def rename(self, asked: Rename) -> types.Written:
         """Call a node something else."""
         node, name = await self._find(asked.node), node_name(asked.name)
         await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
-        return await self._change(membership.Rename(node, name))
+        return await self._change(roster_intents.Rename(node, name))
 
     async def revoke(self, asked: Revoke) -> types.Written:
         """Take a node off."""
         node = await self._find(asked.node)
-        return await self._change(membership.Revoke(node, kept(asked.keep)))
+        return await self._change(roster_intents.Revoke(node, kept(asked.keep)))
 
-    async def _change(self, wish: membership.Wish) -> types.Written:
+    async def _change(self, wish: roster_intents.Wish) -> types.Written:
         receipt = await self._parting.asked_meanwhile(self._driver.change_roster(wish))
         return written(receipt, report.names(self._driver.replica.ledger))
 

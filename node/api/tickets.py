@@ -12,7 +12,7 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
-from crdt import voice
+from crdt.authoring import write_state
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import H
 from crdt.records.bodies import Role
@@ -77,7 +77,7 @@ class Tickets:
     async def invite(self, asked: Invite) -> Invited:
         """Write a ticket that lets so many nodes in."""
         # Whoever came with the ticket could not be admitted.
-        await self._driver.query(lambda r: voice.must_write(r, now()))
+        await self._driver.query(lambda r: write_state.must_write(r, now()))
         role = await self._driver.query(lambda r: r.ledger.roster.role(r.own))
         if role is not Role.ADMIN:
             raise ProposalRefused("only an admin invites")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crdt.intents import ClaimStory, FireExecution
+from crdt.authoring.intents import ClaimStory, FireExecution
 from crdt.primitives import limits
 from crdt.wire.messages import Update, decode_frame
 from crdt.wire.yjs_update import decode_state_vector, decode_update, encode_state_vector

@@ -10,8 +10,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crdt.authoring.intents import AddStory, ClaimStory
 from crdt.contract.ready import Now, Row
-from crdt.intents import AddStory, ClaimStory
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import parse_body

@@ -11,9 +11,9 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crdt.authoring.intents import AdmitNode, ClaimStory
+from crdt.authoring.roster_intents import Admit, Demote, Promote, Revoke
 from crdt.contract.ready import ForkProven
-from crdt.intents import AdmitNode, ClaimStory
-from crdt.membership import Admit, Demote, Promote, Revoke
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role, parse_body

@@ -5,9 +5,9 @@ from collections import deque
 from msgspec import UNSET
 from pycrdt import Array
 
+from crdt.authoring.intents import AddStory, AdmitNode, FireEvent
 from crdt.contract.checkpoint import pass_on
 from crdt.contract.ready import Now, Row
-from crdt.intents import AddStory, AdmitNode, FireEvent
 from crdt.primitives.identity import FeedId, Hash, SigningKey, cluster_id_of
 from crdt.records.bodies import Member, Role, encode_body
 from crdt.records.record import sign_record

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from crdt import proposals
-from crdt.intents import EditStory
+from crdt.authoring import handlers
+from crdt.authoring.intents import EditStory
 from crdt.records import bodies
 from crdt.wire import handshake_transcript
 from machines.values import StoryId
@@ -33,7 +33,7 @@ class Weather(bodies._Body, frozen=True, tag="weather"):
 def weather():
     bodies.KINDS |= {"weather"}
     bodies._DECODER = msgspec.json.Decoder(bodies.Known | Weather, dec_hook=bodies._dec_hook)
-    propose = proposals.propose
+    propose = handlers.propose
 
     def proposed(intent, ledger, author):
         text = intent.description if isinstance(intent, EditStory) else None
@@ -43,7 +43,7 @@ def weather():
         body = Weather(at=stamp.at, n=stamp.n, key=intent.story, sky=text.removeprefix(MARK))
         return body, ()
 
-    proposals.propose = proposed
+    handlers.propose = proposed
 
 
 def version_2():

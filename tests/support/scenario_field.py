@@ -6,8 +6,8 @@ who does; neither runs a replica.
 
 import re
 
+from crdt.authoring.intents import AdmitNode
 from crdt.contract.ready import Now
-from crdt.intents import AdmitNode
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role

@@ -5,8 +5,7 @@ What is shown and what must hold are in ``scenario_looks.py``.
 
 import re
 
-from crdt.contract.ready import PetitionAnswered
-from crdt.intents import (
+from crdt.authoring.intents import (
     AddStory,
     AdmitNode,
     ClaimStory,
@@ -16,6 +15,7 @@ from crdt.intents import (
     ReleaseClaim,
     RevokeNode,
 )
+from crdt.contract.ready import PetitionAnswered
 from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role

@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from typing import NamedTuple
 
-from crdt.intents import Receipt
+from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
 from node.client import Refused

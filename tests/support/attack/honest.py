@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from crdt.intents import Receipt
+from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
 from tests.support.attack.work import Report

@@ -7,7 +7,7 @@ raises ``Broken`` with the law's number and what was seen. Numbers as in docs/te
 from collections import Counter, defaultdict
 from math import inf
 
-from crdt.again import lost_records
+from crdt.authoring.reissue import lost_records
 from crdt.contract.ready import Noticed
 from crdt.ledger.feed import Verdict
 from crdt.ledger.ingest import place_slices

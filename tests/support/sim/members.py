@@ -4,9 +4,9 @@ Steps of a schedule, as in ``work.py``. Whom a ticket lets in, who is asked to p
 takes the other's place is as in ``node/keeper.py`` and ``node/parting.py``.
 """
 
-from crdt import membership
-from crdt.intents import AdmitNode, RevokeNode
-from crdt.parting import BEHIND, DONE
+from crdt.authoring import roster_intents
+from crdt.authoring.intents import AdmitNode, RevokeNode
+from crdt.authoring.roster_requests import BEHIND, DONE
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import H
 from crdt.records.bodies import Role
@@ -63,25 +63,25 @@ def promote(world, node, a, b):
     role = Role.MEMBER if b & 1 or not target.honest else None
     if role is None:
         world.admins.add(target.number)
-    _wish(world, node, "promote", membership.Promote, target, role)
+    _wish(world, node, "promote", roster_intents.Promote, target, role)
 
 
 def demote(world, node, a, b):
     """One step down; what was written up to now is kept."""
     target = world.nodes[a % world.plan.nodes]
-    _wish(world, node, "demote", membership.Demote, target)
+    _wish(world, node, "demote", roster_intents.Demote, target)
 
 
 def rename(world, node, a, b):
     target = world.nodes[a % world.plan.nodes]
-    _wish(world, node, "rename", membership.Rename, target, FreeText(f"name-{b % 99}"))
+    _wish(world, node, "rename", roster_intents.Rename, target, FreeText(f"name-{b % 99}"))
 
 
 def admit(world, node, a, b):
     """A newcomer, or somebody who was revoked."""
     target = world.nodes[a % world.plan.nodes]
     role = (Role.MEMBER, Role.OBSERVER)[b & 1]
-    _wish(world, node, "admit", membership.Admit, target, role, FreeText(f"name-{b % 99}"))
+    _wish(world, node, "admit", roster_intents.Admit, target, role, FreeText(f"name-{b % 99}"))
 
 
 def strike(world, node, a, b):
@@ -91,7 +91,7 @@ def strike(world, node, a, b):
         return  # honest nodes seldom
     keep = (None, (), ((0, b % 40),))[b // 3 % 3]
     world.expelled.update(target.keys)
-    _wish(world, node, "strike", membership.Revoke, target, keep)
+    _wish(world, node, "strike", roster_intents.Revoke, target, keep)
 
 
 def revocation(world, node, a, b):
@@ -173,7 +173,7 @@ def _wish(world, node, name, make, target, *rest):
     boss = _boss(world, node)
     if boss.honest:
         world.counts[name] += 1
-        if make is not membership.Revoke:
+        if make is not roster_intents.Revoke:
             world.taken_back.add(target.pub)
         world.request(boss, lambda _: make(target.pub, *rest))
 

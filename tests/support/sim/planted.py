@@ -13,11 +13,13 @@ from unittest import mock
 import msgspec
 from msgspec import UNSET
 
-from crdt import again, membership, parting, proposals, replica
-from crdt.again import Rewriting
+from crdt import replica
+from crdt.authoring import handlers, reissue, roster_intents, roster_requests
+from crdt.authoring.handlers import Author
+from crdt.authoring.intents import AccuseFork
+from crdt.authoring.reissue import Rewriting
+from crdt.authoring.scheduled_writes import Duties
 from crdt.contract.ready import Outgoing, Persist, Ready
-from crdt.duties import Duties
-from crdt.intents import AccuseFork
 from crdt.ledger import judge, ledger
 from crdt.ledger import rate_limits as quota
 from crdt.ledger.bounds import Bounds, pending_bounds
@@ -34,7 +36,6 @@ from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused, Reason
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H
-from crdt.proposals import Author
 from crdt.records import bodies
 from crdt.records.bodies import Member, Revocation, Transition
 from crdt.records.digests import seal_digest
@@ -522,7 +523,7 @@ def what_a_fork_took_is_not_written_again():
 
 @planted("belonging-what-a-fork-took-is-handed-back.txt")
 def what_a_fork_took_is_not_handed_back():
-    with mock.patch.object(again, "handed_back", lambda _ledger, _session: iter(())):
+    with mock.patch.object(reissue, "handed_back", lambda _ledger, _session: iter(())):
         yield
 
 
@@ -645,13 +646,13 @@ def a_new_key_forgets_what_the_old_one_did():
 
 @planted("a-new-key-in-the-old-ones-place")
 def a_new_key_comes_beside_the_old_one():
-    original = membership.steps
+    original = roster_intents.steps
 
     def polite(wish, roster, own):
         done = original(wish, roster, own)
-        return done[:1] if isinstance(wish, membership.Replace) else done
+        return done[:1] if isinstance(wish, roster_intents.Replace) else done
 
-    with mock.patch.object(membership, "steps", polite):
+    with mock.patch.object(roster_intents, "steps", polite):
         yield
 
 
@@ -693,19 +694,19 @@ def a_revoked_guest_makes_the_ticket_good_again():
 
 @planted("a-petition-that-nobody-signed")
 def a_petition_need_not_be_signed():
-    with mock.patch.object(parting, "_is_signed", lambda *_: True):
+    with mock.patch.object(roster_requests, "_is_signed", lambda *_: True):
         yield
 
 
 @planted("belonging-a-goodbye-from-before.txt")
 def a_petition_is_good_for_ever():
-    original = parting._why_not
+    original = roster_requests._why_not
 
     def patient(asked, peer, held, own, wall):
         word = original(asked, peer, held, own, wall)
         return "" if word == "stale" else word
 
-    with mock.patch.object(parting, "_why_not", patient):
+    with mock.patch.object(roster_requests, "_why_not", patient):
         yield
 
 
@@ -843,14 +844,14 @@ def evidence_waits_for_the_share_of_the_accused():
 
 @planted("seals-a-seal-is-renewed-when-the-roster-moves.txt")
 def a_seal_that_ceased_to_be_true_is_left_as_it_is():
-    original = proposals._seal
+    original = handlers._seal
 
     def once(author):
         if author.feed.last_seal() is not None:
             raise ProposalRefused("there is nothing to seal")
         return original(author)
 
-    with mock.patch.object(proposals, "_seal", once):
+    with mock.patch.object(handlers, "_seal", once):
         yield
 
 
@@ -927,7 +928,7 @@ def a_row_is_deleted_because_the_roster_moved():
 
 @planted("a-torn-store-that-ends-too-soon")
 def the_own_head_is_taken_from_the_rows():
-    with mock.patch.object(again, "why_short", lambda _feed, _written: ""):
+    with mock.patch.object(reissue, "why_short", lambda _feed, _written: ""):
         yield
 
 

@@ -4,7 +4,7 @@ Each function is one step of a schedule: it is called with the world, the node a
 mean something wherever the steps before it led.
 """
 
-from crdt.intents import (
+from crdt.authoring.intents import (
     AddStory,
     ClaimStory,
     EditStory,

@@ -8,9 +8,9 @@ import hashlib
 import heapq
 from collections import Counter, defaultdict, deque
 
-from crdt import membership
+from crdt.authoring import roster_intents
+from crdt.authoring.intents import AdmitNode, Receipt
 from crdt.contract.ready import Now, PetitionAnswered, Ready, Row
-from crdt.intents import AdmitNode, Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role
@@ -527,7 +527,7 @@ class World:
             intent = choose(node.replica)
             if intent is None:
                 return Ready(), None
-            if isinstance(intent, membership.Wish):
+            if isinstance(intent, roster_intents.Wish):
                 return node.replica.change_roster(intent, at)
             return node.replica.propose(intent, at)
 

@@ -7,7 +7,7 @@ import asyncio
 import time
 from typing import NamedTuple
 
-from crdt.intents import AddStory, ClaimStory
+from crdt.authoring.intents import AddStory, ClaimStory
 from machines.values import FreeText, StoryId
 from node import config, founding
 from node.daemon import open_driver

@@ -9,7 +9,7 @@ import contextlib
 from functools import partial
 from unittest import mock
 
-from crdt.intents import AddStory, AdmitNode, ClaimStory, EditStory
+from crdt.authoring.intents import AddStory, AdmitNode, ClaimStory, EditStory
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, SigningKey
 from crdt.records.bodies import Role, parse_body

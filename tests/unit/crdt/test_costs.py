@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
+from crdt.authoring.intents import AdmitNode
+from crdt.authoring.roster_intents import Admit, Revoke
 from crdt.contract.checkpoint import pass_on
-from crdt.intents import AdmitNode
-from crdt.membership import Admit, Revoke
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role

@@ -2,8 +2,8 @@
 
 import pytest
 
+from crdt.authoring.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.contract.ready import ForkProven, Now
-from crdt.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.ledger.feed import Verdict
 from crdt.primitives import limits
 from crdt.primitives.errors import NotWritable, Reason

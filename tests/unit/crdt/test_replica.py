@@ -2,10 +2,10 @@
 
 import pytest
 
+from crdt.authoring.intents import AddStory, AdmitNode, FireEvent, RevokeNode
+from crdt.authoring.roster_intents import Demote, Rename
 from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
-from crdt.intents import AddStory, AdmitNode, FireEvent, RevokeNode
 from crdt.ledger.judge import Waits
-from crdt.membership import Demote, Rename
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.primitives.identity import FeedId

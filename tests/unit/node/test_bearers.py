@@ -2,8 +2,8 @@
 
 import pytest
 
-from crdt.intents import AdmitNode, RevokeNode
-from crdt.membership import Replace
+from crdt.authoring.intents import AdmitNode, RevokeNode
+from crdt.authoring.roster_intents import Replace
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role
 from machines.values import FreeText

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
-from crdt.intents import AddStory, FireExecution
-from crdt.proposals import own_execution
+from crdt.authoring.handlers import own_execution
+from crdt.authoring.intents import AddStory, FireExecution
 from machines.execution import Idle, Running, SpawnedSuccessfully, SpawnRequested
 from machines.values import AgentName, FreeText, Instant, StoryId
 from node import config, founding

@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from crdt.authoring.intents import ClaimStory
 from crdt.contract.ready import Persist
-from crdt.intents import ClaimStory
 from machines import execution as e
 from machines import pipeline as p
 from machines.values import AgentName, StoryId

@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
+from crdt.authoring.intents import AddStory, AdmitNode
 from crdt.contract.ready import Ready
-from crdt.intents import AddStory, AdmitNode
 from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from crdt.replica import Replica

@@ -19,8 +19,8 @@ from pathlib import Path
 import apsw
 import pytest
 
+from crdt.authoring.intents import AddStory
 from crdt.contract.ready import Persist
-from crdt.intents import AddStory
 from machines.values import FreeText, StoryId
 from node import config, daemon, founding
 from node.client import Client

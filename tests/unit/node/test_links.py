@@ -12,7 +12,7 @@ from cryptography.x509 import load_der_x509_certificate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from crdt.intents import AddStory
+from crdt.authoring.intents import AddStory
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId
 from crdt.wire.messages import (

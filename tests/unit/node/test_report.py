@@ -1,6 +1,6 @@
 """What nodes are called wherever they are shown."""
 
-from crdt.intents import AdmitNode
+from crdt.authoring.intents import AdmitNode
 from crdt.records.bodies import Role
 from machines import pipeline as p
 from machines.values import FreeText

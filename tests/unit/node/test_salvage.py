@@ -10,8 +10,8 @@ import re
 import apsw
 import pytest
 
+from crdt.authoring.intents import AddStory
 from crdt.contract.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey, StageMoved
-from crdt.intents import AddStory
 from crdt.primitives.errors import HeldUp, Reason
 from crdt.primitives.identity import FeedId, RecordId
 from crdt.records.fork_proof import proof_of, proof_side

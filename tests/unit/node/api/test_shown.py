@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crdt.intents import ClaimStory, FireExecution
+from crdt.authoring.intents import ClaimStory, FireExecution
 from crdt.presence.signed_presence import PresenceState
 from crdt.wire.messages import AwarenessEntry
 from machines import execution as e

@@ -10,7 +10,7 @@ from typing import Final
 
 from machines.values import NodePubkey, StoryId
 
-from crdt.intents import AccuseFork, AcknowledgeEnd, Intent, WriteSeal
+from crdt.authoring.intents import AccuseFork, AcknowledgeEnd, Intent, WriteSeal
 from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits

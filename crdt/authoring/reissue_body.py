@@ -1,6 +1,6 @@
 """What a record said, said anew in another feed of its author.
 
-Stands under ``again.py``, which finds what counts nowhere, and beside ``proposals.py``. Reads the
+Stands under ``reissue.py``, which finds what counts nowhere, and beside ``handlers.py``. Reads the
 ledger, changes nothing. Source: protocol §9.
 """
 
@@ -13,11 +13,11 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from crdt.authoring.handlers import Author
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import Hash, RecordId, RecordRef
-from crdt.proposals import Author
 from crdt.records.bodies import (
     Carried,
     Claim,

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from crdt.authoring.write_state import must_write, why_mute
 from crdt.contract.ready import Now
 from crdt.primitives.errors import HeldUp
 from crdt.records.bodies import Role
-from crdt.voice import must_write, why_mute
 from machines.values import Instant
 from tests.support.cluster import Cluster
 

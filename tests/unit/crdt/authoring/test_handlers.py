@@ -1,6 +1,7 @@
 import pytest
 
-from crdt.intents import (
+from crdt.authoring.handlers import Author, author, own_execution, propose
+from crdt.authoring.intents import (
     AccuseFork,
     AcknowledgeEnd,
     AddStory,
@@ -18,7 +19,6 @@ from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId
-from crdt.proposals import Author, author, own_execution, propose
 from crdt.records.bodies import Role, Story
 from crdt.records.digests import seal_digest
 from crdt.records.fork_proof import claimed_proof

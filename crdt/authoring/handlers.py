@@ -14,7 +14,7 @@ from machines.pipeline import PIPELINE, DepsMet
 from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
-from crdt.intents import (
+from crdt.authoring.intents import (
     AccuseFork,
     AcknowledgeEnd,
     AddStory,

@@ -1,6 +1,6 @@
 """What an operator wishes for the roster, turned into the records that bring it about.
 
-Stands before ``proposals.py``, which checks and words each record. An admission cannot be changed,
+Stands before ``handlers.py``, which checks and words each record. An admission cannot be changed,
 so a change is a new admission, a revocation, or both: the steps of one wish are written in one go.
 Reads the ledger, changes nothing. Source: protocol §9.
 """
@@ -12,8 +12,8 @@ import msgspec
 from machines.values import FreeText, NodePubkey
 from msgspec.structs import replace
 
+from crdt.authoring.intents import AdmitNode, Receipt, RevokeNode
 from crdt.contract.checkpoint import in_steps
-from crdt.intents import AdmitNode, Receipt, RevokeNode
 from crdt.ledger.feed import Verdict
 from crdt.ledger.ledger import Ledger
 from crdt.primitives.errors import ProposalRefused

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.intents import AddStory, FireEvent, Receipt
+from crdt.authoring.intents import AddStory, FireEvent, Receipt
 from crdt.primitives.identity import RecordId, RecordRef
 from machines import pipeline as p
 from machines.values import StoryId

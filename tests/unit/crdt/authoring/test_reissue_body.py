@@ -1,12 +1,12 @@
 import pytest
 
+from crdt.authoring.handlers import Author
+from crdt.authoring.reissue_body import OutdatedError, restate
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId
-from crdt.proposals import Author
 from crdt.records.bodies import Claim, Role, Story
-from crdt.restate import OutdatedError, restate
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, Instant, StoryId

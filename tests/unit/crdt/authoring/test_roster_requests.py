@@ -2,10 +2,10 @@
 
 import pytest
 
-from crdt import membership as m
-from crdt import parting
+from crdt.authoring import roster_intents as m
+from crdt.authoring import roster_requests
+from crdt.authoring.intents import ClaimStory, FireExecution
 from crdt.contract.ready import Noticed, PetitionAnswered
-from crdt.intents import ClaimStory, FireExecution
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.records.bodies import Role
@@ -43,7 +43,7 @@ def asked(cluster, who, receiver, successor=None, ms=0):
     wall = cluster.now.wall
     if ms:
         wall = type(wall).from_ms(wall.ms + ms)
-    return parting.petition(
+    return roster_requests.petition(
         cluster.keys[who], cluster.replicas[who].ledger, cluster.keys[receiver].pubkey,
         successor, NONCE, wall,
     )  # fmt: skip

@@ -1,15 +1,15 @@
 import pytest
 
-from crdt import again
-from crdt.again import Rewriting
+from crdt.authoring import reissue
+from crdt.authoring.intents import Receipt
+from crdt.authoring.reissue import Rewriting
+from crdt.authoring.reissue_body import OutdatedError
 from crdt.contract.ready import OwnEnd
-from crdt.intents import Receipt
 from crdt.ledger.feed import Feed, Verdict
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId, RecordRef
 from crdt.records.bodies import Role
-from crdt.restate import OutdatedError
 from crdt.sync.session import Session, Sessions
 from crdt.wire.messages import Records
 from machines import pipeline as p
@@ -31,7 +31,7 @@ def fork(court, pen):
 
 
 def lost(court, pen):
-    return again.lost_records(court.ledger, pen.node)
+    return reissue.lost_records(court.ledger, pen.node)
 
 
 # What is lost
@@ -50,11 +50,11 @@ def test_what_breaks_the_rules_since_the_roster_moved_is_lost_to_its_author(cour
 def test_a_store_holds_less_of_the_own_feed_than_was_written(court):
     court.take(court.bob.story("s-1"), court.bob.story("s-2"))
     feed = court.feed(court.bob)
-    assert again.why_short(feed, None) == ""
-    assert again.why_short(feed, OwnEnd(court.bob.node, 0, 2)) == ""
-    assert "less" in again.why_short(feed, OwnEnd(court.bob.node, 0, 3))
-    assert again.why_short(feed, OwnEnd(court.bob.node, 1, 3)) == ""
-    assert again.why_short(feed, OwnEnd(court.cat.node, 0, 3)) == ""
+    assert reissue.why_short(feed, None) == ""
+    assert reissue.why_short(feed, OwnEnd(court.bob.node, 0, 2)) == ""
+    assert "less" in reissue.why_short(feed, OwnEnd(court.bob.node, 0, 3))
+    assert reissue.why_short(feed, OwnEnd(court.bob.node, 1, 3)) == ""
+    assert reissue.why_short(feed, OwnEnd(court.cat.node, 0, 3)) == ""
 
 
 def test_the_number_of_a_new_feed_is_drawn_and_never_taken(court):
@@ -65,7 +65,7 @@ def test_the_number_of_a_new_feed_is_drawn_and_never_taken(court):
             return next(self.drawn)
 
     court.take(court.bob.story("s-1", incarnation=7, clock=0))
-    assert again.draw_incarnation(court.ledger, court.bob.node, Loaded()) == 9
+    assert reissue.draw_incarnation(court.ledger, court.bob.node, Loaded()) == 9
 
 
 def test_what_a_fork_voids_is_lost_to_its_author_in_order_of_stamps(court):
@@ -108,19 +108,19 @@ def test_an_author_is_handed_back_what_a_fork_took_once_a_session(court):
     fork(court, court.bob)
     court.take(taken := court.bob.story("a"))
     bob = session(court.bob)
-    [frame] = again.handed_back(court.ledger, bob)
+    [frame] = reissue.handed_back(court.ledger, bob)
     assert FeedId(frame.author, frame.incarnation) == taken.feed
     assert (taken.clock, taken.value) in frame.records
-    assert list(again.handed_back(court.ledger, bob)) == []
-    assert list(again.handed_back(court.ledger, session(court.cat))) == []
-    assert len(list(again.handed_back(court.ledger, session(court.bob)))) == 1
+    assert list(reissue.handed_back(court.ledger, bob)) == []
+    assert list(reissue.handed_back(court.ledger, session(court.cat))) == []
+    assert len(list(reissue.handed_back(court.ledger, session(court.bob)))) == 1
 
 
 def test_an_author_is_handed_back_what_is_held_here_as_ahead(court):
     ahead = court.bob.story("a", ms=court.ms + BEYOND)
     court.take(ahead, stored=True)
     records = ((ahead.clock, ahead.value),)
-    handed = again.handed_back(court.ledger, session(court.bob))
+    handed = reissue.handed_back(court.ledger, session(court.bob))
     assert list(handed) == [Records(*ahead.feed, records)]
 
 
@@ -139,15 +139,15 @@ def test_what_is_parked_for_its_stamp_is_written_again_where_peers_vouch_for_the
 def test_a_cut_feed_of_which_nothing_was_taken_hands_nothing_back(court):
     twins = [court.bob.story(title, clock=7) for title in "ab"]
     court.take(court.bob.story("a", clock=0), court.cat.evidence(*twins))
-    assert list(again.handed_back(court.ledger, session(court.bob))) == []
+    assert list(reissue.handed_back(court.ledger, session(court.bob))) == []
 
 
 def test_what_a_revocation_took_of_the_key_before_moves_over_to_the_next(court):
     court.take(taken := court.bob.story("a"), court.cat.story("b"))
     admission = court.admissions[court.bob.node]
     court.take(court.founder.revocation(court.bob.node, [admission]))
-    assert again.lost_records(court.ledger, court.cat.node, court.bob.node) == [taken]
-    assert again.lost_records(court.ledger, court.cat.node) == []
+    assert reissue.lost_records(court.ledger, court.cat.node, court.bob.node) == [taken]
+    assert reissue.lost_records(court.ledger, court.cat.node) == []
 
 
 # Whether to go on
@@ -156,12 +156,12 @@ def test_what_a_revocation_took_of_the_key_before_moves_over_to_the_next(court):
 def test_a_feed_in_which_all_is_well_is_gone_on_in(court):
     court.take(court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX))
     assert why_not(court) == ""
-    assert again.why_not_go_on(court.ledger.feed(FeedId(court.bob.node, 7)), court.ledger.roster,
+    assert reissue.why_not_go_on(court.ledger.feed(FeedId(court.bob.node, 7)), court.ledger.roster,
                                court.now) == ""  # fmt: skip
 
 
 def why_not(court):
-    return again.why_not_go_on(court.feed(court.bob), court.ledger.roster, court.now)
+    return reissue.why_not_go_on(court.feed(court.bob), court.ledger.roster, court.now)
 
 
 def test_it_is_not_where_its_own_stamps_are_too_far_ahead(court):
@@ -344,7 +344,10 @@ def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court)
 def test_what_is_dead_in_a_feed_that_was_cut_may_be_written_again(court):
     record = spawn(court.bob)
     court.take(record, spawn(court.cat))
-    assert list(again.dead(court.ledger)) == []
+    assert list(reissue.dead(court.ledger)) == []
     twin = court.bob.story("twin", clock=record.clock)
     court.take(twin)
-    assert {one.record_id for one in again.dead(court.ledger)} == {record.record_id, twin.record_id}
+    assert {one.record_id for one in reissue.dead(court.ledger)} == {
+        record.record_id,
+        twin.record_id,
+    }

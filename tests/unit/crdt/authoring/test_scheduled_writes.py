@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.duties import Duties
-from crdt.intents import AccuseFork, AcknowledgeEnd, WriteSeal
+from crdt.authoring.intents import AccuseFork, AcknowledgeEnd, WriteSeal
+from crdt.authoring.scheduled_writes import Duties
 from crdt.primitives import limits
 from crdt.primitives.seeded_random import Draw
 from machines import pipeline as p

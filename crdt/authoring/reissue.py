@@ -1,6 +1,6 @@
 """What this node wrote and what counts nowhere now: what of it to write again, and how.
 
-Stands beside ``proposals.py``. A host that was rolled back or cloned while it ran forks its feed
+Stands beside ``handlers.py``. A host that was rolled back or cloned while it ran forks its feed
 once; what the cut voids was acknowledged to somebody all the same. In the new feed its author
 writes again what still applies, and reports the rest. Reads the ledger, changes nothing. Source:
 protocol §9.
@@ -11,8 +11,9 @@ from itertools import islice
 
 from machines.values import Instant, NodePubkey
 
+from crdt.authoring.intents import Receipt
+from crdt.authoring.reissue_body import OutdatedError
 from crdt.contract.ready import Noticed, OwnEnd
-from crdt.intents import Receipt
 from crdt.ledger.feed import Feed, Verdict
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -24,7 +25,6 @@ from crdt.records.bodies import (
 )
 from crdt.records.horizon import latest_own
 from crdt.records.record import VerifiedRecord
-from crdt.restate import OutdatedError
 from crdt.sync.anti_entropy import as_records
 from crdt.sync.session import Session, Sessions
 from crdt.views.event_tree import order

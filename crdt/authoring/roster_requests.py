@@ -11,9 +11,9 @@ from typing import Final
 
 from machines.values import Instant, NodePubkey
 
-from crdt import membership
+from crdt.authoring import roster_intents
+from crdt.authoring.intents import Receipt
 from crdt.contract.ready import Now
-from crdt.intents import Receipt
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, ProposalRefused, Reason
@@ -37,7 +37,7 @@ def petition(
     wall: Instant,
 ) -> Petition:
     """Ask, saying how far the own feeds go; later than the word by which this node belongs."""
-    standing = membership.standing(key.pubkey, ledger.roster)
+    standing = roster_intents.standing(key.pubkey, ledger.roster)
     at_ms = max([wall.ms, *(admission.body.at.ms + 1 for admission in standing)])
     ends = tuple(
         (feed.id.incarnation, feed.head)
@@ -76,7 +76,7 @@ def answer(
     own: NodePubkey,
     now: Now,
     pace: Pace,
-    write: Callable[[membership.Step], Receipt],
+    write: Callable[[roster_intents.Step], Receipt],
 ) -> Answer:
     """Do what a petition asks, or say in one word why not.
 
@@ -86,13 +86,13 @@ def answer(
     word = _why_not(asked, peer, ledger, own, now.wall)
     if not word:
         word = DONE
-        wish: membership.Wish = membership.Revoke(asked.node)
+        wish: roster_intents.Wish = roster_intents.Revoke(asked.node)
         if asked.successor is not None and not ledger.roster.belongs(asked.successor):
             if not pace.allows(ledger.roster.name(peer), now.mono):
                 return Answer(asked.nonce, TOO_SOON)
-            wish = membership.Replace(asked.node, asked.successor)
+            wish = roster_intents.Replace(asked.node, asked.successor)
         try:
-            membership.carry_out(wish, ledger, own, write)
+            roster_intents.carry_out(wish, ledger, own, write)
         except ProposalRefused:
             word = "cannot_write"
     return Answer(asked.nonce, word)
@@ -106,7 +106,7 @@ def _why_not(
         return "not_direct"
     if not _is_signed(asked, own, ledger.cluster, ledger.verifier):
         raise PeerFault(Reason.BAD_SIGNATURE, "a petition that its node did not sign")
-    standing = membership.standing(peer, roster)
+    standing = roster_intents.standing(peer, roster)
     if not standing:
         return "revoked"
     if peer == roster.founder:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from crdt import membership as m
+from crdt.authoring import roster_intents as m
+from crdt.authoring.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.contract.ready import IncarnationOpened
-from crdt.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.ledger.feed import Verdict
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
