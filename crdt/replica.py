@@ -15,7 +15,6 @@ from crdt.authoring.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.authoring.reissue_body import restate
 from crdt.authoring.roster_intents import Wish
 from crdt.authoring.scheduled_writes import Duties
-from crdt.chronicle import Chronicle
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
     IncarnationOpened,
@@ -34,6 +33,7 @@ from crdt.ledger.ingest import Arrivals, open_records, place_slices, stored_reco
 from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import Quota
+from crdt.observer import Chronicle
 from crdt.presence.tracker import Beacon
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused

@@ -1,7 +1,7 @@
 import pytest
 
-from crdt.chronicle import Chronicle
 from crdt.contract.ready import ClaimMoved, EventLost, ExecutionMoved, RecordAdmitted, StageMoved
+from crdt.observer import Chronicle
 from crdt.primitives.hlc import Stamp
 from crdt.records.bodies import Claim, Role
 from machines import pipeline as p
