@@ -23,8 +23,9 @@ from crdt.records.bodies import parse_body
 from crdt.records.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
 from crdt.wire.messages import Update, encode_frame
-from node import clock, garbage
+from node import garbage
 from node.store import Store
+from node.system import clock
 from node.turn import Carrier, Job
 
 RECORDS = 100_000

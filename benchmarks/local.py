@@ -23,11 +23,12 @@ from websockets.asyncio.client import connect
 from benchmarks.report import Measured, say
 from crdt.authoring.intents import AddStory
 from machines.values import FreeText, StoryId
-from node import clock, config, founding
+from node import config, founding
 from node.daemon import open_driver
 from node.driver import Driver
-from node.home import Home
 from node.playground import PATIENCE_SECONDS, Node, agreed
+from node.system import clock
+from node.system.home import Home
 
 WRITES = 500
 ROW = bytes(400)

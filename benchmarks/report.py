@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from node import clock
+from node.system import clock
 
 T = TypeVar("T")
 

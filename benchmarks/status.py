@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from node import clock
+from node.system import clock
 
 GANGLINE = Path(sys.executable).with_name("gangline")
 RUNS = 30

@@ -18,10 +18,10 @@ from types import FrameType
 from typing import IO, Any
 
 from machines.values import Instant
-from node import clock
 from node.client import Client, Refused, segment
 from node.config import RateLimit
-from node.errors import NoDaemon, OtherVersion, Trouble
+from node.system import clock
+from node.system.errors import NoDaemon, OtherVersion, Trouble
 
 BEAT_SECONDS = 15.0
 DURABLE_SECONDS = 300.0

@@ -23,15 +23,16 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node import clock, config, founding, inspector, keys
+from node import config, founding, inspector, keys
 from node.addresses import told
-from node.cli.exits import Exit
-from node.errors import StoreDamaged, StoreFailure, Trouble
-from node.files import whole
-from node.home import Home
 from node.lock import Lock
 from node.schema import SET_ADDRESSES, SET_META, add_functions, bring_up
 from node.store import Store
+from node.system import clock
+from node.system.atomic_file import whole
+from node.system.errors import StoreDamaged, StoreFailure, Trouble
+from node.system.exit_codes import Exit
+from node.system.home import Home
 from node.witness import SUFFIX
 
 ROW: Final = "backup"

@@ -20,8 +20,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from node.api import version
-from node.cli.exits import Exit
-from node.errors import NoDaemon, OtherVersion, Silent, Trouble
+from node.system.errors import NoDaemon, OtherVersion, Silent, Trouble
+from node.system.exit_codes import Exit
 
 SECONDS_MAX = 70.0
 ANSWER_SECONDS = 4.5

@@ -14,9 +14,10 @@ import msgspec
 from msgspec import Meta
 
 from crdt.primitives import limits
-from node import addresses, files
-from node.errors import Trouble
-from node.home import ANEW, Home
+from node import addresses
+from node.system import atomic_file
+from node.system.errors import Trouble
+from node.system.home import ANEW, Home
 
 _KEY = re.compile("[0-9a-f]{64}")
 
@@ -158,7 +159,7 @@ def bad_address(config: Config) -> tuple[str, str, str] | None:
 
 def write(path: Path, config: Config) -> None:
     """Write a config that ``load`` reads back; it is there as a whole, or not at all."""
-    with files.whole(path, force=True) as partial:
+    with atomic_file.whole(path, force=True) as partial:
         partial.write_text(text_of(config), encoding="utf-8")
 
 

@@ -19,39 +19,27 @@ from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import (
-    accepting,
-    addresses,
-    clock,
-    config,
-    deserted,
-    garbage,
-    keys,
-    logs,
-    memory,
-    origin,
-    parting,
-    report,
-    salvage,
-)
+from node import addresses, config, deserted, garbage, keys, origin, parting, report, salvage
 from node.api import server as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
-from node.cli.exits import Exit
 from node.config import Config
 from node.dialer import Dialer
 from node.door import Door
 from node.driver import Driver, now
-from node.errors import StoreDamaged, Trouble
 from node.handshake import Identity
 from node.history import Bounds
 from node.holding import Holder
-from node.home import Home
 from node.keeper import Keeper
 from node.listener import Listener
 from node.notices import Notices
 from node.sift import Remembered
 from node.store import Store
+from node.system import accepting_socket, clock, process_memory
+from node.system import log_format as logs
+from node.system.errors import StoreDamaged, Trouble
+from node.system.exit_codes import Exit
+from node.system.home import Home
 from node.witness import host_name
 
 log = logging.getLogger("gangline")
@@ -206,7 +194,7 @@ async def _live(
     notices.has_left = leaving.has_left
     driver.bus.tap(notices.take)
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(accepting.handler())
+    loop.set_exception_handler(accepting_socket.handler())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(keys.load(home.key), replica.cluster)
@@ -282,7 +270,7 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
     # written to a file when the process dies.
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    memory.give_back()
+    process_memory.give_back()
     try:
         asyncio.run(run(home, accept_loss=accept_loss))
     except Trouble as trouble:

@@ -17,7 +17,6 @@ from typing import Any
 import apsw
 
 from node import faults
-from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.lock import Lock
 from node.saying import counted
 from node.schema import (
@@ -29,6 +28,7 @@ from node.schema import (
     hurt_pages,
     migrate,
 )
+from node.system.errors import NoRoom, StoreDamaged, StoreFailure
 
 log = logging.getLogger("gangline.store")
 

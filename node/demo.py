@@ -19,10 +19,10 @@ from threading import Barrier
 from typing import Any
 
 from node.cli.common import short
-from node.cli.exits import Exit
 from node.client import Refused
-from node.errors import Trouble
 from node.playground import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
 
 STORIES: tuple[tuple[str, str, str, list[str]], ...] = (
     ("s-1", "Add two numbers", "add", []),

@@ -14,7 +14,7 @@ from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import Instant, StoryId
 from node.driver import Driver
-from node.errors import StoreFailure
+from node.system.errors import StoreFailure
 
 log = logging.getLogger("gangline")
 

@@ -14,13 +14,14 @@ from typing import NamedTuple
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import addresses, clock
+from node import addresses
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
 from node.holding import Holder
 from node.link import Link, reach
-from node.logs import fields
 from node.refusals import told
+from node.system import clock
+from node.system.log_format import fields
 
 log = logging.getLogger("gangline.dialer")
 

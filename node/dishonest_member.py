@@ -20,13 +20,14 @@ from crdt.records.record import sign_record
 from crdt.wire.messages import Records, encode_frame
 from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId
-from node import clock, config, keys
+from node import config, keys
 from node.client import Client
-from node.errors import Trouble
 from node.handshake import HelloRefused, Identity
-from node.home import Home
 from node.link import Link, reach
 from node.playground import tell
+from node.system import clock
+from node.system.errors import Trouble
+from node.system.home import Home
 
 TRICKS = ("forge", "illegal", "fork")
 

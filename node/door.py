@@ -21,9 +21,9 @@ from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.token_bucket import Bucket
 from machines.values import NodePubkey
-from node.accepting import AcceptingSocket
-from node.logs import fields
 from node.places import REMEMBERED_MAX, Bans, Homes, Shut, place_of
+from node.system.accepting_socket import AcceptingSocket
+from node.system.log_format import fields
 
 log = logging.getLogger("gangline.door")
 

@@ -22,13 +22,13 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import clock
 from node.bus import Bus
-from node.errors import StoreDamaged, StoreFailure
 from node.inbox import BATCH_MAX, Inbox
 from node.link import Link
 from node.slices import Slices
 from node.store import Store
+from node.system import clock
+from node.system.errors import StoreDamaged, StoreFailure
 from node.turn import PROBE_SECONDS, Carrier, Job, Turn
 
 log = logging.getLogger("gangline.driver")

@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from machines.errors import InvalidValue
-from node.errors import NoRoom, StoreDamaged, StoreFailure
+from node.system.errors import NoRoom, StoreDamaged, StoreFailure
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, InvalidValue)
 OF_THE_DISK = (apsw.FullError, apsw.IOError, apsw.CantOpenError)

@@ -19,17 +19,18 @@ from crdt.records.record import VerifiedRecord, sign_record, signed_record
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey
-from node import clock, config, keys
-from node.cli.exits import Exit
+from node import config, keys
 from node.config import Config, Peer, bad_address
-from node.errors import Trouble
 from node.handshake import HelloRefused, Identity
-from node.home import Home
 from node.link import reach
 from node.naming import node_name
 from node.plain import plain
 from node.refusals import told
 from node.store import Store
+from node.system import clock
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
+from node.system.home import Home
 from node.ticket import Ticket
 
 

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
-from node import clock
 from node.door import FAULTS, Door
 from node.driver import Driver
 from node.link import Link
-from node.logs import Pace, fields
 from node.refusals import said, told
 from node.saying import counted
+from node.system import clock
+from node.system.log_format import Pace, fields
 
 log = logging.getLogger("gangline.links")
 

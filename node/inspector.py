@@ -22,13 +22,13 @@ from crdt.sync import anti_entropy
 from machines.values import NodePubkey
 from node import report, unsealed
 from node.api import types
-from node.cli.exits import Exit
 from node.driver import now
-from node.errors import StoreDamaged, Trouble
-from node.home import Home
 from node.origin import Origin, origin
 from node.schema import APPLICATION_ID
 from node.store import Store
+from node.system.errors import StoreDamaged, Trouble
+from node.system.exit_codes import Exit
+from node.system.home import Home
 
 SQLITE = b"SQLite format 3\0"
 UNSETTLED = {

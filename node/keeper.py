@@ -16,12 +16,12 @@ from crdt.replica import Replica
 from crdt.views.roster import Roster
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
-from node import clock
 from node.bearers import free_name, taken_by
 from node.driver import Driver
-from node.errors import StoreFailure
 from node.handshake import Accepted, HelloRefused
 from node.naming import node_name
+from node.system import clock
+from node.system.errors import StoreFailure
 
 
 class Keeper:

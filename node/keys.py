@@ -12,9 +12,9 @@ from pathlib import Path
 
 from crdt.primitives.identity import SigningKey
 from machines.values import NodePubkey
-from node import clock
-from node.errors import Trouble
-from node.home import Home
+from node.system import clock
+from node.system.errors import Trouble
+from node.system.home import Home
 
 HEADER = "gangline-ed25519-seed-1"
 SEED_BYTES = 32

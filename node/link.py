@@ -22,9 +22,10 @@ from websockets.frames import Close, CloseCode
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from machines.values import Instant, NodePubkey
-from node import addresses, clock, tls
+from node import addresses, tls
 from node.handshake import Accepted, HelloRefused, Identity, dial
 from node.refusals import word_of
+from node.system import clock
 
 OPTIONS: Final[dict[str, Any]] = {
     # Compression would let a few bytes become many before any bound is looked at.

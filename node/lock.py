@@ -9,7 +9,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from node.errors import StoreFailure
+from node.system.errors import StoreFailure
 
 
 class Lock:

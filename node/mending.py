@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from node import clock, config, founding, inspector, keys, origin
+from node import config, founding, inspector, keys, origin
 from node.config import Config
-from node.errors import Trouble
-from node.home import Home
 from node.store import Store
+from node.system import clock
+from node.system.errors import Trouble
+from node.system.home import Home
 
 
 class Mended(NamedTuple):

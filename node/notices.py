@@ -27,10 +27,10 @@ from crdt.ledger.feed import Verdict
 from crdt.presence.duplicate_key import own_sentence, peer_sentence
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import clock
-from node.logs import Pace, fields
 from node.report import Called
 from node.saying import roster_change
+from node.system import clock
+from node.system.log_format import Pace, fields
 
 log = logging.getLogger("gangline")
 

@@ -19,9 +19,9 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.values import NodePubkey
 from node.config import Config
-from node.errors import StoreDamaged, Trouble
-from node.home import ANEW
 from node.store import Store
+from node.system.errors import StoreDamaged, Trouble
+from node.system.home import ANEW
 
 OWN_ROWS = 256
 """How many of the last own records are verified at a start; ``inspect verify`` verifies all."""

@@ -22,12 +22,13 @@ from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from crdt.wire.roster_request import NONCE_BYTES
 from machines.values import NodePubkey
-from node import clock, keys
+from node import keys
 from node.bus import Subscription
 from node.driver import Driver
-from node.errors import StoreFailure, Trouble
-from node.home import Home
 from node.store import Store
+from node.system import clock
+from node.system.errors import StoreFailure, Trouble
+from node.system.home import Home
 
 log = logging.getLogger("gangline")
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from node import clock
 from node.client import Client, Refused
-from node.errors import NoDaemon, Trouble
-from node.home import Home
+from node.system import clock
+from node.system.errors import NoDaemon, Trouble
+from node.system.home import Home
 
 PATIENCE_SECONDS = 60.0
 GIT_ENVIRONMENT = {

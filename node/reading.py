@@ -23,9 +23,9 @@ from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import history
 from node.database import Database
-from node.errors import StoreDamaged
 from node.history import FIRST_VERSION, HISTORY_SHOWN
 from node.schema import APPLICATION_ID, SUMMED, TOTALLED, hurt_pages, row_sum, sum_of
+from node.system.errors import StoreDamaged
 from node.ticket import TicketRow
 
 COPY_PAGES = 1024

@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from node.cli.exits import Exit
-from node.errors import Trouble
 from node.plain import plain
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
 
 RANK = {"observer": 0, "member": 1, "admin": 2}
 

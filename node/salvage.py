@@ -18,16 +18,17 @@ from crdt.primitives.identity import ClusterId, FeedId
 from crdt.records.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import clock, sift
+from node import sift
 from node.driver import Driver
-from node.errors import StoreFailure
-from node.files import whole
-from node.home import Home
 from node.lock import Lock
 from node.saved import Saved
 from node.saying import counted
 from node.sift import Remembered
 from node.store import HEADER_BYTES, Store
+from node.system import clock
+from node.system.atomic_file import whole
+from node.system.errors import StoreFailure
+from node.system.home import Home
 from node.witness import SUFFIX
 
 log = logging.getLogger("gangline.store")

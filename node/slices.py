@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from node import clock
+from node.system import clock
 
 T = TypeVar("T")
 SLICE_SECONDS: Final = 0.01

@@ -18,13 +18,13 @@ import apsw
 from crdt.contract.ready import Observation, Persist, Quarantined, RowKey
 from crdt.primitives.identity import FeedId
 from node import history
-from node.errors import NoRoom, StoreDamaged, StoreFailure
 from node.history import BOUNDS, Bounds
 from node.lock import Lock
 from node.quarantine import Quarantine
 from node.reading import OWN_END, Reading
 from node.saying import counted
 from node.schema import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
+from node.system.errors import NoRoom, StoreDamaged, StoreFailure
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from node.witness import Vouch, Witness, host_id, why_doubt
 

@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from crdt.presence.signed_presence import Address
 from crdt.primitives.identity import ClusterId, H
-from node.cli.exits import Exit
-from node.errors import Trouble
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
 
 PREFIX: Final = "gangline1-"
 LENGTH_BYTES: Final = 2

@@ -15,8 +15,8 @@ from crdt.contract.ready import Now, Observation, Outgoing, Persist, Quarantined
 from crdt.primitives.errors import ProposalRefused
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.errors import StoreFailure
 from node.history import is_kept
+from node.system.errors import StoreFailure
 
 PROBE_SECONDS = 5.0
 """How long after a failed commit the disk is tried again."""

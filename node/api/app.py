@@ -31,10 +31,10 @@ from node.api import membership, tickets, types
 from node.api.asked import Malformed
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
-from node.errors import StoreFailure, Trouble
 from node.history import HISTORY_SHOWN
 from node.plain import plain
 from node.report import Explained
+from node.system.errors import StoreFailure, Trouble
 
 Waiting = NamedDependency[types.Patience]
 """How long the answer waits for other nodes; in the query, as ``wait_for`` and ``timeout``."""

@@ -25,7 +25,7 @@ from machines.execution import Exited, Reset, Stopped
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, StoryId
-from node import clock, portable, report, timeline, unsealed
+from node import portable, report, timeline, unsealed
 from node.api import asked as asked_for
 from node.api import shown, types
 from node.api.membership import Membership, written
@@ -34,10 +34,11 @@ from node.api.types import Patience
 from node.config import Config
 from node.dialer import Dialer
 from node.driver import Driver, now
-from node.errors import Trouble
 from node.notices import Notices
 from node.parting import Parting
 from node.places import Shut
+from node.system import clock
+from node.system.errors import Trouble
 
 POLL_SECONDS = 0.02
 FEEDS_AT_ONCE = 16

@@ -15,10 +15,10 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from node import clock
 from node.api import app, types, version
 from node.api.desk import Desk
-from node.logs import Pace
+from node.system import clock
+from node.system.log_format import Pace
 
 log = logging.getLogger("gangline.api")
 

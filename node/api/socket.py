@@ -8,8 +8,8 @@ import os
 import socket
 from pathlib import Path
 
-from node.accepting import AcceptingSocket
-from node.errors import Trouble
+from node.system.accepting_socket import AcceptingSocket
+from node.system.errors import Trouble
 
 
 def bind(path: Path) -> socket.socket:

@@ -18,10 +18,10 @@ from node.cli.common import (
     speaking,
     story_named,
 )
-from node.cli.exits import Exit
-from node.cli.text import clean
 from node.client import segment
 from node.saying import place
+from node.system.exit_codes import Exit
+from node.system.sanitize import clean
 
 Title = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 256 characters.")]
 Description = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 4 KiB.")]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import typer
 from typer.core import TyperGroup
 
-from node.cli.exits import MEANING
 from node.cli.main import app
+from node.system.exit_codes import MEANING
 
 WIDTH = 100
 HEAD = """\

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from node.cli import complete
-from node.cli.exits import Exit
-from node.cli.text import clean
 from node.client import Client
-from node.errors import NoDaemon, Trouble
-from node.home import Home
-from node.localtime import in_local_time
+from node.system.errors import NoDaemon, Trouble
+from node.system.exit_codes import Exit
+from node.system.home import Home
+from node.system.local_time import in_local_time
+from node.system.sanitize import clean
 
 if TYPE_CHECKING:
     from rich.table import Table

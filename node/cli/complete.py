@@ -12,8 +12,8 @@ from typing import Any
 import typer
 
 from node.client import Client, segment
-from node.errors import Trouble
-from node.home import Home
+from node.system.errors import Trouble
+from node.system.home import Home
 
 SECONDS_MAX = 2.0
 KEY_OFFERED = 8

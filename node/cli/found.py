@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from node.cli.common import Chosen, client, say, speaking
-from node.cli.exits import Exit
-from node.cli.text import clean
+from node.system.exit_codes import Exit
+from node.system.sanitize import clean
 
 DEFAULT_LISTEN = "127.0.0.1:7467"
 STOP_SECONDS_MAX = 60
@@ -150,7 +150,7 @@ def stop() -> None:
     Example: gangline stop
     Exits: 1 3
     """
-    from node import clock  # noqa: PLC0415 - only here
+    from node.system import clock  # noqa: PLC0415 - only here
 
     with speaking():
         client().ask("POST", "/stop", of_any_version=True)

@@ -25,10 +25,10 @@ from node.cli.common import (
     short,
     speaking,
 )
-from node.cli.exits import Exit
-from node.cli.text import clean
 from node.client import segment
-from node.localtime import in_local_time, local
+from node.system.exit_codes import Exit
+from node.system.local_time import in_local_time, local
+from node.system.sanitize import clean
 
 app = typer.Typer(no_args_is_help=True, help="What is really there.")
 for command in (

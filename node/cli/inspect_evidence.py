@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from node.cli.common import Json, as_plain, put_json, put_pairs, put_table, say, short, speaking
-from node.cli.exits import Exit
 from node.cli.inspect_store import StoreOption, examine
-from node.cli.text import clean
-from node.errors import Trouble
-from node.files import whole
+from node.system.atomic_file import whole
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
+from node.system.sanitize import clean
 
 FEED = re.compile(r"(.+?)(?:/(\d{1,10}))?", re.ASCII)
 NOT_SHOWN = (

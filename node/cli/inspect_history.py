@@ -12,7 +12,7 @@ import typer
 from node.cli.common import Json, as_plain, ask, put_json, put_table, speaking, story_named
 from node.cli.inspect_store import examine
 from node.client import segment
-from node.localtime import in_local_time, local
+from node.system.local_time import in_local_time, local
 
 LIMIT = 100
 

@@ -22,11 +22,11 @@ from node.cli.common import (
     short,
     speaking,
 )
-from node.cli.exits import Exit
-from node.cli.text import clean
-from node.errors import Trouble
-from node.localtime import in_local_time, local
 from node.saying import counted, place
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
+from node.system.local_time import in_local_time, local
+from node.system.sanitize import clean
 
 TIMED = ("claim", "execution")
 StoreOption = Annotated[

@@ -20,10 +20,10 @@ from node.cli.common import (
     short,
     speaking,
 )
-from node.cli.exits import Exit
 from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name, warn_of
-from node.cli.text import clean
-from node.localtime import local
+from node.system.exit_codes import Exit
+from node.system.local_time import local
+from node.system.sanitize import clean
 
 TICKET_MAX = "30d"
 USES_MAX = 1000

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from node.cli.common import Chosen, Json, client, put_json, say, speaking
-from node.cli.exits import Exit
 from node.client import Refused, segment
-from node.errors import NoDaemon, Silent
-from node.localtime import local
 from node.saying import counted
+from node.system.errors import NoDaemon, Silent
+from node.system.exit_codes import Exit
+from node.system.local_time import local
 
 SAY_SECONDS = 2.0
 
@@ -25,7 +25,7 @@ class Progress:
     """Says on standard error how far long work has come, at most every two seconds."""
 
     def __init__(self) -> None:
-        from node import clock  # noqa: PLC0415 - only where work may be long
+        from node.system import clock  # noqa: PLC0415 - only where work may be long
 
         self._monotonic = clock.monotonic
         self._next = self._monotonic() + SAY_SECONDS
@@ -171,7 +171,7 @@ def export(
     gangline export | jq -r 'select(.type == "story") | .id'
     Exits: 1 3
     """
-    from node.files import whole  # noqa: PLC0415 - heavy, and only here
+    from node.system.atomic_file import whole  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
         data = b"".join(_line(one) for one in client().stream("/export"))

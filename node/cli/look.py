@@ -24,11 +24,11 @@ from node.cli.common import (
     stage_text,
     story_named,
 )
-from node.cli.exits import Exit
-from node.cli.text import clean
 from node.client import segment
-from node.localtime import in_local_time, local
 from node.saying import Names, called, counted, place, roster_change
+from node.system.exit_codes import Exit
+from node.system.local_time import in_local_time, local
+from node.system.sanitize import clean
 
 AT_REST = ("idle", "completed")
 STAGE_SHOWN = ("feature_branch", "commits_ahead", "merge_commit", "merged_at", "archived_at")
@@ -250,7 +250,7 @@ def _doing(one: dict[str, Any]) -> str:
 
 def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
     """Who claims it until when, and whether the claim still holds it."""
-    from node import clock  # noqa: PLC0415 - only where there are claims
+    from node.system import clock  # noqa: PLC0415 - only where there are claims
 
     who, end = called(answer["names"], one["node"]), local(one["until"])
     if one["node"] == answer["holder"]:
@@ -283,7 +283,7 @@ def watch(
     """
     path = "/events" if story_id is None else f"/events?story={segment(story_id)}"
     names = {} if as_json else {row["node"]: row["name"] for row in ask("GET", "/nodes")}
-    from node import clock  # noqa: PLC0415 - only here
+    from node.system import clock  # noqa: PLC0415 - only here
 
     with speaking():
         for event in client().stream(path):

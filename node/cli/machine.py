@@ -12,8 +12,8 @@ import typer
 
 from node.cli import complete
 from node.cli.common import put_table
-from node.cli.exits import Exit
-from node.cli.text import clean
+from node.system.exit_codes import Exit
+from node.system.sanitize import clean
 
 if TYPE_CHECKING:
     from machines.kernel import Machine

@@ -14,9 +14,9 @@ import typer
 
 from node.cli import act, found, inspect, joining, keep, look, machine, members
 from node.cli.common import Chosen, say
-from node.cli.exits import Exit
 from node.cli.usage import teach
-from node.home import Home
+from node.system.exit_codes import Exit
+from node.system.home import Home
 
 OUTPUT_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing to a file that standard output stands for may end with."""

@@ -19,10 +19,10 @@ from node.cli.common import (
     short,
     speaking,
 )
-from node.cli.exits import Exit
-from node.cli.text import clean
 from node.client import Refused
-from node.localtime import local
+from node.system.exit_codes import Exit
+from node.system.local_time import local
+from node.system.sanitize import clean
 
 NodeArgument = Annotated[
     str,

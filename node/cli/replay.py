@@ -16,8 +16,8 @@ from machines.execution import ExecutionEvent, ExecutionState
 from machines.kernel import Ignored, Machine, Transition, Updated, tag_of
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant
-from node import clock
-from node.cli.text import UNSAFE, clean
+from node.system import clock
+from node.system.sanitize import UNSAFE, clean
 
 UNIONS: dict[str, tuple[Any, Any]] = {
     "pipeline": (Stage, PipelineEvent),

@@ -9,9 +9,9 @@ from textwrap import wrap
 from typing import Any
 
 from node.cli.common import stage_text
-from node.cli.text import clean
-from node.localtime import local
 from node.saying import Names, called, fields_of, place
+from node.system.local_time import local
+from node.system.sanitize import clean
 
 WIDTH = 80
 MARKS = {"spine": "●", "applied": "+", "lost": "✗"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from node.cli.exits import MEANING, Exit
+from node.system.exit_codes import MEANING, Exit
 
 AS_IT_STANDS = "\b"
 """Says that the lines of a paragraph are not to be filled."""

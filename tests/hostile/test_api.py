@@ -9,7 +9,7 @@ import pytest
 from node.api import version
 from node.api.app import BODY_BYTES_MAX
 from node.api.server import CALLERS_MAX, CROWD_MAX
-from node.home import Home
+from node.system.home import Home
 from tests.support.daemons import Fleet, Node, eventually
 from tests.support.siege import peak_of
 

@@ -13,11 +13,11 @@ from crdt.records.bodies import Story
 from crdt.records.record import sign_record, signed_bytes
 from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
-from node import logs
 from node.cli import look
 from node.cli.main import app
-from node.cli.text import UNSAFE, clean
 from node.client import Client
+from node.system import log_format
+from node.system.sanitize import UNSAFE, clean
 from tests.support.cluster import START
 from tests.support.daemons import Fleet
 from tests.unit.node.cli.test_tree import collided
@@ -177,7 +177,7 @@ def test_bytes_that_a_peer_sent_are_decoded_and_not_obeyed(siege, tmp_path):
 def test_the_log_is_lines_and_obeys_nothing():
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.Lines(logs.FORMAT))
+    handler.setFormatter(log_format.Lines(log_format.FORMAT))
     log = logging.Logger("gangline.test")  # noqa: LOG001 - of its own, so that no other hears it
     log.addHandler(handler)
     log.warning("a node called %s\nforged: line", POISON)

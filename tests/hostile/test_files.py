@@ -7,9 +7,9 @@ import pytest
 
 from node import keys
 from node.api import socket as api_socket
-from node.errors import StoreFailure, Trouble
-from node.home import SOCKET_PATH_MAX, Home
 from node.store import Store
+from node.system.errors import StoreFailure, Trouble
+from node.system.home import SOCKET_PATH_MAX, Home
 
 OTHER = 65534
 root_alone = pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")

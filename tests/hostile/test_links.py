@@ -14,10 +14,11 @@ from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId
 from machines.codec import enc_hook
 from machines.values import Instant
-from node import clock, handshake, places, tls
 from node import door as doors
+from node import handshake, places, tls
 from node.handshake import Hello, HelloRefused, Identity, Proof, Welcome, dial
 from node.link import OPTIONS, Link, reach
+from node.system import clock
 from tests.support.cluster import START, key
 from tests.support.listening import listening
 from tests.support.siege import peak_of

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from node.cli.exits import Exit
+from node.system.exit_codes import Exit
 from tests.support.daemons import Fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]

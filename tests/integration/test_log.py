@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from node.cli.text import UNSAFE
+from node.system.sanitize import UNSAFE
 from tests.support.daemons import Fleet, agree, eventually
 
 DIES = """
 import sys
 from pathlib import Path
 from node import daemon
-from node.home import Home
+from node.system.home import Home
 
 async def broken(*_, **__):
     raise ValueError("\\x1b[2J\\x9b31m\\u202e")

@@ -19,10 +19,10 @@ from crdt.primitives.identity import FeedId
 from node import config, keys, report, timeline
 from node.daemon import open_driver
 from node.driver import now
-from node.errors import StoreDamaged
-from node.home import Home
 from node.schema import MIGRATIONS, defined
 from node.store import Store
+from node.system.errors import StoreDamaged
+from node.system.home import Home
 from node.ticket import TicketRow
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster

@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from crdt.contract.ready import Noticed, Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
-from node.errors import StoreFailure
 from node.history import Bounds
 from node.store import Store
+from node.system.errors import StoreFailure
 from tests.support.cluster import key
 
 FEEDS = [FeedId(key(number).pubkey, incarnation) for number in (1, 2) for incarnation in (0, 9)]

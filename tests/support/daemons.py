@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from node.client import Client
-from node.errors import Trouble
-from node.home import Home
+from node.system.errors import Trouble
+from node.system.home import Home
 
 GANGLINE = str(Path(sys.executable).parent / "gangline")
 PATIENCE_SECONDS = 40

@@ -6,7 +6,7 @@ from functools import partial
 
 import httpx
 
-from node import clock, config, founding, keys
+from node import config, founding, keys
 from node.api import app
 from node.api.desk import Desk
 from node.daemon import open_replica
@@ -15,10 +15,11 @@ from node.door import Door
 from node.driver import Driver
 from node.handshake import Identity
 from node.holding import Holder
-from node.home import Home
 from node.notices import Notices
 from node.parting import Parting
 from node.store import Store
+from node.system import clock
+from node.system.home import Home
 
 
 @contextlib.asynccontextmanager

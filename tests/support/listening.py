@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 
 from crdt.contract.ready import Ready
-from node import clock
 from node.door import Door
 from node.driver import Driver
 from node.handshake import Accepted, HelloRefused, Identity
 from node.holding import Holder
 from node.listener import Listener
 from node.store import Store
+from node.system import clock
 from tests.support.cluster import Cluster
 
 

@@ -9,7 +9,7 @@ from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
 from node.client import Refused
-from node.errors import Trouble
+from node.system.errors import Trouble
 from tests.support.daemons import eventually
 
 PAUSE_SECONDS = 0.05

@@ -16,7 +16,7 @@ from crdt.wire.messages import RangeDigest, RangeDigests, SyncStep2, Update
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import NodePubkey
-from node.errors import Silent
+from node.system.errors import Silent
 from tests.support.attack import member
 from tests.support.attack.member import dropped, rejected
 from tests.support.attack.tally import Catalogue

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node.client import Refused
-from node.errors import Trouble
+from node.system.errors import Trouble
 from tests.support.daemons import Failed, Node, eventually
 from tests.support.workload import SHARED, Workload
 

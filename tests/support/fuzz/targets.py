@@ -28,8 +28,8 @@ from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import handshake, tls
 from node.api import asked, types
-from node.cli.exits import Exit
-from node.errors import Trouble
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
 from node.ticket import read_ticket
 from tests.support.cluster import Cluster, key
 

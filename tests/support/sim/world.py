@@ -17,7 +17,7 @@ from crdt.records.bodies import Role
 from crdt.replica import Replica
 from crdt.wire.messages import Records, encode_frame
 from machines.values import FreeText, Instant
-from node.errors import StoreFailure
+from node.system.errors import StoreFailure
 from node.turn import PROBE_SECONDS, Carrier, Job
 from node.witness import Vouch
 from tests.support.cluster import START, Found, key

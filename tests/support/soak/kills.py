@@ -15,9 +15,9 @@ from collections import Counter
 import apsw
 
 from node.client import Client
-from node.errors import NoDaemon
-from node.home import Home
 from node.schema import APPLICATION_ID, MIGRATIONS, add_functions
+from node.system.errors import NoDaemon
+from node.system.home import Home
 from tests.support.account import Account
 from tests.support.daemons import Failed, Fleet, Node, agree, eventually
 from tests.support.soak.points import POINTS

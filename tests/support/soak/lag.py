@@ -11,7 +11,7 @@ from crdt.authoring.intents import AddStory, ClaimStory
 from machines.values import FreeText, StoryId
 from node import config, founding
 from node.daemon import open_driver
-from node.home import Home
+from node.system.home import Home
 
 RECORDS_A_SECOND = 2_000
 STEP_SECONDS = 0.01

@@ -21,9 +21,9 @@ from machines.values import FreeText, StoryId
 from node import config, founding
 from node.daemon import open_replica
 from node.driver import Driver, now
-from node.errors import StoreFailure
-from node.home import Home
 from node.store import Store
+from node.system.errors import StoreFailure
+from node.system.home import Home
 from node.witness import SUFFIX, Witness
 from tests.support.account import Account, Seen
 from tests.support.frail import FrailDisk

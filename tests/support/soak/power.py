@@ -10,7 +10,7 @@ from collections import Counter
 
 import apsw
 
-from node.errors import StoreFailure
+from node.system.errors import StoreFailure
 from tests.support.frail import CHANGES, EVERY, TAKES_SPACE, Fault
 from tests.support.soak.lives import House
 from tests.support.soak.slow import LongSyncs

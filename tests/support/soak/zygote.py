@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from node import daemon, founding
-from node.errors import Trouble
-from node.home import Home
+from node.system.errors import Trouble
+from node.system.home import Home
 from tests.support.soak.points import POINTS, Countdown
 
 FOUND, RUN = "found", "run"

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from node import backup, founding, keys
 from node.cli.main import app
-from node.errors import Trouble
-from node.home import Home
 from node.schema import MIGRATIONS
 from node.store import Store
+from node.system.errors import Trouble
+from node.system.home import Home
 from tests.support.downgrade import without_sums
 
 FLIPS = 40

@@ -13,9 +13,9 @@ import pytest
 from node import client
 from node.agent import Execution
 from node.api import version
-from node.cli.exits import Exit
 from node.client import ALIVE, Client, Refused
-from node.errors import NoDaemon, Silent, Trouble
+from node.system.errors import NoDaemon, Silent, Trouble
+from node.system.exit_codes import Exit
 
 HEADERS = version.headers()
 

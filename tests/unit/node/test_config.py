@@ -2,7 +2,7 @@ import pytest
 
 from node import config
 from node.config import Config, Peer
-from node.errors import Trouble
+from node.system.errors import Trouble
 
 WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("a" * 64, "h:1")])
 
@@ -15,7 +15,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
     path = tmp_path / "config.toml"
-    monkeypatch.setattr("node.files.os.fsync", lambda _: 1 / 0)
+    monkeypatch.setattr("node.system.atomic_file.os.fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         config.write(path, WHOLE)
     assert not path.exists()

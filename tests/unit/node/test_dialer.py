@@ -8,11 +8,12 @@ import pytest
 from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives.identity import ClusterId
 from machines.values import Instant
-from node import clock, dialer
+from node import dialer
 from node.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer
 from node.door import Door
 from node.handshake import Identity
 from node.holding import Holder
+from node.system import clock
 from tests.support.cluster import START, Cluster, key
 
 CLUSTER = ClusterId(b"c" * 32)

@@ -16,12 +16,12 @@ from machines.values import FreeText, StoryId
 from node import config, founding
 from node.daemon import open_replica
 from node.driver import Driver, now
-from node.errors import StoreFailure
 from node.handshake import HelloRefused
-from node.home import Home
 from node.inbox import LANE_MAX
 from node.keeper import Keeper
 from node.store import Store
+from node.system.errors import StoreFailure
+from node.system.home import Home
 from node.ticket import TicketRow
 from node.turn import Job
 from tests.support.cluster import key

@@ -11,9 +11,9 @@ import apsw
 import pytest
 
 from crdt.contract.ready import Persist
-from node.errors import NoRoom, StoreFailure
 from node.faults import LOCKED, OF_LOCKING, failure
 from node.store import Store
+from node.system.errors import NoRoom, StoreFailure
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 import pytest
 
 from crdt.primitives.identity import H
-from node import clock, config, founding, keys, mending
-from node.cli.exits import Exit
-from node.errors import Trouble
+from node import config, founding, keys, mending
 from node.handshake import Accepted, HelloRefused
-from node.home import Home
+from node.system import clock
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
+from node.system.home import Home
 from node.ticket import Ticket
 
 

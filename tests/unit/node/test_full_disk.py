@@ -26,9 +26,9 @@ from node import config, daemon, founding
 from node.client import Client
 from node.daemon import open_driver, open_replica
 from node.driver import Driver, now
-from node.errors import NoRoom, StoreFailure, Trouble
-from node.home import Home
 from node.store import Store
+from node.system.errors import NoRoom, StoreFailure, Trouble
+from node.system.home import Home
 from tests.support.frail import CHANGES, TAKES_SPACE, Fault, FrailDisk
 from tests.unit.node.test_driver import running
 from tests.unit.node.test_salvage import speaks

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from node import keys
-from node.errors import Trouble
+from node.system.errors import Trouble
 
 
 def test_a_key_is_written_once_and_read_back(tmp_path):

@@ -29,10 +29,10 @@ from machines.values import FreeText, Instant, StoryId
 from node import tls
 from node.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.door import Door
-from node.errors import Trouble
 from node.handshake import Accepted, HelloRefused, Identity, Proof
 from node.holding import Holder
 from node.link import OPTIONS, reach
+from node.system.errors import Trouble
 from tests.support.cluster import START, key
 from tests.support.listening import listening
 

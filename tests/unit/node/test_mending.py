@@ -10,9 +10,9 @@ from crdt.contract.ready import Persist
 from machines.values import NodePubkey
 from node import config, founding, keys, mending
 from node.cli.main import app
-from node.errors import Trouble
-from node.home import Home
 from node.store import Store
+from node.system.errors import Trouble
+from node.system.home import Home
 from tests.support.cluster import Cluster, key
 from tests.unit.node.test_inspector import write
 

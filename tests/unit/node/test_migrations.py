@@ -9,9 +9,9 @@ import pytest
 
 from crdt.contract.ready import Persist, Row, RowKey
 from node.database import AUTO_VACUUM_INCREMENTAL
-from node.errors import StoreFailure
 from node.schema import MIGRATIONS
 from node.store import Store
+from node.system.errors import StoreFailure
 from tests.support import freeze
 from tests.support.cluster import START, key
 

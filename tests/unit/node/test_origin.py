@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from node import config, daemon, origin
 from node.cli.main import app
 from node.daemon import open_driver
-from node.errors import StoreDamaged, Trouble
 from node.store import Store
+from node.system.errors import StoreDamaged, Trouble
 from tests.unit.node.test_salvage import Lone
 
 

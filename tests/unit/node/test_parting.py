@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from node import keys
-from node.home import Home
 from node.parting import ASKED, GONE, Parting
+from node.system.home import Home
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import shlex
 
 import pytest
 
-from node.cli.exits import Exit
-from node.errors import Trouble
 from node.roster_file import Entry, plan, read
+from node.system.errors import Trouble
+from node.system.exit_codes import Exit
 
 A, B = "aa" * 32, "bb" * 32
 

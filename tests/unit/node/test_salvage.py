@@ -22,12 +22,12 @@ from node.client import Client
 from node.config import Peer
 from node.daemon import open_driver, open_replica
 from node.driver import now
-from node.errors import StoreDamaged, StoreFailure, Trouble
-from node.home import Home
 from node.notices import Notices
 from node.saved import Saved
 from node.schema import MIGRATIONS, TOTALLED
 from node.store import Store
+from node.system.errors import StoreDamaged, StoreFailure, Trouble
+from node.system.home import Home
 from node.ticket import TicketRow
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key

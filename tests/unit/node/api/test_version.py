@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from node.agent import Execution
 from node.api import version
-from node.cli.exits import Exit
 from node.cli.main import app
 from node.client import Client
-from node.errors import OtherVersion
-from node.home import Home
+from node.system.errors import OtherVersion
+from node.system.exit_codes import Exit
+from node.system.home import Home
 
 OURS = dict(version.headers())
 OLDER = {

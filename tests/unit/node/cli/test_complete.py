@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from node.cli.main import app
 from node.client import Client
-from node.errors import NoDaemon
+from node.system.errors import NoDaemon
 
 HOSTILE = ("\\$(touch /tmp/x)", "a b", "$HOME", "`id`", "x'y", "\x1b[31m", "", "-rf")
 ANSWERS = {

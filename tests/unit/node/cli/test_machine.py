@@ -159,7 +159,7 @@ def test_text_is_answered_as_it_was_brought_to_nfc():
 
 
 def test_an_event_without_an_instant_happens_now(monkeypatch):
-    monkeypatch.setattr("node.clock.wall_ms", lambda: 1_800_000_000_123)
+    monkeypatch.setattr("node.system.clock.wall_ms", lambda: 1_800_000_000_123)
     result = gangline("replay", "pipeline", "--json", stdin='{"event":"abandon"}')
     assert json.loads(result.output)["state"]["archived_at"] == "2027-01-15T08:00:00.123Z"
 

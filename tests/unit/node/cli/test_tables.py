@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from node.cli.common import say
 from node.cli.main import app
-from node.localtime import local
+from node.system.local_time import local
 
 KEYS = ("1feb11c0" * 8, "2bad22c0" * 8)
 AT = "2026-11-25T00:01:02.345Z"

@@ -17,9 +17,9 @@ from crdt.primitives import limits
 from node.api import asked, tickets
 from node.cli import act, cli_page, joining
 from node.cli.common import Chosen, say, seconds
-from node.cli.exits import Exit
 from node.cli.main import app
 from node.cli.usage import ending, parts
+from node.system.exit_codes import Exit
 from node.ticket import Ticket
 
 TOP = Path(__file__).parents[4]

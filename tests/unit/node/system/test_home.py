@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.home import SOCKET_PATH_MAX, Home
+from node.system.home import SOCKET_PATH_MAX, Home
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.errors import Trouble
+from node.system.errors import Trouble
 
 ANEW = "write it anew from the store with: gangline init --repair"
 SOCKET_PATH_MAX = 100

@@ -12,7 +12,7 @@ Stands beside the shell. ``node/cli`` prints the sentence and ends with the code
         └── OtherVersion  who answers there speaks another version of the local API
 """
 
-from node.cli.exits import Exit
+from node.system.exit_codes import Exit
 
 
 class Trouble(Exception):

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from crdt.primitives.token_bucket import Bucket
-from node.cli.text import clean
-from node.localtime import in_local_time, local_of
+from node.system.local_time import in_local_time, local_of
+from node.system.sanitize import clean
 
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FORMATS: Final = ("text", "json")

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from node import clock
-from node.logs import Pace
+from node.system import clock
+from node.system.log_format import Pace
 
 log = logging.getLogger("gangline")
 

@@ -11,7 +11,7 @@ from crdt.primitives import limits
 GLIBC = platform.libc_ver()[0] == "glibc"
 BURST = """
 from pathlib import Path
-from node import memory
+from node.system import process_memory as memory
 
 def resident():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines()

@@ -3,9 +3,9 @@ import stat
 
 import pytest
 
-from node import files
-from node.errors import Trouble
-from node.files import whole
+from node.system import atomic_file
+from node.system.atomic_file import whole
+from node.system.errors import Trouble
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, mo
     left = file.with_name("backup.partial")
     left.mkdir()
     (left / "backup").write_text("of another command")
-    lock = files.fcntl.flock
+    lock = atomic_file.fcntl.flock
 
     def late(descriptor, how):
         if (left / "backup").exists():
@@ -89,7 +89,7 @@ def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, mo
             left.rmdir()
         lock(descriptor, how)
 
-    monkeypatch.setattr(files.fcntl, "flock", late)
+    monkeypatch.setattr(atomic_file.fcntl, "flock", late)
     with whole(file, force=True) as mine:
         assert file.read_text() == "of another command"
         mine.write_text("mine")
@@ -97,7 +97,7 @@ def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, mo
 
 
 def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, monkeypatch):
-    place, lock, seen = file.with_name("backup.partial"), files.fcntl.flock, []
+    place, lock, seen = file.with_name("backup.partial"), atomic_file.fcntl.flock, []
 
     def late(descriptor, how):
         if not seen:
@@ -105,7 +105,7 @@ def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, mon
         seen.append(how)
         lock(descriptor, how)
 
-    monkeypatch.setattr(files.fcntl, "flock", late)
+    monkeypatch.setattr(atomic_file.fcntl, "flock", late)
     with whole(file, force=False) as mine:
         mine.write_text("mine")
     assert file.read_text() == "mine"
@@ -124,7 +124,7 @@ def test_a_link_in_its_place_is_not_followed(file, tmp_path):
 def test_what_another_user_put_in_its_place_first_is_left_alone(file, monkeypatch, folder):
     theirs = file.with_name("backup.partial")
     theirs.mkdir() if folder else theirs.write_text("theirs")
-    monkeypatch.setattr(files.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(atomic_file.os, "geteuid", lambda: os.getuid() + 1)
     with (
         pytest.raises(Trouble, match=r"backup\.partial is another user's"),
         whole(file, force=True),

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from node.errors import Trouble
+from node.system.errors import Trouble
 
 PARTIAL: Final = ".partial"
 

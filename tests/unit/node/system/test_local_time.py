@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.localtime import in_local_time, local, local_of
+from node.system.local_time import in_local_time, local, local_of
 
 
 @pytest.mark.parametrize(

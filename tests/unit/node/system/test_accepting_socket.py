@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from node import accepting
-from node.accepting import AcceptingSocket
+from node.system import accepting_socket
+from node.system.accepting_socket import AcceptingSocket
 
 
 class Starved(AcceptingSocket):
@@ -37,7 +37,7 @@ def test_descriptors_that_ran_out_are_said_once_and_callers_wait(listening, capl
 
     async def call():
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(accepting.handler())
+        loop.set_exception_handler(accepting_socket.handler())
         came = asyncio.Event()
 
         async def serve(_reader, writer):
@@ -68,7 +68,7 @@ def test_asyncio_that_tries_as_often_as_its_backlog_is_long_tries_once(listening
 def test_what_else_a_loop_cannot_raise_is_logged_as_ever(caplog):
     async def fail():
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(accepting.handler())
+        loop.set_exception_handler(accepting_socket.handler())
         loop.call_exception_handler({"message": "odd", "exception": OSError(errno.EMFILE, "x")})
 
     asyncio.run(fail())
@@ -78,7 +78,7 @@ def test_what_else_a_loop_cannot_raise_is_logged_as_ever(caplog):
 def test_a_connection_that_asyncio_ends_twice_is_no_news(caplog):
     async def end():
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(accepting.handler())
+        loop.set_exception_handler(accepting_socket.handler())
         one, other = socket.socketpair()
         with other:
             transport, _ = await loop.create_connection(asyncio.Protocol, sock=one)

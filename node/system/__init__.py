@@ -1,0 +1,1 @@
+"""Clock, files, process and errors."""
