@@ -23,7 +23,8 @@ from websockets.asyncio.client import connect
 from benchmarks.report import Measured, say
 from crdt.authoring.intents import AddStory
 from machines.values import FreeText, StoryId
-from node import config, founding
+from node import founding
+from node.config import settings
 from node.daemon import open_driver
 from node.driver import Driver
 from node.playground import PATIENCE_SECONDS, Node, agreed
@@ -77,7 +78,7 @@ async def driven(folder: Path) -> AsyncIterator[Driver]:
     """A driver at work over a store of its own."""
     home = Home(folder / "home")
     founding.found(home, "bench", "")
-    driver = open_driver(home, config.load(home.config))
+    driver = open_driver(home, settings.load(home.config))
     running = asyncio.create_task(driver.run())
     try:
         yield driver

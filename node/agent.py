@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from machines.values import Instant
 from node.client import Client, Refused, segment
-from node.config import RateLimit
+from node.config.settings import RateLimit
 from node.system import clock
 from node.system.errors import NoDaemon, OtherVersion, Trouble
 

@@ -23,8 +23,10 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node import config, founding, inspector, keys
-from node.addresses import told
+from node import founding, inspector
+from node.config import key_file as keys
+from node.config import settings as config
+from node.config.addresses import told
 from node.lock import Lock
 from node.schema import SET_ADDRESSES, SET_META, add_functions, bring_up
 from node.store import Store

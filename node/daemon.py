@@ -19,11 +19,13 @@ from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import addresses, config, deserted, garbage, keys, origin, parting, report, salvage
+from node import deserted, garbage, origin, parting, report, salvage
 from node.api import server as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
-from node.config import Config
+from node.config import addresses, key_file
+from node.config import settings as config
+from node.config.settings import Config
 from node.dialer import Dialer
 from node.door import Door
 from node.driver import Driver, now
@@ -60,7 +62,7 @@ def open_replica(
         StoreDamaged: something in the store is not as it was written.
         Trouble: the key or the config is wrong, or the config is not the store's.
     """
-    key = keys.load(home.key)
+    key = key_file.load(home.key)
     origin.check_config(home.config, settings, store.first_records())
     origin.check_own(store, key.pubkey, settings)
     cluster, founder = origin.named(settings)
@@ -197,7 +199,7 @@ async def _live(
     loop.set_exception_handler(accepting_socket.handler())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    me = Identity(keys.load(home.key), replica.cluster)
+    me = Identity(key_file.load(home.key), replica.cluster)
     holder = Holder(driver, Door(clock.monotonic), called, leaving.word)
     listener = Listener(driver, me, Keeper(driver), home.run, holder)
     listening = None
@@ -210,7 +212,7 @@ async def _live(
         known = addresses.merged(driver.store.addresses(), given)
         dialer = Dialer(driver, me, known, settings.links, holder, leaving.has_left)
         dialer.given = given
-        dialer.spare = lambda: keys.load(home.next_key) if home.next_key.exists() else None
+        dialer.spare = lambda: key_file.load(home.next_key) if home.next_key.exists() else None
         listening = api_socket.bind(home.place)
         home.leave_word()
         desk = Desk(driver, dialer, settings, address, leaving, stopping.set, notices)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import addresses
+from node.config import addresses
 from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
 from node.holding import Holder

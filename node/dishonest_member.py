@@ -20,8 +20,9 @@ from crdt.records.record import sign_record
 from crdt.wire.messages import Records, encode_frame
 from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId
-from node import config, keys
 from node.client import Client
+from node.config import key_file
+from node.config import settings as config
 from node.handshake import HelloRefused, Identity
 from node.link import Link, reach
 from node.playground import tell
@@ -35,7 +36,7 @@ TRICKS = ("forge", "illegal", "fork")
 async def main(mine: Home, theirs: Home, trick: str) -> None:
     """Say hello as an honest member would, then do the trick, and see how the link ends."""
     settings = config.load(mine.config)
-    key = keys.load(mine.key)
+    key = key_file.load(mine.key)
     cluster = ClusterId(bytes.fromhex(settings.cluster))
     status = Client(theirs.socket).ask("GET", "/status")
     peer = NodePubkey.from_hex(status["node"])

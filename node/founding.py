@@ -19,12 +19,13 @@ from crdt.records.record import VerifiedRecord, sign_record, signed_record
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey
-from node import config, keys
-from node.config import Config, Peer, bad_address
+from node.config import key_file
+from node.config import settings as config
+from node.config.node_name import node_name
+from node.config.settings import Config, Peer, bad_address
+from node.config.validation_messages import plain
 from node.handshake import HelloRefused, Identity
 from node.link import reach
-from node.naming import node_name
-from node.plain import plain
 from node.refusals import told
 from node.store import Store
 from node.system import clock
@@ -164,7 +165,7 @@ def _make(home: Home) -> SigningKey:
         home.make()
     except OSError as fault:
         raise Trouble(f"cannot make {home.path}: {fault}") from fault
-    return keys.generate(home.key)
+    return key_file.generate(home.key)
 
 
 def _check_founding(founder: NodePubkey, value: bytes, cluster: ClusterId) -> VerifiedRecord:

@@ -22,7 +22,8 @@ from websockets.frames import Close, CloseCode
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from machines.values import Instant, NodePubkey
-from node import addresses, tls
+from node import tls
+from node.config import addresses
 from node.handshake import Accepted, HelloRefused, Identity, dial
 from node.refusals import word_of
 from node.system import clock

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from node import config, founding, inspector, keys, origin
-from node.config import Config
+from node import founding, inspector, origin
+from node.config import key_file
+from node.config import settings as config
+from node.config.settings import Config
 from node.store import Store
 from node.system import clock
 from node.system.errors import Trouble
@@ -46,7 +48,7 @@ def mend(
         Trouble: the config can be read, or there is no key or no store to write it from.
     """
     text = _broken(home)
-    own = keys.load(home.key).pubkey
+    own = key_file.load(home.key).pubkey
     held = inspector.examine(home.store)
     roster = held.ledger.roster
     options: dict[str, Any] = {"name": roster.name(own) or name} | _still_good(text)

@@ -18,7 +18,7 @@ from crdt.records.bodies import Member, parse_body
 from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.values import NodePubkey
-from node.config import Config
+from node.config.settings import Config
 from node.store import Store
 from node.system.errors import StoreDamaged, Trouble
 from node.system.home import ANEW

@@ -22,8 +22,8 @@ from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from crdt.wire.roster_request import NONCE_BYTES
 from machines.values import NodePubkey
-from node import keys
 from node.bus import Subscription
+from node.config import key_file
 from node.driver import Driver
 from node.store import Store
 from node.system import clock
@@ -108,7 +108,7 @@ class Parting:
         if self.has_left():
             return "left"
         path = self._home.next_key
-        gone = path.exists() and _replaced(self._driver.replica, keys.load(path).pubkey)
+        gone = path.exists() and _replaced(self._driver.replica, key_file.load(path).pubkey)
         return "rotated" if gone else ""
 
     def why_gone(self) -> str:
@@ -163,7 +163,7 @@ class Parting:
             Trouble: nobody who may do it is linked, or can do it now; says who may.
         """
         path = self._home.next_key
-        key = keys.load(path) if path.exists() else keys.generate(path)
+        key = key_file.load(path) if path.exists() else key_file.generate(path)
         await self._ask(key)
         await self._until(lambda r: _replaced(r, key.pubkey), "changed its key")
         return key.pubkey
@@ -190,7 +190,7 @@ class Parting:
         path = self._home.next_key
         if not path.exists():
             return False
-        key = keys.load(path)
+        key = key_file.load(path)
         return await self._driver.query(lambda r: _replaced(r, key.pubkey))
 
     async def _ask(self, successor: SigningKey | None) -> None:
@@ -312,7 +312,7 @@ def settle(home: Home, store: Store, replica: Replica) -> bool:
     """
     if not home.next_key.exists():
         return False
-    key = keys.load(home.next_key)
+    key = key_file.load(home.next_key)
     if not _replaced(replica, key.pubkey):
         return False
     # The key changes last and in one step. Before it the present key can write nothing any more,

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from crdt.wire import handshake_transcript
 from machines.errors import InvalidValue
-from node.naming import node_name
+from node.config.node_name import node_name
 
 VERSION_MAX: Final = 2**16 - 1
 _WORD = re.compile(r"[a-z_]{1,40}")

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from node.plain import plain
+from node.config.validation_messages import plain
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 

@@ -1,8 +1,8 @@
 """Every bound of the core in one file, asserted against each other.
 
-Stands beside the whole line: each stage reads its bounds here, and ``node/config.py`` takes its
-defaults from here. Sizes are bytes, times are seconds or milliseconds as the name says, counts are
-plain. Source: protocol §4, §7, §14.
+Stands beside the whole line: each stage reads its bounds here, and ``node/config/settings.py``
+takes its defaults from here. Sizes are bytes, times are seconds or milliseconds as the name says,
+counts are plain. Source: protocol §4, §7, §14.
 """
 
 from typing import Final

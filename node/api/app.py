@@ -31,8 +31,8 @@ from node.api import membership, tickets, types
 from node.api.asked import Malformed
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
+from node.config.validation_messages import plain
 from node.history import HISTORY_SHOWN
-from node.plain import plain
 from node.report import Explained
 from node.system.errors import StoreFailure, Trouble
 

@@ -18,7 +18,7 @@ from machines.kernel import Machine, tag_of
 from machines.pipeline import PIPELINE, PipelineEvent
 from machines.values import FREE_TEXT_BYTES_MAX, FreeText, Label, StoryId
 from node.api import types
-from node.plain import plain
+from node.config.validation_messages import plain
 
 WAIT_SECONDS_MAX = 60
 ECHOED_MAX = 128

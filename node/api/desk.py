@@ -31,7 +31,7 @@ from node.api import shown, types
 from node.api.membership import Membership, written
 from node.api.tickets import Tickets
 from node.api.types import Patience
-from node.config import Config
+from node.config.settings import Config
 from node.dialer import Dialer
 from node.driver import Driver, now
 from node.notices import Notices

@@ -26,8 +26,8 @@ from node.api import types
 from node.api.asked import Malformed
 from node.api.tickets import HASH_SHOWN
 from node.bearers import PREFIX_MIN, bearers, free_name, taken_by
+from node.config.node_name import node_name
 from node.driver import Driver
-from node.naming import node_name
 from node.parting import Parting
 
 KEY_DIGITS: Final = 64

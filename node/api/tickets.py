@@ -18,10 +18,10 @@ from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from crdt.replica import Replica
 from machines.values import Instant
-from node import addresses
 from node.api import asked as asked_for
 from node.api.asked import Malformed
-from node.config import Config
+from node.config import addresses
+from node.config.settings import Config
 from node.driver import Driver, now
 from node.system import clock
 from node.ticket import SECRET_BYTES, Ticket, TicketRow

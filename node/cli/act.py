@@ -219,12 +219,12 @@ def execute(
     Exits: 1 3 4 65
     """
     from node import agent as agents  # noqa: PLC0415 - only here
-    from node import config  # noqa: PLC0415
+    from node.config import settings  # noqa: PLC0415
 
     if not context.args:
         raise typer.BadParameter("say what to run behind --")
     with speaking():
-        limits = config.load(Chosen.home.config).rate_limits
+        limits = settings.load(Chosen.home.config).rate_limits
         running = agents.Execution(client(), story_id, agent, say)
         code = agents.run(running, context.args, limits)
     raise typer.Exit(code)

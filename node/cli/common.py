@@ -134,7 +134,7 @@ def node_named(text: str) -> str:
         typer.Exit: nothing can be called that.
     """
     from machines.errors import InvalidValue  # noqa: PLC0415 - only where a node is named
-    from node.naming import node_name  # noqa: PLC0415
+    from node.config.node_name import node_name  # noqa: PLC0415
 
     try:
         return str(node_name(text))

@@ -75,7 +75,7 @@ def init(
 
 def warn_of(listen: str, advertise: list[str] | None) -> None:
     """Say what is known now to keep the daemon from listening, or others from dialling it."""
-    from node import addresses  # noqa: PLC0415 - heavy, and only here
+    from node.config import addresses  # noqa: PLC0415 - heavy, and only here
 
     if addresses.is_foreign(listen):
         say(

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from node import keys
 from node.api import socket as api_socket
+from node.config import key_file
 from node.store import Store
 from node.system.errors import StoreFailure, Trouble
 from node.system.home import SOCKET_PATH_MAX, Home
@@ -19,7 +19,7 @@ root_alone = pytest.mark.skipif(os.getuid() != 0, reason="only root gives files 
 def home(tmp_path):
     home = Home(tmp_path / "den")
     home.make()
-    keys.generate(home.key)
+    key_file.generate(home.key)
     return home
 
 
@@ -27,14 +27,14 @@ def home(tmp_path):
 def test_a_key_that_others_may_read_or_write_is_refused(home, mode):
     home.key.chmod(mode)
     with pytest.raises(Trouble, match=f"chmod 600 {home.key}"):
-        keys.load(home.key)
+        key_file.load(home.key)
 
 
 @root_alone
 def test_a_key_that_belongs_to_another_is_refused(home):
     os.chown(home.key, OTHER, -1)
     with pytest.raises(Trouble, match=f"chown 0 {home.key}"):
-        keys.load(home.key)
+        key_file.load(home.key)
 
 
 @pytest.mark.parametrize("make", ["symlink", "fifo", "folder", "socket"])
@@ -54,7 +54,7 @@ def test_a_key_that_is_no_plain_file_is_refused_and_waited_for_by_nobody(home, m
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(home.key))
     with pytest.raises(Trouble, match="plain file"):
-        keys.load(home.key)
+        key_file.load(home.key)
 
 
 def test_a_home_in_which_everybody_may_write_is_refused(home):

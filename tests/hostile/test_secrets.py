@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node import keys
+from node.config import key_file
 from node.ticket import read_ticket
 from tests.support.daemons import Fleet, agree
 
@@ -48,7 +48,9 @@ def used(tmp_path_factory):
         den.gangline("export", str(folder / "export"))
         said.append(den.gangline("invite", "--list"))
         said.append(den.gangline("status"))
-        secrets = {f"seed of {node}": keys._read(node.home / "node.key") for node in (den, other)}
+        secrets = {
+            f"seed of {node}": key_file._read(node.home / "node.key") for node in (den, other)
+        }
         secrets |= {f"ticket {n}": read_ticket(text).secret for n, text in enumerate(tickets)}
         yield folder, (den, other), said, secrets
 

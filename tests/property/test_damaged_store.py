@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from crdt.contract.ready import Noticed, Persist, Quarantined, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from node import config, keys, report, timeline
+from node import report, timeline
+from node.config import key_file
+from node.config import settings as config
 from node.daemon import open_driver
 from node.driver import now
 from node.schema import MIGRATIONS, defined
@@ -52,7 +54,7 @@ def fleet(tmp_path_factory):
     cluster.settle(3)
     home = Home(tmp_path_factory.mktemp("fleet") / "home")
     home.make()
-    keys.put(home.key, f"{keys.HEADER}\n{(bytes([NODE + 1]) * 32).hex()}\n")
+    key_file.put(home.key, f"{key_file.HEADER}\n{(bytes([NODE + 1]) * 32).hex()}\n")
     den = cluster.keys[DEN].pubkey
     peers = [config.Peer(den.hex(), "127.0.0.1:1")]
     options = {"cluster": cluster.found.id.hex(), "founder": den.hex(), "name": "node"}

@@ -6,9 +6,11 @@ from functools import partial
 
 import httpx
 
-from node import config, founding, keys
+from node import founding
 from node.api import app
 from node.api.desk import Desk
+from node.config import key_file
+from node.config import settings as config
 from node.daemon import open_replica
 from node.dialer import Dialer
 from node.door import Door
@@ -32,7 +34,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     driver = Driver(store, partial(open_replica, home, settings))
     notices = Notices()
     driver.bus.tap(notices.take)
-    me = Identity(keys.load(home.key), driver.replica.cluster)
+    me = Identity(key_file.load(home.key), driver.replica.cluster)
     leaving = Parting(driver, home, lambda: None)
     holder = Holder(driver, Door(clock.monotonic), lambda node: node.short)
     dialer = Dialer(driver, me, {}, 1, holder)

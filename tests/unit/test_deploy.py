@@ -4,28 +4,28 @@ from pathlib import Path
 
 import pytest
 
-from node import config, config_page
-from node.config import Config
+from node.config import reference, settings
+from node.config.settings import Config
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy" / "gangline.example.toml"
 
 
 def test_the_example_config_and_the_page_are_not_stale():
-    assert EXAMPLE.read_text() == config_page.example()
-    assert (ROOT / "docs" / "configuration.md").read_text() == config_page.page()
+    assert EXAMPLE.read_text() == reference.example()
+    assert (ROOT / "docs" / "configuration.md").read_text() == reference.page()
 
 
 def test_the_example_is_a_config_and_so_is_what_it_comments_out(tmp_path):
     given = Config(cluster="0" * 64, founder="0" * 64)
-    assert config.load(EXAMPLE) == given
+    assert settings.load(EXAMPLE) == given
     whole = tmp_path / "config.toml"
     lines = EXAMPLE.read_text().splitlines()[1:]
     options = [
         line.removeprefix("# ") for line in lines if " = " in line or line.startswith("# [[")
     ]
     whole.write_text("\n".join(options))
-    read = config.load(whole)
+    read = settings.load(whole)
     assert len(read.peers) == len(read.rate_limits) == 1
     assert read.links == given.links
 

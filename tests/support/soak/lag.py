@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from crdt.authoring.intents import AddStory, ClaimStory
 from machines.values import FreeText, StoryId
-from node import config, founding
+from node import founding
+from node.config import settings
 from node.daemon import open_driver
 from node.system.home import Home
 
@@ -67,7 +68,7 @@ async def _watched(work):
 
 
 async def _write(home, seconds):
-    driver = open_driver(home, config.load(home.config))
+    driver = open_driver(home, settings.load(home.config))
     running = asyncio.create_task(driver.run())
     stories = [StoryId(f"s-{number}") for number in range(STORIES)]
     await asyncio.gather(*(driver.propose(AddStory(one, FreeText("x"))) for one in stories))

@@ -18,7 +18,8 @@ from crdt.replica import Replica
 from crdt.wire.messages import Records, SyncStep2, Update, decode_frame
 from crdt.wire.yjs_update import decode_update
 from machines.values import FreeText, StoryId
-from node import config, founding
+from node import founding
+from node.config import settings
 from node.daemon import open_replica
 from node.driver import Driver, now
 from node.store import Store
@@ -43,7 +44,7 @@ class House:
         self.disk = FrailDisk()
         self.account = Account()
         self.node, self.cluster = founding.found(self.home, "house", "")
-        self.settings = config.load(self.home.config)
+        self.settings = settings.load(self.home.config)
         self.peer = Peer(self.cluster, self.node)
         self.stories = 0
         self.may_doubt = False

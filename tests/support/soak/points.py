@@ -10,7 +10,7 @@ import signal
 import apsw
 
 import crdt.replica
-from node import keys
+from node.config import key_file
 from node.link import Link
 from node.store import Store
 from node.witness import Witness
@@ -108,7 +108,7 @@ def in_a_migration(countdown):
 
 def in_key_creation(countdown):
     """Between any two calls that make the key file."""
-    keys.os = _Calls(os, {"open", "fdopen", "fsync", "close", "link", "replace"}, countdown)
+    key_file.os = _Calls(os, {"open", "fdopen", "fsync", "close", "link", "replace"}, countdown)
 
 
 POINTS = {

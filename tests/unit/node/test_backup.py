@@ -8,8 +8,9 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
-from node import backup, founding, keys
+from node import backup, founding
 from node.cli.main import app
+from node.config import key_file
 from node.schema import MIGRATIONS
 from node.store import Store
 from node.system.errors import Trouble
@@ -154,11 +155,11 @@ def test_a_key_that_another_takes_the_place_of_is_kept(den, tmp_path, way):
     backup.backup(den, file, with_key=True)
     home = Home(tmp_path / "other")
     founding.found(home, "other", "127.0.0.1:0")
-    was, own = home.key.read_bytes(), keys.load(home.key).pubkey
+    was, own = home.key.read_bytes(), key_file.load(home.key).pubkey
     args = ("--as-new", "--name", "x", "--listen", "") if way == "as a new node" else ()
     told = gangline(home, "restore", file, "--force", *args)
     assert told.exit_code == 0, told.output
-    assert keys.load(home.key).pubkey != own
+    assert key_file.load(home.key).pubkey != own
     kept = home.path / f"node.key.{own.short}"
     assert kept.read_bytes() == was
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

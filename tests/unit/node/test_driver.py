@@ -13,7 +13,8 @@ from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from crdt.replica import Replica
 from machines.values import FreeText, StoryId
-from node import config, founding
+from node import founding
+from node.config import settings
 from node.daemon import open_replica
 from node.driver import Driver, now
 from node.handshake import HelloRefused
@@ -39,7 +40,7 @@ class House:
     def __init__(self, path):
         self.home = Home(path / "home")
         founding.found(self.home, "house", "")
-        self.settings = config.load(self.home.config)
+        self.settings = settings.load(self.home.config)
         self.store = Store(self.home.store)
         self.driver = Driver(self.store, partial(open_replica, self.home, self.settings))
 

@@ -1,7 +1,8 @@
 import pytest
 
 from crdt.primitives.identity import H
-from node import config, founding, keys, mending
+from node import founding, mending
+from node.config import key_file, settings
 from node.handshake import Accepted, HelloRefused
 from node.system import clock
 from node.system.errors import Trouble
@@ -30,7 +31,7 @@ def test_an_init_that_was_cut_short_says_how_to_go_on(tmp_path, monkeypatch):
     assert home.key.read_bytes() == key
     monkeypatch.undo()
     mending.mend(home, "den")
-    assert config.load(home.config).founder == keys.load(home.key).pubkey.hex()
+    assert settings.load(home.config).founder == key_file.load(home.key).pubkey.hex()
 
 
 def ticket(address="127.0.0.1:1"):

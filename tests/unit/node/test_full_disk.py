@@ -22,8 +22,9 @@ import pytest
 from crdt.authoring.intents import AddStory
 from crdt.contract.ready import Persist
 from machines.values import FreeText, StoryId
-from node import config, daemon, founding
+from node import daemon, founding
 from node.client import Client
+from node.config import settings as config
 from node.daemon import open_driver, open_replica
 from node.driver import Driver, now
 from node.store import Store

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from crdt.contract.ready import Persist
 from machines.values import NodePubkey
-from node import config, founding, keys, mending
+from node import founding, mending
 from node.cli.main import app
+from node.config import key_file, settings
 from node.store import Store
 from node.system.errors import Trouble
 from node.system.home import Home
@@ -29,7 +30,7 @@ def gangline(home, *args):
 
 
 def test_what_the_store_knows_is_written_and_where_it_listens_is_asked_of_a_person(home):
-    before, secret = config.load(home.config), home.key.read_bytes()
+    before, secret = settings.load(home.config), home.key.read_bytes()
     home.config.unlink()
     for command in ("run", "init", "backup x"):
         told = gangline(home, *command.split())
@@ -40,13 +41,13 @@ def test_what_the_store_knows_is_written_and_where_it_listens_is_asked_of_a_pers
         0,
         True,
     )
-    after = config.load(home.config)
+    after = settings.load(home.config)
     assert after == msgspec.structs.replace(before, listen="127.0.0.1:7467", advertise=[])
     home.config.unlink()
     told = gangline(
         home, "init", "--repair", "--listen", "127.0.0.1:7001", "--advertise", "den.example:7001"
     )
-    assert config.load(home.config) == before
+    assert settings.load(home.config) == before
     assert home.key.read_bytes() == secret
 
 
@@ -55,7 +56,7 @@ def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
     home.config.write_text(text)
     made = mending.mend(home, "host")
     assert made.aside.read_text() == text
-    after = config.load(home.config)
+    after = settings.load(home.config)
     assert (after.listen, after.links, after.name, after.advertise) == (
         "127.0.0.1:7002",
         3,
@@ -66,10 +67,10 @@ def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
 
 @pytest.mark.parametrize("text", ["", "cluster = [[", "\udcff", "founder = 'x'\n"])
 def test_whatever_is_left_of_a_config_a_whole_one_is_written(home, text):
-    whole = config.load(home.config)
+    whole = settings.load(home.config)
     home.config.write_bytes(text.encode("utf-8", "surrogateescape"))
     mending.mend(home, "host", whole.listen, whole.advertise)
-    assert config.load(home.config) == whole
+    assert settings.load(home.config) == whole
 
 
 def test_a_config_in_order_is_left_alone(home):
@@ -102,8 +103,8 @@ def test_who_knows_no_other_node_is_told_to_name_one(tmp_path):
     home = Home(tmp_path / "den")
     home.make()
     write(cluster, 0, home.store)
-    keys.put(home.key, f"{keys.HEADER}\n{'01' * 32}\n")
-    assert keys.load(home.key).pubkey == key(1).pubkey
+    key_file.put(home.key, f"{key_file.HEADER}\n{'01' * 32}\n")
+    assert key_file.load(home.key).pubkey == key(1).pubkey
     told = gangline(home, "init", "--repair")
     assert "no other node's address is known here; name one under [[peers]]" in told.output
     home.config.unlink()

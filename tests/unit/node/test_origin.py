@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from node import config, daemon, origin
+from node import daemon, origin
 from node.cli.main import app
+from node.config import settings
 from node.daemon import open_driver
 from node.store import Store
 from node.system.errors import StoreDamaged, Trouble
@@ -30,7 +31,7 @@ def misled(lone, field):
     """The settings with one wrong digit, on disk too."""
     right = getattr(lone.settings, field)
     wrong = msgspec.structs.replace(lone.settings, **{field: other(right)})
-    config.write(lone.home.config, wrong)
+    settings.write(lone.home.config, wrong)
     return wrong, right
 
 
@@ -48,7 +49,7 @@ def test_a_wrong_digit_is_named_and_mended(lone, field):
     assert gangline(lone, "run").exit_code == 1
     repaired = gangline(lone, "init", "--repair", "--listen", lone.settings.listen)
     assert repaired.exit_code == 0
-    assert config.load(lone.home.config) == lone.settings
+    assert settings.load(lone.home.config) == lone.settings
     asyncio.run(lone.with_driver(open_driver(lone.home, lone.settings), "s-2"))
 
 

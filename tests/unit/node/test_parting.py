@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from node import keys
+from node.config import key_file
 from node.parting import ASKED, GONE, Parting
 from node.system.home import Home
 
@@ -26,13 +26,13 @@ def parting(home, own, *belonging, note=b""):
 
 @pytest.mark.parametrize("note", [ASKED, GONE])
 def test_a_node_that_asked_to_leave_left_once_it_is_off(home, note):
-    own = keys.generate(home.key).pubkey
+    own = key_file.generate(home.key).pubkey
     assert parting(home, own, own, note=note).word() == ""
     assert parting(home, own, note=note).word() == "left"
 
 
 def test_a_node_has_a_new_key_once_that_belongs_in_the_old_one_s_place(home):
-    own, successor = keys.generate(home.key).pubkey, keys.generate(home.next_key).pubkey
+    own, successor = key_file.generate(home.key).pubkey, key_file.generate(home.next_key).pubkey
     assert parting(home, own, own).word() == ""
     assert parting(home, own, own, successor).word() == ""
     assert parting(home, own).word() == ""  # revoked by another's wish
@@ -40,4 +40,4 @@ def test_a_node_has_a_new_key_once_that_belongs_in_the_old_one_s_place(home):
 
 
 def test_a_node_that_is_revoked_unasked_has_no_word_of_its_own(home):
-    assert parting(home, keys.generate(home.key).pubkey).word() == ""
+    assert parting(home, key_file.generate(home.key).pubkey).word() == ""

@@ -17,9 +17,10 @@ from crdt.primitives.identity import FeedId, RecordId
 from crdt.records.fork_proof import proof_of, proof_side
 from machines.pipeline import Backlog, Coding
 from machines.values import FreeText, StoryId
-from node import config, daemon, founding, salvage, sift
+from node import daemon, founding, salvage, sift
 from node.client import Client
-from node.config import Peer
+from node.config import settings as config
+from node.config.settings import Peer
 from node.daemon import open_driver, open_replica
 from node.driver import now
 from node.notices import Notices

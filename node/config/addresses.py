@@ -1,6 +1,6 @@
 """What an address is, and which ones a node tells others, so that they can dial it.
 
-Stands under ``config.py``, ``daemon.py``, ``dialer.py``, ``link.py`` and the local API.
+Stands under ``settings.py``, ``daemon.py``, ``dialer.py``, ``link.py`` and the local API.
 """
 
 import errno

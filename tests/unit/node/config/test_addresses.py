@@ -1,9 +1,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from node import addresses
-from node.addresses import dialable, fault, is_foreign, told
 from node.cli.main import app
+from node.config import addresses
+from node.config.addresses import dialable, fault, is_foreign, told
 from tests.support.cluster import key
 from tests.support.desk import api
 

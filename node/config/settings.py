@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from crdt.primitives import limits
-from node import addresses
+from node.config import addresses
 from node.system import atomic_file
 from node.system.errors import Trouble
 from node.system.home import ANEW, Home

@@ -4,7 +4,7 @@ import pytest
 
 from crdt.records import bodies
 from machines.errors import InvalidValue
-from node.naming import node_name
+from node.config.node_name import node_name
 
 MOST = bodies.NODE_NAME_CHARACTERS_MAX
 

@@ -2,39 +2,39 @@ import os
 
 import pytest
 
-from node import keys
+from node.config import key_file
 from node.system.errors import Trouble
 
 
 def test_a_key_is_written_once_and_read_back(tmp_path):
     path = tmp_path / "node.key"
-    made = keys.generate(path)
+    made = key_file.generate(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert keys.load(path).pubkey == made.pubkey
+    assert key_file.load(path).pubkey == made.pubkey
     with pytest.raises(Trouble, match="exists already"):
-        keys.generate(path)
+        key_file.generate(path)
     assert made.seed().hex() not in repr(made)
 
 
 def test_what_others_could_read_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "node.key"
-    keys.generate(path)
+    key_file.generate(path)
     path.chmod(0o640)
     with pytest.raises(Trouble, match="chmod 600"):
-        keys.load(path)
+        key_file.load(path)
 
 
 def test_what_is_no_plain_file_is_refused(tmp_path):
     real = tmp_path / "real.key"
-    keys.generate(real)
+    key_file.generate(real)
     link = tmp_path / "node.key"
     link.symlink_to(real)
     with pytest.raises(Trouble, match="plain file"):
-        keys.load(link)
+        key_file.load(link)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
     with pytest.raises(Trouble, match="plain file"):
-        keys.load(pipe)
+        key_file.load(pipe)
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "gangline-ed25519-seed-1\n00\n", "x" * 500])
@@ -43,9 +43,9 @@ def test_a_damaged_key_file_is_refused(tmp_path, text):
     path.write_text(text)
     path.chmod(0o600)
     with pytest.raises(Trouble, match="damaged"):
-        keys.load(path)
+        key_file.load(path)
 
 
 def test_no_key_says_how_to_make_one(tmp_path):
     with pytest.raises(Trouble, match="gangline init"):
-        keys.load(tmp_path / "node.key")
+        key_file.load(tmp_path / "node.key")

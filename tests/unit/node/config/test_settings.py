@@ -1,7 +1,7 @@
 import pytest
 
-from node import config
-from node.config import Config, Peer
+from node.config import settings
+from node.config.settings import Config, Peer
 from node.system.errors import Trouble
 
 WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("a" * 64, "h:1")])
@@ -9,15 +9,15 @@ WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("a"
 
 def test_what_is_written_is_read_back(tmp_path):
     path = tmp_path / "config.toml"
-    config.write(path, WHOLE)
-    assert config.load(path) == WHOLE
+    settings.write(path, WHOLE)
+    assert settings.load(path) == WHOLE
 
 
 def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
     path = tmp_path / "config.toml"
     monkeypatch.setattr("node.system.atomic_file.os.fsync", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        config.write(path, WHOLE)
+        settings.write(path, WHOLE)
     assert not path.exists()
 
 
@@ -60,12 +60,12 @@ def test_an_error_names_the_line_and_the_way_out(tmp_path, text, told):
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(Trouble, match=told):
-        config.load(path)
+        settings.load(path)
 
 
 def test_no_config_says_how_to_make_one(tmp_path):
     with pytest.raises(Trouble, match=r"no node at .*gangline init, or join one .*gangline join"):
-        config.load(tmp_path / "config.toml")
+        settings.load(tmp_path / "config.toml")
 
 
 LACKING = ["", "name = 'den'\n", "cluster = [", "\udcff"]
@@ -76,9 +76,9 @@ def test_a_config_that_is_none_says_how_to_have_it_written_anew(tmp_path, text):
     path = tmp_path / "config.toml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(Trouble, match=r"cluster is missing$|no TOML: ") as told:
-        config.load(path)
+        settings.load(path)
     assert "--repair" not in told.value.sentence, "there is nothing to write it from"
     for name in ("node.key", "store.db"):
         (tmp_path / name).touch()
     with pytest.raises(Trouble, match=r"; mend it, or write it .*with: gangline init --repair$"):
-        config.load(path)
+        settings.load(path)

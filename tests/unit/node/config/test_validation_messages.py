@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from node.plain import plain
+from node.config.validation_messages import plain
 
 
 class Value(msgspec.Struct, forbid_unknown_fields=True):
