@@ -24,7 +24,7 @@ from crdt.records.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
 from crdt.wire.messages import Update, encode_frame
 from node import garbage
-from node.store import Store
+from node.storage.store import Store
 from node.system import clock
 from node.turn import Carrier, Job
 

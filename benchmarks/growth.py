@@ -21,7 +21,7 @@ from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines import execution
 from machines.values import AgentName, FreeText, Instant, StoryId
-from node.store import Store
+from node.storage.store import Store
 
 OVERWRITES = 100_000
 LIVE_RECORDS = 100_000

@@ -12,7 +12,7 @@ from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.replica import Replica
 from machines.values import Instant, NodePubkey
 from node import garbage
-from node.store import Store
+from node.storage.store import Store
 
 
 def resident() -> int:

@@ -27,15 +27,15 @@ from node import founding, inspector
 from node.config import key_file as keys
 from node.config import settings as config
 from node.config.addresses import told
-from node.lock import Lock
-from node.schema import SET_ADDRESSES, SET_META, add_functions, bring_up
-from node.store import Store
+from node.storage.migrations import SET_ADDRESSES, SET_META, add_functions, bring_up
+from node.storage.rollback_guard import SUFFIX
+from node.storage.store import Store
+from node.storage.store_lock import Lock
 from node.system import clock
 from node.system.atomic_file import whole
 from node.system.errors import StoreDamaged, StoreFailure, Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home
-from node.witness import SUFFIX
 
 ROW: Final = "backup"
 CHECK_ROWS: Final = 2000

@@ -19,7 +19,7 @@ from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import deserted, garbage, origin, parting, report, salvage
+from node import deserted, garbage, origin, parting, report
 from node.api import server as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -30,19 +30,20 @@ from node.dialer import Dialer
 from node.door import Door
 from node.driver import Driver, now
 from node.handshake import Identity
-from node.history import Bounds
 from node.holding import Holder
 from node.keeper import Keeper
 from node.listener import Listener
 from node.notices import Notices
-from node.sift import Remembered
-from node.store import Store
+from node.storage import recovery
+from node.storage.history import Bounds
+from node.storage.recovery_scan import Remembered
+from node.storage.rollback_guard import host_name
+from node.storage.store import Store
 from node.system import accepting_socket, clock, process_memory
 from node.system import log_format as logs
 from node.system.errors import StoreDamaged, Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home
-from node.witness import host_name
 
 log = logging.getLogger("gangline")
 
@@ -93,7 +94,7 @@ def open_replica(
         log.warning("%s", outside)
     peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in settings.peers)}
     known = bool(peers - {key.pubkey})
-    replica.held = salvage.why_held(store, known=known, mute=bool(outside))
+    replica.held = recovery.why_held(store, known=known, mute=bool(outside))
     return replica, ready
 
 
@@ -118,7 +119,7 @@ def open_driver(
         store = Store(home.store, history=Bounds(settings.history_rows, settings.history_days))
         try:
             if accept_loss:
-                store.set_meta(salvage.HURT, b"")
+                store.set_meta(recovery.HURT, b"")
             if home.next_key.exists() and not store.no_room:
                 parting.settle(home, store, open_replica(home, settings, store)[0])
             driver = Driver(store, partial(open_replica, home, settings))
@@ -129,10 +130,10 @@ def open_driver(
             log.error("%s", driver.replica.held)
         return driver
 
-    if salvage.left_aside(home.store) is not None:
+    if recovery.left_aside(home.store) is not None:
         _rebuild(home, settings, notices)
-    elif not home.store.exists() and salvage.was_here(home.store):
-        log.warning("%s is gone: %s", home.store, salvage.gone(home))
+    elif not home.store.exists() and recovery.was_here(home.store):
+        log.warning("%s is gone: %s", home.store, recovery.gone(home))
     try:
         return opened()
     except StoreDamaged as damage:
@@ -144,8 +145,8 @@ def open_driver(
 def _rebuild(
     home: Home, settings: Config, notices: Notices | None, known: Remembered | None = None
 ) -> None:
-    origin.check_config(home.config, settings, salvage.first_records(home.store))
-    told = salvage.rebuild(home.store, *origin.named(settings), known).sentence
+    origin.check_config(home.config, settings, recovery.first_records(home.store))
+    told = recovery.rebuild(home.store, *origin.named(settings), known).sentence
     log.warning("%s", told)
     if notices is not None:
         at = f"{clock.wall()[:19]}Z"
@@ -224,11 +225,11 @@ async def _live(
             dialer.run(),
             leaving.watch(),
             deserted.watch(driver),
-            salvage.fetch_rest(driver),
+            recovery.fetch_rest(driver),
             api.serve(server, listening),
         )
     except StoreDamaged:
-        recall.append(salvage.remembered(driver.replica, driver.refused))
+        recall.append(recovery.remembered(driver.replica, driver.refused))
         raise
     finally:
         await listener.stop()

@@ -36,8 +36,8 @@ from machines.pipeline import PIPELINE
 from machines.values import NODE_PUBKEY_BYTES, Instant, NodePubkey
 from node import report
 from node.inspector import UNSETTLED, Held
-from node.reading import is_slot
 from node.saying import place, says
+from node.storage.reader import is_slot
 
 NOT_WHY = {
     Verdict.VOID_FORK: "void: at or after a proven fork of its feed",

@@ -26,7 +26,7 @@ from node.bus import Bus
 from node.inbox import BATCH_MAX, Inbox
 from node.link import Link
 from node.slices import Slices
-from node.store import Store
+from node.storage.store import Store
 from node.system import clock
 from node.system.errors import StoreDamaged, StoreFailure
 from node.turn import PROBE_SECONDS, Carrier, Job, Turn

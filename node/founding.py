@@ -27,7 +27,7 @@ from node.config.validation_messages import plain
 from node.handshake import HelloRefused, Identity
 from node.link import reach
 from node.refusals import told
-from node.store import Store
+from node.storage.store import Store
 from node.system import clock
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit

@@ -24,8 +24,8 @@ from node import report, unsealed
 from node.api import types
 from node.driver import now
 from node.origin import Origin, origin
-from node.schema import APPLICATION_ID
-from node.store import Store
+from node.storage.migrations import APPLICATION_ID
+from node.storage.store import Store
 from node.system.errors import StoreDamaged, Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home

@@ -15,7 +15,7 @@ from node import founding, inspector, origin
 from node.config import key_file
 from node.config import settings as config
 from node.config.settings import Config
-from node.store import Store
+from node.storage.store import Store
 from node.system import clock
 from node.system.errors import Trouble
 from node.system.home import Home

@@ -1,6 +1,6 @@
 """Holds a config against a store: are both of one cluster, and was it signed for that one?
 
-Stands before ``daemon.py`` and ``salvage.py``, which ask before anything is written, and under
+Stands before ``daemon.py`` and ``recovery.py``, which ask before anything is written, and under
 ``inspector.py``. A node with a wrong digit in its config would sign for a cluster that does not
 exist, and every peer would ban it for that. Source: protocol §4, §5.
 """
@@ -19,7 +19,7 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.values import NodePubkey
 from node.config.settings import Config
-from node.store import Store
+from node.storage.store import Store
 from node.system.errors import StoreDamaged, Trouble
 from node.system.home import ANEW
 

@@ -25,7 +25,7 @@ from machines.values import NodePubkey
 from node.bus import Subscription
 from node.config import key_file
 from node.driver import Driver
-from node.store import Store
+from node.storage.store import Store
 from node.system import clock
 from node.system.errors import StoreFailure, Trouble
 from node.system.home import Home

@@ -15,7 +15,7 @@ from crdt.contract.ready import Now, Observation, Outgoing, Persist, Quarantined
 from crdt.primitives.errors import ProposalRefused
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.history import is_kept
+from node.storage.history import is_kept
 from node.system.errors import StoreFailure
 
 PROBE_SECONDS = 5.0

@@ -32,8 +32,8 @@ from node.api.asked import Malformed
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
 from node.config.validation_messages import plain
-from node.history import HISTORY_SHOWN
 from node.report import Explained
+from node.storage.history import HISTORY_SHOWN
 from node.system.errors import StoreFailure, Trouble
 
 Waiting = NamedDependency[types.Patience]

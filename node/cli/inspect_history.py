@@ -57,7 +57,7 @@ def history(
 def _read(store: Path, story: str, limit: int) -> Any:
     from crdt.primitives import limits  # noqa: PLC0415 - heavy, and only here
     from node import inspector, report, timeline  # noqa: PLC0415
-    from node.store import Store  # noqa: PLC0415
+    from node.storage.store import Store  # noqa: PLC0415
 
     held = examine(store)
     with speaking(), Store(inspector.store_path(store), readonly=True) as opened:

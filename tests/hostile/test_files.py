@@ -7,7 +7,7 @@ import pytest
 
 from node.api import socket as api_socket
 from node.config import key_file
-from node.store import Store
+from node.storage.store import Store
 from node.system.errors import StoreFailure, Trouble
 from node.system.home import SOCKET_PATH_MAX, Home
 

@@ -11,7 +11,7 @@ from crdt.contract.ready import Noticed, Persist, Quarantined, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
 from node.cli.main import app
-from node.store import Store
+from node.storage.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
 

@@ -21,8 +21,8 @@ from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_driver
 from node.driver import now
-from node.schema import MIGRATIONS, defined
-from node.store import Store
+from node.storage.migrations import MIGRATIONS, defined
+from node.storage.store import Store
 from node.system.errors import StoreDamaged
 from node.system.home import Home
 from node.ticket import TicketRow

@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from crdt.contract.ready import Noticed, Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
-from node.history import Bounds
-from node.store import Store
+from node.storage.history import Bounds
+from node.storage.store import Store
 from node.system.errors import StoreFailure
 from tests.support.cluster import key
 

@@ -19,7 +19,7 @@ from node.handshake import Identity
 from node.holding import Holder
 from node.notices import Notices
 from node.parting import Parting
-from node.store import Store
+from node.storage.store import Store
 from node.system import clock
 from node.system.home import Home
 

@@ -1,6 +1,6 @@
 """A store of today made into one of an earlier version, for tests that begin with one."""
 
-from node.schema import SUMMED
+from node.storage.migrations import SUMMED
 
 
 def without_sums(database):

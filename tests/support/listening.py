@@ -9,7 +9,7 @@ from node.driver import Driver
 from node.handshake import Accepted, HelloRefused, Identity
 from node.holding import Holder
 from node.listener import Listener
-from node.store import Store
+from node.storage.store import Store
 from node.system import clock
 from tests.support.cluster import Cluster
 

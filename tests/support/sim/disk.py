@@ -1,13 +1,13 @@
 """A disk that keeps what was committed, and the witness beside it; as the real store does.
 
-What a real store does with the same instructions is shown in tests/unit/node/test_store.py and
-tests/integration; here it must only be quick and able to go wrong.
+What a real store does with the same instructions is shown in tests/unit/node/storage/test_store.py
+and tests/integration; here it must only be quick and able to go wrong.
 """
 
 from dataclasses import dataclass, field
 
 from crdt.primitives.identity import FeedId
-from node.witness import Vouch, why_doubt
+from node.storage.rollback_guard import Vouch, why_doubt
 
 
 @dataclass

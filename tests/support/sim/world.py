@@ -17,9 +17,9 @@ from crdt.records.bodies import Role
 from crdt.replica import Replica
 from crdt.wire.messages import Records, encode_frame
 from machines.values import FreeText, Instant
+from node.storage.rollback_guard import Vouch
 from node.system.errors import StoreFailure
 from node.turn import PROBE_SECONDS, Carrier, Job
-from node.witness import Vouch
 from tests.support.cluster import START, Found, key
 from tests.support.laws import Broken
 from tests.support.sim import faults, hostile, members, work

@@ -15,7 +15,7 @@ from collections import Counter
 import apsw
 
 from node.client import Client
-from node.schema import APPLICATION_ID, MIGRATIONS, add_functions
+from node.storage.migrations import APPLICATION_ID, MIGRATIONS, add_functions
 from node.system.errors import NoDaemon
 from node.system.home import Home
 from tests.support.account import Account

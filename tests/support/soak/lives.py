@@ -22,10 +22,10 @@ from node import founding
 from node.config import settings
 from node.daemon import open_replica
 from node.driver import Driver, now
-from node.store import Store
+from node.storage.rollback_guard import SUFFIX, Witness
+from node.storage.store import Store
 from node.system.errors import StoreFailure
 from node.system.home import Home
-from node.witness import SUFFIX, Witness
 from tests.support.account import Account, Seen
 from tests.support.frail import FrailDisk
 from tests.support.laws import Broken

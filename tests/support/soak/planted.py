@@ -3,7 +3,7 @@
 import contextlib
 
 from node.driver import Driver
-from node.store import Store
+from node.storage.store import Store
 
 
 @contextlib.contextmanager

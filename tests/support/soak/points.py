@@ -12,8 +12,8 @@ import apsw
 import crdt.replica
 from node.config import key_file
 from node.link import Link
-from node.store import Store
-from node.witness import Witness
+from node.storage.rollback_guard import Witness
+from node.storage.store import Store
 
 SYSTEM = apsw.vfs_names()[0]
 """The file system that SQLite goes by where none is named."""

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from node import backup, founding
 from node.cli.main import app
 from node.config import key_file
-from node.schema import MIGRATIONS
-from node.store import Store
+from node.storage.migrations import MIGRATIONS
+from node.storage.store import Store
 from node.system.errors import Trouble
 from node.system.home import Home
 from tests.support.downgrade import without_sums

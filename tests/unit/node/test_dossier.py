@@ -12,7 +12,7 @@ from machines import pipeline as p
 from machines.values import AgentName, StoryId
 from node import dossier, inspector
 from node.cli.main import app
-from node.store import Store
+from node.storage.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
 from tests.unit.node.test_inspector import write

@@ -20,7 +20,7 @@ from node.driver import Driver, now
 from node.handshake import HelloRefused
 from node.inbox import LANE_MAX
 from node.keeper import Keeper
-from node.store import Store
+from node.storage.store import Store
 from node.system.errors import StoreFailure
 from node.system.home import Home
 from node.ticket import TicketRow

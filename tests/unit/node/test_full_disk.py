@@ -27,12 +27,12 @@ from node.client import Client
 from node.config import settings as config
 from node.daemon import open_driver, open_replica
 from node.driver import Driver, now
-from node.store import Store
+from node.storage.store import Store
 from node.system.errors import NoRoom, StoreFailure, Trouble
 from node.system.home import Home
 from tests.support.frail import CHANGES, TAKES_SPACE, Fault, FrailDisk
+from tests.unit.node.storage.test_recovery import speaks
 from tests.unit.node.test_driver import running
-from tests.unit.node.test_salvage import speaks
 
 MIB = 1024 * 1024
 EXT4 = Path("/sys/fs/ext4")
@@ -42,7 +42,7 @@ EXT4 = Path("/sys/fs/ext4")
 def _tries_at_once(monkeypatch):
     monkeypatch.setattr("node.turn.PROBE_SECONDS", 0.0)
     monkeypatch.setattr("node.driver.PROBE_SECONDS", 0.0)
-    monkeypatch.setattr("node.database.BUSY_MS", 0)
+    monkeypatch.setattr("node.storage.database.BUSY_MS", 0)
 
 
 class Disk:
@@ -307,7 +307,7 @@ def test_a_witness_that_cannot_be_written_costs_no_commit(tmp_path, monkeypatch)
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
     with Store(path) as store:
-        monkeypatch.setattr("node.witness.os.pwrite", no_share)
+        monkeypatch.setattr("node.storage.rollback_guard.os.pwrite", no_share)
         store.commit(Persist(incarnation=7, doubt=""), [], 0)
         monkeypatch.undo()
     with Store(path) as store:

@@ -10,8 +10,8 @@ from crdt.contract.ready import Persist, RowKey
 from machines import pipeline as p
 from node import inspector
 from node.cli.main import app
-from node.schema import add_functions
-from node.store import Store
+from node.storage.migrations import add_functions
+from node.storage.store import Store
 from node.system.errors import Trouble
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster

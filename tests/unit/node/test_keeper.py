@@ -10,7 +10,7 @@ from crdt.primitives.identity import H
 from node.driver import Driver, now
 from node.handshake import HelloRefused
 from node.keeper import Keeper
-from node.store import Store
+from node.storage.store import Store
 from node.ticket import TicketRow
 from tests.support.authors import as_frame
 from tests.support.cluster import Cluster, key

@@ -11,7 +11,7 @@ from machines.values import NodePubkey
 from node import founding, mending
 from node.cli.main import app
 from node.config import key_file, settings
-from node.store import Store
+from node.storage.store import Store
 from node.system.errors import Trouble
 from node.system.home import Home
 from tests.support.cluster import Cluster, key

@@ -12,9 +12,9 @@ from node import daemon, origin
 from node.cli.main import app
 from node.config import settings
 from node.daemon import open_driver
-from node.store import Store
+from node.storage.store import Store
 from node.system.errors import StoreDamaged, Trouble
-from tests.unit.node.test_salvage import Lone
+from tests.unit.node.storage.test_recovery import Lone
 
 
 @pytest.fixture

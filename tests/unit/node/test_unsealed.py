@@ -9,7 +9,7 @@ from crdt.contract.ready import Persist, RowKey
 from crdt.primitives.identity import FeedId
 from node import notices, report, unsealed
 from node.cli.main import app
-from node.store import Store
+from node.storage.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
 

@@ -10,7 +10,7 @@ from crdt.records.evidence_file import Side, encode_evidence, parse_evidence
 from crdt.records.record import signed_bytes
 from crdt.wire.messages import Records, encode_frame
 from node.cli.main import app
-from node.store import Store
+from node.storage.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
 

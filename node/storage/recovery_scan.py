@@ -1,6 +1,6 @@
 """What can still be read of a damaged store, and is what it says it is.
 
-Stands under ``salvage.py``. Row by row, around what cannot be read; every record and every proof
+Stands under ``recovery.py``. Row by row, around what cannot be read; every record and every proof
 with its signatures, everything else where its values make sense. Where the daemon that met the
 damage is still there, what it knows fills the holes. Source: protocol §11.
 """
@@ -24,12 +24,13 @@ from crdt.records.record import SignedRecord, VerifiedRecord, signed_record
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
-from node import faults, parting
-from node.reading import OWN_END
-from node.saved import Saved
+from node import parting
 from node.saying import counted
-from node.schema import SUMMED, TOTALLED, add_functions, sum_of
-from node.store import Store
+from node.storage import sqlite_errors
+from node.storage.migrations import SUMMED, TOTALLED, add_functions, sum_of
+from node.storage.reader import OWN_END
+from node.storage.recovery_report import Saved
+from node.storage.store import Store
 
 log = logging.getLogger("gangline.store")
 
@@ -73,7 +74,7 @@ def opened(aside: Path) -> Iterator[apsw.Connection]:
         # So that one table whose definition is hurt does not keep the others from being read.
         old.pragma("writable_schema", True)
     except apsw.Error as fault:
-        raise faults.failure("open", aside, fault, None) from fault
+        raise sqlite_errors.failure("open", aside, fault, None) from fault
     add_functions(old)
     try:
         yield old

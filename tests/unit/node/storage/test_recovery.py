@@ -17,16 +17,17 @@ from crdt.primitives.identity import FeedId, RecordId
 from crdt.records.fork_proof import proof_of, proof_side
 from machines.pipeline import Backlog, Coding
 from machines.values import FreeText, StoryId
-from node import daemon, founding, salvage, sift
+from node import daemon, founding
 from node.client import Client
 from node.config import settings as config
 from node.config.settings import Peer
 from node.daemon import open_driver, open_replica
 from node.driver import now
 from node.notices import Notices
-from node.saved import Saved
-from node.schema import MIGRATIONS, TOTALLED
-from node.store import Store
+from node.storage import recovery, recovery_scan
+from node.storage.migrations import MIGRATIONS, TOTALLED
+from node.storage.recovery_report import Saved
+from node.storage.store import Store
 from node.system.errors import StoreDamaged, StoreFailure, Trouble
 from node.system.home import Home
 from node.ticket import TicketRow
@@ -96,7 +97,7 @@ def read(path):
 def rebuilt(path):
     with pytest.raises(StoreDamaged):
         read(path)
-    return salvage.rebuild(path, FOUND.id, FOUND.founder.pubkey)
+    return recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey)
 
 
 @pytest.mark.parametrize("at", [0, 40, 63, 64, 120])
@@ -110,7 +111,7 @@ def test_a_bit_anywhere_in_a_record_is_found_and_costs_that_record_alone(path, a
         assert "damaged" in store.doubt
         assert store.addresses() == {key(2).pubkey: ("two:1",)}
         assert store.tickets() == [TicketRow(b"t" * 32, "member", 5)]
-        assert store.meta(salvage.HURT)
+        assert store.meta(recovery.HURT)
     assert saved.aside.exists()
 
 
@@ -166,7 +167,7 @@ def test_a_store_that_is_left_empty_is_damage_where_this_node_had_written(path, 
     with Store(path) as store:
         assert list(store.rows()) == []
         assert "damaged" in store.doubt
-        assert store.meta(salvage.HURT)
+        assert store.meta(recovery.HURT)
 
 
 def test_a_wal_beside_an_empty_store_is_kept_as_it_is(path):
@@ -290,14 +291,14 @@ def test_a_rebuilding_that_was_cut_off_is_begun_again(path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(sift, "take_records", cut_off)
+        patched.setattr(recovery_scan, "take_records", cut_off)
         with pytest.raises(KeyboardInterrupt):
             rebuilt(path)
     assert not path.exists()
-    assert salvage.left_aside(path) is not None
-    salvage.rebuild(path, FOUND.id, FOUND.founder.pubkey)
+    assert recovery.left_aside(path) is not None
+    recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey)
     assert len(read(path)) == MANY
-    assert salvage.left_aside(path) is None
+    assert recovery.left_aside(path) is None
 
 
 def test_a_store_of_an_earlier_version_is_salvaged_too(path):
@@ -525,7 +526,7 @@ async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
         await speaks(ask, running)
         spoil_row(lone.home.store, lone.written.clock, 70)
         with monkeypatch.context() as patched:
-            patched.setattr("node.history.write", torn)
+            patched.setattr("node.storage.history.write", torn)
             with pytest.raises(Trouble, match="is damaged"):
                 await ask("POST", "/stories/s-2", {"title": "t"})
         await speaks(ask, running)
@@ -552,10 +553,10 @@ def test_what_cannot_be_read_comes_from_the_daemon_that_met_the_damage(path, hur
     else:
         path.write_bytes(b"no database" * 1000)
     proof = ProofRow(*FEED, 5, ((b"s" * 64, b"h" * 32), (b"t" * 64, b"i" * 32)))
-    known = sift.Remembered(ROWS, [proof], {FEED: MANY + 1})
+    known = recovery_scan.Remembered(ROWS, [proof], {FEED: MANY + 1})
     with pytest.raises(StoreDamaged):
         read(path)
-    saved = salvage.rebuild(path, FOUND.id, FOUND.founder.pubkey, known)
+    saved = recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey, known)
     assert saved.unread
     assert saved.recalled
     assert not saved.lacks
@@ -563,7 +564,7 @@ def test_what_cannot_be_read_comes_from_the_daemon_that_met_the_damage(path, hur
     with Store(path) as store:
         assert store.rendered() == {FEED: MANY + 1}
         assert store.proofs() == [proof]
-        assert not store.meta(salvage.HURT)
+        assert not store.meta(recovery.HURT)
 
 
 def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
@@ -571,8 +572,8 @@ def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
     with contextlib.closing(apsw.Connection(str(path))) as database:
         ((spoilt,),) = database.execute("SELECT value FROM records WHERE clock = 7")
     rows = [row._replace(value=spoilt) if row.clock == 7 else row for row in ROWS]
-    saved = salvage.rebuild(
-        path, FOUND.id, FOUND.founder.pubkey, sift.Remembered(rows, [], {FEED: MANY + 1})
+    saved = recovery.rebuild(
+        path, FOUND.id, FOUND.founder.pubkey, recovery_scan.Remembered(rows, [], {FEED: MANY + 1})
     )
     assert (saved.kept, saved.recalled, saved.lacks) == (MANY, 0, True)
     with Store(path) as store:
@@ -581,11 +582,11 @@ def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
 
 def test_damage_does_not_settle_what_was_lost_before(path):
     with Store(path) as store:
-        store.set_meta(salvage.HURT, b"before")
+        store.set_meta(recovery.HURT, b"before")
     spoil_row(path, 7, 70)
-    salvage.rebuild(path, FOUND.id, FOUND.founder.pubkey, sift.Remembered(ROWS, [], {}))
+    recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey, recovery_scan.Remembered(ROWS, [], {}))
     with Store(path) as store:
-        assert store.meta(salvage.HURT) == b"before"
+        assert store.meta(recovery.HURT) == b"before"
 
 
 async def test_a_disk_that_damages_what_it_holds_again_ends_the_daemon(tmp_path, monkeypatch):
@@ -628,11 +629,14 @@ class Stubborn(apsw.Connection):
 
 def test_a_disk_that_fails_once_all_is_read_costs_nothing(path, monkeypatch):
     monkeypatch.setattr(apsw, "Connection", Stubborn)
-    assert salvage.first_records(path)
+    assert recovery.first_records(path)
 
 
 def test_a_damaged_store_that_the_disk_does_not_open_is_told_in_a_sentence(path):
-    with pytest.raises(StoreFailure, match="cannot open"), sift.opened(path.parent / "gone"):
+    with (
+        pytest.raises(StoreFailure, match="cannot open"),
+        recovery_scan.opened(path.parent / "gone"),
+    ):
         pass
 
 

@@ -18,18 +18,18 @@ from crdt.primitives.identity import ClusterId, FeedId
 from crdt.records.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import sift
 from node.driver import Driver
-from node.lock import Lock
-from node.saved import Saved
 from node.saying import counted
-from node.sift import Remembered
-from node.store import HEADER_BYTES, Store
+from node.storage import recovery_scan
+from node.storage.recovery_report import Saved
+from node.storage.recovery_scan import Remembered
+from node.storage.rollback_guard import SUFFIX
+from node.storage.store import HEADER_BYTES, Store
+from node.storage.store_lock import Lock
 from node.system import clock
 from node.system.atomic_file import whole
 from node.system.errors import StoreFailure
 from node.system.home import Home
-from node.witness import SUFFIX
 
 log = logging.getLogger("gangline.store")
 
@@ -84,8 +84,8 @@ def first_records(path: Path) -> list[SignedRecord]:
     file = left_aside(path) or path
     if file.stat().st_size < HEADER_BYTES:
         return []
-    with sift.opened(file) as old:
-        return sift.first_records(old)
+    with recovery_scan.opened(file) as old:
+        return recovery_scan.first_records(old)
 
 
 def rebuild(
@@ -129,16 +129,16 @@ def _carry_over(
         wal.rename(f"{saved.aside}-wal")
     persist = Persist(doubt="the store was damaged, and made anew from what verifies")
     if saved.aside.stat().st_size >= HEADER_BYTES:
-        with sift.opened(saved.aside) as old:
-            sift.take_records(saved, persist, old, cluster, founder)
-            sift.take_proofs(saved, persist, old, cluster)
-            for table in sift.AS_THEY_ARE:
-                sift.take_table(saved, store, old, table)
-            sift.take_meta(saved, store, old)
+        with recovery_scan.opened(saved.aside) as old:
+            recovery_scan.take_records(saved, persist, old, cluster, founder)
+            recovery_scan.take_proofs(saved, persist, old, cluster)
+            for table in recovery_scan.AS_THEY_ARE:
+                recovery_scan.take_table(saved, store, old, table)
+            recovery_scan.take_meta(saved, store, old)
     else:
         saved.unread += 1  # not even opened: SQLite would take its WAL for a leftover
     if known is not None:
-        sift.take_remembered(saved, persist, known, cluster, founder)
+        recovery_scan.take_remembered(saved, persist, known, cluster, founder)
     if saved.lacks:
         store.set_meta(HURT, saved.sentence.encode())
     store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.sentence)])

@@ -1,7 +1,7 @@
 """Stage 8 of the line: SQLite, where truth is kept.
 
 Takes a batch of instructions from ``driver.py`` in one transaction, durable when it returns; gives
-everything back at a start (``reading.py``). One file a cluster, one writer (a lock on its
+everything back at a start (``reader.py``). One file a cluster, one writer (a lock on its
 folder). Only ever called from one thread at a time. Source: protocol §11.
 """
 
@@ -17,16 +17,16 @@ import apsw
 
 from crdt.contract.ready import Observation, Persist, Quarantined, RowKey
 from crdt.primitives.identity import FeedId
-from node import history
-from node.history import BOUNDS, Bounds
-from node.lock import Lock
-from node.quarantine import Quarantine
-from node.reading import OWN_END, Reading
 from node.saying import counted
-from node.schema import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
+from node.storage import history
+from node.storage.history import BOUNDS, Bounds
+from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
+from node.storage.quarantine import Quarantine
+from node.storage.reader import OWN_END, Reading
+from node.storage.rollback_guard import Vouch, Witness, host_id, why_doubt
+from node.storage.store_lock import Lock
 from node.system.errors import NoRoom, StoreDamaged, StoreFailure
 from node.ticket import TICKET_KEPT_MS, TicketRow
-from node.witness import Vouch, Witness, host_id, why_doubt
 
 HEADER_BYTES = 100
 """With fewer, SQLite takes a file for one that nobody has written to yet."""

@@ -6,9 +6,9 @@ import pytest
 
 from crdt.contract.ready import Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
-from node import witness
-from node.store import Store
-from node.witness import Vouch, why_doubt
+from node.storage import rollback_guard
+from node.storage.rollback_guard import Vouch, why_doubt
+from node.storage.store import Store
 from tests.support.cluster import key
 
 FEED = FeedId(key(1).pubkey, 0)
@@ -94,18 +94,18 @@ def test_a_copy_elsewhere_is_noticed_with_or_without_its_witness(path, tmp_path)
     assert "nothing vouches" in doubt_of(alone)
     clone = tmp_path / "clone" / "store.db"
     clone.parent.mkdir()
-    for suffix in ("", witness.SUFFIX):
+    for suffix in ("", rollback_guard.SUFFIX):
         shutil.copy(f"{path}{suffix}", f"{clone}{suffix}")
     assert "copy" in doubt_of(clone)
 
 
 def test_another_host_is_noticed(path, monkeypatch):
-    monkeypatch.setattr(witness, "MACHINE_ID", path)  # any other text
+    monkeypatch.setattr(rollback_guard, "MACHINE_ID", path)  # any other text
     assert "another host" in doubt_of(path)
 
 
 def test_a_doubt_outlives_a_crash_until_a_new_feed_was_opened(path):
-    path.with_name(path.name + witness.SUFFIX).unlink()
+    path.with_name(path.name + rollback_guard.SUFFIX).unlink()
     assert doubt_of(path)
     assert doubt_of(path)
     with Store(path) as store:
@@ -114,5 +114,5 @@ def test_a_doubt_outlives_a_crash_until_a_new_feed_was_opened(path):
 
 
 def test_a_witness_nobody_can_read_vouches_for_nothing(path):
-    path.with_name(path.name + witness.SUFFIX).write_bytes(b"\xff\xfe not a witness")
+    path.with_name(path.name + rollback_guard.SUFFIX).write_bytes(b"\xff\xfe not a witness")
     assert "nothing vouches" in doubt_of(path)

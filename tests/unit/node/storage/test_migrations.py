@@ -8,14 +8,14 @@ import apsw
 import pytest
 
 from crdt.contract.ready import Persist, Row, RowKey
-from node.database import AUTO_VACUUM_INCREMENTAL
-from node.schema import MIGRATIONS
-from node.store import Store
+from node.storage.database import AUTO_VACUUM_INCREMENTAL
+from node.storage.migrations import MIGRATIONS
+from node.storage.store import Store
 from node.system.errors import StoreFailure
 from tests.support import freeze
 from tests.support.cluster import START, key
 
-FROZEN = sorted((Path(__file__).parents[2] / "stores").glob("version-*.db"))
+FROZEN = sorted((Path(__file__).parents[3] / "stores").glob("version-*.db"))
 
 
 @pytest.fixture(params=FROZEN, ids=lambda path: path.stem)
@@ -65,7 +65,9 @@ def test_an_earlier_version_can_be_looked_at_as_it_is(path):
 
 
 def test_a_migration_that_fails_leaves_the_version_before_it(path, monkeypatch):
-    monkeypatch.setattr("node.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE t (x); nonsense;"))
+    monkeypatch.setattr(
+        "node.storage.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE t (x); nonsense;")
+    )
     with pytest.raises(StoreFailure):
         Store(path)
     monkeypatch.undo()

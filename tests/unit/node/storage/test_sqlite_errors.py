@@ -11,8 +11,8 @@ import apsw
 import pytest
 
 from crdt.contract.ready import Persist
-from node.faults import LOCKED, OF_LOCKING, failure
-from node.store import Store
+from node.storage.sqlite_errors import LOCKED, OF_LOCKING, failure
+from node.storage.store import Store
 from node.system.errors import NoRoom, StoreFailure
 
 
@@ -28,7 +28,7 @@ def used_by_another(path, mode):
 
 
 def test_a_lock_of_another_program_is_no_full_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("node.database.BUSY_MS", 0)
+    monkeypatch.setattr("node.storage.database.BUSY_MS", 0)
     path = tmp_path / "store.db"
     with Store(path) as store:
         with used_by_another(path, "IMMEDIATE"), pytest.raises(StoreFailure) as told:
@@ -39,7 +39,7 @@ def test_a_lock_of_another_program_is_no_full_disk(tmp_path, monkeypatch):
 
 
 def test_who_only_looks_is_told_of_both_that_may_hold_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("node.database.BUSY_MS", 0)
+    monkeypatch.setattr("node.storage.database.BUSY_MS", 0)
     path = tmp_path / "store.db"
     Store(path).close()
     with used_by_another(path, "EXCLUSIVE"), pytest.raises(StoreFailure) as told:

@@ -10,8 +10,8 @@ import pytest
 from crdt.contract.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from node.database import WAL_BYTES_MAX
-from node.store import Store
+from node.storage.database import WAL_BYTES_MAX
+from node.storage.store import Store
 from node.system.errors import StoreDamaged, StoreFailure
 from node.ticket import TICKET_KEPT_MS, TicketRow
 from tests.support.cluster import Found, key
@@ -195,7 +195,7 @@ def test_nothing_acknowledged_is_lost_by_a_kill(path, tmp_path):
         "from pathlib import Path\n"
         "from crdt.contract.ready import Persist, Row, RowKey\n"
         "from machines.values import NodePubkey\n"
-        "from node.store import Store\n"
+        "from node.storage.store import Store\n"
         f"store = Store(Path({str(path)!r}))\n"
         "for clock in range(1_000_000):\n"
         "    persist = Persist()\n"
@@ -246,7 +246,7 @@ def test_what_a_kill_left_in_the_wal_is_carried_into_the_file_at_the_next_start(
 
 
 def test_room_that_is_free_is_given_back(path, monkeypatch):
-    monkeypatch.setattr("node.database.TIDY_EVERY", 2)
+    monkeypatch.setattr("node.storage.database.TIDY_EVERY", 2)
     with Store(path) as store:
         rows = [big(clock) for clock in range(20)]
         put(store, *rows)
@@ -329,8 +329,8 @@ def test_a_store_that_gives_pages_back_is_not_cut_off(path, monkeypatch):
     large = [row(clock)._replace(value=bytes(4000)) for clock in range(1, 200)]
     with Store(path) as store:
         put(store, *large, doubt="")
-    monkeypatch.setattr("node.database.TIDY_EVERY", 1)
-    monkeypatch.setattr("node.database.WAL_PAGES", 1)
+    monkeypatch.setattr("node.storage.database.TIDY_EVERY", 1)
+    monkeypatch.setattr("node.storage.database.WAL_PAGES", 1)
     with Store(path) as store:
         before = path.stat().st_size
         put(store, gone=large)

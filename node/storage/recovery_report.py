@@ -1,6 +1,7 @@
 """What came of making a damaged store anew, and how that is told.
 
-Stands under ``sift.py``, which counts, and ``salvage.py``, which tells. Source: protocol §11.
+Stands under ``recovery_scan.py``, which counts, and ``recovery.py``, which tells. Source: protocol
+§11.
 """
 
 from dataclasses import dataclass

@@ -21,8 +21,8 @@ from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
 from machines.pipeline import INITIAL_STAGE
 from node import timeline
-from node.history import DAY_MS, Bounds
-from node.store import Store
+from node.storage.history import DAY_MS, Bounds
+from node.storage.store import Store
 from tests.support.cluster import START, key
 
 ONE, TWO = key(1).pubkey, key(2).pubkey

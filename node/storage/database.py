@@ -16,10 +16,9 @@ from typing import Any
 
 import apsw
 
-from node import faults
-from node.lock import Lock
 from node.saying import counted
-from node.schema import (
+from node.storage import sqlite_errors
+from node.storage.migrations import (
     MIGRATIONS,
     SET_META,
     add_functions,
@@ -28,6 +27,7 @@ from node.schema import (
     hurt_pages,
     migrate,
 )
+from node.storage.store_lock import Lock
 from node.system.errors import NoRoom, StoreDamaged, StoreFailure
 
 log = logging.getLogger("gangline.store")
@@ -180,7 +180,7 @@ class Database:
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except apsw.Error as fault:
-            if not (self.no_room and faults.no_room(fault, self._db)):
+            if not (self.no_room and sqlite_errors.no_room(fault, self._db)):
                 raise
             return  # the WAL is synced first: what is in it is on disk
         if not self.no_room and self._db.pragma("auto_vacuum") != AUTO_VACUUM_INCREMENTAL:
@@ -188,7 +188,7 @@ class Database:
                 self._db.pragma("auto_vacuum", AUTO_VACUUM_INCREMENTAL)
                 self._db.execute("VACUUM")
             except apsw.Error as fault:
-                if not faults.no_room(fault, self._db):
+                if not sqlite_errors.no_room(fault, self._db):
                     raise
                 log.warning("no room to rewrite %s; tried again at the next start", self.path)
 
@@ -324,5 +324,7 @@ class Database:
         """Turn SQLite's errors into a sentence."""
         try:
             yield
-        except (apsw.Error, OSError, *faults.DAMAGE) as fault:
-            raise faults.failure(what, self.path, fault, getattr(self, "_db", None)) from fault
+        except (apsw.Error, OSError, *sqlite_errors.DAMAGE) as fault:
+            raise sqlite_errors.failure(
+                what, self.path, fault, getattr(self, "_db", None)
+            ) from fault
