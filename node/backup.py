@@ -23,10 +23,11 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node import founding, inspector
+from node import founding
 from node.config import key_file as keys
 from node.config import settings as config
 from node.config.addresses import told
+from node.reporting import store_audit
 from node.storage.migrations import SET_ADDRESSES, SET_META, add_functions, bring_up
 from node.storage.rollback_guard import SUFFIX
 from node.storage.store import Store
@@ -230,7 +231,7 @@ def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
         Trouble: something does not hold.
     """
     rows = list(kept.rows())
-    cluster, founder = inspector.founding([*map(_record_of, rows)], file)
+    cluster, founder = store_audit.founding([*map(_record_of, rows)], file)
     if cluster.hex() != _config_of(label).cluster:
         raise Trouble(f"{file} holds the records of another cluster than its config", Exit.DIFFER)
     bad = done = 0
@@ -304,7 +305,7 @@ def _read_label(file: Path) -> Label:
     """
     if not file.is_file():
         raise Trouble(f"there is no backup at {file}")
-    inspector.store_path(file, "backup")
+    store_audit.store_path(file, "backup")
     try:
         with Store(file, readonly=True) as store:
             said = store.meta(ROW)

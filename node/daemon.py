@@ -19,7 +19,7 @@ from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import deserted, garbage, origin, parting, report
+from node import deserted, garbage, parting
 from node.api import server as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -34,6 +34,7 @@ from node.holding import Holder
 from node.keeper import Keeper
 from node.listener import Listener
 from node.notices import Notices
+from node.reporting import queries, store_origin
 from node.storage import recovery
 from node.storage.history import Bounds
 from node.storage.recovery_scan import Remembered
@@ -64,9 +65,9 @@ def open_replica(
         Trouble: the key or the config is wrong, or the config is not the store's.
     """
     key = key_file.load(home.key)
-    origin.check_config(home.config, settings, store.first_records())
-    origin.check_own(store, key.pubkey, settings)
-    cluster, founder = origin.named(settings)
+    store_origin.check_config(home.config, settings, store.first_records())
+    store_origin.check_own(store, key.pubkey, settings)
+    cluster, founder = store_origin.named(settings)
     written = store.meta("incarnation")
     replica = Replica(
         key,
@@ -145,8 +146,8 @@ def open_driver(
 def _rebuild(
     home: Home, settings: Config, notices: Notices | None, known: Remembered | None = None
 ) -> None:
-    origin.check_config(home.config, settings, recovery.first_records(home.store))
-    told = recovery.rebuild(home.store, *origin.named(settings), known).sentence
+    store_origin.check_config(home.config, settings, recovery.first_records(home.store))
+    told = recovery.rebuild(home.store, *store_origin.named(settings), known).sentence
     log.warning("%s", told)
     if notices is not None:
         at = f"{clock.wall()[:19]}Z"
@@ -192,7 +193,7 @@ async def _live(
     garbage.leave_alone()
     stopping = asyncio.Event()
     leaving = parting.Parting(driver, home, stopping.set)
-    called = report.Called(lambda: driver.replica.ledger)
+    called = queries.Called(lambda: driver.replica.ledger)
     notices.called, notices.own = called, replica.own.hex()
     notices.has_left = leaving.has_left
     driver.bus.tap(notices.take)

@@ -16,7 +16,7 @@ from node.door import FAULTS, Door
 from node.driver import Driver
 from node.link import Link
 from node.refusals import said, told
-from node.saying import counted
+from node.reporting.describe import counted
 from node.system import clock
 from node.system.log_format import Pace, fields
 

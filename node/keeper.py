@@ -16,10 +16,10 @@ from crdt.replica import Replica
 from crdt.views.roster import Roster
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
-from node.bearers import free_name, taken_by
 from node.config.node_name import node_name
 from node.driver import Driver
 from node.handshake import Accepted, HelloRefused
+from node.reporting.node_names import free_name, taken_by
 from node.system import clock
 from node.system.errors import StoreFailure
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from node import founding, inspector, origin
+from node import founding
 from node.config import key_file
 from node.config import settings as config
 from node.config.settings import Config
+from node.reporting import store_audit, store_origin
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import Trouble
@@ -49,7 +50,7 @@ def mend(
     """
     text = _broken(home)
     own = key_file.load(home.key).pubkey
-    held = inspector.examine(home.store)
+    held = store_audit.examine(home.store)
     roster = held.ledger.roster
     options: dict[str, Any] = {"name": roster.name(own) or name} | _still_good(text)
     options |= {"cluster": held.cluster.hex(), "founder": roster.founder.hex()}
@@ -84,7 +85,7 @@ def _broken(home: Home) -> str:
         return text
     if home.store.exists():
         with Store(home.store, readonly=True) as store:
-            if origin.difference(settings, store.first_records()):
+            if store_origin.difference(settings, store.first_records()):
                 return text
     raise Trouble(f"{home.config} is in order; change what you want in it, and start the daemon")
 

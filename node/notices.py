@@ -27,8 +27,8 @@ from crdt.ledger.feed import Verdict
 from crdt.presence.duplicate_key import own_sentence, peer_sentence
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.report import Called
-from node.saying import roster_change
+from node.reporting.describe import roster_change
+from node.reporting.queries import Called
 from node.system import clock
 from node.system.log_format import Pace, fields
 

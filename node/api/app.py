@@ -27,16 +27,17 @@ from crdt.primitives.errors import EventIgnored, HeldUp, ProposalRefused, Unknow
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
 from node.api import asked as asked_for
-from node.api import membership, tickets, types
+from node.api import membership, tickets
 from node.api.asked import Malformed
 from node.api.desk import Desk
 from node.api.shown import OwnExecution, StoryShown
 from node.config.validation_messages import plain
-from node.report import Explained
+from node.reporting import rows
+from node.reporting.queries import Explained
 from node.storage.history import HISTORY_SHOWN
 from node.system.errors import StoreFailure, Trouble
 
-Waiting = NamedDependency[types.Patience]
+Waiting = NamedDependency[rows.Patience]
 """How long the answer waits for other nodes; in the query, as ``wait_for`` and ``timeout``."""
 
 log = logging.getLogger("gangline.api")
@@ -93,17 +94,17 @@ def build(desk: Desk) -> Litestar:
 
 def _looking(desk: Desk) -> list[HTTPRouteHandler]:
     @get("/status")
-    async def status() -> types.Status:
+    async def status() -> rows.Status:
         """The node and its cluster at a glance."""
         return await desk.status()
 
     @get("/nodes")
-    async def nodes() -> list[types.NodeRow]:
+    async def nodes() -> list[rows.NodeRow]:
         """Every node of the cluster."""
         return await desk.nodes()
 
     @get("/peers")
-    async def peers() -> list[types.PeerRow]:
+    async def peers() -> list[rows.PeerRow]:
         """Every link."""
         return await desk.peers()
 
@@ -128,34 +129,34 @@ def _looking(desk: Desk) -> list[HTTPRouteHandler]:
 def _acting(desk: Desk) -> list[HTTPRouteHandler]:
     @post("/stories/{story:str}")
     async def add(
-        story: FromPath[str], data: JSONBody[types.Add], patience: Waiting
-    ) -> types.Written:
+        story: FromPath[str], data: JSONBody[rows.Add], patience: Waiting
+    ) -> rows.Written:
         """Name a new story."""
         return await desk.add(story, data, patience)
 
     @patch("/stories/{story:str}")
     async def edit(
-        story: FromPath[str], data: JSONBody[types.Add], patience: Waiting
-    ) -> types.Written:
+        story: FromPath[str], data: JSONBody[rows.Add], patience: Waiting
+    ) -> rows.Written:
         """Change a story's fields."""
         return await desk.edit(story, data, patience)
 
     @post("/stories/{story:str}/events")
     async def fire(
-        story: FromPath[str], data: JSONBody[types.Fire], patience: Waiting
-    ) -> types.Written:
+        story: FromPath[str], data: JSONBody[rows.Fire], patience: Waiting
+    ) -> rows.Written:
         """Fire an event."""
         return await desk.fire(story, data, patience)
 
     @post("/stories/{story:str}/claim")
     async def claim(
-        story: FromPath[str], data: JSONBody[types.ClaimFor], patience: Waiting
-    ) -> types.Written:
+        story: FromPath[str], data: JSONBody[rows.ClaimFor], patience: Waiting
+    ) -> rows.Written:
         """Take or renew this node's claim."""
         return await desk.claim(story, data.seconds, patience)
 
     @delete("/stories/{story:str}/claim", status_code=200)
-    async def release(story: FromPath[str], patience: Waiting) -> types.Written:
+    async def release(story: FromPath[str], patience: Waiting) -> rows.Written:
         """Give this node's claim back."""
         return await desk.release(story, patience)
 
@@ -166,8 +167,8 @@ def _acting(desk: Desk) -> list[HTTPRouteHandler]:
 
     @post("/stories/{story:str}/execution")
     async def fire_execution(
-        story: FromPath[str], data: JSONBody[types.FireExecution]
-    ) -> types.Written:
+        story: FromPath[str], data: JSONBody[rows.FireExecution]
+    ) -> rows.Written:
         """Fire an event at this node's own execution."""
         return await desk.fire_execution(story, data)
 
@@ -186,33 +187,33 @@ def _parting(desk: Desk) -> list[HTTPRouteHandler]:
         await desk.parting.leave()
 
     @post("/rotate")
-    async def rotate() -> types.NewKey:
+    async def rotate() -> rows.NewKey:
         """Go on under a new key; the daemon starts again under it."""
-        return types.NewKey((await desk.parting.rotate()).hex())
+        return rows.NewKey((await desk.parting.rotate()).hex())
 
     return [leave, rotate]
 
 
 def _running(desk: Desk) -> list[HTTPRouteHandler]:
     @get("/inspect/digest")
-    async def digest() -> types.Digest:
+    async def digest() -> rows.Digest:
         """The document digest."""
-        return types.Digest((await desk.status()).digest)
+        return rows.Digest((await desk.status()).digest)
 
     @get("/inspect/feeds")
-    async def feeds() -> list[types.FeedRow]:
+    async def feeds() -> list[rows.FeedRow]:
         """Every feed as held here."""
         return await desk.feeds()
 
     @get("/inspect/quarantine")
-    async def quarantine() -> list[types.QuarantineRow]:
+    async def quarantine() -> list[rows.QuarantineRow]:
         """What was turned away."""
         return await desk.quarantine()
 
     @get("/inspect/history")
     async def history(
         story: FromQuery[str] = "", limit: FromQuery[int] = HISTORY_SHOWN
-    ) -> list[types.HistoryRow]:
+    ) -> list[rows.HistoryRow]:
         """What happened here, the newest first."""
         return await desk.history(story, asked_for.limit(limit))
 
@@ -285,30 +286,30 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
     """Every refusal as problem details."""
     match fault:
         case EventIgnored():
-            problem = types.Problem(
+            problem = rows.Problem(
                 "ignored", 409, str(fault), stage=fault.state, event=fault.event, legal=fault.legal
             )
         case UnknownStory():
-            problem = types.Problem("unknown story", 404, str(fault))
+            problem = rows.Problem("unknown story", 404, str(fault))
         case HeldUp():
-            problem = types.Problem("not now", 503, str(fault))
+            problem = rows.Problem("not now", 503, str(fault))
         case ProposalRefused():
-            problem = types.Problem("refused", 409, str(fault))
+            problem = rows.Problem("refused", 409, str(fault))
         case InvalidValue() | Malformed():
-            problem = types.Problem("malformed", 400, str(fault))
+            problem = rows.Problem("malformed", 400, str(fault))
         case UnicodeDecodeError():
-            problem = types.Problem("malformed", 400, "JSON is UTF-8, and this is not")
+            problem = rows.Problem("malformed", 400, "JSON is UTF-8, and this is not")
         case RecursionError():
-            problem = types.Problem("malformed", 400, "nested too deeply")
+            problem = rows.Problem("malformed", 400, "nested too deeply")
         case Trouble():
             title = "store failure" if isinstance(fault, StoreFailure) else "not now"
-            problem = types.Problem(title, 503, fault.sentence)
+            problem = rows.Problem(title, 503, fault.sentence)
         case HTTPException():
             title = "malformed" if fault.status_code == HTTP_400_BAD_REQUEST else "refused"
-            problem = types.Problem(title, fault.status_code, _detail(fault))
+            problem = rows.Problem(title, fault.status_code, _detail(fault))
         case _:
             log.error("a request failed", exc_info=fault)
-            problem = types.Problem("failed", 500, "the daemon failed at this; its log says why")
+            problem = rows.Problem("failed", 500, "the daemon failed at this; its log says why")
     return Response(
         msgspec.json.encode(problem),
         status_code=problem.status,

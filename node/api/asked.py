@@ -17,8 +17,8 @@ from machines.execution import EXECUTION, ExecutionEvent
 from machines.kernel import Machine, tag_of
 from machines.pipeline import PIPELINE, PipelineEvent
 from machines.values import FREE_TEXT_BYTES_MAX, FreeText, Label, StoryId
-from node.api import types
 from node.config.validation_messages import plain
+from node.reporting import rows as types
 
 WAIT_SECONDS_MAX = 60
 ECHOED_MAX = 128

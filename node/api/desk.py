@@ -25,18 +25,20 @@ from machines.execution import Exited, Reset, Stopped
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, StoryId
-from node import portable, report, timeline, unsealed
+from node import portable
 from node.api import asked as asked_for
-from node.api import shown, types
+from node.api import shown
 from node.api.membership import Membership, written
 from node.api.tickets import Tickets
-from node.api.types import Patience
 from node.config.settings import Config
 from node.dialer import Dialer
 from node.driver import Driver, now
 from node.notices import Notices
 from node.parting import Parting
 from node.places import Shut
+from node.reporting import history_report, queries, seal_report
+from node.reporting import rows as types
+from node.reporting.rows import Patience
 from node.system import clock
 from node.system.errors import Trouble
 
@@ -110,7 +112,7 @@ class Desk:
         agrees, names = await self.driver.query(
             lambda replica: (
                 {session.peer: session.agrees for session in replica.sessions.all()},
-                report.names(replica.ledger),
+                queries.names(replica.ledger),
             )
         )
         rows = [
@@ -155,13 +157,13 @@ class Desk:
             raise UnknownStory(story)
         return found
 
-    async def explain(self, story: str) -> report.Explained:
+    async def explain(self, story: str) -> queries.Explained:
         """Why a story stands where it stands.
 
         Raises:
             UnknownStory: no record names it.
         """
-        found = await self.driver.query(lambda replica: report.explain(replica.ledger, story))
+        found = await self.driver.query(lambda replica: queries.explain(replica.ledger, story))
         if found is None:
             raise UnknownStory(story)
         return found
@@ -177,28 +179,28 @@ class Desk:
         go that would hold up the others.
         """
         rows: list[types.FeedRow] = []
-        shown = await self.driver.query(lambda replica: report.known_feeds(replica.ledger))
+        shown = await self.driver.query(lambda replica: queries.known_feeds(replica.ledger))
         for start in range(0, len(shown), FEEDS_AT_ONCE):
             few = shown[start : start + FEEDS_AT_ONCE]
             rows += await self.driver.query(partial(self._feeds, few))
         return rows
 
     def _feeds(self, few: Iterable[Feed], replica: Replica) -> list[types.FeedRow]:
-        names = report.names(replica.ledger)
-        look = unsealed.of_daemon(replica, names, self._dialer.known, clock.monotonic())
-        return report.feeds(few, names, look)
+        names = queries.names(replica.ledger)
+        look = seal_report.of_daemon(replica, names, self._dialer.known, clock.monotonic())
+        return queries.feeds(few, names, look)
 
     async def quarantine(self) -> list[types.QuarantineRow]:
         """What was turned away, the newest first."""
         rows = await self.driver.on_disk(lambda store: store.quarantine())
-        names = await self.driver.query(lambda replica: report.names(replica.ledger))
-        return report.quarantine(rows, names)
+        names = await self.driver.query(lambda replica: queries.names(replica.ledger))
+        return queries.quarantine(rows, names)
 
     async def history(self, story: str, limit: int) -> list[types.HistoryRow]:
         """What happened here, the newest first."""
         rows = await self.driver.on_disk(lambda store: store.history(story, limit))
-        names = await self.driver.query(lambda replica: report.names(replica.ledger))
-        return timeline.rows(rows, names)
+        names = await self.driver.query(lambda replica: queries.names(replica.ledger))
+        return history_report.rows(rows, names)
 
     # --- acting --------------------------------------------------------------------------------
 
@@ -256,7 +258,7 @@ class Desk:
     async def _write(self, intent: Intent, patience: Patience) -> types.Written:
         receipt = await self.parting.asked_meanwhile(self.driver.propose(intent))
         holders = await self._wait(receipt.ref, patience)
-        return written(receipt, report.names(self.driver.replica.ledger), holders)
+        return written(receipt, queries.names(self.driver.replica.ledger), holders)
 
     async def _wait(self, ref: RecordRef, patience: Patience) -> int:
         """How many other nodes have a record, once it is as many as asked or time is up."""
@@ -272,7 +274,7 @@ class Desk:
         return holders
 
 
-def _banned(one: Shut, names: report.Names) -> types.PeerRow:
+def _banned(one: Shut, names: queries.Names) -> types.PeerRow:
     """Somebody who must stay away: a key, or a place from which no key was shown."""
     why = f"{one.reason}: {one.times} in the last hour, may come again in {one.seconds:.0f} s"
     key, place = ("", one.who) if one.of_place else (one.who, "")

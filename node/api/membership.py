@@ -20,15 +20,14 @@ from crdt.primitives.errors import ProposalRefused
 from crdt.records.signatures import may_sign
 from crdt.views.roster import Admission, Roster
 from machines.values import NodePubkey
-from node import report
 from node.api import asked as asked_for
-from node.api import types
 from node.api.asked import Malformed
 from node.api.tickets import HASH_SHOWN
-from node.bearers import PREFIX_MIN, bearers, free_name, taken_by
 from node.config.node_name import node_name
 from node.driver import Driver
 from node.parting import Parting
+from node.reporting import queries, rows
+from node.reporting.node_names import PREFIX_MIN, bearers, free_name, taken_by
 
 KEY_DIGITS: Final = 64
 KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")
@@ -106,7 +105,7 @@ class Membership:
         """Every key on the roster."""
         return await self._driver.query(lambda replica: member_rows(replica.ledger.roster))
 
-    async def admit(self, asked: Admit) -> types.Written:
+    async def admit(self, asked: Admit) -> rows.Written:
         """Admit a node by its key."""
         if len(asked.node) != KEY_DIGITS:
             raise Malformed(
@@ -119,27 +118,27 @@ class Membership:
         role = None if asked.role is None else asked_for.role(asked.role)
         return await self._change(roster_intents.Admit(node, role, name))
 
-    async def change_role(self, asked: ChangeRole) -> types.Written:
+    async def change_role(self, asked: ChangeRole) -> rows.Written:
         """Promote or demote a node."""
         node = await self._find(asked.node)
         role = None if asked.role is None else asked_for.role(asked.role)
         kind = roster_intents.Promote if asked.up else roster_intents.Demote
         return await self._change(kind(node, role))
 
-    async def rename(self, asked: Rename) -> types.Written:
+    async def rename(self, asked: Rename) -> rows.Written:
         """Call a node something else."""
         node, name = await self._find(asked.node), node_name(asked.name)
         await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
         return await self._change(roster_intents.Rename(node, name))
 
-    async def revoke(self, asked: Revoke) -> types.Written:
+    async def revoke(self, asked: Revoke) -> rows.Written:
         """Take a node off."""
         node = await self._find(asked.node)
         return await self._change(roster_intents.Revoke(node, kept(asked.keep)))
 
-    async def _change(self, wish: roster_intents.Wish) -> types.Written:
+    async def _change(self, wish: roster_intents.Wish) -> rows.Written:
         receipt = await self._parting.asked_meanwhile(self._driver.change_roster(wish))
-        return written(receipt, report.names(self._driver.replica.ledger))
+        return written(receipt, queries.names(self._driver.replica.ledger))
 
     async def _find(self, text: str) -> NodePubkey:
         return await self._driver.query(lambda replica: find(replica.ledger.roster, text))
@@ -227,9 +226,9 @@ def _admitted(admission: Admission, roster: Roster) -> Admitted:
     )
 
 
-def written(receipt: Receipt, names: report.Names, holders: int = 0) -> types.Written:
+def written(receipt: Receipt, names: queries.Names, holders: int = 0) -> rows.Written:
     """What was written, as it is answered; so many other nodes have it."""
-    return types.Written(
+    return rows.Written(
         author=receipt.author.hex(),
         name=names.get(receipt.author.hex(), ""),
         incarnation=receipt.incarnation,
@@ -249,22 +248,22 @@ def routes(desk: Membership) -> list[HTTPRouteHandler]:
         return await desk.members()
 
     @post("/members")
-    async def admit(data: JSONBody[Admit]) -> types.Written:
+    async def admit(data: JSONBody[Admit]) -> rows.Written:
         """Admit a node by its key."""
         return await desk.admit(data)
 
     @post("/members/role")
-    async def change_role(data: JSONBody[ChangeRole]) -> types.Written:
+    async def change_role(data: JSONBody[ChangeRole]) -> rows.Written:
         """Promote or demote a node."""
         return await desk.change_role(data)
 
     @post("/members/name")
-    async def rename(data: JSONBody[Rename]) -> types.Written:
+    async def rename(data: JSONBody[Rename]) -> rows.Written:
         """Call a node something else."""
         return await desk.rename(data)
 
     @post("/members/revoke")
-    async def revoke(data: JSONBody[Revoke]) -> types.Written:
+    async def revoke(data: JSONBody[Revoke]) -> rows.Written:
         """Take a node off."""
         return await desk.revoke(data)
 

@@ -15,8 +15,9 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from node.api import app, types, version
+from node.api import app, version
 from node.api.desk import Desk
+from node.reporting import rows
 from node.system import clock
 from node.system.log_format import Pace
 
@@ -49,7 +50,7 @@ class Callers:
             f"{self.most} local callers are connected already; ask again once one has ended"
         )
         # Made once: when it is needed there may be no descriptor left to read a file.
-        body = msgspec.json.encode(types.Problem("crowded", 503, self._said))
+        body = msgspec.json.encode(rows.Problem("crowded", 503, self._said))
         headers = [
             *version.headers(),
             ("content-type", "application/problem+json"),

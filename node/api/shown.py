@@ -12,8 +12,8 @@ from crdt.replica import Replica
 from crdt.views.view_types import ExecutionView, StoryView
 from machines.execution import ExecutionState, Running
 from machines.values import Instant, NodePubkey
-from node import report
-from node.api import types
+from node.reporting import queries
+from node.reporting import rows as types
 
 HERE = "here"
 OFFLINE = "offline"
@@ -46,23 +46,23 @@ class StoryShown(StoryView, frozen=True):
 
     executions: tuple[ExecutionShown, ...]
     holder: NodePubkey | None
-    names: report.Names
+    names: queries.Names
 
 
 def story(replica: Replica, view: StoryView, at: Instant, mono: float) -> StoryShown:
     """One story with what presence adds."""
-    names = report.names(replica.ledger)
+    names = queries.names(replica.ledger)
     return _story(replica, view, names, at, mono)
 
 
 def stories(replica: Replica, at: Instant, mono: float) -> list[StoryShown]:
     """The board with what presence adds."""
-    names = report.names(replica.ledger)
+    names = queries.names(replica.ledger)
     return [_story(replica, view, names, at, mono) for view in replica.ledger.board.stories()]
 
 
 def _story(
-    replica: Replica, view: StoryView, names: report.Names, at: Instant, mono: float
+    replica: Replica, view: StoryView, names: queries.Names, at: Instant, mono: float
 ) -> StoryShown:
     executions = tuple(_execution(replica, view.id, one, names, mono) for one in view.executions)
     holder = replica.ledger.board.holder(view.id, at)
@@ -71,7 +71,7 @@ def _story(
 
 
 def _execution(
-    replica: Replica, story_id: str, view: ExecutionView, names: report.Names, mono: float
+    replica: Replica, story_id: str, view: ExecutionView, names: queries.Names, mono: float
 ) -> ExecutionShown:
     alive = liveness(replica, view.node, mono)
     running = isinstance(view.state, Running)
@@ -113,7 +113,7 @@ def nodes(
     replica: Replica, linked: Sequence[NodePubkey], at: Instant, mono: float
 ) -> list[types.NodeRow]:
     """Every node on the roster: what it does, and who brings news of it."""
-    roster, names = replica.ledger.roster, report.names(replica.ledger)
+    roster, names = replica.ledger.roster, queries.names(replica.ledger)
     doing: dict[NodePubkey, dict[str, str]] = {}
     for one in stories(replica, at, mono):
         for execution in one.executions:

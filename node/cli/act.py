@@ -19,7 +19,7 @@ from node.cli.common import (
     story_named,
 )
 from node.client import segment
-from node.saying import place
+from node.reporting.describe import place
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
 

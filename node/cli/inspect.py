@@ -1,8 +1,9 @@
 """``inspect feeds``, ``explain``, ``quarantine``, ``digest``, ``update``.
 
 The first four ask the running daemon what it holds, or with ``--store`` find the same out from a
-file, where everything is checked anew; either way the answer is made by ``node/report.py`` and
-shown by the same lines here. The other commands of the group stand in ``inspect_store.py``.
+file, where everything is checked anew; either way the answer is made by
+``node/reporting/queries.py`` and shown by the same lines here. The other commands of the group
+stand in ``inspect_store.py``.
 """
 
 import json

@@ -95,14 +95,14 @@ def _chosen(proofs: list[dict[str, Any]], wanted: str | None) -> Any:
     """
     from crdt.primitives.identity import FeedId  # noqa: PLC0415 - heavy, and only here
     from machines.values import NodePubkey  # noqa: PLC0415
-    from node import dossier  # noqa: PLC0415
+    from node.reporting import record_report  # noqa: PLC0415
 
     said = FEED.fullmatch(wanted or "")
     found = [
         p
         for p in proofs
         if said is None
-        or (dossier.is_called(p["author"], p["name"], said[1]) and _is_of(p, said[2]))
+        or (record_report.is_called(p["author"], p["name"], said[1]) and _is_of(p, said[2]))
     ]
     if len(found) == 1:
         return FeedId(NodePubkey.from_hex(found[0]["author"]), found[0]["incarnation"])

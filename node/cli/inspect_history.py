@@ -56,10 +56,10 @@ def history(
 
 def _read(store: Path, story: str, limit: int) -> Any:
     from crdt.primitives import limits  # noqa: PLC0415 - heavy, and only here
-    from node import inspector, report, timeline  # noqa: PLC0415
+    from node.reporting import history_report, queries, store_audit  # noqa: PLC0415
     from node.storage.store import Store  # noqa: PLC0415
 
     held = examine(store)
-    with speaking(), Store(inspector.store_path(store), readonly=True) as opened:
+    with speaking(), Store(store_audit.store_path(store), readonly=True) as opened:
         kept = opened.history(story, min(limit, limits.INTEGER_MAX))
-    return as_plain(timeline.rows(kept, report.names(held.ledger)))
+    return as_plain(history_report.rows(kept, queries.names(held.ledger)))

@@ -22,7 +22,7 @@ from node.cli.common import (
     short,
     speaking,
 )
-from node.saying import counted, place
+from node.reporting.describe import counted, place
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
@@ -37,10 +37,10 @@ StoreOption = Annotated[
 
 def examine(store: Path | None) -> Any:
     """What a store holds, judged anew; says where something in it is not as it must be."""
-    from node import inspector  # noqa: PLC0415 - heavy, and only here
+    from node.reporting import store_audit  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        held = inspector.examine(store or Chosen.home.path)
+        held = store_audit.examine(store or Chosen.home.path)
     if held.faults:
         path = shlex.quote(str(store or Chosen.home.path))
         many = counted(len(held.faults), "fault")
@@ -63,9 +63,9 @@ def doc(store: StoreOption = None, as_json: Json = False) -> None:
     Example: gangline inspect doc --store /backup/store.db
     Exits: 1 5 65
     """
-    from node import dossier  # noqa: PLC0415 - heavy, and only here
+    from node.reporting import record_report  # noqa: PLC0415 - heavy, and only here
 
-    rows = [row for row in dossier.held_rows(examine(store)) if row.verdict == "live"]
+    rows = [row for row in record_report.held_rows(examine(store)) if row.verdict == "live"]
     if as_json:
         put_json(as_plain(rows))
     else:
@@ -86,10 +86,14 @@ def feed(
     Example: gangline inspect feed 1feb11c0
     Exits: 1 4 5 65
     """
-    from node import dossier  # noqa: PLC0415 - heavy, and only here
+    from node.reporting import record_report  # noqa: PLC0415 - heavy, and only here
 
     held = examine(store)
-    rows = [row for row in dossier.held_rows(held) if dossier.is_called(row.author, row.name, node)]
+    rows = [
+        row
+        for row in record_report.held_rows(held)
+        if record_report.is_called(row.author, row.name, node)
+    ]
     found = {row.author for row in rows}
     if len(found) != 1:
         many = (
@@ -125,12 +129,12 @@ def record(
     Example: gangline inspect record den/0#7
     Exits: 1 4 5 65
     """
-    from node import dossier  # noqa: PLC0415 - heavy, and only here
+    from node.reporting import record_report  # noqa: PLC0415 - heavy, and only here
 
     held = examine(store)
-    rows = dossier.find(held, wanted)
+    rows = record_report.find(held, wanted)
     if not rows or len({row.record for row in rows}) > 1:
-        say(_none_or_many(wanted, len(rows), dossier.empty_slot(held, wanted)))
+        say(_none_or_many(wanted, len(rows), record_report.empty_slot(held, wanted)))
         raise typer.Exit(Exit.REFUSED)
     row = rows[0]
     if as_json:
@@ -176,10 +180,10 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
     Example: gangline inspect verify --store /backup/store.db
     Exits: 1 5 65
     """
-    from node import inspector  # noqa: PLC0415 - heavy, and only here
+    from node.reporting import store_audit  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        held = inspector.examine(store or Chosen.home.path)
+        held = store_audit.examine(store or Chosen.home.path)
     faults = held.faults + held.check_views()
     stories = len(held.ledger.board)
     if as_json:
@@ -217,19 +221,19 @@ def diff(
     Example: gangline inspect diff ~/den /mnt/other/store.db
     Exits: 1 5 65
     """
-    from node import inspector, report  # noqa: PLC0415 - heavy, and only here
+    from node.reporting import queries, store_audit  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        first, second = inspector.examine(one), inspector.examine(other)
+        first, second = store_audit.examine(one), store_audit.examine(other)
         if first.cluster != second.cluster:
             raise Trouble("these two belong to different clusters", Exit.DIFFER)
-        rows = inspector.compare(first, second)
+        rows = store_audit.compare(first, second)
     unsound = [
         f"{name}: {fault}"
         for name, held in (("A", first), ("B", second))
         for fault in held.faults[: held.unsound]
     ]
-    names = report.names(second.ledger) | report.names(first.ledger)
+    names = queries.names(second.ledger) | queries.names(first.ledger)
     if as_json:
         put_json(
             [

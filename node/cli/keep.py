@@ -10,7 +10,7 @@ import typer
 
 from node.cli.common import Chosen, Json, client, put_json, say, speaking
 from node.client import Refused, segment
-from node.saying import counted
+from node.reporting.describe import counted
 from node.system.errors import NoDaemon, Silent
 from node.system.exit_codes import Exit
 from node.system.local_time import local

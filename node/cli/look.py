@@ -25,7 +25,7 @@ from node.cli.common import (
     story_named,
 )
 from node.client import segment
-from node.saying import Names, called, counted, place, roster_change
+from node.reporting.describe import Names, called, counted, place, roster_change
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
 from node.system.sanitize import clean

@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from node.cli.common import stage_text
-from node.saying import Names, called, fields_of, place
+from node.reporting.describe import Names, called, fields_of, place
 from node.system.local_time import local
 from node.system.sanitize import clean
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import apsw
 
-from node.saying import counted
+from node.reporting.describe import counted
 from node.storage import sqlite_errors
 from node.storage.migrations import (
     MIGRATIONS,

@@ -19,7 +19,7 @@ from crdt.records.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.driver import Driver
-from node.saying import counted
+from node.reporting.describe import counted
 from node.storage import recovery_scan
 from node.storage.recovery_report import Saved
 from node.storage.recovery_scan import Remembered

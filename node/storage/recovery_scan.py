@@ -25,7 +25,7 @@ from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
 from node import parting
-from node.saying import counted
+from node.reporting.describe import counted
 from node.storage import sqlite_errors
 from node.storage.migrations import SUMMED, TOTALLED, add_functions, sum_of
 from node.storage.reader import OWN_END

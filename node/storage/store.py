@@ -17,7 +17,7 @@ import apsw
 
 from crdt.contract.ready import Observation, Persist, Quarantined, RowKey
 from crdt.primitives.identity import FeedId
-from node.saying import counted
+from node.reporting.describe import counted
 from node.storage import history
 from node.storage.history import BOUNDS, Bounds
 from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of

@@ -21,7 +21,7 @@ from node.system.sanitize import UNSAFE, clean
 from tests.support.cluster import START
 from tests.support.daemons import Fleet
 from tests.unit.node.cli.test_tree import collided
-from tests.unit.node.test_inspector import write
+from tests.unit.node.reporting.test_store_audit import write
 
 POISON = "\x1b[31m\r\x00\x07\x08\x7f\x9b31m\u202e\u2066\u2028\ufeff[bold]b[/bold]<b>&"
 SHOWN = clean(POISON)

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from crdt.contract.ready import Noticed, Persist, Quarantined, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from node import report, timeline
 from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_driver
 from node.driver import now
+from node.reporting import history_report, queries
 from node.storage.migrations import MIGRATIONS, defined
 from node.storage.store import Store
 from node.system.errors import StoreDamaged
@@ -115,8 +115,8 @@ def test_a_spoilt_value_is_said_and_costs_no_agreement(fleet, tmp_path, table, d
         rebuilt = bool([*home.path.glob("store.db.damaged-*Z")])
         assert rebuilt == (spoilt and table in DECIDE)
         with contextlib.suppress(StoreDamaged):  # text that is none
-            report.quarantine(driver.store.quarantine(), {})
-            timeline.rows(driver.store.history(), {})
+            queries.quarantine(driver.store.quarantine(), {})
+            history_report.rows(driver.store.history(), {})
         meet(cluster, driver.replica)
     finally:
         asyncio.run(driver.stop())

@@ -5,7 +5,7 @@ The checks of one ledger are the simulator's own (``laws.py``). Numbers as in do
 
 import re
 
-from node import inspector
+from node.reporting import store_audit
 from tests.support import laws
 from tests.support.daemons import Failed, eventually
 from tests.support.laws import Broken
@@ -68,7 +68,7 @@ def stored_alike(nodes):
     stores = {}
 
     def same():
-        stores.update({node: inspector.examine(node.home) for node in nodes})
+        stores.update({node: store_audit.examine(node.home) for node in nodes})
         return len({held.digest for held in stores.values()}) == 1
 
     eventually(same, "one digest in every store", AGREE_SECONDS)

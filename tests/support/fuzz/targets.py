@@ -27,7 +27,8 @@ from machines.codec import lenient_hook
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node import handshake, tls
-from node.api import asked, types
+from node.api import asked
+from node.reporting import rows
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 from node.ticket import read_ticket
@@ -36,7 +37,7 @@ from tests.support.cluster import Cluster, key
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 CLUSTER = ClusterId(b"c" * 32)
 NODE = NodePubkey(b"k" * 32)
-BODIES = (types.Add, types.Fire, types.FireExecution, types.ClaimFor)
+BODIES = (rows.Add, rows.Fire, rows.FireExecution, rows.ClaimFor)
 
 
 def update(data):
@@ -147,11 +148,11 @@ def api(data):
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             continue
         try:
-            if isinstance(read, types.Add):
+            if isinstance(read, rows.Add):
                 asked.story_fields(read)
-            elif isinstance(read, types.Fire):
+            elif isinstance(read, rows.Fire):
                 asked.pipeline_event(read.event)
-            elif isinstance(read, types.FireExecution):
+            elif isinstance(read, rows.FireExecution):
                 asked.execution_event(read.event)
         except (asked.Malformed, InvalidValue):
             pass

@@ -15,7 +15,7 @@ from node.storage.store import Store
 from node.system.errors import Trouble
 from node.system.home import Home
 from tests.support.cluster import Cluster, key
-from tests.unit.node.test_inspector import write
+from tests.unit.node.reporting.test_store_audit import write
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from crdt.contract.ready import PeerFaulted, RecordRejected, RosterChange, Roste
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
 from crdt.records.bodies import Role
-from node import notices, report
+from node import notices
 from node.notices import ROSTER_AT_ONCE, Notices
+from node.reporting import queries
 from tests.support.cluster import Cluster, key
 from tests.support.court import Court
 
@@ -32,7 +33,7 @@ def admitted(number):
 def test_a_change_of_the_roster_is_logged_with_the_names_that_are_known(caplog):
     caplog.set_level("INFO", "gangline")
     court, taken = Court(), Notices()
-    taken.called = report.Called(lambda: court.ledger)
+    taken.called = queries.Called(lambda: court.ledger)
     court.take(court.founder.member(court.ada.node, Role.ADMIN, "ada"))
     [moved] = court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam")).observe[:1]
     taken.take(moved)
@@ -69,7 +70,7 @@ def test_a_node_that_left_is_not_told_that_it_was_revoked(caplog):
 
 def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
     court = Court()
-    called = report.Called(lambda: court.ledger)
+    called = queries.Called(lambda: court.ledger)
     sam = court.sam.node
     assert called(sam) == sam.short
     first = called.names
@@ -80,7 +81,7 @@ def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
 
 def test_who_did_what_no_honest_node_does_is_logged_by_name_and_with_what_it_was(caplog):
     court, taken = Court(), Notices()
-    taken.called = report.Called(lambda: court.ledger)
+    taken.called = queries.Called(lambda: court.ledger)
     court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam"))
     sam = court.sam.node
     record = RecordRef(sam, 3, 7, RecordId(bytes(32)))

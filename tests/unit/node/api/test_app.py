@@ -6,7 +6,7 @@ import pytest
 
 from crdt.primitives.identity import FeedId
 from machines.values import NodePubkey
-from node import report
+from node.reporting import queries
 from tests.support.cluster import key
 from tests.support.desk import api
 
@@ -182,9 +182,9 @@ async def test_many_feeds_are_looked_at_a_few_at_a_time(node, monkeypatch):
     replica, looks = desk_.driver.replica, []
     for incarnation in range(1, 5):
         replica.ledger.feed(FeedId(replica.own, incarnation))
-    original = report.feeds
+    original = queries.feeds
     watched = lambda few, *rest: looks.append(len(few)) or original(few, *rest)  # noqa: E731
-    monkeypatch.setattr(report, "feeds", watched)
+    monkeypatch.setattr(queries, "feeds", watched)
     rows = (await client.get("/inspect/feeds")).json()
     assert [row["incarnation"] for row in rows] == [0, 1, 2, 3, 4]
     assert looks == [2, 2, 1]

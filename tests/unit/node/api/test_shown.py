@@ -9,8 +9,8 @@ from crdt.presence.signed_presence import PresenceState
 from crdt.wire.messages import AwarenessEntry
 from machines import execution as e
 from machines.values import AgentName, Instant, StoryId
-from node import report
 from node.api import shown
+from node.reporting import queries
 from tests.support.cluster import START, Cluster, key
 
 STARTED = START.ms
@@ -114,7 +114,7 @@ def ledger(**called):
 
 def test_a_name_that_two_share_or_that_looks_like_a_key_names_nobody():
     known, keys = ledger(a="den", b="twin", c="twin", d="", e="80d07996")
-    assert report.names(known) == {keys[0]: "den"}
+    assert queries.names(known) == {keys[0]: "den"}
 
 
 def test_the_claim_that_holds_is_named(cluster):

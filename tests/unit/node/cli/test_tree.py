@@ -4,12 +4,12 @@ from typer.testing import CliRunner
 
 from machines import pipeline as p
 from machines.values import FreeText
-from node import report
 from node.cli.common import as_plain
 from node.cli.main import app
 from node.cli.tree import draw
+from node.reporting import queries
 from tests.support.cluster import Cluster
-from tests.unit.node.test_inspector import write
+from tests.unit.node.reporting.test_store_audit import write
 
 
 def collided(title="Wanted by two"):
@@ -33,7 +33,7 @@ def collided(title="Wanted by two"):
 
 
 def lines(cluster):
-    explained = report.explain(cluster.replicas[0].ledger, "s-1")
+    explained = queries.explain(cluster.replicas[0].ledger, "s-1")
     return list(draw(as_plain(explained)))
 
 

@@ -20,7 +20,7 @@ from crdt.contract.ready import (
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
 from machines.pipeline import INITIAL_STAGE
-from node import timeline
+from node.reporting import history_report
 from node.storage.history import DAY_MS, Bounds
 from node.storage.store import Store
 from tests.support.cluster import START, key
@@ -58,7 +58,7 @@ def path(tmp_path):
 def test_every_kind_of_event_comes_back_and_says_what_it_was(path):
     with Store(path) as store:
         store.commit(Persist(), [], START.ms, EVENTS)
-        rows = timeline.rows(store.history(), {ONE.hex(): "den", TWO.hex(): "fen"})
+        rows = history_report.rows(store.history(), {ONE.hex(): "den", TWO.hex(): "fen"})
     assert [row.says for row in reversed(rows)] == [
         "backlog → backlog by deps_met of den/0#7, late",
         "block of den/0#7 lost: beaten by fen/0#3",
@@ -77,14 +77,14 @@ def test_every_kind_of_event_comes_back_and_says_what_it_was(path):
 
 def test_a_row_of_an_earlier_release_that_named_the_nodes_alone_is_still_read():
     row = json.dumps({"type": "roster_moved", "nodes": [ONE.hex(), TWO.hex()]}).encode()
-    [shown] = timeline.rows([(START.ms, row)], {ONE.hex(): "den"})
+    [shown] = history_report.rows([(START.ms, row)], {ONE.hex(): "den"})
     assert shown.says == f"den, {TWO.short}"
 
 
 def test_a_story_has_a_history_of_its_own(path):
     with Store(path) as store:
         store.commit(Persist(), [], START.ms, EVENTS)
-        told = timeline.rows(store.history("s-1"), {})
+        told = history_report.rows(store.history("s-1"), {})
     assert {row.story for row in told} == {"s-1"}
     assert len(told) == 5
 

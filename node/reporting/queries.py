@@ -14,10 +14,10 @@ from crdt.sync.anti_entropy import compared_feeds
 from crdt.views.roster import Roster
 from crdt.views.view_types import ExplainView
 from machines.values import Instant, NodePubkey
-from node.api import types
-from node.bearers import bearers
-from node.saying import whole_name
-from node.unsealed import Look
+from node.reporting import rows as types
+from node.reporting.describe import whole_name
+from node.reporting.node_names import bearers
+from node.reporting.seal_report import Look
 
 Names = dict[str, str]
 KEY_SHOWN = 8

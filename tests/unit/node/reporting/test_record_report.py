@@ -10,12 +10,12 @@ from crdt.contract.ready import Persist
 from machines import execution as e
 from machines import pipeline as p
 from machines.values import AgentName, StoryId
-from node import dossier, inspector
 from node.cli.main import app
+from node.reporting import record_report, store_audit
 from node.storage.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
-from tests.unit.node.test_inspector import write
+from tests.unit.node.reporting.test_store_audit import write
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def show(path, wanted):
 
 def test_a_live_record_says_why_and_what_it_superseded(cluster, tmp_path):
     path = held(cluster, tmp_path)
-    rows = list(dossier.held_rows(inspector.examine(path)))
+    rows = list(record_report.held_rows(store_audit.examine(path)))
     claim = next(row for row in rows if row.kind == "claim")
     assert (claim.verdict, claim.signature) == ("live", True)
     assert f"every claim of s-1 below #{claim.clock}" in claim.supersedes
@@ -72,7 +72,7 @@ def test_a_record_is_found_by_its_place_as_tables_show_it(cluster, tmp_path):
 
 def test_the_place_of_a_superseded_record_says_what_can_be_known(cluster, tmp_path):
     path = held(cluster, tmp_path)
-    feed = next(iter(inspector.examine(path).ledger.feeds.values()))
+    feed = next(iter(store_audit.examine(path).ledger.feeds.values()))
     [gap] = [clock for start, end in feed.gaps() for clock in range(start, end)][:1]
     told = show(path, f"{feed.author.hex()[:8]}/0#{gap}")
     assert told.exit_code == 4
@@ -117,7 +117,7 @@ def test_each_kind_says_what_its_verdict_rests_on(cluster, tmp_path):
     ]
     cluster.hand(1, 0, as_frame(*records))
     path = held(cluster, tmp_path)
-    rows = dossier.held_rows(inspector.examine(path))
+    rows = record_report.held_rows(store_audit.examine(path))
     told = {row.kind: row.why for row in rows if row.author == pen.node.hex()}
     assert "coding, which" in told["transition"]
     assert "made, takes gates_started" in told["transition"]

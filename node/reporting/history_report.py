@@ -1,6 +1,6 @@
 """The history as an operator reads it: one line for each event.
 
-Stands at the edge, beside ``report.py``: takes rows of ``history.py``, from a daemon's store or a
+Stands at the edge, beside ``queries.py``: takes rows of ``history.py``, from a daemon's store or a
 file.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from machines.values import Instant
-from node.api import types
-from node.saying import Names, called, fields_of, place, roster_change
+from node.reporting import rows as types
+from node.reporting.describe import Names, called, fields_of, place, roster_change
 
 UNREADABLE = (
     msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, RecursionError,

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from crdt.contract.ready import Persist, RowKey
 from machines import pipeline as p
-from node import inspector
 from node.cli.main import app
+from node.reporting import store_audit
 from node.storage.migrations import add_functions
 from node.storage.store import Store
 from node.system.errors import Trouble
@@ -47,7 +47,7 @@ def inspect(*args):
 
 def test_a_good_store_verifies_and_gives_the_daemons_digest(stores):
     cluster, (one, _) = stores
-    held = inspector.examine(one)
+    held = store_audit.examine(one)
     assert held.faults == []
     assert held.digest == cluster.replicas[0].document_digest().hex()
     told = inspect("verify", "--store", one, "--json")
@@ -123,10 +123,10 @@ def test_a_row_taken_out_is_found_by_the_seal(stores):
 
 def test_what_is_no_store(tmp_path):
     with pytest.raises(Trouble, match="no store"):
-        inspector.examine(tmp_path / "nothing")
+        store_audit.examine(tmp_path / "nothing")
     Store(tmp_path / "empty.db").close()
     with pytest.raises(Trouble, match="no founding record"):
-        inspector.examine(tmp_path / "empty.db")
+        store_audit.examine(tmp_path / "empty.db")
     assert inspect("verify", "--store", tmp_path / "empty.db").exit_code == 5
     with contextlib.closing(apsw.Connection(str(tmp_path / "other.db"))) as other:
         other.execute("CREATE TABLE t (x); PRAGMA user_version = 1")
@@ -187,7 +187,7 @@ def test_a_stored_proof_that_proves_nothing_is_a_fault_and_cuts_nothing(stores):
         database.execute(
             "INSERT INTO proofs SELECT author, incarnation, 1, randomblob(192) FROM feeds"
         )
-    held = inspector.examine(one)
+    held = store_audit.examine(one)
     assert len(held.faults) == 1
     assert held.faults[0].endswith("#1: its stored proof proves no fork")
     assert held.digest == cluster.replicas[0].document_digest().hex()
@@ -199,5 +199,5 @@ def test_a_row_of_a_small_table_that_is_not_as_written_is_a_fault(stores):
     _, (one, _) = stores
     with contextlib.closing(apsw.Connection(str(one))) as database:
         database.execute("UPDATE feeds SET rendered = rendered + 1")
-    [fault] = inspector.examine(one).faults
+    [fault] = store_audit.examine(one).faults
     assert fault == "the store: 1 of the rows of feeds are not as they were written"

@@ -20,10 +20,10 @@ from crdt.records.record import SignedRecord, VerifiedRecord
 from crdt.records.signatures import verify_batch
 from crdt.sync import anti_entropy
 from machines.values import NodePubkey
-from node import report, unsealed
-from node.api import types
 from node.driver import now
-from node.origin import Origin, origin
+from node.reporting import queries, seal_report
+from node.reporting import rows as types
+from node.reporting.store_origin import Origin, origin
 from node.storage.migrations import APPLICATION_ID
 from node.storage.store import Store
 from node.system.errors import StoreDamaged, Trouble
@@ -75,32 +75,32 @@ class Held:
 
     def feeds(self) -> list[types.FeedRow]:
         """Every feed that anything is known of."""
-        shown, called = report.known_feeds(self.ledger), report.names(self.ledger)
-        return report.feeds(shown, called, self.look)
+        shown, called = queries.known_feeds(self.ledger), queries.names(self.ledger)
+        return queries.feeds(shown, called, self.look)
 
     @property
-    def look(self) -> unsealed.Look:
+    def look(self) -> seal_report.Look:
         """Says what is missing of a feed that is not held as sealed."""
-        return unsealed.of_file(self.ledger, report.names(self.ledger), self.addresses)
+        return seal_report.of_file(self.ledger, queries.names(self.ledger), self.addresses)
 
-    def explain(self, story: str) -> report.Explained:
+    def explain(self, story: str) -> queries.Explained:
         """Why a story stands where it stands.
 
         Raises:
             Trouble: no record names it.
         """
-        found = report.explain(self.ledger, story)
+        found = queries.explain(self.ledger, story)
         if found is None:
             raise Trouble(f"no story is called {story}", Exit.REFUSED)
         return found
 
     def quarantine(self) -> list[types.QuarantineRow]:
         """What was turned away, the newest first."""
-        return report.quarantine(self.quarantined, report.names(self.ledger))
+        return queries.quarantine(self.quarantined, queries.names(self.ledger))
 
     def evidence(self) -> list[dict[str, Any]]:
         """Every proven fork, with both sides in hex."""
-        called = report.names(self.ledger)
+        called = queries.names(self.ledger)
         return [
             {
                 "author": feed.author.hex(),

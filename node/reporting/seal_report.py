@@ -1,6 +1,6 @@
 """What is told of a feed that is not held as its author sealed it, for people and for programs.
 
-Stands beside ``report.py``: takes what ``crdt/sync/seal_audit.py`` found, adds names and
+Stands beside ``queries.py``: takes what ``crdt/sync/seal_audit.py`` found, adds names and
 addresses, and says it in one sentence. Of a running daemon its sessions say who was asked; of a
 store's file nobody can tell. Source: protocol §8.
 """
@@ -15,8 +15,8 @@ from crdt.primitives.range_set import RangeSet
 from crdt.replica import Replica
 from crdt.sync.seal_audit import Road, Shortfall, shortfall, sources
 from machines.values import NodePubkey
-from node.api import types
-from node.saying import Names, called
+from node.reporting import rows as types
+from node.reporting.describe import Names, called
 
 Addresses = Mapping[NodePubkey, Sequence[str]]
 Look = Callable[[Feed], types.Shortfall | None]

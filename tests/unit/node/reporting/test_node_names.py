@@ -7,9 +7,9 @@ from crdt.authoring.roster_intents import Replace
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role
 from machines.values import FreeText
-from node import report
 from node.api.membership import find, must_be_free
-from node.bearers import bearers, free_name, taken_by
+from node.reporting import queries
+from node.reporting.node_names import bearers, free_name, taken_by
 from tests.support.cluster import Cluster, key
 
 
@@ -33,7 +33,7 @@ def test_a_rotated_node_keeps_its_name_and_the_key_before_loses_it(cluster):
     roster = rotated(cluster, 12, 13)
     assert bearers(roster)[key(13).pubkey] == "b"
     assert find(roster, "b") == key(13).pubkey
-    names = report.names(cluster.replicas[0].ledger)
+    names = queries.names(cluster.replicas[0].ledger)
     assert [names.get(key(number).pubkey.hex()) for number in (11, 12, 13)] == [None, None, "b"]
 
 

@@ -1,6 +1,6 @@
 """Which node bears a name: those that belong alone, so that a name comes free with its node.
 
-Stands under ``report.py``, ``keeper.py`` and the local API. A key that was revoked, or rotated
+Stands under ``queries.py``, ``keeper.py`` and the local API. A key that was revoked, or rotated
 away, keeps the name it had; it is called by it only while nobody who belongs is.
 """
 

@@ -1,8 +1,8 @@
 """All that can be told of one record: what it says, where it stands, and why.
 
-Takes what ``inspector.py`` holds of a store; finds records by the start of an id, or by their place
-as tables show it (``den/0#7``), whatever became of them: held, pending, rejected or in quarantine.
-Stands beside the line, and changes nothing. Source: protocol §5, §9, §13.
+Takes what ``store_audit.py`` holds of a store; finds records by the start of an id, or by their
+place as tables show it (``den/0#7``), whatever became of them: held, pending, rejected or in
+quarantine. Stands beside the line, and changes nothing. Source: protocol §5, §9, §13.
 """
 
 import re
@@ -34,9 +34,9 @@ from crdt.views.event_tree import stage_made_by
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import NODE_PUBKEY_BYTES, Instant, NodePubkey
-from node import report
-from node.inspector import UNSETTLED, Held
-from node.saying import place, says
+from node.reporting import queries
+from node.reporting.describe import place, says
+from node.reporting.store_audit import UNSETTLED, Held
 from node.storage.reader import is_slot
 
 NOT_WHY = {
@@ -81,14 +81,14 @@ class RecordRow(msgspec.Struct, frozen=True):
 
 def held_rows(held: Held) -> Iterator[RecordRow]:
     """Every record that a store holds, feed by feed in order of clock."""
-    names = report.names(held.ledger)
+    names = queries.names(held.ledger)
     for feed, entry in held.entries():
         yield _held(held.ledger, feed, entry, names)
 
 
 def every_row(held: Held) -> Iterator[RecordRow]:
     """The same, and what waits, was rejected, or stands in quarantine with its position."""
-    names = report.names(held.ledger)
+    names = queries.names(held.ledger)
     yield from held_rows(held)
     for waiting in held.ledger.pending.rows():
         yield _row(waiting.record, names, verdict="pending", why=str(waiting.reason))
@@ -144,7 +144,7 @@ def empty_slot(held: Held, wanted: str) -> str:
     slot = PLACE.fullmatch(wanted)
     if slot is None:
         return ""
-    names, clock = report.names(held.ledger), int(slot[3])
+    names, clock = queries.names(held.ledger), int(slot[3])
     for feed_id, feed in held.ledger.feeds.items():
         author = feed_id.author.hex()
         if feed_id.incarnation == int(slot[2]) and is_called(author, names.get(author), slot[1]):
@@ -169,7 +169,7 @@ def _why_empty(feed: Feed, clock: int) -> str:
 # --- one row -------------------------------------------------------------------------------------
 
 
-def _held(ledger: Ledger, feed: Feed, entry: Entry, names: report.Names) -> RecordRow:
+def _held(ledger: Ledger, feed: Feed, entry: Entry, names: queries.Names) -> RecordRow:
     record, key = entry.record, entry.record.body.key
     live = feed.is_live(entry)
     if live:
@@ -197,7 +197,7 @@ def _held(ledger: Ledger, feed: Feed, entry: Entry, names: report.Names) -> Reco
 
 def _row(
     record: VerifiedRecord,
-    names: report.Names,
+    names: queries.Names,
     *,
     verdict: str,
     why: str,
@@ -227,7 +227,7 @@ def _row(
 
 def _raw(held: Held, record: SignedRecord | Unreadable, verdict: str, why: str) -> RecordRow:
     """A record that may say anything, or whose signature may not hold."""
-    names = report.names(held.ledger)
+    names = queries.names(held.ledger)
     signed = SignedRecord(record.feed, record.clock, record.value)
     message, record_id = signed_bytes_and_id(held.cluster, signed)
     holds = verify_batch([(record.feed.author, message, signed.signature)])[0]
@@ -256,7 +256,7 @@ def _raw(held: Held, record: SignedRecord | Unreadable, verdict: str, why: str) 
     )
 
 
-def _why(ledger: Ledger, record: VerifiedRecord, names: report.Names) -> str:
+def _why(ledger: Ledger, record: VerifiedRecord, names: queries.Names) -> str:
     """What an admitted record's verdict rests on (protocol §5)."""
     role = ledger.roster.role_of_slot(record.feed, record.clock)
     may = f"its author is {role} for this slot" if role else "its author is on the roster"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.saying import counted, roster_change, says
+from node.reporting.describe import counted, roster_change, says
 
 NODE, DEN = "1f" * 32, "ab" * 32
 

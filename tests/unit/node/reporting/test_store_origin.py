@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from node import daemon, origin
+from node import daemon
 from node.cli.main import app
 from node.config import settings
 from node.daemon import open_driver
+from node.reporting import store_origin
 from node.storage.store import Store
 from node.system.errors import StoreDamaged, Trouble
 from tests.unit.node.storage.test_recovery import Lone
@@ -81,19 +82,19 @@ def test_a_record_id_that_is_none_hides_no_founding_record(lone, size):
 def test_a_spoiled_founding_record_speaks_for_no_cluster(lone):
     with Store(lone.home.store) as store:
         (first,) = store.first_records()
-    assert origin.difference(lone.settings, [first]) == ""
+    assert store_origin.difference(lone.settings, [first]) == ""
     spoiled = first._replace(value=first.value[:-1] + bytes([first.value[-1] ^ 1]))
-    assert origin.difference(lone.settings, [spoiled]) == ""
+    assert store_origin.difference(lone.settings, [spoiled]) == ""
     unread = first._replace(value=first.value[:70])
-    assert origin.difference(lone.settings, [unread]) == ""
+    assert store_origin.difference(lone.settings, [unread]) == ""
 
 
 def test_own_records_signed_for_another_cluster_are_set_aside(lone, monkeypatch):
     wrong, _ = misled(lone, "cluster")
     with monkeypatch.context() as before:
         # A release that did not look wrote them.
-        before.setattr(origin, "check_config", lambda *_: None)
-        before.setattr(origin, "check_own", lambda *_: None)
+        before.setattr(store_origin, "check_config", lambda *_: None)
+        before.setattr(store_origin, "check_own", lambda *_: None)
         forged = asyncio.run(lone.with_driver(open_driver(lone.home, wrong), "s-2"))
     asyncio.run(open_driver(lone.home, lone.settings).stop())
     driver = open_driver(lone.home, lone.settings, accept_loss=True)

@@ -4,7 +4,7 @@ from crdt.authoring.intents import AdmitNode
 from crdt.records.bodies import Role
 from machines import pipeline as p
 from machines.values import FreeText
-from node import report, unsealed
+from node.reporting import queries, seal_report
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster, key
 from tests.support.steps import steps
@@ -16,7 +16,7 @@ def called(*names):
     keys = [key(number + 10).pubkey for number in range(len(names))]
     for node, name in zip(keys, names, strict=True):
         cluster.propose(0, AdmitNode(node, Role.MEMBER, FreeText(name)))
-    shown = report.names(cluster.replicas[0].ledger)
+    shown = queries.names(cluster.replicas[0].ledger)
     return [shown.get(node.hex(), "") for node in keys]
 
 
@@ -52,16 +52,16 @@ def test_a_feed_costs_the_same_to_tell_of_however_much_of_others_was_rejected():
 
     for incarnation in range(1, 9):
         written(incarnation)
-    names = report.names(replica.ledger)
-    look = unsealed.of_file(replica.ledger, names, {})
+    names = queries.names(replica.ledger)
+    look = seal_report.of_file(replica.ledger, names, {})
     few = [
         feed
-        for feed in report.known_feeds(replica.ledger)
+        for feed in queries.known_feeds(replica.ledger)
         if feed.author == peer and feed.id.incarnation
     ]
-    assert all(row.shortfall for row in report.feeds(few, names, look))
-    before = steps(lambda: report.feeds(few, names, look))
+    assert all(row.shortfall for row in queries.feeds(few, names, look))
+    before = steps(lambda: queries.feeds(few, names, look))
     written(99, *[p.Accepted()] * 200)
     assert len(replica.ledger.rejected) == 200
     # Some steps depend on what the interpreter has in its caches by then; 200 records would show.
-    assert abs(steps(lambda: report.feeds(few, names, look)) - before) < before / 20
+    assert abs(steps(lambda: queries.feeds(few, names, look)) - before) < before / 20

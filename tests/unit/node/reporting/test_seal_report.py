@@ -7,8 +7,9 @@ from typer.testing import CliRunner
 
 from crdt.contract.ready import Persist, RowKey
 from crdt.primitives.identity import FeedId
-from node import notices, report, unsealed
+from node import notices
 from node.cli.main import app
+from node.reporting import queries, seal_report
 from node.storage.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
@@ -32,8 +33,8 @@ def show(cluster, *records):
 
 def told(cluster, pen, number=0, addresses=None):
     replica = cluster.replicas[number]
-    names = report.names(replica.ledger)
-    look = unsealed.of_daemon(replica, names, addresses or {}, cluster.mono)
+    names = queries.names(replica.ledger)
+    look = seal_report.of_daemon(replica, names, addresses or {}, cluster.mono)
     return look(replica.ledger.feeds[FeedId(pen.node, 0)])
 
 
@@ -80,10 +81,10 @@ def test_long_lists_are_cut_short(liar):
     show(cluster, *(pen.story("s-1", clock=2 * n) for n in range(50)))
     show(cluster, pen.seal(99, bytes(32), clock=100))
     found = told(cluster, pen)
-    assert len(found.unknown) == unsealed.RUNS_SHOWN
+    assert len(found.unknown) == seal_report.RUNS_SHOWN
     assert "#1, #3, #5, #7, 46 more" in found.says
-    rows = [unsealed.types.SourceRow(f"{n:064x}", "", "not_linked", None, ()) for n in range(9)]
-    assert list(unsealed._who(rows, "")) == [
+    rows = [seal_report.types.SourceRow(f"{n:064x}", "", "not_linked", None, ()) for n in range(9)]
+    assert list(seal_report._who(rows, "")) == [
         "not linked, may have it: 00000000, 00000000, 00000000, 6 more"
     ]
 

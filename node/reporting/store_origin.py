@@ -1,7 +1,7 @@
 """Holds a config against a store: are both of one cluster, and was it signed for that one?
 
 Stands before ``daemon.py`` and ``recovery.py``, which ask before anything is written, and under
-``inspector.py``. A node with a wrong digit in its config would sign for a cluster that does not
+``store_audit.py``. A node with a wrong digit in its config would sign for a cluster that does not
 exist, and every peer would ban it for that. Source: protocol §4, §5.
 """
 

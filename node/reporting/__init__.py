@@ -1,0 +1,1 @@
+"""Rows and sentences for people, from a daemon or a file."""
