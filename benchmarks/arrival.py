@@ -24,9 +24,9 @@ from crdt.records.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
 from crdt.wire.messages import Update, encode_frame
 from node import garbage
+from node.runtime.batch import Carrier, Job
 from node.storage.store import Store
 from node.system import clock
-from node.turn import Carrier, Job
 
 RECORDS = 100_000
 UPDATE_RECORDS = 64

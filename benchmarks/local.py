@@ -26,8 +26,8 @@ from machines.values import FreeText, StoryId
 from node import founding
 from node.config import settings
 from node.daemon import open_driver
-from node.driver import Driver
 from node.playground import PATIENCE_SECONDS, Node, agreed
+from node.runtime.driver import Driver
 from node.system import clock
 from node.system.home import Home
 

@@ -19,7 +19,7 @@ from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import deserted, garbage, parting
+from node import garbage
 from node.api import server as api
 from node.api import socket as api_socket
 from node.api.desk import Desk
@@ -28,13 +28,14 @@ from node.config import settings as config
 from node.config.settings import Config
 from node.dialer import Dialer
 from node.door import Door
-from node.driver import Driver, now
 from node.handshake import Identity
 from node.holding import Holder
 from node.keeper import Keeper
 from node.listener import Listener
-from node.notices import Notices
 from node.reporting import queries, store_origin
+from node.runtime import leave_rotate, stale_executions
+from node.runtime.driver import Driver, now
+from node.runtime.operator_notices import Notices
 from node.storage import recovery
 from node.storage.history import Bounds
 from node.storage.recovery_scan import Remembered
@@ -78,7 +79,7 @@ def open_replica(
         doubt=store.doubt,
         written=store.own_end(),
         former_end=store.former_end(),
-        former=parting.former(store),
+        former=leave_rotate.former(store),
         checkpoint=checkpoint,
     )
     replica.beacon.host = host_name()
@@ -122,7 +123,7 @@ def open_driver(
             if accept_loss:
                 store.set_meta(recovery.HURT, b"")
             if home.next_key.exists() and not store.no_room:
-                parting.settle(home, store, open_replica(home, settings, store)[0])
+                leave_rotate.settle(home, store, open_replica(home, settings, store)[0])
             driver = Driver(store, partial(open_replica, home, settings))
         except BaseException:
             store.close()
@@ -192,7 +193,7 @@ async def _live(
     replica = driver.replica
     garbage.leave_alone()
     stopping = asyncio.Event()
-    leaving = parting.Parting(driver, home, stopping.set)
+    leaving = leave_rotate.Parting(driver, home, stopping.set)
     called = queries.Called(lambda: driver.replica.ledger)
     notices.called, notices.own = called, replica.own.hex()
     notices.has_left = leaving.has_left
@@ -225,7 +226,7 @@ async def _live(
             driver.run(),
             dialer.run(),
             leaving.watch(),
-            deserted.watch(driver),
+            stale_executions.watch(driver),
             recovery.fetch_rest(driver),
             api.serve(server, listening),
         )

@@ -15,11 +15,11 @@ from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.config import addresses
-from node.driver import Driver, now
 from node.handshake import HelloRefused, Identity
 from node.holding import Holder
 from node.link import Link, reach
 from node.refusals import told
+from node.runtime.driver import Driver, now
 from node.system import clock
 from node.system.log_format import fields
 

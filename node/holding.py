@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
 from node.door import FAULTS, Door
-from node.driver import Driver
 from node.link import Link
 from node.refusals import said, told
 from node.reporting.describe import counted
+from node.runtime.driver import Driver
 from node.system import clock
 from node.system.log_format import Pace, fields
 

@@ -17,9 +17,9 @@ from crdt.views.roster import Roster
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node.config.node_name import node_name
-from node.driver import Driver
 from node.handshake import Accepted, HelloRefused
 from node.reporting.node_names import free_name, taken_by
+from node.runtime.driver import Driver
 from node.system import clock
 from node.system.errors import StoreFailure
 

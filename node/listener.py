@@ -20,11 +20,11 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from node import tls
 from node.door import FAULTS, Address, DoorSocket
-from node.driver import Driver, now
 from node.handshake import Gatekeeper, HelloRefused, Identity, listen
 from node.holding import Holder
 from node.link import OPTIONS, Link
 from node.refusals import said, word_of
+from node.runtime.driver import Driver, now
 from node.system.errors import Trouble
 from node.system.log_format import fields
 

@@ -1,8 +1,8 @@
 """What the core hands back: what to persist, reply, publish, quarantine and observe, in that order.
 
 Stands at the end of the line: takes nothing, is filled by ``ledger.py``, ``responder.py`` and
-``replica.py``, and is carried out by ``node/driver.py``. Persist comes BEFORE reply and publish:
-nothing that leaves the process may rest on what is not on disk (protocol §11).
+``replica.py``, and is carried out by ``node/runtime/driver.py``. Persist comes BEFORE reply and
+publish: nothing that leaves the process may rest on what is not on disk (protocol §11).
 """
 
 from collections.abc import Sequence

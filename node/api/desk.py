@@ -32,13 +32,13 @@ from node.api.membership import Membership, written
 from node.api.tickets import Tickets
 from node.config.settings import Config
 from node.dialer import Dialer
-from node.driver import Driver, now
-from node.notices import Notices
-from node.parting import Parting
 from node.places import Shut
 from node.reporting import history_report, queries, seal_report
 from node.reporting import rows as types
 from node.reporting.rows import Patience
+from node.runtime.driver import Driver, now
+from node.runtime.leave_rotate import Parting
+from node.runtime.operator_notices import Notices
 from node.system import clock
 from node.system.errors import Trouble
 

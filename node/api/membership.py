@@ -24,10 +24,10 @@ from node.api import asked as asked_for
 from node.api.asked import Malformed
 from node.api.tickets import HASH_SHOWN
 from node.config.node_name import node_name
-from node.driver import Driver
-from node.parting import Parting
 from node.reporting import queries, rows
 from node.reporting.node_names import PREFIX_MIN, bearers, free_name, taken_by
+from node.runtime.driver import Driver
+from node.runtime.leave_rotate import Parting
 
 KEY_DIGITS: Final = 64
 KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")

@@ -22,7 +22,7 @@ from node.api import asked as asked_for
 from node.api.asked import Malformed
 from node.config import addresses
 from node.config.settings import Config
-from node.driver import Driver, now
+from node.runtime.driver import Driver, now
 from node.system import clock
 from node.ticket import SECRET_BYTES, Ticket, TicketRow
 

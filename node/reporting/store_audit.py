@@ -20,10 +20,10 @@ from crdt.records.record import SignedRecord, VerifiedRecord
 from crdt.records.signatures import verify_batch
 from crdt.sync import anti_entropy
 from machines.values import NodePubkey
-from node.driver import now
 from node.reporting import queries, seal_report
 from node.reporting import rows as types
 from node.reporting.store_origin import Origin, origin
+from node.runtime.driver import now
 from node.storage.migrations import APPLICATION_ID
 from node.storage.store import Store
 from node.system.errors import StoreDamaged, Trouble

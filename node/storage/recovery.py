@@ -18,8 +18,8 @@ from crdt.primitives.identity import ClusterId, FeedId
 from crdt.records.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.driver import Driver
 from node.reporting.describe import counted
+from node.runtime.driver import Driver
 from node.storage import recovery_scan
 from node.storage.recovery_report import Saved
 from node.storage.recovery_scan import Remembered

@@ -24,8 +24,8 @@ from crdt.records.record import SignedRecord, VerifiedRecord, signed_record
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
-from node import parting
 from node.reporting.describe import counted
+from node.runtime import leave_rotate
 from node.storage import sqlite_errors
 from node.storage.migrations import SUMMED, TOTALLED, add_functions, sum_of
 from node.storage.reader import OWN_END
@@ -45,10 +45,10 @@ CHECKS: dict[str, dict[str, Callable[[Any], object]]] = {
 }
 """What makes a value of a column one that the daemon can read."""
 META_BYTES = {
-    parting.INCARNATION: 4,
-    parting.FORMER: NODE_PUBKEY_BYTES,
+    leave_rotate.INCARNATION: 4,
+    leave_rotate.FORMER: NODE_PUBKEY_BYTES,
     "own_end": OWN_END.size,
-    parting.FORMER_END: OWN_END.size,
+    leave_rotate.FORMER_END: OWN_END.size,
 }
 OF_ONE_LIFE = ("token", "writes", "doubt", "probe")
 """What ``meta`` says of the file rather than of the node."""

@@ -19,8 +19,8 @@ from crdt.primitives.identity import FeedId
 from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_driver
-from node.driver import now
 from node.reporting import history_report, queries
+from node.runtime.driver import now
 from node.storage.migrations import MIGRATIONS, defined
 from node.storage.store import Store
 from node.system.errors import StoreDamaged

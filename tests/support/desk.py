@@ -14,11 +14,11 @@ from node.config import settings as config
 from node.daemon import open_replica
 from node.dialer import Dialer
 from node.door import Door
-from node.driver import Driver
 from node.handshake import Identity
 from node.holding import Holder
-from node.notices import Notices
-from node.parting import Parting
+from node.runtime.driver import Driver
+from node.runtime.leave_rotate import Parting
+from node.runtime.operator_notices import Notices
 from node.storage.store import Store
 from node.system import clock
 from node.system.home import Home

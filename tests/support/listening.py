@@ -5,10 +5,10 @@ import contextlib
 
 from crdt.contract.ready import Ready
 from node.door import Door
-from node.driver import Driver
 from node.handshake import Accepted, HelloRefused, Identity
 from node.holding import Holder
 from node.listener import Listener
+from node.runtime.driver import Driver
 from node.storage.store import Store
 from node.system import clock
 from tests.support.cluster import Cluster

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node.cli.main import run
-from node.driver import Driver
+from node.runtime.driver import Driver
 from tests.support.daemons import Node
 
 ROOT = Path(__file__).parents[3]

@@ -1,7 +1,7 @@
 """Who belongs, asked for: admissions, roles, names, revocations, tickets, goodbyes, new keys.
 
 Steps of a schedule, as in ``work.py``. Whom a ticket lets in, who is asked to part and when a key
-takes the other's place is as in ``node/keeper.py`` and ``node/parting.py``.
+takes the other's place is as in ``node/keeper.py`` and ``node/runtime/leave_rotate.py``.
 """
 
 from crdt.authoring import roster_intents
@@ -11,8 +11,8 @@ from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from machines.values import FreeText
-from node.parting import _replaced, _who_may
-from node.turn import Job
+from node.runtime.batch import Job
+from node.runtime.leave_rotate import _replaced, _who_may
 from tests.support.cluster import key
 
 PATIENCE_MS = 30_000
@@ -292,7 +292,9 @@ def has_next(node):
 
 
 def settle(world, node):
-    """At a start, as ``node.parting.settle``: the next key takes its place; says whether it did."""
+    """At a start, as ``node.runtime.leave_rotate.settle``: the next key takes its place; says
+    whether it did.
+    """
     if not has_next(node):
         return False
     node.disk.former, node.disk.incarnation = node.pub, 0

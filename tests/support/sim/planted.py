@@ -52,7 +52,7 @@ from crdt.wire.roster_request import Petition
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
 from machines.values import NodePubkey
-from node.turn import Carrier, Turn
+from node.runtime.batch import Carrier, Turn
 from tests.support import scenario
 from tests.support.cluster import START
 from tests.support.sim import disk

@@ -1,7 +1,8 @@
 """Plays a schedule: one queue of events by virtual time, real replicas, a network that goes wrong.
 
-Carries turns out as ``node/driver.py`` does (work, commit, let out: ``node/turn.py``), with a kill
-possible between any two of them. Nothing here draws from anything but the schedule.
+Carries turns out as ``node/runtime/driver.py`` does (work, commit, let out:
+``node/runtime/batch.py``), with a kill possible between any two of them. Nothing here draws from
+anything but the schedule.
 """
 
 import hashlib
@@ -17,9 +18,9 @@ from crdt.records.bodies import Role
 from crdt.replica import Replica
 from crdt.wire.messages import Records, encode_frame
 from machines.values import FreeText, Instant
+from node.runtime.batch import PROBE_SECONDS, Carrier, Job
 from node.storage.rollback_guard import Vouch
 from node.system.errors import StoreFailure
-from node.turn import PROBE_SECONDS, Carrier, Job
 from tests.support.cluster import START, Found, key
 from tests.support.laws import Broken
 from tests.support.sim import faults, hostile, members, work

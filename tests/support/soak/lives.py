@@ -21,7 +21,7 @@ from machines.values import FreeText, StoryId
 from node import founding
 from node.config import settings
 from node.daemon import open_replica
-from node.driver import Driver, now
+from node.runtime.driver import Driver, now
 from node.storage.rollback_guard import SUFFIX, Witness
 from node.storage.store import Store
 from node.system.errors import StoreFailure
@@ -274,7 +274,10 @@ class PeerLink:
 @contextlib.contextmanager
 def _no_pause():
     """A disk that failed is tried again at once."""
-    with mock.patch("node.turn.PROBE_SECONDS", 0.0), mock.patch("node.driver.PROBE_SECONDS", 0.0):
+    with (
+        mock.patch("node.runtime.batch.PROBE_SECONDS", 0.0),
+        mock.patch("node.runtime.driver.PROBE_SECONDS", 0.0),
+    ):
         yield
 
 

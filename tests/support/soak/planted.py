@@ -2,7 +2,7 @@
 
 import contextlib
 
-from node.driver import Driver
+from node.runtime.driver import Driver
 from node.storage.store import Store
 
 

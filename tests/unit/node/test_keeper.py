@@ -7,9 +7,9 @@ import pytest
 
 from crdt.contract.ready import Ready
 from crdt.primitives.identity import H
-from node.driver import Driver, now
 from node.handshake import HelloRefused
 from node.keeper import Keeper
+from node.runtime.driver import Driver, now
 from node.storage.store import Store
 from node.ticket import TicketRow
 from tests.support.authors import as_frame

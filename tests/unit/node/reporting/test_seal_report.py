@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from crdt.contract.ready import Persist, RowKey
 from crdt.primitives.identity import FeedId
-from node import notices
 from node.cli.main import app
 from node.reporting import queries, seal_report
+from node.runtime import operator_notices
 from node.storage.store import Store
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
@@ -94,18 +94,18 @@ def test_what_is_as_sealed_has_no_such_sentence(liar):
     replica = cluster.replicas[0]
     own = Pen(cluster.keys[0], cluster.found.id, cluster.ms)
     assert told(cluster, own) is None
-    assert not notices.standing(replica, cluster.now)
+    assert not operator_notices.standing(replica, cluster.now)
 
 
 def test_status_says_it_while_it_stands(liar):
     cluster, pen = liar
     replica = cluster.replicas[0]
     show(cluster, pen.story("s-1"), pen.seal(7, bytes(32)))
-    [said] = notices.standing(replica, cluster.now)
+    [said] = operator_notices.standing(replica, cluster.now)
     assert said == f"not as its author sealed it: {pen.node.short}/0; see: gangline inspect feeds"
     other = Pen(cluster.keys[2], cluster.found.id, cluster.ms, incarnation=5)
     show(cluster, other.seal(7, bytes(32)))
-    [said] = notices.standing(replica, cluster.now)
+    [said] = operator_notices.standing(replica, cluster.now)
     assert "/0 and 1 more; see" in said
 
 

@@ -22,8 +22,8 @@ from node.client import Client
 from node.config import settings as config
 from node.config.settings import Peer
 from node.daemon import open_driver, open_replica
-from node.driver import now
-from node.notices import Notices
+from node.runtime.driver import now
+from node.runtime.operator_notices import Notices
 from node.storage import recovery, recovery_scan
 from node.storage.migrations import MIGRATIONS, TOTALLED
 from node.storage.recovery_report import Saved

@@ -15,7 +15,7 @@ from crdt.presence.signed_presence import PresenceState
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
 from machines.values import Instant
-from node.notices import Notices
+from node.runtime.operator_notices import Notices
 from node.system import log_format as logs
 from tests.support.cluster import START, key
 

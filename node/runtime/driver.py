@@ -22,14 +22,14 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.bus import Bus
-from node.inbox import BATCH_MAX, Inbox
 from node.link import Link
-from node.slices import Slices
+from node.runtime.batch import PROBE_SECONDS, Carrier, Job, Turn
+from node.runtime.event_bus import Bus
+from node.runtime.fair_queue import BATCH_MAX, Inbox
+from node.runtime.slices import Slices
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import StoreDamaged, StoreFailure
-from node.turn import PROBE_SECONDS, Carrier, Job, Turn
 
 log = logging.getLogger("gangline.driver")
 

@@ -10,7 +10,7 @@ from machines.values import AgentName, FreeText, Instant, StoryId
 from node import founding
 from node.config import settings
 from node.daemon import open_driver
-from node.deserted import SILENT_LOOKS, reset_silent
+from node.runtime.stale_executions import SILENT_LOOKS, reset_silent
 from node.system.home import Home
 
 S1 = StoryId("s-1")

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from node import slices
-from node.slices import Slices
+from node.runtime import slices
+from node.runtime.slices import Slices
 
 
 @pytest.fixture(autouse=True)

@@ -16,15 +16,15 @@ from machines.values import FreeText, StoryId
 from node import founding
 from node.config import settings
 from node.daemon import open_replica
-from node.driver import Driver, now
 from node.handshake import HelloRefused
-from node.inbox import LANE_MAX
 from node.keeper import Keeper
+from node.runtime.batch import Job
+from node.runtime.driver import Driver, now
+from node.runtime.fair_queue import LANE_MAX
 from node.storage.store import Store
 from node.system.errors import StoreFailure
 from node.system.home import Home
 from node.ticket import TicketRow
-from node.turn import Job
 from tests.support.cluster import key
 
 BIG = FreeText("x" * 4000)
@@ -91,8 +91,8 @@ async def house(path):
 
 @pytest.fixture(autouse=True)
 def _tries_at_once(monkeypatch):
-    monkeypatch.setattr("node.turn.PROBE_SECONDS", 0.0)
-    monkeypatch.setattr("node.driver.PROBE_SECONDS", 0.0)
+    monkeypatch.setattr("node.runtime.batch.PROBE_SECONDS", 0.0)
+    monkeypatch.setattr("node.runtime.driver.PROBE_SECONDS", 0.0)
 
 
 async def test_a_full_disk_refuses_writes_and_serves_what_is_on_it(tmp_path):
@@ -308,7 +308,7 @@ async def test_while_a_sync_takes_long_the_loop_goes_on_and_who_looks_waits_for_
 async def test_while_the_core_works_long_the_loop_goes_on_and_nobody_sees_half_of_it(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("node.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("node.runtime.slices.SLICE_SECONDS", 0.0)
     async with house(tmp_path) as one:
         checkpoint = one.driver.replica.ledger.checkpoint
         turns = seen = 0
@@ -336,8 +336,8 @@ async def test_while_the_core_works_long_the_loop_goes_on_and_nobody_sees_half_o
 async def test_told_to_stop_in_the_middle_of_a_turn_it_finishes_the_turn_and_stops(
     tmp_path, monkeypatch, when, writes
 ):
-    monkeypatch.setattr("node.slices.SLICE_SECONDS", 0.0)
-    monkeypatch.setattr("node.driver.TICK_SECONDS", 0.0)  # no wait is long
+    monkeypatch.setattr("node.runtime.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("node.runtime.driver.TICK_SECONDS", 0.0)  # no wait is long
     one = House(tmp_path)
     checkpoint = one.driver.replica.ledger.checkpoint
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from crdt.primitives import limits
 from machines.values import NodePubkey
-from node.turn import Job
+from node.runtime.batch import Job
 
 LOCAL_MAX: Final = 1024
 LANE_MAX: Final = 16

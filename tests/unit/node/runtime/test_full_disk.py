@@ -26,13 +26,13 @@ from node import daemon, founding
 from node.client import Client
 from node.config import settings as config
 from node.daemon import open_driver, open_replica
-from node.driver import Driver, now
+from node.runtime.driver import Driver, now
 from node.storage.store import Store
 from node.system.errors import NoRoom, StoreFailure, Trouble
 from node.system.home import Home
 from tests.support.frail import CHANGES, TAKES_SPACE, Fault, FrailDisk
+from tests.unit.node.runtime.test_driver import running
 from tests.unit.node.storage.test_recovery import speaks
-from tests.unit.node.test_driver import running
 
 MIB = 1024 * 1024
 EXT4 = Path("/sys/fs/ext4")
@@ -40,8 +40,8 @@ EXT4 = Path("/sys/fs/ext4")
 
 @pytest.fixture(autouse=True)
 def _tries_at_once(monkeypatch):
-    monkeypatch.setattr("node.turn.PROBE_SECONDS", 0.0)
-    monkeypatch.setattr("node.driver.PROBE_SECONDS", 0.0)
+    monkeypatch.setattr("node.runtime.batch.PROBE_SECONDS", 0.0)
+    monkeypatch.setattr("node.runtime.driver.PROBE_SECONDS", 0.0)
     monkeypatch.setattr("node.storage.database.BUSY_MS", 0)
 
 

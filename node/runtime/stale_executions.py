@@ -13,7 +13,7 @@ from crdt.primitives.errors import ProposalRefused
 from crdt.replica import Replica
 from machines.execution import ExecutionState, Pending, Reset, Running
 from machines.values import Instant, StoryId
-from node.driver import Driver
+from node.runtime.driver import Driver
 from node.system.errors import StoreFailure
 
 log = logging.getLogger("gangline")

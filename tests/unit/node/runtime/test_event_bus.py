@@ -1,7 +1,7 @@
 import asyncio
 
 from crdt.contract.ready import Noticed
-from node.bus import Bus, Missed
+from node.runtime.event_bus import Bus, Missed
 
 
 def event(number):

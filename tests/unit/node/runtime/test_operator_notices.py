@@ -4,9 +4,9 @@ from crdt.contract.ready import PeerFaulted, RecordRejected, RosterChange, Roste
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
 from crdt.records.bodies import Role
-from node import notices
-from node.notices import ROSTER_AT_ONCE, Notices
 from node.reporting import queries
+from node.runtime import operator_notices
+from node.runtime.operator_notices import ROSTER_AT_ONCE, Notices
 from tests.support.cluster import Cluster, key
 from tests.support.court import Court
 
@@ -15,15 +15,15 @@ def test_what_does_not_count_because_the_clock_was_set_back_is_told():
     cluster = Cluster(1)
     cluster.ms += 2 * 3600 * 1000
     cluster.add(0, "s-1")
-    assert notices.standing(cluster.replicas[0], cluster.now) == []
+    assert operator_notices.standing(cluster.replicas[0], cluster.now) == []
     cluster.ms -= 3600 * 1000
     cluster.restart(0)
     assert "s-1" not in cluster.replicas[0].ledger.board
-    [sentence] = notices.standing(cluster.replicas[0], cluster.now)
+    [sentence] = operator_notices.standing(cluster.replicas[0], cluster.now)
     assert "ahead of this host's clock: 1;" in sentence
     cluster.ms += 3600 * 1000
     cluster.tick()
-    assert notices.standing(cluster.replicas[0], cluster.now) == []
+    assert operator_notices.standing(cluster.replicas[0], cluster.now) == []
 
 
 def admitted(number):
@@ -48,7 +48,7 @@ def test_a_change_of_the_roster_is_logged_with_the_names_that_are_known(caplog):
 
 def test_a_roster_that_moves_without_end_does_not_fill_the_log(caplog, monkeypatch):
     caplog.set_level("INFO", "gangline")
-    monkeypatch.setattr(notices.clock, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(operator_notices.clock, "monotonic", lambda: 100.0)
     taken = Notices()
     for number in range(10, 1000):
         taken.take(RosterMoved((admitted(number % 200 + 1),)))

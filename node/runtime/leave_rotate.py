@@ -22,9 +22,9 @@ from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from crdt.wire.roster_request import NONCE_BYTES
 from machines.values import NodePubkey
-from node.bus import Subscription
 from node.config import key_file
-from node.driver import Driver
+from node.runtime.driver import Driver
+from node.runtime.event_bus import Subscription
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import StoreFailure, Trouble

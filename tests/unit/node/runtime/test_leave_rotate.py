@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from node.config import key_file
-from node.parting import ASKED, GONE, Parting
+from node.runtime.leave_rotate import ASKED, GONE, Parting
 from node.system.home import Home
 
 

@@ -5,9 +5,9 @@ from itertools import chain
 
 import pytest
 
-from node import inbox as inboxes
-from node.inbox import Inbox
-from node.turn import Job
+from node.runtime import fair_queue as inboxes
+from node.runtime.batch import Job
+from node.runtime.fair_queue import Inbox
 from tests.support.cluster import key
 
 A, B, C = (key(number).pubkey for number in (1, 2, 3))

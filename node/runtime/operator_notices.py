@@ -1,7 +1,7 @@
 """What an operator should know: logged as it happens, and shown by ``status`` while it stands.
 
-Stands at the end of the line, beside ``bus.py``. What stands is asked of the replica each time;
-what happened once is kept, the last few of it, since the start. Source: protocol §9.
+Stands at the end of the line, beside ``event_bus.py``. What stands is asked of the replica each
+time; what happened once is kept, the last few of it, since the start. Source: protocol §9.
 """
 
 import logging
