@@ -26,12 +26,12 @@ from node.api.desk import Desk
 from node.config import addresses, key_file
 from node.config import settings as config
 from node.config.settings import Config
-from node.dialer import Dialer
-from node.door import Door
-from node.handshake import Identity
-from node.holding import Holder
-from node.keeper import Keeper
-from node.listener import Listener
+from node.network.connection_limits import Door
+from node.network.dialer import Dialer
+from node.network.handshake import Identity
+from node.network.join_authorizer import Keeper
+from node.network.link_supervisor import Holder
+from node.network.listener import Listener
 from node.reporting import queries, store_origin
 from node.runtime import leave_rotate, stale_executions
 from node.runtime.driver import Driver, now

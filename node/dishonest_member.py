@@ -23,8 +23,8 @@ from machines.values import FreeText, Instant, NodePubkey, StoryId
 from node.client import Client
 from node.config import key_file
 from node.config import settings as config
-from node.handshake import HelloRefused, Identity
-from node.link import Link, reach
+from node.network.handshake import HelloRefused, Identity
+from node.network.link import Link, reach
 from node.playground import tell
 from node.system import clock
 from node.system.errors import Trouble

@@ -24,15 +24,15 @@ from node.config import settings as config
 from node.config.node_name import node_name
 from node.config.settings import Config, Peer, bad_address
 from node.config.validation_messages import plain
-from node.handshake import HelloRefused, Identity
-from node.link import reach
-from node.refusals import told
+from node.network.disconnect_reasons import told
+from node.network.handshake import HelloRefused, Identity
+from node.network.link import reach
+from node.network.ticket import Ticket
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home
-from node.ticket import Ticket
 
 
 def found(

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from node.refusals import SENTENCES
+from node.network.disconnect_reasons import SENTENCES
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")

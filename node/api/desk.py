@@ -31,8 +31,8 @@ from node.api import shown
 from node.api.membership import Membership, written
 from node.api.tickets import Tickets
 from node.config.settings import Config
-from node.dialer import Dialer
-from node.places import Shut
+from node.network.dialer import Dialer
+from node.network.source_addresses import Shut
 from node.reporting import history_report, queries, seal_report
 from node.reporting import rows as types
 from node.reporting.rows import Patience

@@ -22,9 +22,9 @@ from node.api import asked as asked_for
 from node.api.asked import Malformed
 from node.config import addresses
 from node.config.settings import Config
+from node.network.ticket import SECRET_BYTES, Ticket, TicketRow
 from node.runtime.driver import Driver, now
 from node.system import clock
-from node.ticket import SECRET_BYTES, Ticket, TicketRow
 
 USES_MAX: Final = 1000
 SECONDS_MAX: Final = 30 * 86_400

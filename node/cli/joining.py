@@ -113,7 +113,7 @@ def join(
     import asyncio  # noqa: PLC0415 - heavy, and only here
 
     from node import founding  # noqa: PLC0415
-    from node.ticket import read_ticket  # noqa: PLC0415
+    from node.network.ticket import read_ticket  # noqa: PLC0415
 
     if context.args:  # not shown: it would be in the log of whoever keeps this output
         raise typer.BadParameter(f"an argument may be read by others on this host; {TICKET_WAY}")

@@ -1,7 +1,7 @@
 """Which node bears a name: those that belong alone, so that a name comes free with its node.
 
-Stands under ``queries.py``, ``keeper.py`` and the local API. A key that was revoked, or rotated
-away, keeps the name it had; it is called by it only while nobody who belongs is.
+Stands under ``queries.py``, ``join_authorizer.py`` and the local API. A key that was revoked, or
+rotated away, keeps the name it had; it is called by it only while nobody who belongs is.
 """
 
 from collections import Counter

@@ -22,7 +22,7 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.link import Link
+from node.network.link import Link
 from node.runtime.batch import PROBE_SECONDS, Carrier, Job, Turn
 from node.runtime.event_bus import Bus
 from node.runtime.fair_queue import BATCH_MAX, Inbox

@@ -21,12 +21,12 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
+from node.network.ticket import TicketRow
 from node.storage import history
 from node.storage.database import Database
 from node.storage.history import FIRST_VERSION, HISTORY_SHOWN
 from node.storage.migrations import APPLICATION_ID, SUMMED, TOTALLED, hurt_pages, row_sum, sum_of
 from node.system.errors import StoreDamaged
-from node.ticket import TicketRow
 
 COPY_PAGES = 1024
 OWN_END = struct.Struct(">32sIQ")

@@ -17,6 +17,7 @@ import apsw
 
 from crdt.contract.ready import Observation, Persist, Quarantined, RowKey
 from crdt.primitives.identity import FeedId
+from node.network.ticket import TICKET_KEPT_MS, TicketRow
 from node.reporting.describe import counted
 from node.storage import history
 from node.storage.history import BOUNDS, Bounds
@@ -26,7 +27,6 @@ from node.storage.reader import OWN_END, Reading
 from node.storage.rollback_guard import Vouch, Witness, host_id, why_doubt
 from node.storage.store_lock import Lock
 from node.system.errors import NoRoom, StoreDamaged, StoreFailure
-from node.ticket import TICKET_KEPT_MS, TicketRow
 
 HEADER_BYTES = 100
 """With fewer, SQLite takes a file for one that nobody has written to yet."""

@@ -1,7 +1,7 @@
 """Accepts connections, also when the process has no descriptor left for one.
 
-Stands under ``door.py`` and the local API. asyncio rests for a second then; but it first tries
-again as often as its backlog is long, and logs a traceback each time.
+Stands under ``connection_limits.py`` and the local API. asyncio rests for a second then; but it
+first tries again as often as its backlog is long, and logs a traceback each time.
 """
 
 import asyncio

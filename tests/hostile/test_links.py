@@ -14,10 +14,10 @@ from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId
 from machines.codec import enc_hook
 from machines.values import Instant
-from node import door as doors
-from node import handshake, places, tls
-from node.handshake import Hello, HelloRefused, Identity, Proof, Welcome, dial
-from node.link import OPTIONS, Link, reach
+from node.network import connection_limits as doors
+from node.network import handshake, source_addresses, tls
+from node.network.handshake import Hello, HelloRefused, Identity, Proof, Welcome, dial
+from node.network.link import OPTIONS, Link, reach
 from node.system import clock
 from tests.support.cluster import START, key
 from tests.support.listening import listening
@@ -41,7 +41,7 @@ async def nothing_escapes(caplog):
 
 @pytest.fixture
 async def node(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "BAN_SECONDS_MIN", 300.0)  # however slow the machine
+    monkeypatch.setattr(source_addresses, "BAN_SECONDS_MIN", 300.0)  # however slow the machine
     async with asyncio.timeout(PATIENCE), listening(tmp_path, MEMBER.pubkey) as node:
         yield node
 
@@ -551,7 +551,7 @@ async def test_a_banned_key_is_told_so_and_comes_in_when_its_time_is_over(node):
     with pytest.raises(HelloRefused, match="banned") as refusal:
         await come_in(node)
     assert refusal.value.told
-    later = clock.monotonic() + places.BAN_SECONDS_MAX
+    later = clock.monotonic() + source_addresses.BAN_SECONDS_MAX
     node.door._mono = lambda: later
     await unharmed(node)
 

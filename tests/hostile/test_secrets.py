@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.config import key_file
-from node.ticket import read_ticket
+from node.network.ticket import read_ticket
 from tests.support.daemons import Fleet, agree
 
 pytestmark = pytest.mark.timeout(600)

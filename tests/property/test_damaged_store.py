@@ -19,13 +19,13 @@ from crdt.primitives.identity import FeedId
 from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_driver
+from node.network.ticket import TicketRow
 from node.reporting import history_report, queries
 from node.runtime.driver import now
 from node.storage.migrations import MIGRATIONS, defined
 from node.storage.store import Store
 from node.system.errors import StoreDamaged
 from node.system.home import Home
-from node.ticket import TicketRow
 from tests.support.authors import Pen, as_frame
 from tests.support.cluster import Cluster
 

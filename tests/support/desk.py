@@ -12,10 +12,10 @@ from node.api.desk import Desk
 from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_replica
-from node.dialer import Dialer
-from node.door import Door
-from node.handshake import Identity
-from node.holding import Holder
+from node.network.connection_limits import Door
+from node.network.dialer import Dialer
+from node.network.handshake import Identity
+from node.network.link_supervisor import Holder
 from node.runtime.driver import Driver
 from node.runtime.leave_rotate import Parting
 from node.runtime.operator_notices import Notices

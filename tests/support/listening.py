@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 
 from crdt.contract.ready import Ready
-from node.door import Door
-from node.handshake import Accepted, HelloRefused, Identity
-from node.holding import Holder
-from node.listener import Listener
+from node.network.connection_limits import Door
+from node.network.handshake import Accepted, HelloRefused, Identity
+from node.network.link_supervisor import Holder
+from node.network.listener import Listener
 from node.runtime.driver import Driver
 from node.storage.store import Store
 from node.system import clock

@@ -5,13 +5,13 @@ import base64
 import contextlib
 import os
 
-from node import tls
+from node.network import tls
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 ELSEWHERE = "127.0.0.2"
 """Another place on this host: what is done there is not held against 127.0.0.1."""
 KNOCK_SECONDS = 0.25
-"""How often one place may knock in the long run (``node/door.py``)."""
+"""How often one place may knock in the long run (``node/network/connection_limits.py``)."""
 
 
 class Wire:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from crdt.primitives.identity import ClusterId, H, SigningKey
 from machines.values import NodePubkey
-from node.ticket import read_ticket
+from node.network.ticket import read_ticket
 from tests.support.daemons import Node, eventually
 
 ROGUES = 8

@@ -47,9 +47,9 @@ from crdt.wire.yjs_update import CLOCK_END, FeedSlice, decode_update, encode_upd
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, FreeText, Instant, NodePubkey
-from node import tls
-from node.handshake import HelloRefused, Identity, dial
-from node.link import OPTIONS, Link
+from node.network import tls
+from node.network.handshake import HelloRefused, Identity, dial
+from node.network.link import OPTIONS, Link
 from tests.support.attack.ground import PATIENCE_SECONDS, until_cut_off
 from tests.support.attack.tally import Catalogue
 from tests.support.authors import Pen, as_frame

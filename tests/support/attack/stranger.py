@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.wire import handshake_transcript as hello
-from node import tls
+from node.network import tls
 from tests.support.attack.ground import PATIENCE_SECONDS, knock, reset, until_cut_off
 from tests.support.attack.tally import Catalogue
 

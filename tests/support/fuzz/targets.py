@@ -26,12 +26,12 @@ from crdt.wire.yjs_update import (
 from machines.codec import lenient_hook
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
-from node import handshake, tls
 from node.api import asked
+from node.network import handshake, tls
+from node.network.ticket import read_ticket
 from node.reporting import rows
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
-from node.ticket import read_ticket
 from tests.support.cluster import Cluster, key
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"

@@ -1,7 +1,8 @@
 """Who belongs, asked for: admissions, roles, names, revocations, tickets, goodbyes, new keys.
 
 Steps of a schedule, as in ``work.py``. Whom a ticket lets in, who is asked to part and when a key
-takes the other's place is as in ``node/keeper.py`` and ``node/runtime/leave_rotate.py``.
+takes the other's place is as in ``node/network/join_authorizer.py`` and
+``node/runtime/leave_rotate.py``.
 """
 
 from crdt.authoring import roster_intents

@@ -11,7 +11,7 @@ import apsw
 
 import crdt.replica
 from node.config import key_file
-from node.link import Link
+from node.network.link import Link
 from node.storage.rollback_guard import Witness
 from node.storage.store import Store
 

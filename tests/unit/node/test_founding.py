@@ -3,12 +3,12 @@ import pytest
 from crdt.primitives.identity import H
 from node import founding, mending
 from node.config import key_file, settings
-from node.handshake import Accepted, HelloRefused
+from node.network.handshake import Accepted, HelloRefused
+from node.network.ticket import Ticket
 from node.system import clock
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home
-from node.ticket import Ticket
 
 
 def test_a_folder_with_a_node_in_it_is_left_alone(tmp_path):

@@ -19,8 +19,8 @@ from node.cli import act, cli_page, joining
 from node.cli.common import Chosen, say, seconds
 from node.cli.main import app
 from node.cli.usage import ending, parts
+from node.network.ticket import Ticket
 from node.system.exit_codes import Exit
-from node.ticket import Ticket
 
 TOP = Path(__file__).parents[4]
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]

@@ -16,15 +16,15 @@ from machines.values import FreeText, StoryId
 from node import founding
 from node.config import settings
 from node.daemon import open_replica
-from node.handshake import HelloRefused
-from node.keeper import Keeper
+from node.network.handshake import HelloRefused
+from node.network.join_authorizer import Keeper
+from node.network.ticket import TicketRow
 from node.runtime.batch import Job
 from node.runtime.driver import Driver, now
 from node.runtime.fair_queue import LANE_MAX
 from node.storage.store import Store
 from node.system.errors import StoreFailure
 from node.system.home import Home
-from node.ticket import TicketRow
 from tests.support.cluster import key
 
 BIG = FreeText("x" * 4000)

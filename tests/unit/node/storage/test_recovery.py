@@ -22,6 +22,7 @@ from node.client import Client
 from node.config import settings as config
 from node.config.settings import Peer
 from node.daemon import open_driver, open_replica
+from node.network.ticket import TicketRow
 from node.runtime.driver import now
 from node.runtime.operator_notices import Notices
 from node.storage import recovery, recovery_scan
@@ -30,7 +31,6 @@ from node.storage.recovery_report import Saved
 from node.storage.store import Store
 from node.system.errors import StoreDamaged, StoreFailure, Trouble
 from node.system.home import Home
-from node.ticket import TicketRow
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key
 from tests.support.downgrade import without_sums

@@ -2,8 +2,8 @@
 
 import pytest
 
-from node import places
-from node.places import Bans, Homes, place_of
+from node.network import source_addresses
+from node.network.source_addresses import Bans, Homes, place_of
 from tests.support.cluster import key
 
 
@@ -16,8 +16,8 @@ def test_bans_grow_and_end_and_are_forgiven():
     [row] = bans.rows(2.0)
     assert (row.who, row.reason, row.times, row.seconds) == ("a", "bad_signature", 4, 6.0)
     assert bans.rows(8.0) == []
-    assert bans.fault("a", "bad_signature", places.FORGIVEN_SECONDS) == 1
-    assert max(bans.fault("b", "x", 0.0) for _ in range(99)) == places.BAN_SECONDS_MAX
+    assert bans.fault("a", "bad_signature", source_addresses.FORGIVEN_SECONDS) == 1
+    assert max(bans.fault("b", "x", 0.0) for _ in range(99)) == source_addresses.BAN_SECONDS_MAX
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_a_host_has_one_place_whatever_address_it_draws(host, place):
 
 def test_a_member_is_at_home_in_its_last_few_places():
     homes = Homes()
-    for number in range(places.HOMES_MAX + 1):
+    for number in range(source_addresses.HOMES_MAX + 1):
         homes.note(key(1).pubkey, f"10.0.0.{number}")
     homes.note(key(1).pubkey, "10.0.0.1")  # again
     assert "10.0.0.0" not in homes
-    assert all(f"10.0.0.{number}" in homes for number in range(1, places.HOMES_MAX + 1))
+    assert all(f"10.0.0.{number}" in homes for number in range(1, source_addresses.HOMES_MAX + 1))
     homes.note(key(1).pubkey, "10.0.0.9")
     assert "10.0.0.1" in homes
     assert "10.0.0.2" not in homes
@@ -50,13 +50,13 @@ def test_a_member_pushes_no_other_members_places_out():
     homes = Homes()
     homes.note(key(1).pubkey, "10.0.0.1")
     homes.note(key(2).pubkey, "10.0.0.1")
-    for number in range(2 * places.REMEMBERED_MAX):
+    for number in range(2 * source_addresses.REMEMBERED_MAX):
         homes.note(key(2).pubkey, f"10.1.{number // 256}.{number % 256}")
     assert "10.0.0.1" in homes
 
 
 def test_homes_are_bounded(monkeypatch):
-    monkeypatch.setattr(places, "REMEMBERED_MAX", 3)
+    monkeypatch.setattr(source_addresses, "REMEMBERED_MAX", 3)
     homes = Homes()
     for number in range(10):
         homes.note(key(number).pubkey, f"10.0.0.{number}")

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from node import holding, refusals
-from node.door import Door
-from node.holding import AT_ONCE, Holder
+from node.network import disconnect_reasons, link_supervisor
+from node.network.connection_limits import Door
+from node.network.link_supervisor import AT_ONCE, Holder
 from tests.support.cluster import key
 
 PEER = key(2).pubkey
@@ -61,10 +61,10 @@ def holder(driver, **options):
           "link from fen (02020202) ended: closed: that node ended it, as it does when it stops"]),
         (Link(), "closed",
          ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
-          f"link to fen (02020202) ended: {refusals.told('lost')}"]),
+          f"link to fen (02020202) ended: {disconnect_reasons.told('lost')}"]),
         (Link(told="revoked"), "closed",
          ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
-          f"link to fen (02020202) ended: {refusals.told('revoked')}"]),
+          f"link to fen (02020202) ended: {disconnect_reasons.told('revoked')}"]),
     ],
 )  # fmt: skip
 async def test_a_link_is_told_of_when_it_comes_up_and_when_it_ends(
@@ -124,8 +124,8 @@ async def test_a_fault_is_told_to_the_door(driver, told):
 
 
 async def test_links_that_come_and_go_without_end_are_summed_up(driver, told, monkeypatch):
-    monkeypatch.setattr(holding, "SUMMARY_SECONDS", 0.0)
-    monkeypatch.setattr(holding.clock, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(link_supervisor, "SUMMARY_SECONDS", 0.0)
+    monkeypatch.setattr(link_supervisor.clock, "monotonic", lambda: 100.0)
     held = holder(driver)
     for _ in range(500):
         await held.hold(Link())

@@ -17,7 +17,7 @@ from crdt.views.roster import Roster
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node.config.node_name import node_name
-from node.handshake import Accepted, HelloRefused
+from node.network.handshake import Accepted, HelloRefused
 from node.reporting.node_names import free_name, taken_by
 from node.runtime.driver import Driver
 from node.system import clock

@@ -26,12 +26,12 @@ from crdt.wire.messages import (
 )
 from crdt.wire.yjs_update import CLOCK_END, decode_update
 from machines.values import FreeText, Instant, StoryId
-from node import tls
-from node.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
-from node.door import Door
-from node.handshake import Accepted, HelloRefused, Identity, Proof
-from node.holding import Holder
-from node.link import OPTIONS, reach
+from node.network import tls
+from node.network.connection_limits import Door
+from node.network.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
+from node.network.handshake import Accepted, HelloRefused, Identity, Proof
+from node.network.link import OPTIONS, reach
+from node.network.link_supervisor import Holder
 from node.system.errors import Trouble
 from tests.support.cluster import START, key
 from tests.support.listening import listening

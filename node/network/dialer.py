@@ -15,10 +15,10 @@ from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.config import addresses
-from node.handshake import HelloRefused, Identity
-from node.holding import Holder
-from node.link import Link, reach
-from node.refusals import told
+from node.network.disconnect_reasons import told
+from node.network.handshake import HelloRefused, Identity
+from node.network.link import Link, reach
+from node.network.link_supervisor import Holder
 from node.runtime.driver import Driver, now
 from node.system import clock
 from node.system.log_format import fields

@@ -7,11 +7,11 @@ import pytest
 
 from crdt.contract.ready import Ready
 from crdt.primitives.identity import H
-from node.handshake import HelloRefused
-from node.keeper import Keeper
+from node.network.handshake import HelloRefused
+from node.network.join_authorizer import Keeper
+from node.network.ticket import TicketRow
 from node.runtime.driver import Driver, now
 from node.storage.store import Store
-from node.ticket import TicketRow
 from tests.support.authors import as_frame
 from tests.support.cluster import Cluster, key
 

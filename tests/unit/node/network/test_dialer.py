@@ -8,11 +8,11 @@ import pytest
 from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives.identity import ClusterId
 from machines.values import Instant
-from node import dialer
-from node.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer
-from node.door import Door
-from node.handshake import Identity
-from node.holding import Holder
+from node.network import dialer
+from node.network.connection_limits import Door
+from node.network.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer
+from node.network.handshake import Identity
+from node.network.link_supervisor import Holder
 from node.system import clock
 from tests.support.cluster import START, Cluster, key
 

@@ -1,11 +1,11 @@
 """Who may knock: what a caller may cost before he has said hello, and who goes before whom.
 
-Stands before ``listener.py``, on ``places.py``. A stranger is anybody who has a connection and no
-finished hello. There is room for few of them, and for fewer from one place; each gets so many
-bytes and seconds in all, for TLS, HTTP and the hello together, and is cut off at the socket, below
-anything that parses. Where the room is full, whoever came first gives way, and members' places go
-before all others. A place is shut for what a stranger did there, unless a member is at home in it:
-then he alone is cut off. Source: protocol §10, §14; docs/decisions/0004.
+Stands before ``listener.py``, on ``source_addresses.py``. A stranger is anybody who has a
+connection and no finished hello. There is room for few of them, and for fewer from one place; each
+gets so many bytes and seconds in all, for TLS, HTTP and the hello together, and is cut off at the
+socket, below anything that parses. Where the room is full, whoever came first gives way, and
+members' places go before all others. A place is shut for what a stranger did there, unless a
+member is at home in it: then he alone is cut off. Source: protocol §10, §14; docs/decisions/0004.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.token_bucket import Bucket
 from machines.values import NodePubkey
-from node.places import REMEMBERED_MAX, Bans, Homes, Shut, place_of
+from node.network.source_addresses import REMEMBERED_MAX, Bans, Homes, Shut, place_of
 from node.system.accepting_socket import AcceptingSocket
 from node.system.log_format import fields
 

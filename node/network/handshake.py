@@ -20,7 +20,7 @@ from crdt.records.signatures import verify_batch
 from crdt.wire import handshake_transcript
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node.refusals import word_of
+from node.network.disconnect_reasons import word_of
 
 M = TypeVar("M")
 NONCE_BYTES = 32

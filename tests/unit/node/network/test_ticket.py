@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from machines.values import NodePubkey
+from node.network.ticket import PREFIX, Ticket, read_ticket
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
-from node.ticket import PREFIX, Ticket, read_ticket
 
 TICKET = Ticket("127.0.0.1:7467", b"c" * 32, b"i" * 32, b"s" * 16, 1_800_000_000_000)
 

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
-from node.door import FAULTS, Door
-from node.link import Link
-from node.refusals import said, told
+from node.network.connection_limits import FAULTS, Door
+from node.network.disconnect_reasons import said, told
+from node.network.link import Link
 from node.reporting.describe import counted
 from node.runtime.driver import Driver
 from node.system import clock

@@ -1,8 +1,8 @@
 """From which places callers come: who did what there, and where members are at home.
 
-Stands under ``door.py``. A place is an address, as far as a host cannot draw another one at will.
-What is remembered is bounded, and a member can push no other member's places out. Source: protocol
-§10.
+Stands under ``connection_limits.py``. A place is an address, as far as a host cannot draw another
+one at will. What is remembered is bounded, and a member can push no other member's places out.
+Source: protocol §10.
 """
 
 import ipaddress

@@ -8,9 +8,9 @@ import socket
 import pytest
 
 from crdt.primitives import limits
-from node import door as doors
-from node import places
-from node.door import Door, DoorSocket
+from node.network import connection_limits as doors
+from node.network import source_addresses
+from node.network.connection_limits import Door, DoorSocket
 from tests.support.cluster import key
 
 
@@ -82,7 +82,7 @@ def test_one_place_may_not_knock_for_ever(door, time):
 
 
 def test_what_is_remembered_is_bounded(door, monkeypatch):
-    for module in (doors, places):
+    for module in (doors, source_addresses):
         monkeypatch.setattr(module, "REMEMBERED_MAX", 10)
     for number in range(50):
         door.fault_at(f"10.0.0.{number}", "bad_signature")

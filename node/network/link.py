@@ -22,10 +22,10 @@ from websockets.frames import Close, CloseCode
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from machines.values import Instant, NodePubkey
-from node import tls
 from node.config import addresses
-from node.handshake import Accepted, HelloRefused, Identity, dial
-from node.refusals import word_of
+from node.network import tls
+from node.network.disconnect_reasons import word_of
+from node.network.handshake import Accepted, HelloRefused, Identity, dial
 from node.system import clock
 
 OPTIONS: Final[dict[str, Any]] = {

@@ -1,8 +1,8 @@
 """Takes links from other nodes: bounds first, then the hello, then a session.
 
-Stands at the start of the line, behind ``door.py``, which bounds what a stranger may cost. The
-hello takes one signature check, and only where nothing cheaper refuses him. Source: protocol §10,
-§14.
+Stands at the start of the line, behind ``connection_limits.py``, which bounds what a stranger may
+cost. The hello takes one signature check, and only where nothing cheaper refuses him. Source:
+protocol §10, §14.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from websockets.exceptions import ConnectionClosed
 
 from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
-from node import tls
-from node.door import FAULTS, Address, DoorSocket
-from node.handshake import Gatekeeper, HelloRefused, Identity, listen
-from node.holding import Holder
-from node.link import OPTIONS, Link
-from node.refusals import said, word_of
+from node.network import tls
+from node.network.connection_limits import FAULTS, Address, DoorSocket
+from node.network.disconnect_reasons import said, word_of
+from node.network.handshake import Gatekeeper, HelloRefused, Identity, listen
+from node.network.link import OPTIONS, Link
+from node.network.link_supervisor import Holder
 from node.runtime.driver import Driver, now
 from node.system.errors import Trouble
 from node.system.log_format import fields

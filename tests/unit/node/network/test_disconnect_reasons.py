@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.refusals import SENTENCES, said, told, word_of
+from node.network.disconnect_reasons import SENTENCES, said, told, word_of
 
 
 @pytest.mark.parametrize("word", SENTENCES)
