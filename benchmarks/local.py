@@ -23,10 +23,10 @@ from websockets.asyncio.client import connect
 from benchmarks.report import Measured, say
 from crdt.authoring.intents import AddStory
 from machines.values import FreeText, StoryId
-from node import founding
 from node.config import settings
 from node.daemon import open_driver
 from node.playground import PATIENCE_SECONDS, Node, agreed
+from node.provisioning import init_join
 from node.runtime.driver import Driver
 from node.system import clock
 from node.system.home import Home
@@ -77,7 +77,7 @@ async def milliseconds(work: Awaitable[object]) -> float:
 async def driven(folder: Path) -> AsyncIterator[Driver]:
     """A driver at work over a store of its own."""
     home = Home(folder / "home")
-    founding.found(home, "bench", "")
+    init_join.found(home, "bench", "")
     driver = open_driver(home, settings.load(home.config))
     running = asyncio.create_task(driver.run())
     try:

@@ -25,7 +25,6 @@ from machines.execution import Exited, Reset, Stopped
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, StoryId
-from node import portable
 from node.api import asked as asked_for
 from node.api import shown
 from node.api.membership import Membership, written
@@ -33,6 +32,7 @@ from node.api.tickets import Tickets
 from node.config.settings import Config
 from node.network.dialer import Dialer
 from node.network.source_addresses import Shut
+from node.provisioning import board_transfer
 from node.reporting import history_report, queries, seal_report
 from node.reporting import rows as types
 from node.reporting.rows import Patience
@@ -168,9 +168,9 @@ class Desk:
             raise UnknownStory(story)
         return found
 
-    async def export(self) -> list[portable.Head | portable.Story]:
+    async def export(self) -> list[board_transfer.Head | board_transfer.Story]:
         """The board, to be carried elsewhere."""
-        return await self.driver.query(lambda replica: portable.export(replica, _now()[0]))
+        return await self.driver.query(lambda replica: board_transfer.export(replica, _now()[0]))
 
     async def feeds(self) -> list[types.FeedRow]:
         """Every feed that anything is known of, looked at a few at a time.

@@ -55,7 +55,7 @@ def init(
       gangline init --repair --listen 0.0.0.0:7467
     Exits: 1 5
     """
-    from node import founding  # noqa: PLC0415 - heavy, and only here
+    from node.provisioning import init_join  # noqa: PLC0415 - heavy, and only here
 
     called = name or socket.gethostname()[:64]
     if repair:
@@ -66,7 +66,7 @@ def init(
         _repair(called, listen if given else None, advertise)
         return
     with speaking():
-        node, cluster = founding.found(Chosen.home, called, listen, advertise or ())
+        node, cluster = init_join.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
     warn_of(listen, advertise)
@@ -88,10 +88,10 @@ def warn_of(listen: str, advertise: list[str] | None) -> None:
 
 def _repair(called: str, listen: str | None, advertise: list[str] | None) -> None:
     """Write the config anew, and say what in it nobody but a person knows."""
-    from node import mending  # noqa: PLC0415 - heavy, and only here
+    from node.provisioning import config_repair  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        made = mending.mend(Chosen.home, called, listen, advertise)
+        made = config_repair.mend(Chosen.home, called, listen, advertise)
     typer.echo(
         f"wrote {Chosen.home.config}: {clean(made.settings.name)} of {made.settings.cluster}"
     )

@@ -112,8 +112,8 @@ def join(
     """
     import asyncio  # noqa: PLC0415 - heavy, and only here
 
-    from node import founding  # noqa: PLC0415
     from node.network.ticket import read_ticket  # noqa: PLC0415
+    from node.provisioning import init_join  # noqa: PLC0415
 
     if context.args:  # not shown: it would be in the log of whoever keeps this output
         raise typer.BadParameter(f"an argument may be read by others on this host; {TICKET_WAY}")
@@ -133,7 +133,7 @@ def join(
             raise typer.Exit(Exit.MALFORMED)
         ticket = read_ticket(text)
         called = name or socket.gethostname()[:64]
-        joining = founding.join(Chosen.home, ticket, called, listen, advertise or ())
+        joining = init_join.join(Chosen.home, ticket, called, listen, advertise or ())
         node = asyncio.run(joining)
     typer.echo(f"joined cluster {ticket.cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")

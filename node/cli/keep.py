@@ -54,7 +54,7 @@ def backup(
     gangline backup --with-key --force ~/den.gangline
     Exits: 1 5
     """
-    from node import backup as work  # noqa: PLC0415 - heavy, and only here
+    from node.provisioning import backup as work  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
         try:
@@ -114,7 +114,7 @@ def restore(
     gangline --home two restore den.gangline --as-new --listen 127.0.0.1:7468
     Exits: 1 4 5 65
     """
-    from node import backup as work  # noqa: PLC0415 - heavy, and only here
+    from node.provisioning import backup as work  # noqa: PLC0415 - heavy, and only here
 
     if as_new and key is not None:
         raise typer.BadParameter("a new node makes its own key: leave out --key or --as-new")
@@ -207,11 +207,11 @@ def import_(
     gangline --home old export | gangline --home new import -
     Exits: 1 3 4 5 65
     """
-    from node import portable  # noqa: PLC0415 - heavy, and only here
+    from node.provisioning import board_transfer  # noqa: PLC0415 - heavy, and only here
 
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        there = portable.read(data.splitlines())
+        there = board_transfer.read(data.splitlines())
     except OSError as fault:
         say(f"cannot read {file}: {fault.strerror}")
         raise typer.Exit(Exit.ENVIRONMENT) from fault
@@ -222,9 +222,9 @@ def import_(
     progress = Progress()
     with speaking():
         lines = [_line(one) for one in client().stream("/export")]
-        here = {one.id: one for one in portable.read(lines)}
+        here = {one.id: one for one in board_transfer.read(lines)}
         for number, line in enumerate(there, start=1):
-            plan = portable.plan(line, here.get(line.id), force=force)
+            plan = board_transfer.plan(line, here.get(line.id), force=force)
             told["left"] += [f"{plan.id}: {left}" for left in plan.left]
             _carry_out(plan, told)
             progress("importing", number, len(there))

@@ -1,6 +1,6 @@
 """What a node may be called: the same whoever is asked, before anything is written or sent.
 
-Stands under ``founding.py``, ``join_authorizer.py``, the local API and the command line. Stricter
+Stands under ``init_join.py``, ``join_authorizer.py``, the local API and the command line. Stricter
 than a record, which takes any text of 64 characters (protocol §4): a name stands in tables.
 """
 

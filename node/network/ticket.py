@@ -1,6 +1,6 @@
 """Tickets: one line that lets a node in, once or a few times, for a while.
 
-Stands beside ``founding.py`` and ``join_authorizer.py``. Holds where to dial, which key to meet
+Stands beside ``init_join.py`` and ``join_authorizer.py``. Holds where to dial, which key to meet
 there, which cluster it is, and a secret whose hash the inviter keeps; a checksum tells a typing
 mistake. Source: protocol §9.
 """

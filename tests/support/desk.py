@@ -6,7 +6,6 @@ from functools import partial
 
 import httpx
 
-from node import founding
 from node.api import app
 from node.api.desk import Desk
 from node.config import key_file
@@ -16,6 +15,7 @@ from node.network.connection_limits import Door
 from node.network.dialer import Dialer
 from node.network.handshake import Identity
 from node.network.link_supervisor import Holder
+from node.provisioning import init_join
 from node.runtime.driver import Driver
 from node.runtime.leave_rotate import Parting
 from node.runtime.operator_notices import Notices
@@ -28,7 +28,7 @@ from node.system.home import Home
 async def api(folder, listen="127.0.0.1:7467"):
     """A client of a new node's local API, and the desk behind it."""
     home = Home(folder / "den")
-    founding.found(home, "den", "127.0.0.1:0")
+    init_join.found(home, "den", "127.0.0.1:0")
     settings = config.load(home.config)
     store = Store(home.store)
     driver = Driver(store, partial(open_replica, home, settings))

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from crdt.authoring.intents import AddStory, ClaimStory
 from machines.values import FreeText, StoryId
-from node import founding
 from node.config import settings
 from node.daemon import open_driver
+from node.provisioning import init_join
 from node.system.home import Home
 
 RECORDS_A_SECOND = 2_000
@@ -49,7 +49,7 @@ def measure(folder, seconds):
     """Both in one run: first the bare loop, then the driver's."""
     bare, _ = asyncio.run(_watched(asyncio.sleep(seconds)))
     home = Home(folder / "lag")
-    founding.found(home, "lag", "")
+    init_join.found(home, "lag", "")
     written, driver = asyncio.run(_write(home, seconds))
     return Report(written / seconds, driver, bare)
 

@@ -18,9 +18,9 @@ from crdt.replica import Replica
 from crdt.wire.messages import Records, SyncStep2, Update, decode_frame
 from crdt.wire.yjs_update import decode_update
 from machines.values import FreeText, StoryId
-from node import founding
 from node.config import settings
 from node.daemon import open_replica
+from node.provisioning import init_join
 from node.runtime.driver import Driver, now
 from node.storage.rollback_guard import SUFFIX, Witness
 from node.storage.store import Store
@@ -43,7 +43,7 @@ class House:
         self.rng = rng
         self.disk = FrailDisk()
         self.account = Account()
-        self.node, self.cluster = founding.found(self.home, "house", "")
+        self.node, self.cluster = init_join.found(self.home, "house", "")
         self.settings = settings.load(self.home.config)
         self.peer = Peer(self.cluster, self.node)
         self.stories = 0

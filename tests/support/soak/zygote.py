@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from node import daemon, founding
+from node import daemon
+from node.provisioning import init_join
 from node.system.errors import Trouble
 from node.system.home import Home
 from tests.support.soak.points import POINTS, Countdown
@@ -123,7 +124,7 @@ def _be(asked):
             POINTS[asked["point"]](Countdown(asked["passes"]))
         home = Home(Path(asked["home"]))
         if asked["start"] == FOUND:
-            founding.found(home, "den", "")
+            init_join.found(home, "den", "")
         else:
             daemon.main(home)
     except Trouble as trouble:

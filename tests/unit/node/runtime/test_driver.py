@@ -13,12 +13,12 @@ from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from crdt.replica import Replica
 from machines.values import FreeText, StoryId
-from node import founding
 from node.config import settings
 from node.daemon import open_replica
 from node.network.handshake import HelloRefused
 from node.network.join_authorizer import Keeper
 from node.network.ticket import TicketRow
+from node.provisioning import init_join
 from node.runtime.batch import Job
 from node.runtime.driver import Driver, now
 from node.runtime.fair_queue import LANE_MAX
@@ -39,7 +39,7 @@ class House:
 
     def __init__(self, path):
         self.home = Home(path / "home")
-        founding.found(self.home, "house", "")
+        init_join.found(self.home, "house", "")
         self.settings = settings.load(self.home.config)
         self.store = Store(self.home.store)
         self.driver = Driver(self.store, partial(open_replica, self.home, self.settings))

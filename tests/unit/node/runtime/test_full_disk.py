@@ -22,10 +22,11 @@ import pytest
 from crdt.authoring.intents import AddStory
 from crdt.contract.ready import Persist
 from machines.values import FreeText, StoryId
-from node import daemon, founding
+from node import daemon
 from node.client import Client
 from node.config import settings as config
 from node.daemon import open_driver, open_replica
+from node.provisioning import init_join
 from node.runtime.driver import Driver, now
 from node.storage.store import Store
 from node.system.errors import NoRoom, StoreFailure, Trouble
@@ -117,7 +118,7 @@ def disk(tmp_path, request):
 @pytest.fixture
 def home(disk):
     home = Home(disk.path / "home")
-    founding.found(home, "house", "")
+    init_join.found(home, "house", "")
     return home
 
 
@@ -195,7 +196,7 @@ async def test_a_file_system_that_becomes_read_only_at_work_is_said_and_what_is_
 ):
     with mounted(tmp_path / "disk", in_a_file) as disk:
         home = Home(disk.path / "home")
-        founding.found(home, "house", "")
+        init_join.found(home, "house", "")
         running = asyncio.create_task(daemon.run(home))
         ask = functools.partial(asyncio.to_thread, Client(home.socket).ask)
         await speaks(ask, running)
@@ -278,7 +279,7 @@ async def test_whatever_keeps_it_from_writing_is_named_and_it_goes_on_by_itself(
     tmp_path, number, calls, words
 ):
     home = Home(tmp_path / "home")
-    founding.found(home, "house", "")
+    init_join.found(home, "house", "")
     disk = FrailDisk()
     store = Store(home.store, vfs=disk.name)
     settings = config.load(home.config)

@@ -7,9 +7,9 @@ from crdt.authoring.handlers import own_execution
 from crdt.authoring.intents import AddStory, FireExecution
 from machines.execution import Idle, Running, SpawnedSuccessfully, SpawnRequested
 from machines.values import AgentName, FreeText, Instant, StoryId
-from node import founding
 from node.config import settings
 from node.daemon import open_driver
+from node.provisioning import init_join
 from node.runtime.stale_executions import SILENT_LOOKS, reset_silent
 from node.system.home import Home
 
@@ -20,7 +20,7 @@ S1 = StoryId("s-1")
 async def at_work(path):
     """A driver whose node has an agent running on a story."""
     home = Home(path / "home")
-    founding.found(home, "house", "")
+    init_join.found(home, "house", "")
     driver = open_driver(home, settings.load(home.config))
     task = asyncio.create_task(driver.run())
     try:

@@ -17,12 +17,13 @@ from crdt.primitives.identity import FeedId, RecordId
 from crdt.records.fork_proof import proof_of, proof_side
 from machines.pipeline import Backlog, Coding
 from machines.values import FreeText, StoryId
-from node import daemon, founding
+from node import daemon
 from node.client import Client
 from node.config import settings as config
 from node.config.settings import Peer
 from node.daemon import open_driver, open_replica
 from node.network.ticket import TicketRow
+from node.provisioning import init_join
 from node.runtime.driver import now
 from node.runtime.operator_notices import Notices
 from node.storage import recovery, recovery_scan
@@ -323,7 +324,7 @@ class Lone:
 
     def __init__(self, path, *, spoiled=True):
         self.home = Home(path / "home")
-        founding.found(self.home, "lone", "")
+        init_join.found(self.home, "lone", "")
         self.settings = config.load(self.home.config)
         self.written = asyncio.run(self._write())
         if spoiled:

@@ -1,6 +1,6 @@
 """Backup and restore: a node in one file, and a node made from it.
 
-Stands beside ``founding.py``. A backup is a store like any other (``inspect --store`` reads it),
+Stands beside ``init_join.py``. A backup is a store like any other (``inspect --store`` reads it),
 with one row more that says whose it is and holds the config, and the key where that was asked for.
 It is read from the store's file beside the running daemon, as of one instant, so that it holds up
 no commit and is written by whoever asked, wherever he may write. Source: protocol §9.
@@ -23,10 +23,10 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node import founding
 from node.config import key_file as keys
 from node.config import settings as config
 from node.config.addresses import told
+from node.provisioning import init_join
 from node.reporting import store_audit
 from node.storage.migrations import SET_ADDRESSES, SET_META, add_functions, bring_up
 from node.storage.rollback_guard import SUFFIX
@@ -265,7 +265,7 @@ def _new_config(label: Label, name: str, listen: str | None) -> str:
     was = _config_of(label)
     listen = was.listen if listen is None else listen
     settings = msgspec.structs.replace(was, name=name, listen=listen, advertise=[])
-    founding.check(settings)
+    init_join.check(settings)
     return config.text_of(settings)
 
 

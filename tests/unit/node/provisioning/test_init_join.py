@@ -1,10 +1,10 @@
 import pytest
 
 from crdt.primitives.identity import H
-from node import founding, mending
 from node.config import key_file, settings
 from node.network.handshake import Accepted, HelloRefused
 from node.network.ticket import Ticket
+from node.provisioning import config_repair, init_join
 from node.system import clock
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
@@ -13,24 +13,24 @@ from node.system.home import Home
 
 def test_a_folder_with_a_node_in_it_is_left_alone(tmp_path):
     home = Home(tmp_path / "den")
-    founding.found(home, "den", "")
+    init_join.found(home, "den", "")
     key = home.key.read_bytes()
     with pytest.raises(Trouble, match="there is a node at"):
-        founding.found(home, "den", "")
+        init_join.found(home, "den", "")
     assert home.key.read_bytes() == key
 
 
 def test_an_init_that_was_cut_short_says_how_to_go_on(tmp_path, monkeypatch):
     home = Home(tmp_path / "den")
-    monkeypatch.setattr("node.founding.config.write", lambda *_: 1 / 0)
+    monkeypatch.setattr("node.provisioning.init_join.config.write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        founding.found(home, "den", "")
+        init_join.found(home, "den", "")
     key = home.key.read_bytes()
     with pytest.raises(Trouble, match="gangline init --repair"):
-        founding.found(home, "den", "")
+        init_join.found(home, "den", "")
     assert home.key.read_bytes() == key
     monkeypatch.undo()
-    mending.mend(home, "den")
+    config_repair.mend(home, "den")
     assert settings.load(home.config).founder == key_file.load(home.key).pubkey.hex()
 
 
@@ -48,10 +48,10 @@ def ticket(address="127.0.0.1:1"):
 async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, listen, advertise):
     home = Home(tmp_path / "den")
     with pytest.raises(Trouble) as trouble:
-        founding.found(home, "den", listen, advertise)
+        init_join.found(home, "den", listen, advertise)
     assert trouble.value.code == Exit.USAGE
     with pytest.raises(Trouble) as trouble:
-        await founding.join(home, ticket(), "den", listen, advertise)
+        await init_join.join(home, ticket(), "den", listen, advertise)
     assert trouble.value.code == Exit.USAGE
     assert not home.path.exists()
 
@@ -60,12 +60,12 @@ async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, l
 async def test_a_wrong_name_is_refused_before_anything_is_written(tmp_path, name):
     home = Home(tmp_path / "den")
     with pytest.raises(Trouble, match="1 to 64 characters on one line") as trouble:
-        founding.found(home, name, "")
+        init_join.found(home, name, "")
     assert trouble.value.code == Exit.USAGE
     with pytest.raises(Trouble, match="1 to 64 characters on one line"):
-        await founding.join(home, ticket(), name, "")
+        await init_join.join(home, ticket(), name, "")
     assert not home.path.exists()
-    founding.found(home, "good", "")
+    init_join.found(home, "good", "")
 
 
 async def refused(*_, **__):
@@ -82,13 +82,13 @@ async def shows_no_record(*_, **__):
 
 @pytest.mark.parametrize("answer", [refused, unreachable, shows_no_record])
 async def test_a_join_that_is_refused_leaves_nothing_behind(tmp_path, monkeypatch, answer):
-    monkeypatch.setattr("node.founding.reach", answer)
+    monkeypatch.setattr("node.provisioning.init_join.reach", answer)
     home = Home(tmp_path / "den")
     with pytest.raises(Trouble):
-        await founding.join(home, ticket(), "b", "")
+        await init_join.join(home, ticket(), "b", "")
     assert not home.path.exists()
     home.path.mkdir()
     home.path.joinpath("mine").touch()
     with pytest.raises(Trouble):
-        await founding.join(home, ticket(), "b", "")
+        await init_join.join(home, ticket(), "b", "")
     assert [path.name for path in home.path.iterdir()] == ["mine"]

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from crdt.contract.ready import Persist
 from machines.values import NodePubkey
-from node import founding, mending
 from node.cli.main import app
 from node.config import key_file, settings
+from node.provisioning import config_repair, init_join
 from node.storage.store import Store
 from node.system.errors import Trouble
 from node.system.home import Home
@@ -21,7 +21,7 @@ from tests.unit.node.reporting.test_store_audit import write
 @pytest.fixture
 def home(tmp_path):
     home = Home(tmp_path / "den")
-    founding.found(home, "den", "127.0.0.1:7001", ["den.example:7001"])
+    init_join.found(home, "den", "127.0.0.1:7001", ["den.example:7001"])
     return home
 
 
@@ -54,7 +54,7 @@ def test_what_the_store_knows_is_written_and_where_it_listens_is_asked_of_a_pers
 def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
     text = 'listen = "127.0.0.1:7002"\nlinks = 3\nname = 7\nadvertise = ["x"]\nnonsense = 1\n'
     home.config.write_text(text)
-    made = mending.mend(home, "host")
+    made = config_repair.mend(home, "host")
     assert made.aside.read_text() == text
     after = settings.load(home.config)
     assert (after.listen, after.links, after.name, after.advertise) == (
@@ -69,7 +69,7 @@ def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
 def test_whatever_is_left_of_a_config_a_whole_one_is_written(home, text):
     whole = settings.load(home.config)
     home.config.write_bytes(text.encode("utf-8", "surrogateescape"))
-    mending.mend(home, "host", whole.listen, whole.advertise)
+    config_repair.mend(home, "host", whole.listen, whole.advertise)
     assert settings.load(home.config) == whole
 
 
@@ -86,7 +86,7 @@ def test_without_a_key_or_a_store_nothing_is_written(home, gone):
     home.config.unlink()
     getattr(home, gone).unlink()
     with pytest.raises(Trouble):
-        mending.mend(home, "den")
+        config_repair.mend(home, "den")
     assert not home.config.exists()
 
 

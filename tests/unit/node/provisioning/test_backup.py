@@ -8,9 +8,9 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
-from node import backup, founding
 from node.cli.main import app
 from node.config import key_file
+from node.provisioning import backup, init_join
 from node.storage.migrations import MIGRATIONS
 from node.storage.store import Store
 from node.system.errors import Trouble
@@ -37,7 +37,7 @@ SPOILED = {
 @pytest.fixture
 def den(tmp_path):
     home = Home(tmp_path / "den")
-    founding.found(home, "den", "")
+    init_join.found(home, "den", "")
     return home
 
 
@@ -154,7 +154,7 @@ def test_a_key_that_another_takes_the_place_of_is_kept(den, tmp_path, way):
     file = tmp_path / "den.gangline"
     backup.backup(den, file, with_key=True)
     home = Home(tmp_path / "other")
-    founding.found(home, "other", "127.0.0.1:0")
+    init_join.found(home, "other", "127.0.0.1:0")
     was, own = home.key.read_bytes(), key_file.load(home.key).pubkey
     args = ("--as-new", "--name", "x", "--listen", "") if way == "as a new node" else ()
     told = gangline(home, "restore", file, "--force", *args)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from node.portable import Line, plan, read
+from node.provisioning.board_transfer import Line, plan, read
 
 EVENTS = tuple({"event": name} for name in ("deps_met", "gates_started", "gates_failed"))
 THERE = Line("s-1", title="one", labels=("x",), stage={"stage": "coding"}, events=EVENTS)

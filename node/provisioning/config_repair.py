@@ -1,7 +1,7 @@
 """A config that is gone or broken, written anew from the node's key and its store.
 
-Stands beside ``founding.py``. The store knows the cluster, the founder, what the node is called and
-where others were last; where this node listens it does not know. What is broken is kept beside.
+Stands beside ``init_join.py``. The store knows the cluster, the founder, what the node is called
+and where others were last; where this node listens it does not know. What is broken is kept beside.
 """
 
 import tomllib
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from node import founding
 from node.config import key_file
 from node.config import settings as config
 from node.config.settings import Config
+from node.provisioning import init_join
 from node.reporting import store_audit, store_origin
 from node.storage.store import Store
 from node.system import clock
@@ -57,7 +57,7 @@ def mend(
     options |= {} if listen is None else {"listen": listen}
     options |= {} if advertise is None else {"advertise": [*advertise]}
     settings = msgspec.convert(options, type=Config)
-    founding.check(settings)
+    init_join.check(settings)
     aside = None
     if home.config.exists():
         aside = home.config.with_name(f"{home.config.name}.broken-{_stamp()}")
