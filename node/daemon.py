@@ -21,8 +21,8 @@ from crdt.replica import Replica
 from machines.values import NodePubkey
 from node import garbage
 from node.api import server as api
-from node.api import socket as api_socket
-from node.api.desk import Desk
+from node.api import unix_socket as api_socket
+from node.api.service import Desk
 from node.config import addresses, key_file
 from node.config import settings as config
 from node.config.settings import Config

@@ -1,7 +1,7 @@
 """The local API as a Litestar application: routes, and refusals as problem details.
 
-Takes HTTP from a Unix socket that only the owner can open, gives it to ``desk.py``. JSON only, at
-most 64 KiB. Source: RFC 9457; protocol §13.
+Takes HTTP from a Unix socket that only the owner can open, gives it to ``service.py``. JSON only,
+at most 64 KiB. Source: RFC 9457; protocol §13.
 """
 
 import logging
@@ -26,11 +26,11 @@ from litestar.typing import FieldDefinition
 from crdt.primitives.errors import EventIgnored, HeldUp, ProposalRefused, UnknownStory
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
-from node.api import asked as asked_for
 from node.api import membership, tickets
-from node.api.asked import Malformed
-from node.api.desk import Desk
-from node.api.shown import OwnExecution, StoryShown
+from node.api import request_parsing as asked_for
+from node.api.presenters import OwnExecution, StoryShown
+from node.api.request_parsing import Malformed
+from node.api.service import Desk
 from node.config.validation_messages import plain
 from node.reporting import rows
 from node.reporting.queries import Explained

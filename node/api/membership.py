@@ -1,6 +1,6 @@
 """Who belongs: what the local API can ask and tell about the roster.
 
-Stands beside ``desk.py``: its own types, questions and routes. What an operator wishes becomes
+Stands beside ``service.py``: its own types, questions and routes. What an operator wishes becomes
 records in ``crdt/authoring/roster_intents.py``. Source: protocol §9.
 """
 
@@ -20,8 +20,8 @@ from crdt.primitives.errors import ProposalRefused
 from crdt.records.signatures import may_sign
 from crdt.views.roster import Admission, Roster
 from machines.values import NodePubkey
-from node.api import asked as asked_for
-from node.api.asked import Malformed
+from node.api import request_parsing as asked_for
+from node.api.request_parsing import Malformed
 from node.api.tickets import HASH_SHOWN
 from node.config.node_name import node_name
 from node.reporting import queries, rows

@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node.api import app, version
-from node.api.desk import Desk
+from node.api.service import Desk
 from node.reporting import rows
 from node.system import clock
 from node.system.log_format import Pace

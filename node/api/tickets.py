@@ -1,7 +1,7 @@
 """Tickets: what the local API can ask and tell about those that were given out here.
 
-Stands beside ``desk.py``: its own types, questions and routes. Which nodes came in by a ticket is
-read off the roster. Source: protocol §9.
+Stands beside ``service.py``: its own types, questions and routes. Which nodes came in by a ticket
+is read off the roster. Source: protocol §9.
 """
 
 import secrets
@@ -18,8 +18,8 @@ from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from crdt.replica import Replica
 from machines.values import Instant
-from node.api import asked as asked_for
-from node.api.asked import Malformed
+from node.api import request_parsing as asked_for
+from node.api.request_parsing import Malformed
 from node.config import addresses
 from node.config.settings import Config
 from node.network.ticket import SECRET_BYTES, Ticket, TicketRow

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from node.api import socket as api_socket
+from node.api import unix_socket as api_socket
 from node.config import key_file
 from node.storage.store import Store
 from node.system.errors import StoreFailure, Trouble

@@ -7,7 +7,7 @@ from functools import partial
 import httpx
 
 from node.api import app
-from node.api.desk import Desk
+from node.api.service import Desk
 from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_replica

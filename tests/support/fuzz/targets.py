@@ -26,7 +26,7 @@ from crdt.wire.yjs_update import (
 from machines.codec import lenient_hook
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
-from node.api import asked
+from node.api import request_parsing
 from node.network import handshake, tls
 from node.network.ticket import read_ticket
 from node.reporting import rows
@@ -149,12 +149,12 @@ def api(data):
             continue
         try:
             if isinstance(read, rows.Add):
-                asked.story_fields(read)
+                request_parsing.story_fields(read)
             elif isinstance(read, rows.Fire):
-                asked.pipeline_event(read.event)
+                request_parsing.pipeline_event(read.event)
             elif isinstance(read, rows.FireExecution):
-                asked.execution_event(read.event)
-        except (asked.Malformed, InvalidValue):
+                request_parsing.execution_event(read.event)
+        except (request_parsing.Malformed, InvalidValue):
             pass
 
 

@@ -178,7 +178,7 @@ async def test_feeds_tell_all_that_is_known_of_a_feed(client):
 
 async def test_many_feeds_are_looked_at_a_few_at_a_time(node, monkeypatch):
     client, desk_ = node
-    monkeypatch.setattr("node.api.desk.FEEDS_AT_ONCE", 2)
+    monkeypatch.setattr("node.api.service.FEEDS_AT_ONCE", 2)
     replica, looks = desk_.driver.replica, []
     for incarnation in range(1, 5):
         replica.ledger.feed(FeedId(replica.own, incarnation))

@@ -14,7 +14,8 @@ import typer.core
 from typer.testing import CliRunner
 
 from crdt.primitives import limits
-from node.api import asked, tickets
+from node.api import request_parsing as asked
+from node.api import tickets
 from node.cli import act, cli_page, joining
 from node.cli.common import Chosen, say, seconds
 from node.cli.main import app

@@ -25,8 +25,8 @@ from machines.execution import Exited, Reset, Stopped
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, StoryId
-from node.api import asked as asked_for
-from node.api import shown
+from node.api import presenters as shown
+from node.api import request_parsing as asked_for
 from node.api.membership import Membership, written
 from node.api.tickets import Tickets
 from node.config.settings import Config

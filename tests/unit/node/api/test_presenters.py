@@ -9,7 +9,7 @@ from crdt.presence.signed_presence import PresenceState
 from crdt.wire.messages import AwarenessEntry
 from machines import execution as e
 from machines.values import AgentName, Instant, StoryId
-from node.api import shown
+from node.api import presenters
 from node.reporting import queries
 from tests.support.cluster import START, Cluster, key
 
@@ -39,7 +39,7 @@ def cluster():
 def look(cluster, number=0):
     replica = cluster.replicas[number]
     view = replica.ledger.board.story("s-1")
-    return shown.story(replica, view, cluster.now.wall, cluster.now.mono).executions[0]
+    return presenters.story(replica, view, cluster.now.wall, cluster.now.mono).executions[0]
 
 
 def hear(cluster, of, *, beats, by=None):
@@ -83,8 +83,8 @@ def test_running_work_of_an_offline_node_is_unreachable_and_otherwise_as_it_was(
 
 @pytest.mark.parametrize("state", [e.Idle(), e.Pending(agent=AgentName("a"), since=START)])
 def test_what_does_not_run_has_no_heartbeat(state):
-    assert shown.with_beat(state, Instant.from_ms(STARTED + 9_000)) is state
-    assert shown.with_beat(RUNNING, None) is RUNNING
+    assert presenters.with_beat(state, Instant.from_ms(STARTED + 9_000)) is state
+    assert presenters.with_beat(RUNNING, None) is RUNNING
 
 
 def test_nodes_say_through_whom_a_node_is_heard_the_latest_first(cluster):
@@ -92,13 +92,13 @@ def test_nodes_say_through_whom_a_node_is_heard_the_latest_first(cluster):
     cluster.pass_time(2)
     hear(cluster, 1, beats={}, by=2)
     replica = cluster.replicas[0]
-    rows = shown.nodes(replica, [cluster.keys[1].pubkey], cluster.now.wall, cluster.now.mono)
+    rows = presenters.nodes(replica, [cluster.keys[1].pubkey], cluster.now.wall, cluster.now.mono)
     row = next(r for r in rows if r.node == cluster.keys[1].pubkey.hex())
     roads = [(road.peer, road.seconds) for road in row.seen_by]
     assert roads == [(cluster.keys[2].pubkey.hex(), 0.0), (cluster.keys[1].pubkey.hex(), 2.0)]
     assert (row.linked, row.liveness, row.executions) == (True, "alive", {"s-1": "running"})
     cluster.pass_time(200)
-    rows = shown.nodes(replica, [], cluster.now.wall, cluster.now.mono)
+    rows = presenters.nodes(replica, [], cluster.now.wall, cluster.now.mono)
     row = next(r for r in rows if r.node == cluster.keys[1].pubkey.hex())
     assert (row.linked, row.liveness, row.executions) == (False, "offline", {"s-1": "unreachable"})
 
@@ -122,7 +122,7 @@ def test_the_claim_that_holds_is_named(cluster):
     cluster.deliver()
     replica = cluster.replicas[0]
     view = replica.ledger.board.story("s-1")
-    taken = shown.story(replica, view, cluster.now.wall, 0.0)
+    taken = presenters.story(replica, view, cluster.now.wall, 0.0)
     assert taken.holder == cluster.keys[1].pubkey
     past = Instant.from_ms(cluster.ms + 120_000)
-    assert shown.story(replica, view, past, 0.0).holder is None
+    assert presenters.story(replica, view, past, 0.0).holder is None

@@ -1,7 +1,7 @@
 """What a local caller wrote, as checked values; or what is wrong with it, in a sentence.
 
-Stands under ``desk.py``. Callers may write text in any form of Unicode and instants in any form of
-RFC 3339; what is made of them is in the one form that records have. Source: protocol §4.
+Stands under ``service.py``. Callers may write text in any form of Unicode and instants in any form
+of RFC 3339; what is made of them is in the one form that records have. Source: protocol §4.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Stories and nodes as people are shown them: the board, with what presence adds to it.
 
-Stands under ``desk.py``. Presence moves no verdict and stands in no digest: it is laid over the
+Stands under ``service.py``. Presence moves no verdict and stands in no digest: it is laid over the
 board's own view here, for this node's eyes alone. Source: protocol §7, presence and heartbeats.
 """
 
