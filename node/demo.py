@@ -19,7 +19,7 @@ from threading import Barrier
 from typing import Any
 
 from node.cli.common import short
-from node.client import Refused
+from node.client.http_client import Refused
 from node.playground import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit

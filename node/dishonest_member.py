@@ -20,7 +20,7 @@ from crdt.records.record import sign_record
 from crdt.wire.messages import Records, encode_frame
 from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId
-from node.client import Client
+from node.client.http_client import Client
 from node.config import key_file
 from node.config import settings as config
 from node.network.handshake import HelloRefused, Identity

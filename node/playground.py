@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from node.client import Client, Refused
+from node.client.http_client import Client, Refused
 from node.system import clock
 from node.system.errors import NoDaemon, Trouble
 from node.system.home import Home

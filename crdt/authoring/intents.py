@@ -1,8 +1,8 @@
 """What a local caller may ask of the replica, each a small frozen value.
 
-Stands before the line: ``node/api`` and ``node/agent.py`` build these, ``Replica.propose`` turns
-each into records of the own feed or refuses it with ``ProposalRefused``. Values are checked by the
-types; whether the rules allow them is the replica's question.
+Stands before the line: ``node/api`` and ``node/client/exec_runner.py`` build these,
+``Replica.propose`` turns each into records of the own feed or refuses it with ``ProposalRefused``.
+Values are checked by the types; whether the rules allow them is the replica's question.
 """
 
 import msgspec

@@ -1,7 +1,7 @@
 """Which version of the local API a daemon speaks, said in a header of its every answer.
 
-Stands between ``daemon.py`` and ``node/client.py``. A command may be newer than the daemon that
-runs, as after an update, or older; what it would read wrongly it must not read at all.
+Stands between ``daemon.py`` and ``node/client/http_client.py``. A command may be newer than the
+daemon that runs, as after an update, or older; what it would read wrongly it must not read at all.
 """
 
 from typing import Final

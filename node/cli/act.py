@@ -18,7 +18,7 @@ from node.cli.common import (
     speaking,
     story_named,
 )
-from node.client import segment
+from node.client.http_client import segment
 from node.reporting.describe import place
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
@@ -218,7 +218,7 @@ def execute(
     Example: gangline exec s-1 --agent coder-1 -- ./agent --task s-1
     Exits: 1 3 4 65
     """
-    from node import agent as agents  # noqa: PLC0415 - only here
+    from node.client import exec_runner as agents  # noqa: PLC0415 - only here
     from node.config import settings  # noqa: PLC0415
 
     if not context.args:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from node.cli import complete
-from node.client import Client
+from node.client.http_client import Client
 from node.system.errors import NoDaemon, Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from node.client import Client, segment
+from node.client.http_client import Client, segment
 from node.system.errors import Trouble
 from node.system.home import Home
 

@@ -26,7 +26,7 @@ from node.cli.common import (
     short,
     speaking,
 )
-from node.client import segment
+from node.client.http_client import segment
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
 from node.system.sanitize import clean

@@ -24,7 +24,7 @@ from node.cli.common import (
     stage_text,
     story_named,
 )
-from node.client import segment
+from node.client.http_client import segment
 from node.reporting.describe import Names, called, counted, place, roster_change
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local

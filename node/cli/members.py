@@ -19,7 +19,7 @@ from node.cli.common import (
     short,
     speaking,
 )
-from node.client import Refused
+from node.client.http_client import Refused
 from node.system.exit_codes import Exit
 from node.system.local_time import local
 from node.system.sanitize import clean

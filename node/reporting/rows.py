@@ -1,8 +1,8 @@
 """What the local API asks and answers, as types that both of its sides import.
 
-Stands between ``app.py`` and ``node/client.py``. Imports nothing but msgspec, so that the command
-line stays quick; views of the board come as the plain JSON of ``crdt/views/view_types.py``. Which
-version of all this a daemon speaks stands in ``version.py``.
+Stands between ``app.py`` and ``node/client/http_client.py``. Imports nothing but msgspec, so that
+the command line stays quick; views of the board come as the plain JSON of
+``crdt/views/view_types.py``. Which version of all this a daemon speaks stands in ``version.py``.
 """
 
 from typing import Any

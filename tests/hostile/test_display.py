@@ -15,7 +15,7 @@ from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
 from node.cli import look
 from node.cli.main import app
-from node.client import Client
+from node.client.http_client import Client
 from node.system import log_format
 from node.system.sanitize import UNSAFE, clean
 from tests.support.cluster import START
@@ -133,7 +133,7 @@ def test_watch_shows_events_and_obeys_none(den, monkeypatch, event, as_json):
 
 
 def test_a_refusal_of_the_daemon_is_shown_and_not_obeyed(den, monkeypatch):
-    from node.client import Refused  # noqa: PLC0415 - where it is raised
+    from node.client.http_client import Refused  # noqa: PLC0415 - where it is raised
 
     def refuse(*_):
         raise Refused({"detail": POISON, "title": POISON}, 409)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from node.client import Refused
+from node.client.http_client import Refused
 from tests.support.cluster import key
 from tests.support.daemons import Fleet, Node, agree, eventually
 

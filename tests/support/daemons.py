@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from node.client import Client
+from node.client.http_client import Client
 from node.system.errors import Trouble
 from node.system.home import Home
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
-from node.client import Refused
+from node.client.http_client import Refused
 from node.system.errors import Trouble
 from tests.support.daemons import eventually
 

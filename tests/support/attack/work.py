@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from node.client import Refused
+from node.client.http_client import Refused
 from node.system.errors import Trouble
 from tests.support.daemons import Failed, Node, eventually
 from tests.support.workload import SHARED, Workload

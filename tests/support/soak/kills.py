@@ -14,7 +14,7 @@ from collections import Counter
 
 import apsw
 
-from node.client import Client
+from node.client.http_client import Client
 from node.storage.migrations import APPLICATION_ID, MIGRATIONS, add_functions
 from node.system.errors import NoDaemon
 from node.system.home import Home

@@ -10,10 +10,10 @@ import threading
 import pytest
 from typer.testing import CliRunner
 
-from node.agent import Execution
 from node.api import version
 from node.cli.main import app
-from node.client import Client
+from node.client.exec_runner import Execution
+from node.client.http_client import Client
 from node.system.errors import OtherVersion
 from node.system.exit_codes import Exit
 from node.system.home import Home

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from node.cli.main import app
-from node.client import Client
+from node.client.http_client import Client
 from node.system.errors import NoDaemon
 
 HOSTILE = ("\\$(touch /tmp/x)", "a b", "$HOME", "`id`", "x'y", "\x1b[31m", "", "-rf")

@@ -172,7 +172,7 @@ def test_watch_tells_people_when_and_leaves_seals_to_programs(monkeypatch):
         {"type": "claim_moved", "story": "s-1", "holder": KEYS[0], "lost_by_us": False},
     ]
     monkeypatch.setattr("node.cli.look.ask", lambda *_: [{"node": KEYS[0], "name": "den"}])
-    monkeypatch.setattr("node.client.Client.stream", lambda *_: iter(events))
+    monkeypatch.setattr("node.client.http_client.Client.stream", lambda *_: iter(events))
     told = CliRunner().invoke(app, ["watch"])
     assert told.exit_code == 3
     assert re.fullmatch(TIME + r"  s-1: claimed by den\n", told.stdout)

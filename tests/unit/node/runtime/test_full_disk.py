@@ -23,7 +23,7 @@ from crdt.authoring.intents import AddStory
 from crdt.contract.ready import Persist
 from machines.values import FreeText, StoryId
 from node import daemon
-from node.client import Client
+from node.client.http_client import Client
 from node.config import settings as config
 from node.daemon import open_driver, open_replica
 from node.provisioning import init_join

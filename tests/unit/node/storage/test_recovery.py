@@ -18,7 +18,7 @@ from crdt.records.fork_proof import proof_of, proof_side
 from machines.pipeline import Backlog, Coding
 from machines.values import FreeText, StoryId
 from node import daemon
-from node.client import Client
+from node.client.http_client import Client
 from node.config import settings as config
 from node.config.settings import Peer
 from node.daemon import open_driver, open_replica

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import IO, Any
 
 from machines.values import Instant
-from node.client import Client, Refused, segment
+from node.client.http_client import Client, Refused, segment
 from node.config.settings import RateLimit
 from node.system import clock
 from node.system.errors import NoDaemon, OtherVersion, Trouble

@@ -10,10 +10,10 @@ import threading
 
 import pytest
 
-from node import client
-from node.agent import Execution
 from node.api import version
-from node.client import ALIVE, Client, Refused
+from node.client import http_client
+from node.client.exec_runner import Execution
+from node.client.http_client import ALIVE, Client, Refused
 from node.system.errors import NoDaemon, Silent, Trouble
 from node.system.exit_codes import Exit
 
@@ -22,8 +22,8 @@ HEADERS = version.headers()
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 2.0)
-    monkeypatch.setattr(client, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(http_client, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(http_client, "QUIET_SECONDS", 0.3)
 
 
 class Daemon:
@@ -133,7 +133,7 @@ def test_a_stopped_daemon_is_no_daemon_and_is_sent_nothing_that_it_could_do_late
 
 
 def test_one_whose_queue_is_full_for_good_is_no_daemon_either(tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "TRIES", 3)
+    monkeypatch.setattr(http_client, "TRIES", 3)
     path = tmp_path / "api.sock"
     with stopped(path) as listening, contextlib.ExitStack() as stack:
         listening.listen(0)
@@ -233,7 +233,7 @@ def test_an_event_that_a_dead_daemon_may_have_recorded_is_not_said_to_be_lost(
     tmp_path, monkeypatch
 ):
     """The daemon ends after its commit and before its answer; the second time it is ignored."""
-    monkeypatch.setattr("node.agent.AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("node.client.exec_runner.AGAIN_SECONDS", 0.0)
 
     def answer(daemon, to):
         if len(daemon.asked) > 1:
