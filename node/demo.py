@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
-from node.cli.common import short
+from node.cli.console import short
 from node.client.http_client import Refused
 from node.playground import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
 from node.system.errors import Trouble

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli import complete
-from node.cli.common import (
+from node.cli import completion
+from node.cli.console import (
     Chosen,
     Json,
     StoryArgument,
@@ -30,7 +30,7 @@ DependsOn = Annotated[
     typer.Option(
         metavar="ID",
         help="A story it waits for; may be repeated.",
-        autocompletion=complete.stories,
+        autocompletion=completion.stories,
     ),
 ]
 Labels = Annotated[
@@ -152,7 +152,7 @@ def fire(
     event: Annotated[
         str,
         typer.Argument(
-            help="Such as deps_met; see gangline machine table.", autocompletion=complete.events
+            help="Such as deps_met; see gangline machine table.", autocompletion=completion.events
         ),
     ],
     values: Annotated[
@@ -196,7 +196,7 @@ def execute(
             metavar="STORY",
             help="The story.",
             callback=story_named,
-            autocompletion=complete.stories,
+            autocompletion=completion.stories,
         ),
     ],
     agent: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from node.cli.common import Chosen, client, say, speaking
+from node.cli.console import Chosen, client, say, speaking
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from node.cli import inspect_evidence, inspect_history, inspect_store
-from node.cli.common import (
+from node.cli.console import (
     Json,
     StoryArgument,
     as_plain,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import Json, as_plain, ask, put_json, put_table, speaking, story_named
+from node.cli.console import Json, as_plain, ask, put_json, put_table, speaking, story_named
 from node.cli.inspect_store import examine
 from node.client.http_client import segment
 from node.system.local_time import in_local_time, local

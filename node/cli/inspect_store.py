@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import (
+from node.cli.console import (
     Chosen,
     Json,
     as_plain,

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from node.cli import complete
-from node.cli.common import (
+from node.cli import completion
+from node.cli.console import (
     Chosen,
     Json,
     ask,
@@ -37,7 +37,7 @@ def invite(
             metavar="ROLE",
             help="member or observer.",
             callback=role_named,
-            autocompletion=complete.roles,
+            autocompletion=completion.roles,
         ),
     ] = "member",
     expires: Annotated[

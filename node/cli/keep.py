@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.common import Chosen, Json, client, put_json, say, speaking
+from node.cli.console import Chosen, Json, client, put_json, say, speaking
 from node.client.http_client import Refused, segment
 from node.reporting.describe import counted
 from node.system.errors import NoDaemon, Silent

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli import complete
-from node.cli.common import (
+from node.cli import completion
+from node.cli.console import (
     Json,
     StoryArgument,
     ask,
@@ -155,7 +155,7 @@ def stories(
     stage: Annotated[
         str | None,
         typer.Option(
-            metavar="STAGE", help="Only those at this stage.", autocompletion=complete.stages
+            metavar="STAGE", help="Only those at this stage.", autocompletion=completion.stages
         ),
     ] = None,
     as_json: Json = False,
@@ -167,7 +167,7 @@ def stories(
     Example: gangline stories --stage coding
     Exits: 1 3
     """
-    if stage is not None and stage not in (known := complete.stages()):
+    if stage is not None and stage not in (known := completion.stages()):
         raise typer.BadParameter(f"no stage is called {stage}; there are: {', '.join(known)}")
     rows = [r for r in ask("GET", "/stories") if stage in (None, r["stage"]["stage"])]
     if as_json:
@@ -267,7 +267,7 @@ def watch(
             metavar="[ID]",
             help="Only this story.",
             callback=story_named,
-            autocompletion=complete.stories,
+            autocompletion=completion.stories,
         ),
     ] = None,
     as_json: Json = False,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from node.cli import complete
-from node.cli.common import put_table
+from node.cli import completion
+from node.cli.console import put_table
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
 
@@ -22,7 +22,9 @@ app = typer.Typer(no_args_is_help=True, help="The state machines by themselves."
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="pipeline or execution", autocompletion=complete.machines),
+    typer.Argument(
+        metavar="NAME", help="pipeline or execution", autocompletion=completion.machines
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text for people.")]
 From = Annotated[

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from node.cli import act, found, inspect, joining, keep, look, machine, members
-from node.cli.common import Chosen, say
-from node.cli.usage import teach
+from node.cli.console import Chosen, say
+from node.cli.help_text import teach
 from node.system.exit_codes import Exit
 from node.system.home import Home
 

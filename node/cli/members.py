@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli import complete
-from node.cli.common import (
+from node.cli import completion
+from node.cli.console import (
     Json,
     ask,
     client,
@@ -29,7 +29,7 @@ NodeArgument = Annotated[
     typer.Argument(
         metavar="NODE",
         help="Its key, the start of it, or its name.",
-        autocompletion=complete.nodes,
+        autocompletion=completion.nodes,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written, no more.")]
@@ -111,7 +111,7 @@ def admit(
             metavar="ROLE",
             help="admin, member or observer; else the role that it had, or member.",
             callback=role_named,
-            autocompletion=complete.roles,
+            autocompletion=completion.roles,
         ),
     ] = None,
     name: Annotated[
@@ -144,7 +144,7 @@ def promote(
             metavar="ROLE",
             help="admin or member; else the next.",
             callback=role_named,
-            autocompletion=complete.roles,
+            autocompletion=completion.roles,
         ),
     ] = None,
 ) -> None:
@@ -166,7 +166,7 @@ def demote(
             metavar="ROLE",
             help="member or observer; else the next.",
             callback=role_named,
-            autocompletion=complete.roles,
+            autocompletion=completion.roles,
         ),
     ] = None,
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
-from node.cli.common import stage_text
+from node.cli.console import stage_text
 from node.reporting.describe import Names, called, fields_of, place
 from node.system.local_time import local
 from node.system.sanitize import clean

@@ -140,7 +140,7 @@ def test_the_demo_runs_away_from_the_checkout(installed, away, tmp_path):
     assert not list(Path(away["TMPDIR"]).iterdir())
 
 
-@pytest.mark.parametrize("name", ["machines", "node.config.reference", "node.cli.cli_page"])
+@pytest.mark.parametrize("name", ["machines", "node.config.reference", "node.cli.reference"])
 def test_a_page_is_printed_away_from_the_checkout(installed, away, name):
     done = subprocess.run(
         [installed / "python", "-m", name],

@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from node.cli.common import say
+from node.cli.console import say
 from node.cli.main import app
 from node.system.local_time import local
 

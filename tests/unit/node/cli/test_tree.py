@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from machines import pipeline as p
 from machines.values import FreeText
-from node.cli.common import as_plain
+from node.cli.console import as_plain
 from node.cli.main import app
 from node.cli.tree import draw
 from node.reporting import queries

@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 from crdt.primitives import limits
 from node.api import request_parsing as asked
 from node.api import tickets
-from node.cli import act, cli_page, joining
-from node.cli.common import Chosen, say, seconds
+from node.cli import act, joining, reference
+from node.cli.console import Chosen, say, seconds
+from node.cli.help_text import ending, parts
 from node.cli.main import app
-from node.cli.usage import ending, parts
 from node.network.ticket import Ticket
 from node.system.exit_codes import Exit
 
 TOP = Path(__file__).parents[4]
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
 ROOT = typer.main.get_command(app)
-COMMANDS = dict(cli_page.commands(ROOT, typer.Context(ROOT, info_name="gangline")))
+COMMANDS = dict(reference.commands(ROOT, typer.Context(ROOT, info_name="gangline")))
 
 
 def run(*args):
@@ -34,8 +34,8 @@ def run(*args):
 
 
 def test_the_page_of_the_command_line_is_what_the_commands_say():
-    stale = "write it anew with: python -m node.cli.cli_page > docs/cli.md"
-    assert (TOP / "docs" / "cli.md").read_text() == cli_page.page(), stale
+    stale = "write it anew with: python -m node.cli.reference > docs/cli.md"
+    assert (TOP / "docs" / "cli.md").read_text() == reference.page(), stale
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from node.cli import complete
+from node.cli import completion
 from node.client.http_client import Client
 from node.system.errors import NoDaemon, Trouble
 from node.system.exit_codes import Exit
@@ -122,7 +122,7 @@ def role_named(text: str | None) -> str | None:
     Raises:
         typer.BadParameter: there is none of that name.
     """
-    if text is not None and text not in (known := complete.roles()):
+    if text is not None and text not in (known := completion.roles()):
         raise typer.BadParameter(f"no role is called {text}; there are: {', '.join(known)}")
     return text
 
@@ -146,7 +146,7 @@ def node_named(text: str) -> str:
 StoryArgument = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="The story.", callback=story_named, autocompletion=complete.stories
+        metavar="ID", help="The story.", callback=story_named, autocompletion=completion.stories
     ),
 ]
 

@@ -1,7 +1,7 @@
 """What ``--help`` says of each command, from its docstring: what it does, an example, how it ends.
 
 Stands under ``main.py``. A docstring's last paragraphs are ``Example: …`` (further lines belong to
-it) and ``Exits: …`` (the codes beside 0 and 2); ``cli_page.py`` makes docs/cli.md of the same.
+it) and ``Exits: …`` (the codes beside 0 and 2); ``reference.py`` makes docs/cli.md of the same.
 """
 
 import inspect
