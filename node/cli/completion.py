@@ -35,7 +35,7 @@ def events(ctx: typer.Context) -> list[str]:
     """The events that are legal where the story stands; all of them where nobody says where."""
     from machines.kernel import tag_of  # noqa: PLC0415 - slow to import, and only for Tab
     from machines.pipeline import PIPELINE  # noqa: PLC0415
-    from node.cli import replay  # noqa: PLC0415
+    from node.cli.commands import replay  # noqa: PLC0415
 
     story = ctx.params.get("story_id")
     found = _ask(ctx, f"/stories/{segment(story)}") if story else None

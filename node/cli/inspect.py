@@ -127,7 +127,7 @@ def explain(
     if as_json:
         put_json(answer)
         return
-    from node.cli.tree import draw  # noqa: PLC0415 - only here
+    from node.cli.commands.story_tree import draw  # noqa: PLC0415 - only here
 
     for line in draw(answer):
         typer.echo(line)

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from node.cli import act, found, inspect, joining, keep, look, machine, members
+from node.cli import inspect
+from node.cli.commands import backup_transfer, join, lifecycle, machine, members, show, stories
 from node.cli.console import Chosen, say
 from node.cli.help_text import teach
 from node.system.exit_codes import Exit
@@ -60,15 +61,15 @@ SETTINGS = {
     "join": {"allow_extra_args": True},  # or a ticket given as one would be shown in the refusal
 }
 for name, command in (
-    ("init", found.init), ("join", joining.join), ("invite", joining.invite),
-    ("leave", joining.leave), ("rotate", joining.rotate),
-    ("run", found.run), ("stop", found.stop), ("demo", found.demo),
-    ("status", look.status), ("nodes", look.nodes), ("peers", look.peers),
-    ("stories", look.stories), ("story", look.story), ("watch", look.watch),
-    ("add", act.add), ("edit", act.edit), ("fire", act.fire),
-    ("claim", act.claim), ("release", act.release), ("exec", act.execute),
-    ("backup", keep.backup), ("restore", keep.restore),
-    ("export", keep.export), ("import", keep.import_),
+    ("init", lifecycle.init), ("join", join.join), ("invite", join.invite),
+    ("leave", join.leave), ("rotate", join.rotate),
+    ("run", lifecycle.run), ("stop", lifecycle.stop), ("demo", lifecycle.demo),
+    ("status", show.status), ("nodes", show.nodes), ("peers", show.peers),
+    ("stories", show.stories), ("story", show.story), ("watch", show.watch),
+    ("add", stories.add), ("edit", stories.edit), ("fire", stories.fire),
+    ("claim", stories.claim), ("release", stories.release), ("exec", stories.execute),
+    ("backup", backup_transfer.backup), ("restore", backup_transfer.restore),
+    ("export", backup_transfer.export), ("import", backup_transfer.import_),
 ):  # fmt: skip
     app.command(name, context_settings=SETTINGS.get(name))(command)
 app.add_typer(members.members, name="members")

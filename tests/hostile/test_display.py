@@ -13,14 +13,14 @@ from crdt.records.bodies import Story
 from crdt.records.record import sign_record, signed_bytes
 from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
-from node.cli import look
+from node.cli.commands import show
 from node.cli.main import app
 from node.client.http_client import Client
 from node.system import log_format
 from node.system.sanitize import UNSAFE, clean
 from tests.support.cluster import START
 from tests.support.daemons import Fleet
-from tests.unit.node.cli.test_tree import collided
+from tests.unit.node.cli.commands.test_story_tree import collided
 from tests.unit.node.reporting.test_store_audit import write
 
 POISON = "\x1b[31m\r\x00\x07\x08\x7f\x9b31m\u202e\u2066\u2028\ufeff[bold]b[/bold]<b>&"
@@ -129,7 +129,7 @@ def test_watch_shows_events_and_obeys_none(den, monkeypatch, event, as_json):
     assert_harmless(told)
     if as_json:
         assert json.loads(told.splitlines()[0]) == hostile
-    assert look.event_line(event, {})
+    assert show.event_line(event, {})
 
 
 def test_a_refusal_of_the_daemon_is_shown_and_not_obeyed(den, monkeypatch):

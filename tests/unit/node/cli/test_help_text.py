@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from crdt.primitives import limits
 from node.api import request_parsing as asked
 from node.api import tickets
-from node.cli import act, joining, reference
+from node.cli import reference
+from node.cli.commands import join, stories
 from node.cli.console import Chosen, say, seconds
 from node.cli.help_text import ending, parts
 from node.cli.main import app
@@ -154,7 +155,7 @@ def test_edit_changes_what_is_named_and_nothing_else(monkeypatch, args, body):
         written = {"author": "ab" * 32, "name": "den", "incarnation": 0, "clock": 7}
         return written | {"warnings": [], "holders": 0}
 
-    monkeypatch.setattr("node.cli.act.ask", ask)
+    monkeypatch.setattr("node.cli.commands.stories.ask", ask)
     assert run("edit", "s-1", *args).output == "edited s-1 (den/0#7)\n"
     fields = dict.fromkeys(("title", "description", "depends_on", "labels")) | body
     assert asked == [("PATCH", "/stories/s-1", fields)]
@@ -243,9 +244,9 @@ def test_the_ranges_that_the_options_name_are_those_of_the_rules():
     def lasts(text):
         return seconds("--option", text, "0s", "999d")
 
-    assert lasts(act.CLAIM_MAX) * 1000 == limits.CLAIM_MS_MAX
-    assert lasts(act.WAIT_MAX) == asked.WAIT_SECONDS_MAX
-    assert (lasts(joining.TICKET_MAX), joining.USES_MAX) == (tickets.SECONDS_MAX, tickets.USES_MAX)
+    assert lasts(stories.CLAIM_MAX) * 1000 == limits.CLAIM_MS_MAX
+    assert lasts(stories.WAIT_MAX) == asked.WAIT_SECONDS_MAX
+    assert (lasts(join.TICKET_MAX), join.USES_MAX) == (tickets.SECONDS_MAX, tickets.USES_MAX)
 
 
 @pytest.mark.parametrize("name", ["add", "edit", "fire", "claim", "release"])

@@ -29,7 +29,7 @@ def cells(line):
 @pytest.fixture
 def narrow(monkeypatch):
     def show(rows, *command, width=80):
-        for module in ("inspect", "look", "members"):
+        for module in ("inspect", "commands.show", "commands.members"):
             monkeypatch.setattr(f"node.cli.{module}.ask", lambda *_: rows)
         terminal = {"COLUMNS": str(width), "LINES": "25", "FORCE_COLOR": "1", "TERM": "dumb"}
         answer = CliRunner().invoke(app, command, env=terminal)
@@ -115,7 +115,7 @@ def test_stories_stand_in_the_order_in_which_people_count(narrow):
 
 def test_a_program_gets_stories_in_the_order_of_the_daemon(monkeypatch):
     rows = [story(one) for one in ("k-1", "k-10", "k-2")]
-    monkeypatch.setattr("node.cli.look.ask", lambda *_: rows)
+    monkeypatch.setattr("node.cli.commands.show.ask", lambda *_: rows)
     answer = CliRunner().invoke(app, ["stories", "--json"])
     assert [row["id"] for row in json.loads(answer.output)] == ["k-1", "k-10", "k-2"]
 
@@ -153,7 +153,7 @@ def test_a_text_of_several_lines_stands_indented_and_forges_nothing(monkeypatch)
     answer = story("s-1", stage=stage, description="one\nclaim  held by me\x1b[2J\ttab") | {
         "names": {}, "last": None, "labels": [], "claims": [], "holder": None,
     }  # fmt: skip
-    monkeypatch.setattr("node.cli.look.ask", lambda *_: answer)
+    monkeypatch.setattr("node.cli.commands.show.ask", lambda *_: answer)
     assert CliRunner().invoke(app, ["story", "s-1"]).output.splitlines() == [
         "story        s-1",
         "stage        archived (blocked)",
@@ -171,7 +171,7 @@ def test_watch_tells_people_when_and_leaves_seals_to_programs(monkeypatch):
         {"type": "record_admitted", "kind": "seal", "record": ref, "own": True},
         {"type": "claim_moved", "story": "s-1", "holder": KEYS[0], "lost_by_us": False},
     ]
-    monkeypatch.setattr("node.cli.look.ask", lambda *_: [{"node": KEYS[0], "name": "den"}])
+    monkeypatch.setattr("node.cli.commands.show.ask", lambda *_: [{"node": KEYS[0], "name": "den"}])
     monkeypatch.setattr("node.client.http_client.Client.stream", lambda *_: iter(events))
     told = CliRunner().invoke(app, ["watch"])
     assert told.exit_code == 3
@@ -222,7 +222,7 @@ PASSED, TO_COME = "2025-01-01T00:00:00.000Z", "2099-01-01T00:00:00.000Z"
 )
 def test_a_claim_that_ran_out_is_said_to_have(monkeypatch, until, holder, told):
     answer = SHOWN | {"claims": [CLAIM | {"until": until}], "holder": holder}
-    monkeypatch.setattr("node.cli.look.ask", lambda *_: answer)
+    monkeypatch.setattr("node.cli.commands.show.ask", lambda *_: answer)
     assert f"claim         {told}\n" in CliRunner().invoke(app, ["story", "s-1"]).output
 
 
@@ -230,7 +230,13 @@ def test_a_claim_that_ran_out_is_said_to_have(monkeypatch, until, holder, told):
 def test_a_time_is_shown_in_one_form_to_people_and_in_utc_to_programs(monkeypatch, zone, command):
     zone("IST-5:30")
     answer, times = TIMED[command]
-    for module in ("inspect", "inspect_history", "look", "members", "joining"):
+    for module in (
+        "inspect",
+        "inspect_history",
+        "commands.show",
+        "commands.members",
+        "commands.join",
+    ):
         monkeypatch.setattr(f"node.cli.{module}.ask", lambda *_: answer)
     told = CliRunner().invoke(app, command)
     assert (told.exit_code, told.output.count(HERE)) == (0, times)
@@ -248,5 +254,5 @@ def test_a_sentence_of_the_daemon_s_shows_its_times_so_too(monkeypatch, zone, ca
         "writable": f"not before {AT}", "listen": "", "peers": 0, "stories": {}, "live": 1,
         "pending": 0, "unshared": 0, "forks": 0, "digest": "", "notices": [f"mended at {AT}"],
     }  # fmt: skip
-    monkeypatch.setattr("node.cli.look.ask", lambda *_: status)
+    monkeypatch.setattr("node.cli.commands.show.ask", lambda *_: status)
     assert CliRunner().invoke(app, ["status"]).output.count(HERE) == 2

@@ -229,7 +229,7 @@ def apply_file(
     Example: gangline members apply hosts.toml --dry-run
     Exits: 1 3 4 5 65
     """
-    from node import roster_file  # noqa: PLC0415 - only here
+    from node.cli.commands import roster_file  # noqa: PLC0415 - only here
 
     with speaking():
         plan = roster_file.plan(roster_file.read(file), ask("GET", "/members"))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from node.cli.main import app
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 RUN = "from node.cli.main import run; run()"
 DONE = '{"stage":"done","merged_at":"2026-01-05T12:15:00Z","merge_commit":"1f0c2ab"}'
 

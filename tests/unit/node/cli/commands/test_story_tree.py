@@ -4,9 +4,9 @@ from typer.testing import CliRunner
 
 from machines import pipeline as p
 from machines.values import FreeText
+from node.cli.commands.story_tree import draw
 from node.cli.console import as_plain
 from node.cli.main import app
-from node.cli.tree import draw
 from node.reporting import queries
 from tests.support.cluster import Cluster
 from tests.unit.node.reporting.test_store_audit import write

@@ -1,7 +1,7 @@
 """The hosts of a cluster as somebody keeps them in a file: what an admin would have to write.
 
-Stands beside ``node/cli/members.py``. The file is never itself the roster: it is compared with the
-roster, and what is missing there is asked for, record by record. TOML or JSON, one shape::
+Stands beside ``node/cli/commands/members.py``. The file is never itself the roster: it is compared
+with the roster, and what is missing there is asked for, record by record. TOML or JSON, one shape::
 
     [[member]]
     node = "1feb11c0…"    # the key, 64 hex digits

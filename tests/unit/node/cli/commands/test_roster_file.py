@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from node.roster_file import Entry, plan, read
+from node.cli.commands.roster_file import Entry, plan, read
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 

@@ -48,7 +48,7 @@ def _fail(sentence: str, code: Exit) -> NoReturn:
 
 def _start(machine: "Machine", text: str | None) -> Any:
     """The state to start from; ends the command where the text is none of this machine's."""
-    from node.cli import replay  # noqa: PLC0415
+    from node.cli.commands import replay  # noqa: PLC0415
 
     try:
         if text is None:
@@ -66,7 +66,7 @@ def show_table(name: Name, as_json: Json = False) -> None:
     Exits: 2
     """
     from machines.diagram import table  # noqa: PLC0415
-    from node.cli import replay  # noqa: PLC0415
+    from node.cli.commands import replay  # noqa: PLC0415
 
     machine = _machine(name)
     rows = table(machine)
@@ -100,7 +100,7 @@ def legal(name: Name, start: From = None, as_json: Json = False) -> None:
     Example: gangline machine legal pipeline --from '{"stage": "qa"}'
     Exits: 65
     """
-    from node.cli import replay  # noqa: PLC0415
+    from node.cli.commands import replay  # noqa: PLC0415
 
     machine = _machine(name)
     events = machine.legal_events(_start(machine, start))
@@ -127,7 +127,7 @@ def replay_events(
       echo '{"event": "deps_met"}' | gangline machine replay pipeline --json
     Exits: 1 65
     """
-    from node.cli import replay  # noqa: PLC0415
+    from node.cli.commands import replay  # noqa: PLC0415
 
     machine = _machine(name)
     state = _start(machine, start)

@@ -12,7 +12,7 @@ def test_admit_prints_the_role_and_what_to_know_of_it(monkeypatch):
         "POST": {"warnings": ["1feb11c0 is back as an observer: …"]},
         "GET": [{"node": KEY, "role": "observer", "name": "b"}],
     }
-    monkeypatch.setattr("node.cli.members.ask", lambda method, *_: answers[method])
+    monkeypatch.setattr("node.cli.commands.members.ask", lambda method, *_: answers[method])
     told = CliRunner().invoke(app, ["members", "admit", KEY])
     assert told.exit_code == 0
     assert told.stdout == "admitted 1feb11c0 as observer, called b\n"

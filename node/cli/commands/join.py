@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from node.cli import completion
+from node.cli.commands.lifecycle import DEFAULT_LISTEN, Advertise, Listen, Name, warn_of
 from node.cli.console import (
     Chosen,
     Json,
@@ -20,7 +21,6 @@ from node.cli.console import (
     short,
     speaking,
 )
-from node.cli.found import DEFAULT_LISTEN, Advertise, Listen, Name, warn_of
 from node.system.exit_codes import Exit
 from node.system.local_time import local
 from node.system.sanitize import clean
