@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from node.cli import inspect
 from node.cli.commands import backup_transfer, join, lifecycle, machine, members, show, stories
 from node.cli.console import Chosen, say
 from node.cli.help_text import teach
+from node.cli.inspect import commands
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
@@ -73,7 +73,7 @@ for name, command in (
 ):  # fmt: skip
     app.command(name, context_settings=SETTINGS.get(name))(command)
 app.add_typer(members.members, name="members")
-app.add_typer(inspect.app, name="inspect")
+app.add_typer(commands.app, name="inspect")
 app.add_typer(machine.app, name="machine")
 teach(app)
 

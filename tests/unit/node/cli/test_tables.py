@@ -29,7 +29,7 @@ def cells(line):
 @pytest.fixture
 def narrow(monkeypatch):
     def show(rows, *command, width=80):
-        for module in ("inspect", "commands.show", "commands.members"):
+        for module in ("inspect.commands", "commands.show", "commands.members"):
             monkeypatch.setattr(f"node.cli.{module}.ask", lambda *_: rows)
         terminal = {"COLUMNS": str(width), "LINES": "25", "FORCE_COLOR": "1", "TERM": "dumb"}
         answer = CliRunner().invoke(app, command, env=terminal)
@@ -231,8 +231,8 @@ def test_a_time_is_shown_in_one_form_to_people_and_in_utc_to_programs(monkeypatc
     zone("IST-5:30")
     answer, times = TIMED[command]
     for module in (
-        "inspect",
-        "inspect_history",
+        "inspect.commands",
+        "inspect.history",
         "commands.show",
         "commands.members",
         "commands.join",

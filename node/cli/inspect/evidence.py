@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from node.cli.console import Json, as_plain, put_json, put_pairs, put_table, say, short, speaking
-from node.cli.inspect_store import StoreOption, examine
+from node.cli.inspect.store import StoreOption, examine
 from node.system.atomic_file import whole
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit

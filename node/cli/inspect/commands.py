@@ -3,7 +3,7 @@
 The first four ask the running daemon what it holds, or with ``--store`` find the same out from a
 file, where everything is checked anew; either way the answer is made by
 ``node/reporting/queries.py`` and shown by the same lines here. The other commands of the group
-stand in ``inspect_store.py``.
+stand in ``store.py``.
 """
 
 import json
@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli import inspect_evidence, inspect_history, inspect_store
 from node.cli.console import (
     Json,
     StoryArgument,
@@ -26,6 +25,8 @@ from node.cli.console import (
     short,
     speaking,
 )
+from node.cli.inspect import evidence, history
+from node.cli.inspect import store as inspect_store
 from node.client.http_client import segment
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
@@ -36,11 +37,11 @@ for command in (
     inspect_store.doc,
     inspect_store.feed,
     inspect_store.record,
-    inspect_evidence.evidence,
-    inspect_evidence.proof,
+    evidence.evidence,
+    evidence.proof,
     inspect_store.verify,
     inspect_store.diff,
-    inspect_history.history,
+    history.history,
 ):
     app.command()(command)
 

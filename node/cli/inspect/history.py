@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from node.cli.console import Json, as_plain, ask, put_json, put_table, speaking, story_named
-from node.cli.inspect_store import examine
+from node.cli.inspect.store import examine
 from node.client.http_client import segment
 from node.system.local_time import in_local_time, local
 
