@@ -23,9 +23,9 @@ from websockets.asyncio.client import connect
 from benchmarks.report import Measured, say
 from crdt.authoring.intents import AddStory
 from machines.values import FreeText, StoryId
+from node.cli.demo.demo_node import PATIENCE_SECONDS, Node, agreed
 from node.config import settings
 from node.daemon import open_driver
-from node.playground import PATIENCE_SECONDS, Node, agreed
 from node.provisioning import init_join
 from node.runtime.driver import Driver
 from node.system import clock

@@ -25,7 +25,7 @@ def trio(fleet):
 
 def dishonest(mine, theirs, trick):
     subprocess.run(
-        [sys.executable, "-m", "node.dishonest_member", mine.home, theirs.home, trick],
+        [sys.executable, "-m", "node.cli.demo.dishonest_member", mine.home, theirs.home, trick],
         check=True, timeout=60, capture_output=True,
     )  # fmt: skip
 
@@ -95,11 +95,11 @@ def test_moves_at_the_same_moment_end_in_one_board(trio):
 
 def test_a_liar_without_a_node_gets_a_sentence(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "node.dishonest_member", tmp_path / "bad", tmp_path / "b"],
+        [sys.executable, "-m", "node.cli.demo.dishonest_member", tmp_path / "bad", tmp_path / "b"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("python -m node.dishonest_member: there is no ")
+    assert done.stderr.startswith("python -m node.cli.demo.dishonest_member: there is no ")
 
 
 def test_a_forged_record_and_an_illegal_transition_end_in_quarantine(fleet, trio):

@@ -138,7 +138,7 @@ def demo(
     Example: gangline demo --keep
     Exits: 1 5 130
     """
-    from node import demo as play  # noqa: PLC0415 - only here
+    from node.cli.demo import demo as play  # noqa: PLC0415 - only here
 
     with speaking():
         play.show(keep)

@@ -1,6 +1,6 @@
 """A member gone bad: holds a real key and sends what no honest node would.
 
-    python -m node.dishonest_member HOME PEER_HOME [forge|illegal|fork]
+    python -m node.cli.demo.dishonest_member HOME PEER_HOME [forge|illegal|fork]
 
 ``gangline demo`` runs it, and so may anybody who wants to see what becomes of a lie. HOME is the
 folder of a node that joined and is not running; its key is used. PEER_HOME is the folder of a
@@ -20,12 +20,12 @@ from crdt.records.record import sign_record
 from crdt.wire.messages import Records, encode_frame
 from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId
+from node.cli.demo.demo_node import tell
 from node.client.http_client import Client
 from node.config import key_file
 from node.config import settings as config
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
-from node.playground import tell
 from node.system import clock
 from node.system.errors import Trouble
 from node.system.home import Home
@@ -82,7 +82,7 @@ async def _reach(address: str, peer: NodePubkey, me: Identity) -> tuple[Link, In
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m node.dishonest_member")
+    parser = argparse.ArgumentParser(prog="python -m node.cli.demo.dishonest_member")
     parser.add_argument("home", type=Path, help="a node that joined and is not running")
     parser.add_argument("peer_home", type=Path, help="a node that runs")
     parser.add_argument("trick", nargs="?", choices=TRICKS, default=TRICKS[0])

@@ -19,8 +19,8 @@ from threading import Barrier
 from typing import Any
 
 from node.cli.console import short
+from node.cli.demo.demo_node import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
 from node.client.http_client import Refused
-from node.playground import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 
@@ -143,8 +143,8 @@ def lie(nodes: list[Node], folder: Path) -> None:
     agreed(nodes)
     for trick in ("forge", "illegal"):
         subprocess.run(
-            [*module("node.dishonest_member"), str(bad.home.path), str(nodes[1].home.path), trick],
-            check=True, stdout=subprocess.DEVNULL,
+            [*module("node.cli.demo.dishonest_member"), str(bad.home.path),
+            str(nodes[1].home.path), trick], check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
     rows: list[dict[str, Any]] = nodes[1].client.ask("GET", "/inspect/quarantine")
     for row in rows:
@@ -180,7 +180,7 @@ def cluster(folder: Path, *, keep: bool) -> Iterator[list[Node]]:
                 node.process.wait()
 
 
-def show(keep: bool) -> None:  # noqa: FBT001 - the one option of the command
+def show(keep: bool) -> None:
     """Run the demo.
 
     Raises:

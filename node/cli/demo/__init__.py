@@ -1,0 +1,1 @@
+"""The demo: three daemons on this machine and a dishonest one."""
