@@ -23,10 +23,9 @@ from crdt.records.bodies import parse_body
 from crdt.records.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
 from crdt.wire.messages import Update, encode_frame
-from node import garbage
 from node.runtime.batch import Carrier, Job
 from node.storage.store import Store
-from node.system import clock
+from node.system import clock, process_memory
 
 RECORDS = 100_000
 UPDATE_RECORDS = 64
@@ -39,7 +38,7 @@ def replica_of(fleet: Fleet, store: Store) -> tuple[Replica, Ready]:
     key = SigningKey(b"\xff" * 32)
     replica = Replica(key, fleet.cluster, fleet.founder.key.pubkey, seed=SEED)
     at = Now(fleet.end, clock.monotonic())
-    with garbage.not_looking():  # as the daemon does
+    with process_memory.gc_paused():  # as the daemon does
         return replica, replica.replay(store.rows(), store.proofs(), store.rendered(), at)
 
 

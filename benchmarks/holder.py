@@ -11,8 +11,8 @@ from crdt.contract.ready import Now
 from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.replica import Replica
 from machines.values import Instant, NodePubkey
-from node import garbage
 from node.storage.store import Store
+from node.system import process_memory
 
 
 def resident() -> int:
@@ -30,7 +30,7 @@ def main() -> None:
             key, ClusterId(bytes.fromhex(cluster)), NodePubkey.from_hex(founder), seed=bytes(32)
         )
         before = resident()
-        with garbage.not_looking():  # as the daemon does
+        with process_memory.gc_paused():  # as the daemon does
             replica.replay(store.rows(), store.proofs(), store.rendered(), Now(Instant(end), 0.0))
         replica.document_digest()
         live = sum(len(feed.live()) for feed in replica.ledger.feeds.values())

@@ -19,7 +19,6 @@ from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node import garbage
 from node.api import server as api
 from node.api import unix_socket as api_socket
 from node.api.service import Desk
@@ -85,7 +84,7 @@ def open_replica(
     replica.beacon.host = host_name()
     if store.doubt:
         log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
-    with garbage.not_looking():
+    with process_memory.gc_paused():
         ready = replica.replay(
             store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
         )
@@ -191,7 +190,7 @@ async def _live(
     home.make()
     driver = open_driver(home, settings, accept_loss=accept_loss, notices=notices)
     replica = driver.replica
-    garbage.leave_alone()
+    process_memory.gc_freeze_all()
     stopping = asyncio.Event()
     leaving = leave_rotate.Parting(driver, home, stopping.set)
     called = queries.Called(lambda: driver.replica.ledger)
@@ -275,7 +274,7 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
     # written to a file when the process dies.
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    process_memory.give_back()
+    process_memory.return_large_blocks()
     try:
         asyncio.run(run(home, accept_loss=accept_loss))
     except Trouble as trouble:
