@@ -32,11 +32,12 @@ from node.network.join_authorizer import Keeper
 from node.network.link_supervisor import Holder
 from node.network.listener import Listener
 from node.reporting import queries, store_origin
-from node.runtime import leave_rotate, stale_executions
-from node.runtime.driver import Driver, now
+from node.runtime import leave_rotate, recovery_watch, stale_executions
+from node.runtime.driver import Driver
 from node.runtime.operator_notices import Notices
 from node.storage import recovery
 from node.storage.history import Bounds
+from node.storage.meta_keys import MetaKey
 from node.storage.recovery_scan import Remembered
 from node.storage.rollback_guard import host_name
 from node.storage.store import Store
@@ -68,7 +69,7 @@ def open_replica(
     store_origin.check_config(home.config, settings, store.first_records())
     store_origin.check_own(store, key.pubkey, settings)
     cluster, founder = store_origin.named(settings)
-    written = store.meta("incarnation")
+    written = store.meta(MetaKey.INCARNATION)
     replica = Replica(
         key,
         cluster,
@@ -86,7 +87,7 @@ def open_replica(
         log.warning("%s: %s; the next write opens a new feed", store.path, store.doubt)
     with process_memory.gc_paused():
         ready = replica.replay(
-            store.rows(), store.proofs(), store.rendered(), now(), settled=store.settled()
+            store.rows(), store.proofs(), store.rendered(), clock.now(), settled=store.settled()
         )
     if ready.damage:
         raise StoreDamaged(f"{store.path} is damaged: {ready.damage}")
@@ -120,7 +121,7 @@ def open_driver(
         store = Store(home.store, history=Bounds(settings.history_rows, settings.history_days))
         try:
             if accept_loss:
-                store.set_meta(recovery.HURT, b"")
+                store.set_meta(MetaKey.HURT, b"")
             if home.next_key.exists() and not store.no_room:
                 leave_rotate.settle(home, store, open_replica(home, settings, store)[0])
             driver = Driver(store, partial(open_replica, home, settings))
@@ -226,7 +227,7 @@ async def _live(
             dialer.run(),
             leaving.watch(),
             stale_executions.watch(driver),
-            recovery.fetch_rest(driver),
+            recovery_watch.fetch_rest(driver),
             api.serve(server, listening),
         )
     except StoreDamaged:

@@ -36,7 +36,7 @@ from node.provisioning import board_transfer
 from node.reporting import history_report, queries, seal_report
 from node.reporting import rows as types
 from node.reporting.rows import Patience
-from node.runtime.driver import Driver, now
+from node.runtime.driver import Driver
 from node.runtime.leave_rotate import Parting
 from node.runtime.operator_notices import Notices
 from node.system import clock
@@ -98,8 +98,8 @@ class Desk:
             unshared=replica.unshared(),
             peers=len(self.driver.links),
             forks=sum(ledger.fork_of(feed) is not None for feed in ledger.proofs),
-            writable=self.parting.why_gone() or replica.writable(now()),
-            notices=self._notices.all(replica, now()),
+            writable=self.parting.why_gone() or replica.writable(clock.now()),
+            notices=self._notices.all(replica, clock.now()),
         )
 
     async def nodes(self) -> list[types.NodeRow]:

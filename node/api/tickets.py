@@ -22,8 +22,9 @@ from node.api import request_parsing as asked_for
 from node.api.request_parsing import Malformed
 from node.config import addresses
 from node.config.settings import Config
-from node.network.ticket import SECRET_BYTES, Ticket, TicketRow
-from node.runtime.driver import Driver, now
+from node.network.ticket import SECRET_BYTES, Ticket
+from node.runtime.driver import Driver
+from node.storage.ticket_rows import TicketRow
 from node.system import clock
 
 USES_MAX: Final = 1000
@@ -78,7 +79,7 @@ class Tickets:
     async def invite(self, asked: Invite) -> Invited:
         """Write a ticket that lets so many nodes in."""
         # Whoever came with the ticket could not be admitted.
-        await self._driver.query(lambda r: write_state.must_write(r, now()))
+        await self._driver.query(lambda r: write_state.must_write(r, clock.now()))
         role = await self._driver.query(lambda r: r.ledger.roster.role(r.own))
         if role is not Role.ADMIN:
             raise ProposalRefused("only an admin invites")

@@ -19,7 +19,7 @@ from node.network.disconnect_reasons import told
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
 from node.network.link_supervisor import Holder
-from node.runtime.driver import Driver, now
+from node.runtime.driver import Driver
 from node.system import clock
 from node.system.log_format import fields
 
@@ -177,12 +177,12 @@ class Dialer:
 
     async def _reach(self, address: str, node: NodePubkey) -> Link:
         try:
-            link, _ = await reach(address, node, self._me, now().wall)
+            link, _ = await reach(address, node, self._me, clock.wall())
         except HelloRefused as refusal:
             spare = self.spare() if refusal.reason == "revoked" else None
             if spare is None:
                 raise
-            link, _ = await reach(address, node, Identity(spare, self._me.cluster), now().wall)
+            link, _ = await reach(address, node, Identity(spare, self._me.cluster), clock.wall())
         return link
 
     async def _dial(self, node: NodePubkey) -> None:

@@ -15,10 +15,10 @@ from machines.values import NodePubkey
 from node.network.connection_limits import FAULTS, Door
 from node.network.disconnect_reasons import said, told
 from node.network.link import Link
-from node.reporting.describe import counted
 from node.runtime.driver import Driver
 from node.system import clock
 from node.system.log_format import Pace, fields
+from node.system.plurals import counted
 
 log = logging.getLogger("gangline.links")
 

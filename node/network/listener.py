@@ -24,7 +24,8 @@ from node.network.disconnect_reasons import said, word_of
 from node.network.handshake import Gatekeeper, HelloRefused, Identity, listen
 from node.network.link import OPTIONS, Link
 from node.network.link_supervisor import Holder
-from node.runtime.driver import Driver, now
+from node.runtime.driver import Driver
+from node.system import clock
 from node.system.errors import Trouble
 from node.system.log_format import fields
 
@@ -105,7 +106,12 @@ class Listener:
         address = socket_.remote_address
         try:
             peer, clock_there, joined = await listen(
-                socket_, self._me, self._keeper, self._certificate, now().wall, self._door.refuse
+                socket_,
+                self._me,
+                self._keeper,
+                self._certificate,
+                clock.wall(),
+                self._door.refuse,
             )
         except HelloRefused as refusal:
             if refusal.reason in FAULTS:

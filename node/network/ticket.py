@@ -7,7 +7,7 @@ mistake. Source: protocol §9.
 
 import base64
 import re
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -24,8 +24,6 @@ SECRET_BYTES: Final = 16
 TEXT_MAX: Final = 1024
 _ANY_VERSION: Final = re.compile(r"gangline[0-9]{1,4}-")
 _BASE32: Final = re.compile(r"[A-Za-z2-7]*")
-TICKET_KEPT_MS: Final = 30 * 86_400_000
-"""How long after its end a ticket is still known, so that whoever shows it is told why not."""
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
@@ -55,16 +53,6 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     def cluster_id(self) -> ClusterId:
         """The cluster's id."""
         return ClusterId(self.cluster)
-
-
-class TicketRow(NamedTuple):
-    """A ticket as its inviter keeps it: how many nodes it lets in, and until when (Unix ms)."""
-
-    secret_hash: bytes
-    role: str
-    expires_ms: int
-    uses: int = 1
-    withdrawn: bool = False
 
 
 def read_ticket(text: str) -> Ticket:

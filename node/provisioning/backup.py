@@ -28,6 +28,7 @@ from node.config import settings as config
 from node.config.addresses import told
 from node.provisioning import init_join
 from node.reporting import store_audit
+from node.storage.meta_keys import OF_ONE_KEY, MetaKey
 from node.storage.migrations import SET_ADDRESSES, SET_META, add_functions, bring_up
 from node.storage.rollback_guard import SUFFIX
 from node.storage.store import Store
@@ -38,7 +39,6 @@ from node.system.errors import StoreDamaged, StoreFailure, Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
-ROW: Final = "backup"
 CHECK_ROWS: Final = 2000
 ANOTHER: Final = "take another backup, or join anew with: gangline join"
 MEND: Final = (
@@ -46,10 +46,6 @@ MEND: Final = (
 )
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
-
-
-OF_THE_OTHER = ("incarnation", "doubt", "left", "own_end", "former", "former_end")
-"""What ``meta`` says of the node that a backup is of, and not of one that is made of it."""
 
 
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,9 +117,9 @@ def backup(
         _copy(home.store, partial, settings.cluster, MEND, progress)
         with _sqlite(partial) as db:
             records = _count(db)
-            _set(db, ROW, msgspec.json.encode(label, enc_hook=enc_hook))
+            _set(db, MetaKey.BACKUP, msgspec.json.encode(label, enc_hook=enc_hook))
             # Whatever is made of this file is not the store that was last written.
-            _set(db, "doubt", f"the store was restored from a backup of {at}".encode())
+            _set(db, MetaKey.DOUBT, f"the store was restored from a backup of {at}".encode())
     return Made(own, settings.cluster, at, records, with_key, settings.listen)
 
 
@@ -208,11 +204,9 @@ def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: 
             _check(kept, file, label, progress)
         with _sqlite(partial) as db:
             db.pragma("secure_delete", "on")  # no key stays behind in a free page
-            db.execute("DELETE FROM meta WHERE name = ?", (ROW,))
+            db.execute("DELETE FROM meta WHERE name = ?", (MetaKey.BACKUP,))
             if as_new:
-                db.executemany(
-                    "DELETE FROM meta WHERE name = ?", [(name,) for name in OF_THE_OTHER]
-                )
+                db.executemany("DELETE FROM meta WHERE name = ?", [(name,) for name in OF_ONE_KEY])
                 db.execute("DELETE FROM settled")
                 db.execute("DELETE FROM tickets")  # the other node's, as is the line above
                 if label.addresses:
@@ -308,7 +302,7 @@ def _read_label(file: Path) -> Label:
     store_audit.store_path(file, "backup")
     try:
         with Store(file, readonly=True) as store:
-            said = store.meta(ROW)
+            said = store.meta(MetaKey.BACKUP)
         if said is None:
             raise Trouble(
                 f"{file} is a store, but no backup; make one with: gangline backup FILE",

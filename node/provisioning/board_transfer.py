@@ -13,7 +13,7 @@ from crdt.replica import Replica
 from crdt.views.event_tree import said
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant
-from node.reporting.describe import counted
+from node.system.plurals import counted
 
 VERSION: Final = 1
 FIELDS: Final = ("title", "description", "depends_on", "labels")

@@ -7,6 +7,8 @@ keys where they are known. Nothing is escaped here; whoever shows it does that.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from node.system.plurals import counted
+
 KEY_SHOWN = 8
 Names = Mapping[str, str]
 
@@ -19,13 +21,6 @@ def called(names: Names, key: str) -> str:
 def whole_name(name: str, key: str) -> str:
     """A name, which another node may have too, and what tells the two apart."""
     return f"{name} ({key[:KEY_SHOWN]})" if name else key[:KEY_SHOWN]
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things: ``1 story``, ``2 stories``, ``0 records``."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"
 
 
 def place(names: Names, ref: Sequence[Any] | None) -> str:

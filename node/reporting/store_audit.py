@@ -23,9 +23,9 @@ from machines.values import NodePubkey
 from node.reporting import queries, seal_report
 from node.reporting import rows as types
 from node.reporting.store_origin import Origin, origin
-from node.runtime.driver import now
 from node.storage.migrations import APPLICATION_ID
 from node.storage.store import Store
+from node.system import clock
 from node.system.errors import StoreDamaged, Trouble
 from node.system.exit_codes import Exit
 from node.system.home import Home
@@ -147,7 +147,7 @@ class Held:
         again = Ledger(self.cluster, self.ledger.roster.founder, verify_batch)
         for proof in self.ledger.proofs.values():
             again.restore_proof(proof)
-        again.take([*reversed(self.records.values())], now().wall, stored=True)
+        again.take([*reversed(self.records.values())], clock.now().wall, stored=True)
         mine = {view.id: view for view in self.ledger.board.stories()}
         other = {view.id: view for view in again.board.stories()}
         faults = [
@@ -227,7 +227,7 @@ def examine(place: Path) -> Held:
         if not held.ledger.restore_proof(proof)
     ]
     held.unsound = len(held.faults)
-    held.ledger.take(good, now().wall, stored=True)
+    held.ledger.take(good, clock.now().wall, stored=True)
     for feed_id, end in rendered.items():
         if feed_id in held.ledger.feeds:
             held.ledger.feeds[feed_id].empty(0, end)

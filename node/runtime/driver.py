@@ -22,10 +22,10 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.network.link import Link
 from node.runtime.batch import PROBE_SECONDS, Carrier, Job, Turn
 from node.runtime.event_bus import Bus
 from node.runtime.fair_queue import BATCH_MAX, Inbox
+from node.runtime.peer_link import PeerLink
 from node.runtime.slices import Slices
 from node.storage.store import Store
 from node.system import clock
@@ -37,11 +37,6 @@ T = TypeVar("T")
 TICK_SECONDS = 0.25
 AT_ONCE_SECONDS = 5.0
 STOPPING = "the daemon is stopping"
-
-
-def now() -> Now:
-    """The time, for the core."""
-    return Now(clock.wall(), clock.monotonic())
 
 
 class Driver:
@@ -61,7 +56,7 @@ class Driver:
         self, store: Store, build: Callable[[Store, Checkpoint], tuple[Replica, Ready]]
     ) -> None:
         self.store = store
-        self.links: dict[NodePubkey, Link] = {}
+        self.links: dict[NodePubkey, PeerLink] = {}
         self.bus = Bus()
         self._inbox = Inbox()
         self._said = 0  # bytes that peers will be sent after this turn
@@ -134,7 +129,7 @@ class Driver:
 
     # --- for links -----------------------------------------------------------------------------
 
-    async def attach(self, link: Link, up: Callable[[], None] = lambda: None) -> str:
+    async def attach(self, link: PeerLink, up: Callable[[], None] = lambda: None) -> str:
         """Run a session over a link until it ends; gives one word why it did.
 
         Args:
@@ -161,7 +156,7 @@ class Driver:
                 del self.links[peer]
                 await self._tell(lambda _at: self._disconnect(peer))
 
-    def _prefers(self, link: Link, other: Link) -> bool:
+    def _prefers(self, link: PeerLink, other: PeerLink) -> bool:
         """Of two links with one peer keep the newer: the old one may be dead, and nobody told us.
 
         Of two dialled at once, one from each side, both keep the one that the lower key dialled.
@@ -174,7 +169,7 @@ class Driver:
         self.replica.disconnected(peer)
         return Ready()
 
-    async def _received(self, link: Link, data: bytes) -> None:
+    async def _received(self, link: PeerLink, data: bytes) -> None:
         """One message from a peer; waits while the peer's lane is full, so that it waits too."""
         peer = link.peer
         if self.links.get(peer) is not link:
@@ -182,13 +177,13 @@ class Driver:
 
         await self._do_for(link, lambda at: self.replica.receive(peer, data, at), len(data))
 
-    async def _go_on(self, link: Link) -> None:
+    async def _go_on(self, link: PeerLink) -> None:
         """A peer has taken a part of a long answer."""
         peer = link.peer
         if self.links.get(peer) is link:
             await self._do_for(link, lambda at: self.replica.go_on(peer, at), 0)
 
-    async def _do_for(self, link: Link, work: Callable[[Now], Ready], size: int) -> None:
+    async def _do_for(self, link: PeerLink, work: Callable[[Now], Ready], size: int) -> None:
         """Queue work that is done for a peer, at its cost."""
 
         def work_at_its_cost(at: Now) -> tuple[Ready, None]:
@@ -247,7 +242,7 @@ class Driver:
 
     async def _do(self, jobs: Iterable[Job]) -> None:
         """Do a batch, commit it, and only then let its results out."""
-        at = now()
+        at = clock.now()
         turn = await self._slices.run(lambda: self._carrier.work(jobs, at))
         if turn.must_commit:
             try:

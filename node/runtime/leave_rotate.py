@@ -25,6 +25,7 @@ from machines.values import NodePubkey
 from node.config import key_file
 from node.runtime.driver import Driver
 from node.runtime.event_bus import Subscription
+from node.storage.meta_keys import MetaKey
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import StoreFailure, Trouble
@@ -35,14 +36,8 @@ log = logging.getLogger("gangline")
 PATIENCE_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.1
-FORMER: Final = "former"
-FORMER_END: Final = "former_end"
-"""The names in ``meta`` of the key before the present one, and of how far it had written."""
-LEFT: Final = "left"
-"""The name in ``meta`` under which stands how far this node is with leaving: asked, or gone."""
 ASKED: Final = b"asked"
 GONE: Final = b"gone"
-INCARNATION: Final = "incarnation"
 
 WORDS: Final = {
     "not_direct": "it takes this only from the node itself",
@@ -79,7 +74,7 @@ class Parting:
         self._driver = driver
         self._home = home
         self._switch = switch
-        self._note = driver.store.meta(LEFT) or b""
+        self._note = driver.store.meta(MetaKey.LEFT) or b""
 
     async def leave(self) -> None:
         """Be taken off the roster; what this node wrote stands.
@@ -142,7 +137,7 @@ class Parting:
             raise
 
     async def _write_note(self, note: bytes) -> None:
-        await self._driver.on_disk(lambda store: store.set_meta(LEFT, note))
+        await self._driver.on_disk(lambda store: store.set_meta(MetaKey.LEFT, note))
         self._note = note
 
     async def _keep_note(self) -> None:
@@ -301,7 +296,7 @@ def _replaced(replica: Replica, successor: NodePubkey) -> bool:
 
 def former(store: Store) -> NodePubkey | None:
     """The key that this node had before its present one."""
-    raw = store.meta(FORMER)
+    raw = store.meta(MetaKey.FORMER)
     return NodePubkey(raw) if raw else None
 
 
@@ -317,9 +312,9 @@ def settle(home: Home, store: Store, replica: Replica) -> bool:
         return False
     # The key changes last and in one step. Before it the present key can write nothing any more,
     # so that it does not matter what these two say of it.
-    store.set_meta(FORMER, bytes(replica.own))
-    store.set_meta(FORMER_END, store.meta("own_end") or b"")
-    store.set_meta(INCARNATION, bytes(4))
+    store.set_meta(MetaKey.FORMER, bytes(replica.own))
+    store.set_meta(MetaKey.FORMER_END, store.meta(MetaKey.OWN_END) or b"")
+    store.set_meta(MetaKey.INCARNATION, bytes(4))
     os.replace(home.next_key, home.key)  # noqa: PTH105 - its name says that it replaces
     folder = os.open(home.path, os.O_RDONLY)
     try:

@@ -16,8 +16,8 @@ from typing import Any
 
 import apsw
 
-from node.reporting.describe import counted
 from node.storage import sqlite_errors
+from node.storage.meta_keys import MetaKey
 from node.storage.migrations import (
     MIGRATIONS,
     SET_META,
@@ -29,6 +29,7 @@ from node.storage.migrations import (
 )
 from node.storage.store_lock import Lock
 from node.system.errors import NoRoom, StoreDamaged, StoreFailure
+from node.system.plurals import counted
 
 log = logging.getLogger("gangline.store")
 
@@ -220,7 +221,7 @@ class Database:
             return True
         for size in (PROBE_BYTES, 0):
             with self._speaking("write to"), self._transaction():
-                self._db.execute(SET_META, ("probe", bytes(size)))
+                self._db.execute(SET_META, (MetaKey.PROBE, bytes(size)))
         return False
 
     def _look_for_room(self) -> None:

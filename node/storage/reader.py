@@ -21,11 +21,12 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
-from node.network.ticket import TicketRow
 from node.storage import history
 from node.storage.database import Database
 from node.storage.history import FIRST_VERSION, HISTORY_SHOWN
+from node.storage.meta_keys import MetaKey
 from node.storage.migrations import APPLICATION_ID, SUMMED, TOTALLED, hurt_pages, row_sum, sum_of
+from node.storage.ticket_rows import TicketRow
 from node.system.errors import StoreDamaged
 
 COPY_PAGES = 1024
@@ -213,11 +214,11 @@ class Reading(Database):
 
     def own_end(self) -> OwnEnd | None:
         """How far this node has written in its own feed; ``None`` where no build noted it."""
-        return self._end("own_end")
+        return self._end(MetaKey.OWN_END)
 
     def former_end(self) -> OwnEnd | None:
         """How far this node had written under the key before the present one, likewise."""
-        return self._end("former_end")
+        return self._end(MetaKey.FORMER_END)
 
     def _end(self, name: str) -> OwnEnd | None:
         said = self.meta(name)

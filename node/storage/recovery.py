@@ -6,7 +6,6 @@ then opens a new feed, since own records may be among what is gone (protocol §9
 moment leaves either the damaged file to begin from, or the new one whole.
 """
 
-import asyncio
 import contextlib
 import logging
 import shlex
@@ -18,9 +17,8 @@ from crdt.primitives.identity import ClusterId, FeedId
 from crdt.records.record import SignedRecord
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.reporting.describe import counted
-from node.runtime.driver import Driver
 from node.storage import recovery_scan
+from node.storage.meta_keys import MetaKey
 from node.storage.recovery_report import Saved
 from node.storage.recovery_scan import Remembered
 from node.storage.rollback_guard import SUFFIX
@@ -28,15 +26,11 @@ from node.storage.store import HEADER_BYTES, Store
 from node.storage.store_lock import Lock
 from node.system import clock
 from node.system.atomic_file import whole
-from node.system.errors import StoreFailure
 from node.system.home import Home
 
 log = logging.getLogger("gangline.store")
 
 ASIDE = ".damaged-"
-HURT = "hurt"
-"""The name in ``meta`` under which stands what a rebuilt store may lack."""
-MEND_SECONDS = 1.0
 
 
 def was_here(path: Path) -> bool:
@@ -140,43 +134,8 @@ def _carry_over(
     if known is not None:
         recovery_scan.take_remembered(saved, persist, known, cluster, founder)
     if saved.lacks:
-        store.set_meta(HURT, saved.sentence.encode())
+        store.set_meta(MetaKey.HURT, saved.sentence.encode())
     store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.sentence)])
-
-
-async def fetch_rest(driver: Driver) -> None:
-    """Say how far peers have brought back what a rebuilt store lacks, and when that is done."""
-    before = -1
-    while True:
-        with contextlib.suppress(StoreFailure):  # tried again: a full disk, say
-            if not await driver.on_disk(lambda store: store.meta(HURT)):
-                break
-            many, linked, agrees = await driver.query(_how_far)
-            if agrees:
-                await driver.on_disk(lambda store: store.set_meta(HURT, b""))
-                await driver.query(_lift)
-                log.warning(
-                    "the store holds what other nodes hold again: %s", counted(many, "record")
-                )
-            elif many != before:
-                log.info(
-                    "fetching the rest: %s so far, %s linked",
-                    counted(many, "record"),
-                    counted(linked, "node"),
-                )
-            before = many
-        await asyncio.sleep(MEND_SECONDS)
-    await asyncio.Event().wait()
-
-
-def _how_far(replica: Replica) -> tuple[int, int, bool]:
-    sessions = list(replica.sessions.all())
-    held = sum(len(list(feed.entries())) for feed in replica.ledger.feeds.values())
-    return held, len(sessions), any(session.agrees for session in sessions)
-
-
-def _lift(replica: Replica) -> None:
-    replica.held = ""
 
 
 def why_held(store: Store, *, known: bool, mute: bool) -> str:
@@ -186,7 +145,7 @@ def why_held(store: Store, *, known: bool, mute: bool) -> str:
         known: it knows another node.
         mute: by what it holds it may write nothing: to accept the loss would change nothing.
     """
-    hurt = (store.meta(HURT) or b"").decode()
+    hurt = (store.meta(MetaKey.HURT) or b"").decode()
     if not hurt or known:
         return ""
     alone = f"read-only: {hurt}. No other node is known to fetch the rest from"

@@ -7,7 +7,7 @@ Stands under ``recovery_scan.py``, which counts, and ``recovery.py``, which tell
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.reporting.describe import counted
+from node.system.plurals import counted
 
 
 @dataclass(slots=True)

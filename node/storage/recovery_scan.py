@@ -24,13 +24,13 @@ from crdt.records.record import SignedRecord, VerifiedRecord, signed_record
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
-from node.reporting.describe import counted
-from node.runtime import leave_rotate
 from node.storage import sqlite_errors
+from node.storage.meta_keys import OF_ONE_FILE, MetaKey
 from node.storage.migrations import SUMMED, TOTALLED, add_functions, sum_of
 from node.storage.reader import OWN_END
 from node.storage.recovery_report import Saved
 from node.storage.store import Store
+from node.system.plurals import counted
 
 log = logging.getLogger("gangline.store")
 
@@ -45,13 +45,11 @@ CHECKS: dict[str, dict[str, Callable[[Any], object]]] = {
 }
 """What makes a value of a column one that the daemon can read."""
 META_BYTES = {
-    leave_rotate.INCARNATION: 4,
-    leave_rotate.FORMER: NODE_PUBKEY_BYTES,
-    "own_end": OWN_END.size,
-    leave_rotate.FORMER_END: OWN_END.size,
+    MetaKey.INCARNATION: 4,
+    MetaKey.FORMER: NODE_PUBKEY_BYTES,
+    MetaKey.OWN_END: OWN_END.size,
+    MetaKey.FORMER_END: OWN_END.size,
 }
-OF_ONE_LIFE = ("token", "writes", "doubt", "probe")
-"""What ``meta`` says of the file rather than of the node."""
 
 
 class Remembered(NamedTuple):
@@ -262,7 +260,7 @@ def take_meta(saved: Saved, store: Store, old: apsw.Connection) -> None:
     query = f"SELECT {_bytes('name')}, {_bytes('value')} FROM meta{_as_written(saved, old, 'meta')}"  # noqa: S608 - our own names
     for raw, value in _scan(saved, old, query):
         name = raw.decode("ascii", "replace")
-        if name in OF_ONE_LIFE:
+        if name in OF_ONE_FILE:
             continue
         if len(value) == META_BYTES.get(name, len(value)):
             store.set_meta(name, bytes(value))

@@ -17,16 +17,17 @@ import apsw
 
 from crdt.contract.ready import Observation, Persist, Quarantined, RowKey
 from crdt.primitives.identity import FeedId
-from node.network.ticket import TICKET_KEPT_MS, TicketRow
-from node.reporting.describe import counted
 from node.storage import history
 from node.storage.history import BOUNDS, Bounds
+from node.storage.meta_keys import MetaKey
 from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
 from node.storage.quarantine import Quarantine
 from node.storage.reader import OWN_END, Reading
 from node.storage.rollback_guard import Vouch, Witness, host_id, why_doubt
 from node.storage.store_lock import Lock
+from node.storage.ticket_rows import TICKET_KEPT_MS, TicketRow
 from node.system.errors import NoRoom, StoreDamaged, StoreFailure
+from node.system.plurals import counted
 
 HEADER_BYTES = 100
 """With fewer, SQLite takes a file for one that nobody has written to yet."""
@@ -84,9 +85,11 @@ class Store(Reading):
 
         A doubt is kept in the store until a new incarnation was opened: a crash does not settle it.
         """
-        self._writes = int.from_bytes(self.meta("writes") or b"", "big")
-        found = Vouch(host_id(), self.path.stat().st_ino, self.meta("token") or b"", self._writes)
-        known = (self.meta("doubt") or b"").decode()
+        self._writes = int.from_bytes(self.meta(MetaKey.WRITES) or b"", "big")
+        found = Vouch(
+            host_id(), self.path.stat().st_ino, self.meta(MetaKey.TOKEN) or b"", self._writes
+        )
+        known = (self.meta(MetaKey.DOUBT) or b"").decode()
         self.doubt = known or why_doubt(found, self._witness.read())
         if not self.no_room:
             self._swear_in(found)
@@ -95,8 +98,8 @@ class Store(Reading):
         token = secrets.token_bytes(16)
         # The store first: a crash between the two leaves a doubt too many, never one too few.
         with self._transaction():
-            self._set("token", token)
-            self._set("doubt", self.doubt.encode())
+            self._set(MetaKey.TOKEN, token)
+            self._set(MetaKey.DOUBT, self.doubt.encode())
         try:
             self._witness.open(found._replace(token=token))
         except OSError as fault:
@@ -176,13 +179,13 @@ class Store(Reading):
                     (bytes(proof.author), proof.incarnation, proof.clock, sides),
                 )
             if persist.incarnation is not None:
-                self._set("incarnation", persist.incarnation.to_bytes(4, "big"))
+                self._set(MetaKey.INCARNATION, persist.incarnation.to_bytes(4, "big"))
             if persist.doubt is not None:
-                self._set("doubt", persist.doubt.encode())
+                self._set(MetaKey.DOUBT, persist.doubt.encode())
             if persist.own_end is not None:
                 author, incarnation, clock = persist.own_end
-                self._set("own_end", OWN_END.pack(author, incarnation, clock))
-            self._set("writes", (self._writes + 1).to_bytes(8, "big"))
+                self._set(MetaKey.OWN_END, OWN_END.pack(author, incarnation, clock))
+            self._set(MetaKey.WRITES, (self._writes + 1).to_bytes(8, "big"))
             for node, texts in persist.addresses.items():
                 self._db.execute(SET_ADDRESSES, (bytes(node), " ".join(texts)))
             self._db.executemany(

@@ -5,6 +5,7 @@ Stands at the edge of the shell: everything else is handed the time.
 
 import time
 
+from crdt.contract.ready import Now
 from machines.values import Instant
 
 
@@ -21,3 +22,8 @@ def wall() -> Instant:
 def monotonic() -> float:
     """The monotonic clock, in seconds. Never goes back."""
     return time.monotonic()
+
+
+def now() -> Now:
+    """Both clocks, as the core takes them."""
+    return Now(wall(), monotonic())

@@ -19,11 +19,11 @@ from crdt.primitives.identity import FeedId
 from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_driver
-from node.network.ticket import TicketRow
 from node.reporting import history_report, queries
-from node.runtime.driver import now
 from node.storage.migrations import MIGRATIONS, defined
 from node.storage.store import Store
+from node.storage.ticket_rows import TicketRow
+from node.system import clock
 from node.system.errors import StoreDamaged
 from node.system.home import Home
 from tests.support.authors import Pen, as_frame
@@ -124,7 +124,7 @@ def test_a_spoilt_value_is_said_and_costs_no_agreement(fleet, tmp_path, table, d
 
 def meet(cluster, replica):
     """The peer, as its own disk has it, and the node settle."""
-    cluster.mono = now().mono
+    cluster.mono = clock.now().mono
     cluster.links.clear()
     cluster.wire.clear()
     cluster.restart(DEN)

@@ -11,8 +11,8 @@ from crdt.contract.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
-from node.network.ticket import TicketRow
 from node.storage.store import Store
+from node.storage.ticket_rows import TicketRow
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key
 

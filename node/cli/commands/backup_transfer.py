@@ -10,10 +10,10 @@ import typer
 
 from node.cli.console import Chosen, Json, client, put_json, say, speaking
 from node.client.http_client import Refused, segment
-from node.reporting.describe import counted
 from node.system.errors import NoDaemon, Silent
 from node.system.exit_codes import Exit
 from node.system.local_time import local
+from node.system.plurals import counted
 
 SAY_SECONDS = 2.0
 

@@ -25,9 +25,10 @@ from node.cli.console import (
     story_named,
 )
 from node.client.http_client import segment
-from node.reporting.describe import Names, called, counted, place, roster_change
+from node.reporting.describe import Names, called, place, roster_change
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
+from node.system.plurals import counted
 from node.system.sanitize import clean
 
 AT_REST = ("idle", "completed")

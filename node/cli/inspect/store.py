@@ -22,10 +22,11 @@ from node.cli.console import (
     short,
     speaking,
 )
-from node.reporting.describe import counted, place
+from node.reporting.describe import place
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
+from node.system.plurals import counted
 from node.system.sanitize import clean
 
 TIMED = ("claim", "execution")

@@ -21,9 +21,10 @@ from machines.values import FreeText, StoryId
 from node.config import settings
 from node.daemon import open_replica
 from node.provisioning import init_join
-from node.runtime.driver import Driver, now
+from node.runtime.driver import Driver
 from node.storage.rollback_guard import SUFFIX, Witness
 from node.storage.store import Store
+from node.system import clock
 from node.system.errors import StoreFailure
 from node.system.home import Home
 from tests.support.account import Account, Seen
@@ -211,7 +212,7 @@ class PeerLink:
     def __init__(self, house, driver):
         self.house, self.driver = house, driver
         self.peer = house.peer.node
-        self.peer_clock = now().wall
+        self.peer_clock = clock.now().wall
         self.reason = ""
         self._replies = asyncio.Queue()
 
@@ -222,7 +223,7 @@ class PeerLink:
             seen = Seen.of(*record.feed, record.clock, record_id, record.value)
             # What a peer was sent is as good as promised.
             self.house.account.acknowledge(seen.slot, seen.record_id, seen.key)
-        ready = self.house.peer.replica.receive(self.house.node, data, now())
+        ready = self.house.peer.replica.receive(self.house.node, data, clock.now())
         if ready.fault is not None:
             raise Broken("L6", f"an honest peer found fault: {ready.fault}")
         self._hand_over(ready)
@@ -233,7 +234,7 @@ class PeerLink:
         for outgoing in (*ready.reply, *ready.publish):
             self._replies.put_nowait(outgoing.data)
             if outgoing.goes_on:
-                self._hand_over(self.house.peer.replica.go_on(self.house.node, now()))
+                self._hand_over(self.house.peer.replica.go_on(self.house.node, clock.now()))
 
     def _records(self, data):
         """The records of the house's node in a frame."""
@@ -250,9 +251,9 @@ class PeerLink:
                 slots = [(feed, clock, value) for clock, value in rows]
             case _:
                 slots = []
-        for feed, clock, value in slots:
+        for feed, slot, value in slots:
             assert feed.author == self.house.node, "the peer writes nothing"
-            signed = signed_record(feed, clock, value)
+            signed = signed_record(feed, slot, value)
             yield signed, signed_bytes_and_id(self.house.cluster, signed)[1]
 
     def drop(self, reason):
@@ -262,7 +263,7 @@ class PeerLink:
 
     async def run(self, received):
         replica = self.house.peer.replica
-        self._hand_over(replica.connected(self.house.node, self.peer_clock, now()))
+        self._hand_over(replica.connected(self.house.node, self.peer_clock, clock.now()))
         try:
             while (due := await self._replies.get()) is not None:
                 await (received(self, due) if isinstance(due, bytes) else due())

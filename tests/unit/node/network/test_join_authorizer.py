@@ -9,9 +9,10 @@ from crdt.contract.ready import Ready
 from crdt.primitives.identity import H
 from node.network.handshake import HelloRefused
 from node.network.join_authorizer import Keeper
-from node.network.ticket import TicketRow
-from node.runtime.driver import Driver, now
+from node.runtime.driver import Driver
 from node.storage.store import Store
+from node.storage.ticket_rows import TicketRow
+from node.system import clock
 from tests.support.authors import as_frame
 from tests.support.cluster import Cluster, key
 
@@ -25,7 +26,7 @@ async def emptied(path):
     with Store(path / "store.db") as store:
         replica = cluster.make(cluster.keys[0])
         driver = Driver(store, lambda *_: (replica, Ready()))
-        store.add_ticket(TicketRow(H(SECRET), "member", now().wall.ms + 60_000), now().wall.ms)
+        store.add_ticket(TicketRow(H(SECRET), "member", clock.wall_ms() + 60_000), clock.wall_ms())
         running = asyncio.create_task(driver.run())
         try:
             yield cluster, driver
@@ -45,7 +46,7 @@ async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path
 
         founding = cluster.found.record
         bring = as_frame(founding)
-        await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, now()))
+        await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, clock.now()))
         accepted = await keeper.join(guest, SECRET, "two")
         assert accepted.founding == founding.value.hex()
         assert accepted.founder == cluster.keys[0].pubkey.hex()
@@ -56,7 +57,7 @@ async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path
 async def test_a_name_that_is_taken_is_refused_with_a_free_one_and_uses_no_ticket(tmp_path):
     async with emptied(tmp_path) as (cluster, driver):
         bring = as_frame(cluster.found.record)
-        await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, now()))
+        await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, clock.now()))
         keeper, guest = Keeper(driver), key(2).pubkey
         with pytest.raises(HelloRefused) as refused:
             await keeper.join(guest, SECRET, "den")

@@ -17,12 +17,13 @@ from node.config import settings
 from node.daemon import open_replica
 from node.network.handshake import HelloRefused
 from node.network.join_authorizer import Keeper
-from node.network.ticket import TicketRow
 from node.provisioning import init_join
 from node.runtime.batch import Job
-from node.runtime.driver import Driver, now
+from node.runtime.driver import Driver
 from node.runtime.fair_queue import LANE_MAX
 from node.storage.store import Store
+from node.storage.ticket_rows import TicketRow
+from node.system import clock
 from node.system.errors import StoreFailure
 from node.system.home import Home
 from tests.support.cluster import key
@@ -103,7 +104,7 @@ async def test_a_full_disk_refuses_writes_and_serves_what_is_on_it(tmp_path):
         assert "disk is full" in sentence
         before = one.driver.replica
         assert await one.stories() == sorted(kept)
-        assert "disk is full" in await one.driver.query(lambda r: r.writable(now()))
+        assert "disk is full" in await one.driver.query(lambda r: r.writable(clock.now()))
         with pytest.raises(StoreFailure, match="disk is full"):
             await one.add("another")
         assert one.driver.replica is before, "one failure rebuilds once"
@@ -118,7 +119,7 @@ async def test_it_writes_again_by_itself_once_there_is_room(tmp_path, caplog):
             await one.stories()
         await one.add("after")
         assert await one.stories() == sorted([*kept, "after"])
-        assert await one.driver.query(lambda r: r.writable(now())) == ""
+        assert await one.driver.query(lambda r: r.writable(clock.now())) == ""
     with Store(one.home.store) as store:
         clocks = [row.clock for row in store.rows()]
     assert clocks == sorted(set(clocks)), "no slot twice, none lost"
@@ -151,12 +152,12 @@ class PeerLink:
 
     def __init__(self, peer, own):
         self.replica, self.peer, self.own = peer, peer.own, own
-        self.peer_clock = now().wall
+        self.peer_clock = clock.now().wall
         self.reason = ""
         self._replies = asyncio.Queue()
 
     def send(self, data, then=None):
-        self.hand(self.replica.receive(self.own, data, now()))
+        self.hand(self.replica.receive(self.own, data, clock.now()))
         if then is not None:
             self._replies.put_nowait(then)
 
@@ -165,14 +166,14 @@ class PeerLink:
         for outgoing in (*ready.reply, *ready.publish):
             self._replies.put_nowait(outgoing.data)
             if outgoing.goes_on:
-                self.hand(self.replica.go_on(self.own, now()))
+                self.hand(self.replica.go_on(self.own, clock.now()))
 
     def drop(self, reason):
         self.reason = self.reason or reason
         self._replies.put_nowait(None)
 
     async def run(self, received):
-        self.hand(self.replica.connected(self.own, now().wall, now()))
+        self.hand(self.replica.connected(self.own, clock.now().wall, clock.now()))
         while (due := await self._replies.get()) is not None:
             await (received(self, due) if isinstance(due, bytes) else due())
         self.replica.disconnected(self.own)
@@ -209,8 +210,8 @@ async def test_while_nothing_can_be_written_peers_are_served_and_nothing_is_take
         link, ended = await linked(one, peer)
 
         await until(one, lambda _: names(peer) == sorted(kept))
-        link.hand(peer.propose(AddStory(StoryId("theirs"), FreeText("t")), now())[0])
-        link.hand(peer.tick(now()))
+        link.hand(peer.propose(AddStory(StoryId("theirs"), FreeText("t")), clock.now())[0])
+        link.hand(peer.tick(clock.now()))
 
         await until(one, lambda r: r.beacon.liveness.last(peer.own) is not None)
         assert await one.stories() == sorted(kept), "what could not be kept is not shown"
@@ -228,8 +229,8 @@ async def test_while_nothing_can_be_written_peers_are_served_and_nothing_is_take
 async def test_nobody_is_let_in_while_it_cannot_be_written_down(tmp_path):
     async with house(tmp_path) as one:
         secret = b"s" * 16
-        ticket = TicketRow(H(secret), "member", now().wall.ms + 60_000)
-        await one.driver.on_disk(lambda store: store.add_ticket(ticket, now().wall.ms))
+        ticket = TicketRow(H(secret), "member", clock.now().wall.ms + 60_000)
+        await one.driver.on_disk(lambda store: store.add_ticket(ticket, clock.now().wall.ms))
         one.fill()
         await one.add_until_full()
         keeper = Keeper(one.driver)
@@ -249,8 +250,8 @@ async def test_what_no_disk_holds_outlives_a_failed_commit(tmp_path):
         await driver.propose(AdmitNode(peer.own, Role.MEMBER, FreeText("peer")))
         link, ended = await linked(one, peer)
         told = driver.replica.beacon
-        told.addresses, told.beats = ("den:7467",), {"s-1": now().wall}
-        link.hand(peer.tick(now()))
+        told.addresses, told.beats = ("den:7467",), {"s-1": clock.now().wall}
+        link.hand(peer.tick(clock.now()))
         await until(one, lambda r: r.beacon.liveness.last(peer.own) is not None)
         await until(one, lambda r: peer.beacon.liveness.last(r.own) is not None)
         before = peer.beacon.liveness.last(driver.replica.own)

@@ -22,14 +22,15 @@ from node.client.http_client import Client
 from node.config import settings as config
 from node.config.settings import Peer
 from node.daemon import open_driver, open_replica
-from node.network.ticket import TicketRow
 from node.provisioning import init_join
-from node.runtime.driver import now
 from node.runtime.operator_notices import Notices
 from node.storage import recovery, recovery_scan
+from node.storage.meta_keys import MetaKey
 from node.storage.migrations import MIGRATIONS, TOTALLED
 from node.storage.recovery_report import Saved
 from node.storage.store import Store
+from node.storage.ticket_rows import TicketRow
+from node.system import clock
 from node.system.errors import StoreDamaged, StoreFailure, Trouble
 from node.system.home import Home
 from tests.support.authors import Pen
@@ -112,7 +113,7 @@ def test_a_bit_anywhere_in_a_record_is_found_and_costs_that_record_alone(path, a
         assert "damaged" in store.doubt
         assert store.addresses() == {key(2).pubkey: ("two:1",)}
         assert store.tickets() == [TicketRow(b"t" * 32, "member", 5)]
-        assert store.meta(recovery.HURT)
+        assert store.meta(MetaKey.HURT)
     assert saved.aside.exists()
 
 
@@ -168,7 +169,7 @@ def test_a_store_that_is_left_empty_is_damage_where_this_node_had_written(path, 
     with Store(path) as store:
         assert list(store.rows()) == []
         assert "damaged" in store.doubt
-        assert store.meta(recovery.HURT)
+        assert store.meta(MetaKey.HURT)
 
 
 def test_a_wal_beside_an_empty_store_is_kept_as_it_is(path):
@@ -349,14 +350,14 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     with pytest.raises(HeldUp, match="accept-loss"):
         asyncio.run(lone.with_driver(driver, "s-2"))
     driver = open_driver(lone.home, lone.settings)
-    assert "read-only" in driver.replica.writable(now()), "a restart settles nothing"
+    assert "read-only" in driver.replica.writable(clock.now()), "a restart settles nothing"
     asyncio.run(driver.stop())
 
 
 def test_that_it_was_mended_stands_in_status_with_when_and_how_much_was_kept(tmp_path):
     lone, notices = Lone(tmp_path), Notices()
     driver = open_driver(lone.home, lone.settings, notices=notices)
-    told = notices.all(driver.replica, now())
+    told = notices.all(driver.replica, clock.now())
     asyncio.run(driver.stop())
     when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
     assert re.search(rf"damaged and was mended at {when}: (no|\d+) records? of", told[-1])
@@ -565,7 +566,7 @@ def test_what_cannot_be_read_comes_from_the_daemon_that_met_the_damage(path, hur
     with Store(path) as store:
         assert store.rendered() == {FEED: MANY + 1}
         assert store.proofs() == [proof]
-        assert not store.meta(recovery.HURT)
+        assert not store.meta(MetaKey.HURT)
 
 
 def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
@@ -583,11 +584,11 @@ def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
 
 def test_damage_does_not_settle_what_was_lost_before(path):
     with Store(path) as store:
-        store.set_meta(recovery.HURT, b"before")
+        store.set_meta(MetaKey.HURT, b"before")
     spoil_row(path, 7, 70)
     recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey, recovery_scan.Remembered(ROWS, [], {}))
     with Store(path) as store:
-        assert store.meta(recovery.HURT) == b"before"
+        assert store.meta(MetaKey.HURT) == b"before"
 
 
 async def test_a_disk_that_damages_what_it_holds_again_ends_the_daemon(tmp_path, monkeypatch):

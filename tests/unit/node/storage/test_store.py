@@ -10,9 +10,9 @@ import pytest
 from crdt.contract.ready import Persist, ProofRow, Quarantined, Row, RowKey
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
-from node.network.ticket import TICKET_KEPT_MS, TicketRow
 from node.storage.database import WAL_BYTES_MAX
 from node.storage.store import Store
+from node.storage.ticket_rows import TICKET_KEPT_MS, TicketRow
 from node.system.errors import StoreDamaged, StoreFailure
 from tests.support.cluster import Found, key
 
