@@ -145,8 +145,9 @@ def home(folder):
         for path in sorted(den.path.rglob("*")):
             yield f"{path.stat().st_mode & 0o777:03o} {masked(path.relative_to(den.path))}"
         head, number, token, writes = Path(f"{den.store}.witness").read_text().splitlines()
-        yield f"witness: host of {len(head)}, inode {number.isdigit()}, token of {len(token)}, "
-        yield f"  writes of {len(writes)}"
+        assert number.isdigit()
+        sizes = f"host of {len(head)}, inode, token of {len(token)}, writes of {len(writes)}"
+        yield f"store.db.witness, a line each: {sizes}"
     den.store.write_bytes(b"nothing")
     salvage.rebuild(den.store, ClusterId(bytes(32)), NODE)
     [damaged] = den.path.glob("store.db.damaged*")
@@ -310,7 +311,7 @@ def routed(name, route, handler, first):
     yield f"# {name}"
     for one in route.get("parameters", ()):
         default = one["schema"].get("default")
-        told = "" if default is None else f" = {default}"
+        told = "" if default is None else f" = {json.dumps(default)}"
         yield f"{one['in']} {one['name']}: {one['schema'].get('type', 'string or none')}{told}"
     if handler.parsed_data_field is not None:
         yield from shape(handler.parsed_data_field.annotation, NAMES, "asked: ")
