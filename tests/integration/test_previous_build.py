@@ -9,7 +9,7 @@ import io
 import json
 import subprocess
 import sys
-import tarfile
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -29,13 +29,12 @@ WHICH = "import node; print(node.__file__)"
 @pytest.fixture(scope="module")
 def then(tmp_path_factory):
     """The folder with the code of the build before."""
-    archive = ["git", "archive", BEFORE, "crdt", "machines", "node"]
+    archive = ["git", "archive", "--format=zip", BEFORE, "crdt", "machines", "node"]
     packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
         pytest.skip(f"not a git checkout whose history holds {BEFORE[:8]}")
     folder = tmp_path_factory.mktemp("then")
-    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
-        files.extractall(folder, filter="data")
+    zipfile.ZipFile(io.BytesIO(packed.stdout)).extractall(folder)
     which = subprocess.run([*python(folder), "-c", WHICH], capture_output=True, check=True)
     assert Path(which.stdout.decode().strip()).is_relative_to(folder)
     return folder
