@@ -28,36 +28,34 @@ import typer
 from litestar.routes import HTTPRoute
 from typer.testing import CliRunner
 
-from crdt import bodies, errors, evidence_file, frame, hello, identity, parting, presence, ready
-from crdt.feeds import Verdict
-from crdt.identity import ClusterId, RecordId, RecordRef
-from crdt.petition import Answer, Petition, petition_bytes
-from crdt.shortfall import Road
+from crdt.authoring import roster_requests
+from crdt.contract import ready
+from crdt.ledger.feed import Verdict
+from crdt.presence import signed_presence
+from crdt.primitives import errors, identity
+from crdt.primitives.identity import ClusterId, RecordId, RecordRef
+from crdt.records import bodies, evidence_file
+from crdt.sync.seal_audit import Road
+from crdt.wire import handshake_transcript, messages
+from crdt.wire.roster_request import Answer, Petition, petition_bytes
 from machines import execution, pipeline
 from machines.values import NodePubkey
-from node import (
-    backup,
-    bus,
-    config,
-    founding,
-    handshake,
-    keys,
-    link,
-    logs,
-    notices,
-    portable,
-    refusals,
-    roster_file,
-    salvage,
-)
-from node import parting as parting_of_daemon
 from node.api import app as local_api
-from node.api import types, version
-from node.cli.exits import Exit
+from node.api import version
+from node.cli.commands import roster_file
 from node.cli.main import app
-from node.home import Home
-from node.store import Store
-from node.ticket import PREFIX, read_ticket
+from node.config import key_file, settings
+from node.network import disconnect_reasons, handshake, link
+from node.network.ticket import PREFIX, read_ticket
+from node.provisioning import backup, board_transfer, init_join
+from node.reporting import rows as types
+from node.runtime import event_bus, leave_rotate, operator_notices
+from node.storage import recovery
+from node.storage.meta_keys import MetaKey
+from node.storage.store import Store
+from node.system import log_format
+from node.system.exit_codes import Exit
+from node.system.home import Home
 from tests.support import freeze
 from tests.support.authors import Pen
 from tests.support.cluster import START, Found, key
@@ -106,26 +104,26 @@ def store(folder):
 def meta(folder):
     """Every name that a node writes into ``meta``, and what stands under it."""
     home, saved = Home(folder / "den"), folder / "den.gangline"
-    own, cluster = founding.found(home, "den", "")
+    own, cluster = init_join.found(home, "den", "")
     backup.backup(home, saved, with_key=True)
-    successor = keys.generate(home.next_key).pubkey
+    successor = key_file.generate(home.next_key).pubkey
     roster = SimpleNamespace(belongs=lambda node: node == successor)
     replica = SimpleNamespace(own=own, ledger=SimpleNamespace(roster=roster))
     full = ready.Persist(incarnation=7, doubt="a sentence", own_end=ready.OwnEnd(own, 7, 9))
     with Store(home.store) as opened:
         opened.commit(full, [], START.ms)
-        assert parting_of_daemon.settle(home, opened, replica)
+        assert leave_rotate.settle(home, opened, replica)
         opened.probe()
     damaged = folder / "damaged.db"
     damaged.write_bytes(b"nothing")
-    salvage.rebuild(damaged, cluster, own)
+    recovery.rebuild(damaged, cluster, own)
     found = {}
     for path in (home.store, saved, damaged):
         with Store(path, readonly=True) as opened:
             rows = opened._db.execute("SELECT name, value FROM meta")
             found |= {name: stored(value) for name, value in rows}
-    note = (parting_of_daemon.ASKED, parting_of_daemon.GONE)
-    found[parting_of_daemon.LEFT] = " or ".join(word.decode() for word in note)
+    note = (leave_rotate.ASKED, leave_rotate.GONE)
+    found[MetaKey.LEFT] = " or ".join(word.decode() for word in note)
     yield from (f"{name}: {found[name]}" for name in sorted(found))
 
 
@@ -139,8 +137,8 @@ def stored(value):
 def home(folder):
     """The names of what lies in a home, with their modes, and what small files hold."""
     den = Home(folder / "den")
-    founding.found(den, "den", "")
-    keys.replace(den.key)
+    init_join.found(den, "den", "")
+    key_file.replace(den.key)
     with Store(den.store):
         for path in sorted(den.path.rglob("*")):
             yield f"{path.stat().st_mode & 0o777:03o} {masked(path.relative_to(den.path))}"
@@ -149,7 +147,7 @@ def home(folder):
         sizes = f"host of {len(head)}, inode, token of {len(token)}, writes of {len(writes)}"
         yield f"store.db.witness, a line each: {sizes}"
     den.store.write_bytes(b"nothing")
-    salvage.rebuild(den.store, ClusterId(bytes(32)), NODE)
+    recovery.rebuild(den.store, ClusterId(bytes(32)), NODE)
     [damaged] = den.path.glob("store.db.damaged*")
     yield f"a damaged store: {masked(damaged.name)}"
     header, seed = den.key.read_text().splitlines()
@@ -175,11 +173,11 @@ def masked(name):
 
 def files(_folder):
     """The files that people carry about."""
-    yield from shaped("config.toml", config.Config)
+    yield from shaped("config.toml", settings.Config)
     yield from shaped("a backup's label", backup.Label)
     yield from shaped("an evidence file", evidence_file.EvidenceFile)
-    yield from shaped("export, the first line", portable.Head)
-    yield from shaped("export, each other line", portable.Story)
+    yield from shaped("export, the first line", board_transfer.Head)
+    yield from shaped("export, each other line", board_transfer.Story)
     yield from shaped("a list of members", roster_file.Hosts)
     yield f"a ticket begins with {PREFIX}"
     yield from shaped("a ticket, in MessagePack", typing.get_type_hints(read_ticket)["return"])
@@ -188,21 +186,21 @@ def files(_folder):
 # --- on the wire ---------------------------------------------------------------------------------
 
 MESSAGES = {
-    "sync step 1": frame.SyncStep1({5: 7}),
-    "sync step 2": frame.SyncStep2(b"\xaa\xbb"),
-    "sync update": frame.Update(b"\xaa\xbb"),
-    "awareness": frame.Awareness((frame.AwarenessEntry(5, 7, "{}"),)),
-    "query awareness": frame.QueryAwareness(),
-    "document digest": frame.DigestOffer(HASHED),
-    "feed digests": frame.FeedDigests((frame.FeedDigest(NODE, 3, HASHED, 7),), True),
-    "feed digests, no fork, more to come": frame.FeedDigests(
-        (frame.FeedDigest(NODE, 3, HASHED, None),), False
+    "sync step 1": messages.SyncStep1({5: 7}),
+    "sync step 2": messages.SyncStep2(b"\xaa\xbb"),
+    "sync update": messages.Update(b"\xaa\xbb"),
+    "awareness": messages.Awareness((messages.AwarenessEntry(5, 7, "{}"),)),
+    "query awareness": messages.QueryAwareness(),
+    "document digest": messages.DigestOffer(HASHED),
+    "feed digests": messages.FeedDigests((messages.FeedDigest(NODE, 3, HASHED, 7),), True),
+    "feed digests, no fork, more to come": messages.FeedDigests(
+        (messages.FeedDigest(NODE, 3, HASHED, None),), False
     ),
-    "range digests": frame.RangeDigests(NODE, 3, (frame.RangeDigest(7, 9, 2, HASHED),)),
-    "records wanted": frame.RecordsWanted(NODE, 3, ((7, 9),)),
-    "records": frame.Records(NODE, 3, ((7, SIGNED + b"{}"),)),
-    "proof of a fork": frame.Proof(NODE, 3, 7, ((SIGNED, HASHED), (SIGNED, HASHED))),
-    "on disk below": frame.Holding(NODE, 3, 7),
+    "range digests": messages.RangeDigests(NODE, 3, (messages.RangeDigest(7, 9, 2, HASHED),)),
+    "records wanted": messages.RecordsWanted(NODE, 3, ((7, 9),)),
+    "records": messages.Records(NODE, 3, ((7, SIGNED + b"{}"),)),
+    "proof of a fork": messages.Proof(NODE, 3, 7, ((SIGNED, HASHED), (SIGNED, HASHED))),
+    "on disk below": messages.Holding(NODE, 3, 7),
     "asks to leave": Petition(NODE, None, 300, NONCE, ((3, 7),), (SIGNED,)),
     "asks for a new key": Petition(NODE, OTHER, 300, NONCE, ((3, 7),), (SIGNED, SIGNED)),
     "answer": Answer(NONCE, "done"),
@@ -212,22 +210,24 @@ CLUSTER = ClusterId(b"\x66" * 32)
 
 def wire(_folder):
     """Every message as bytes, ``aa*8`` being eight of one; what is signed; what is JSON."""
-    assert {type(one) for one in MESSAGES.values()} == set(typing.get_args(frame.Frame))
+    assert {type(one) for one in MESSAGES.values()} == set(typing.get_args(messages.Frame))
     for name, message in MESSAGES.items():
-        yield f"{name}: {run_lengths(frame.encode_frame(message))}"
-        assert frame.decode_frame(frame.encode_frame(message)) == message
-    own = hello.PROTOCOL_VERSION
-    said = hello.hello_bytes(own, CLUSTER, hello.DIALLED, NODE, OTHER, NONCE, HASHED, HASHED)
+        yield f"{name}: {run_lengths(messages.encode_frame(message))}"
+        assert messages.decode_frame(messages.encode_frame(message)) == message
+    own = handshake_transcript.PROTOCOL_VERSION
+    said = handshake_transcript.hello_bytes(
+        own, CLUSTER, handshake_transcript.DIALLED, NODE, OTHER, NONCE, HASHED, HASHED
+    )
     yield f"signed hello: {run_lengths(said)}"
     asked = petition_bytes(CLUSTER, OTHER, MESSAGES["asks to leave"])
     yield f"signed petition: {run_lengths(asked)}"
-    told = presence.presence_bytes(CLUSTER, NODE, 7, "{}")
+    told = signed_presence.presence_bytes(CLUSTER, NODE, 7, "{}")
     yield f"signed presence: {run_lengths(told)}"
     yield ""
     yield from shaped("hello", handshake.Message)
-    entry = presence.sign_presence(key(2), CLUSTER, 7, presence.PresenceState(START))
+    entry = signed_presence.sign_presence(key(2), CLUSTER, 7, signed_presence.PresenceState(START))
     yield from shape_of(json.loads(entry.state), "an awareness state: ")
-    yield from shaped("what it states", presence.PresenceState)
+    yield from shaped("what it states", signed_presence.PresenceState)
     yield f"websocket closed in order {link.CLOSES_IN_ORDER}, for cause {link.CLOSE_POLICY}"
     yield from (f"websocket closed with {int(code)}: {word}" for code, word in link.CODES.items())
 
@@ -258,8 +258,8 @@ def records(_folder):
 def words(_folder):
     """The words that stand for one thing each, wherever they are shown or sent."""
     yield from listed("reasons", errors.Reason)
-    yield from listed("why a link ended or never was", refusals.SENTENCES)
-    yield from listed("answers to leave and rotate", {parting.DONE, *parting_of_daemon.WORDS})
+    yield from listed("why a link ended or never was", disconnect_reasons.SENTENCES)
+    yield from listed("answers to leave and rotate", {roster_requests.DONE, *leave_rotate.WORDS})
     yield from listed("verdicts, as inspect shows them", (one.name.lower() for one in Verdict))
     yield from listed("where what is missing may be", Road)
     yield from listed("roles", bodies.Role)
@@ -278,7 +278,7 @@ def listed(title, found):
 
 def observations(_folder):
     """What the stream of changes sends, and ``history`` keeps."""
-    yield from shaped("event", bus.Event)
+    yield from shaped("event", event_bus.Event)
 
 
 def local_routes(folder):
@@ -350,7 +350,7 @@ def commands(command, path):
 def command_json(folder):
     """What commands print with ``--json`` that is no answer of the local API."""
     den = Home(folder / "den")
-    founding.found(den, "den", "")
+    init_join.found(den, "den", "")
     forked = forked_store(folder)
     file, proof = folder / "den.gangline", folder / "proof"
     lines = folder / "events"
@@ -428,7 +428,7 @@ def log(_folder):
     """Who logs, and what each object of the JSON log holds."""
     named = {one.args[0].value for one in calls("getLogger") if one.args}
     yield from listed("loggers", (name for name in named if name.startswith("gangline")))
-    entry = json.loads(logs.Objects().format(logging.makeLogRecord({"exc_info": raised()})))
+    entry = json.loads(log_format.Objects().format(logging.makeLogRecord({"exc_info": raised()})))
     yield from listed("an entry", entry)
     change = ready.RosterChange(NODE, "b", "member", "a", "observer", OTHER)
     record = RecordRef(NODE, 3, 7, RecordId(HASHED))
@@ -462,13 +462,13 @@ def logged(event):
     """The fields of an event's entry; ``what`` with its word."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.Objects())
+    handler.setFormatter(log_format.Objects())
     logger = logging.getLogger("gangline")
     logger.addHandler(handler)
     before = logger.level
     logger.setLevel(logging.DEBUG)
     try:
-        notices.Notices().take(event)
+        operator_notices.Notices().take(event)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
