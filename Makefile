@@ -83,7 +83,7 @@ test-all: $(READY) ## run every test, as CI does
 scenarios: $(READY) ## write the golden transcripts of tests/scenarios anew; then read the difference
 	REWRITE_SCENARIOS=1 $(BIN)/python -m pytest -q -n auto tests/scenarios
 
-SIM := $(BIN)/python -m tests.support.sim
+SIM := $(BIN)/python -m tests.support.simulation
 
 .PHONY: sim
 sim: $(READY) ## clusters in one process; SEEDS=300 SEED=1 plays so many from there
@@ -125,11 +125,11 @@ attack: $(READY) ## a hostile stranger, member and relay against three daemons a
 
 .PHONY: coverage
 coverage: $(READY) ## each core module by its own test module: lines and branches
-	@$(BIN)/python -m tests.support.own_coverage $(MODULES)
+	@$(BIN)/python -m tests.support.tools.own_coverage $(MODULES)
 
 .PHONY: mutation
 mutation: $(READY) ## break the core's rules on purpose, a change at a time; SAMPLE=20 a module, not all
-	@$(BIN)/python -m tests.support.mutation $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.support.tools.mutation $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
 check: $(READY) ## format, lint, types and the arrows between the packages

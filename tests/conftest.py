@@ -10,7 +10,7 @@ from hypothesis import settings
 settings.register_profile("gangline", deadline=None, print_blob=True)
 settings.load_profile("gangline")
 
-pytest_plugins = ["tests.support.skips"]
+pytest_plugins = ["tests.support.tools.skips"]
 
 
 @pytest.fixture(scope="session", autouse=True)

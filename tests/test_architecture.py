@@ -13,7 +13,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support import own_coverage
+from tests.support.tools import own_coverage
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

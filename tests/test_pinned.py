@@ -56,12 +56,12 @@ from node.storage.store import Store
 from node.system import log_format
 from node.system.exit_codes import Exit
 from node.system.home import Home
-from tests.support import freeze
-from tests.support.authors import Pen
-from tests.support.cluster import START, Found, key
-from tests.support.desk import api
-from tests.support.shapes import flat, shape, shape_of
-from tests.support.tables import load
+from tests.support.builders.cluster import START, Found, key
+from tests.support.builders.record_author import Pen
+from tests.support.builders.service import api
+from tests.support.builders.tables import load
+from tests.support.tools import freeze
+from tests.support.tools.shapes import flat, shape, shape_of
 
 ROOT = Path(__file__).parents[1]
 PINNED = ROOT / "tests" / "pinned"

@@ -4,8 +4,10 @@ import contextlib
 
 import pytest
 
-from tests.support import daemons, fleetlaws, netns
-from tests.support.workload import Workload
+from tests.support.faults import network_namespaces
+from tests.support.harness import daemons
+from tests.support.harness.workload import Workload
+from tests.support.invariants import fleet_laws
 
 
 class Team:
@@ -28,7 +30,7 @@ class Team:
         self.network.heal()
         for node in self.nodes:
             node.recover()
-        fleetlaws.hold(self.nodes, self.acked)
+        fleet_laws.hold(self.nodes, self.acked)
 
 
 class Kennel:
@@ -43,7 +45,7 @@ class Kennel:
         team, self._team = self._team, None
         if team is None:
             self._stack.close()
-            network = self._stack.enter_context(netns.Network())
+            network = self._stack.enter_context(network_namespaces.Network())
             folder = self._folders.mktemp("fleet")
             on_a_host = lambda home: daemons.Node(home, network.host())  # noqa: E731
             fleet = self._stack.enter_context(daemons.Fleet(folder, on_a_host))
@@ -62,7 +64,7 @@ class Kennel:
 
 @pytest.fixture(scope="session")
 def kennel(tmp_path_factory):
-    if missing := netns.missing():
+    if missing := network_namespaces.missing():
         pytest.skip(missing)
     kennel = Kennel(tmp_path_factory)
     yield kennel

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from crdt.primitives.identity import RecordId
-from tests.support import fleetlaws, netns
-from tests.support.cluster import Cluster
-from tests.support.daemons import Node
-from tests.support.laws import Broken
-from tests.support.workload import Acked
+from tests.support.builders.cluster import Cluster
+from tests.support.faults import network_namespaces
+from tests.support.harness.daemons import Node
+from tests.support.harness.workload import Acked
+from tests.support.invariants import fleet_laws
+from tests.support.invariants.laws import Broken
 
 
 @pytest.fixture
@@ -23,11 +24,11 @@ def cluster():
 def test_an_acknowledged_write_that_is_nowhere_is_lost(cluster):
     receipt = cluster.add(0, "s-1")
     ledger = cluster.replicas[0].ledger
-    fleetlaws.accounted("den", ledger, [Acked("den", receipt, None)])
+    fleet_laws.accounted("den", ledger, [Acked("den", receipt, None)])
     other = msgspec.structs.replace(receipt, record_id=RecordId(bytes(32)))
     for lost in (other, msgspec.structs.replace(receipt, clock=receipt.clock + 1)):
         with pytest.raises(Broken, match=r"^L2: b lost "):
-            fleetlaws.accounted("b", ledger, [Acked("den", lost, ("claim", "s-1"))])
+            fleet_laws.accounted("b", ledger, [Acked("den", lost, ("claim", "s-1"))])
 
 
 @pytest.mark.parametrize(
@@ -43,20 +44,24 @@ def test_an_acknowledged_write_that_is_nowhere_is_lost(cluster):
 def test_a_log_that_is_not_clean_is_noticed(tmp_path, line, law):
     node = Node(tmp_path / "den")
     node.log_path.write_bytes(b"INFO gangline: all is well\n")
-    fleetlaws.clean_log(node)
+    fleet_laws.clean_log(node)
     node.log_path.write_bytes(f"INFO gangline: all is well\n{line}\n".encode())
     with pytest.raises(Broken, match=f"^{law}: "):
-        fleetlaws.clean_log(node)
+        fleet_laws.clean_log(node)
 
 
 def test_a_network_leaves_nothing_behind_whatever_becomes_of_the_test():
-    if missing := netns.missing():
+    if missing := network_namespaces.missing():
         pytest.skip(missing)
 
     def ours():
-        return [line for line in netns.run("ip", "netns", "list").split() if network.name in line]
+        return [
+            line
+            for line in network_namespaces.run("ip", "netns", "list").split()
+            if network.name in line
+        ]
 
-    with contextlib.suppress(ZeroDivisionError), netns.Network() as network:
+    with contextlib.suppress(ZeroDivisionError), network_namespaces.Network() as network:
         network.cut([network.host()], [network.host()])
         assert len(ours()) == 3
         raise ZeroDivisionError

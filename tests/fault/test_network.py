@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.support.daemons import agree
+from tests.support.harness.daemons import agree
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 120

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.support.laws import Broken
+from tests.support.invariants.laws import Broken
 from tests.support.soak import planted, power
 
 SEED = 1
@@ -54,6 +54,8 @@ def test_a_planted_bug_is_caught_within_thirty_cuts(tmp_path, bug, word):
 
 def test_a_lost_commit_is_caught_by_what_the_store_holds_alone(tmp_path, monkeypatch):
     # Without the look at every frame, so that the account is shown to be able to fail.
-    monkeypatch.setattr("tests.support.soak.lives.House.must_be_durable", lambda *_: None)
+    monkeypatch.setattr(
+        "tests.support.soak.in_process_daemon.House.must_be_durable", lambda *_: None
+    )
     with planted.no_fsync_at_commit(), pytest.raises(Broken, match=r"lost|put back"):
         power.cut_power(tmp_path, random.Random(SEED), 30)

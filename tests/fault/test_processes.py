@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.support.daemons import agree, eventually, faketime
+from tests.support.harness.daemons import agree, eventually, faketime
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 120

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.siege import Siege
+from tests.support.harness.hostile_cluster import Siege
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from node.api import version
 from node.api.app import BODY_BYTES_MAX
 from node.api.server import CALLERS_MAX, CROWD_MAX
 from node.system.home import Home
-from tests.support.daemons import Fleet, Node, eventually
-from tests.support.siege import peak_of
+from tests.support.harness.daemons import Fleet, Node, eventually
+from tests.support.harness.hostile_cluster import peak_of
 
 pytestmark = pytest.mark.timeout(300)
 JSON = b"Content-Type: application/json\r\n"

@@ -18,8 +18,8 @@ from node.cli.main import app
 from node.client.http_client import Client
 from node.system import log_format
 from node.system.sanitize import UNSAFE, clean
-from tests.support.cluster import START
-from tests.support.daemons import Fleet
+from tests.support.builders.cluster import START
+from tests.support.harness.daemons import Fleet
 from tests.unit.node.cli.commands.test_story_tree import collided
 from tests.unit.node.reporting.test_store_audit import write
 

@@ -19,10 +19,10 @@ from node.network import handshake, source_addresses, tls
 from node.network.handshake import Hello, HelloRefused, Identity, Proof, Welcome, dial
 from node.network.link import OPTIONS, Link, reach
 from node.system import clock
-from tests.support.cluster import START, key
-from tests.support.listening import listening
-from tests.support.siege import peak_of
-from tests.support.wire import BINARY, ELSEWHERE, PING, TEXT, crowd, frame, request, wire
+from tests.support.builders.cluster import START, key
+from tests.support.builders.wire import BINARY, ELSEWHERE, PING, TEXT, crowd, frame, request, wire
+from tests.support.harness.hostile_cluster import peak_of
+from tests.support.harness.listening import listening
 
 NOW = Instant(START)
 MEMBER = key(2)

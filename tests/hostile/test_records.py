@@ -17,9 +17,9 @@ from crdt.wire.messages import Awareness, Proof, Records, encode_frame
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName
-from tests.support.authors import Pen
-from tests.support.cluster import Found, key
-from tests.support.malformed import AT, BODIES, IDS
+from tests.support.builders.cluster import Found, key
+from tests.support.builders.malformed import AT, BODIES, IDS
+from tests.support.builders.record_author import Pen
 
 CODER = AgentName("coder")
 STRANGER = key(9)

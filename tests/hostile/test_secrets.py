@@ -10,7 +10,7 @@ import pytest
 
 from node.config import key_file
 from node.network.ticket import read_ticket
-from tests.support.daemons import Fleet, agree
+from tests.support.harness.daemons import Fleet, agree
 
 pytestmark = pytest.mark.timeout(600)
 ASKED = (

@@ -12,8 +12,8 @@ from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
 from node.cli.main import app
 from node.storage.store import Store
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.record_author import Pen, as_frame
 
 ODD = "\x1b[31mRED\x1b]0;t\x07\u202e\x9b"
 ENDS = (0, 1, 4, 5, 65)

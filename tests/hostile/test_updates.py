@@ -10,7 +10,7 @@ from crdt.wire.messages import Records, SyncStep1, SyncStep2, Update, encode_fra
 from crdt.wire.yjs_update import CLOCK_END, FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.siege import peak_of
+from tests.support.harness.hostile_cluster import peak_of
 
 ANY, BINARY, DELETED, ORIGIN = 8, 3, 1, 0x80
 NO_DELETES = b"\x00"

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.support.daemons import GANGLINE, Fleet, Node, agree, eventually
+from tests.support.harness.daemons import GANGLINE, Fleet, Node, agree, eventually
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.support.daemons import Fleet, Node, agree, eventually
+from tests.support.harness.daemons import Fleet, Node, agree, eventually
 
 pytestmark = pytest.mark.timeout(400)
 

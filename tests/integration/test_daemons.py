@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.daemons import Fleet, agree, eventually
+from tests.support.harness.daemons import Fleet, agree, eventually
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -6,7 +6,7 @@ import os
 import apsw
 import pytest
 
-from tests.support.daemons import Fleet, agree, eventually
+from tests.support.harness.daemons import Fleet, agree, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

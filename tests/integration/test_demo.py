@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import GANGLINE
+from tests.support.harness.daemons import GANGLINE
 
 
 @pytest.mark.timeout(300)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.support.daemons import GANGLINE, Fleet, agree, eventually
+from tests.support.harness.daemons import GANGLINE, Fleet, agree, eventually
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from node.system.exit_codes import Exit
-from tests.support.daemons import Fleet
+from tests.support.harness.daemons import Fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.daemons import Fleet, agree, eventually, faketime
-from tests.support.otherbuild import OtherNode
-from tests.support.wire import crowd
+from tests.support.builders.wire import crowd
+from tests.support.harness.daemons import Fleet, agree, eventually, faketime
+from tests.support.harness.other_build import OtherNode
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from node.system.sanitize import UNSAFE
-from tests.support.daemons import Fleet, agree, eventually
+from tests.support.harness.daemons import Fleet, agree, eventually
 
 DIES = """
 import sys

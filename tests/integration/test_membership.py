@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from node.client.http_client import Refused
-from tests.support.cluster import key
-from tests.support.daemons import Fleet, Node, agree, eventually
+from tests.support.builders.cluster import key
+from tests.support.harness.daemons import Fleet, Node, agree, eventually
 
 FRESH = key(9).pubkey.hex()
 """The key of a node that never ran."""

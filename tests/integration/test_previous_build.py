@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import Fleet, Node, agree, eventually
+from tests.support.harness.daemons import Fleet, Node, agree, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

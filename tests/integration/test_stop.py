@@ -2,7 +2,7 @@
 
 import subprocess
 
-from tests.support.daemons import GANGLINE, Fleet, eventually
+from tests.support.harness.daemons import GANGLINE, Fleet, eventually
 
 
 def test_who_waits_for_others_is_answered_and_the_log_stays_clean(tmp_path):

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.support.daemons import GANGLINE, Fleet
+from tests.support.harness.daemons import GANGLINE, Fleet
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import daemons
+from tests.support.harness import daemons
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("machines", "crdt", "node")

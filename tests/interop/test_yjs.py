@@ -15,7 +15,7 @@ from crdt.wire.messages import Update, decode_frame
 from crdt.wire.yjs_update import decode_state_vector, decode_update, encode_state_vector
 from machines import execution as x
 from machines.values import AgentName, StoryId
-from tests.support.cluster import Cluster, updates_since
+from tests.support.builders.cluster import Cluster, updates_since
 
 HERE = Path(__file__).parent
 MISSING = [name for name in ("node", "npm") if shutil.which(name) is None]

@@ -17,9 +17,9 @@ from crdt.sync import anti_entropy
 from crdt.sync.yjs_document import Document
 from machines import execution as x
 from machines.values import AgentName, Instant
-from tests.support import strategies
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import START, Found, key
+from tests.support.builders.cluster import START, Found, key
+from tests.support.builders.record_author import Pen, as_frame
+from tests.support.strategies import records as strategies
 
 FOUND = Found()
 NOW = Instant.from_ms(START.ms + 60_000)

@@ -26,8 +26,8 @@ from node.storage.ticket_rows import TicketRow
 from node.system import clock
 from node.system.errors import StoreDamaged
 from node.system.home import Home
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
+from tests.support.builders.record_author import Pen, as_frame
 
 DECIDE = (
     "meta", "feeds", "records", "proofs", "addresses", "tickets", "settled", "total", "totals",

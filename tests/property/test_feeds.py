@@ -8,7 +8,7 @@ from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Seal
 from crdt.records.digests import feed_digest, seal_digest
 from crdt.sync.seal_audit import shortfall
-from tests.support.court import Court, spawn
+from tests.support.builders.ledger_fixture import Court, spawn
 
 COURT = Court()
 RECORDS = [COURT.bob.story(f"s-{number}", clock=number // 2) for number in range(12)] + [

@@ -7,9 +7,9 @@ from crdt.views import event_tree, fold
 from crdt.views.story_state import StoryState
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
-from tests.support import naive_fold
-from tests.support.authors import Pen
-from tests.support.cluster import START, Found, key
+from tests.support.builders.cluster import START, Found, key
+from tests.support.builders.record_author import Pen
+from tests.support.oracles import naive_fold
 
 FOUND = Found()
 KEYS = [key(number) for number in range(1, 6)]

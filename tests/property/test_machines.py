@@ -7,11 +7,12 @@ from machines import pipeline as p
 from machines.execution import EXECUTION
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
-from tests.support import flat_machines, strategies
+from tests.support.oracles import flat_machines
+from tests.support.strategies import records
 
 WALKS = (
-    (PIPELINE, flat_machines.pipeline, strategies.pipeline_events),
-    (EXECUTION, flat_machines.execution, strategies.execution_events),
+    (PIPELINE, flat_machines.pipeline, records.pipeline_events),
+    (EXECUTION, flat_machines.execution, records.execution_events),
 )
 
 
@@ -20,7 +21,7 @@ def test_kernel_and_flat_machine_agree_on_every_walk(data, walk):
     machine, flat, events = walk
     state = machine.initial
     for event in data.draw(st.lists(events, max_size=30)):
-        at = data.draw(strategies.instants)
+        at = data.draw(records.instants)
         outcome = machine.step(state, event, at)
         word, after = flat(state, event, at)
         assert word == type(outcome).__name__.lower()
@@ -32,7 +33,7 @@ def test_kernel_and_flat_machine_agree_on_every_walk(data, walk):
         assert type(state) in machine.states
 
 
-@given(st.lists(strategies.pipeline_events, max_size=40), strategies.instants)
+@given(st.lists(records.pipeline_events, max_size=40), records.instants)
 def test_archived_is_left_only_by_unblock_from_blocked(events, at):
     state = PIPELINE.initial
     for event in events:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Member, Role
 from crdt.views.roster import Roster
-from tests.support import naive_roster
-from tests.support.authors import Pen
-from tests.support.cluster import START, Found, key
+from tests.support.builders.cluster import START, Found, key
+from tests.support.builders.record_author import Pen
+from tests.support.oracles import naive_roster
 
 FOUND = Found()
 KEYS = [key(number) for number in range(1, 6)]

@@ -18,8 +18,8 @@ from crdt.records.record import (
     stored_record,
 )
 from crdt.records.signatures import verify_batch
-from tests.support import bodies
-from tests.support.vectors import RECORDS
+from tests.support.builders import bodies
+from tests.support.builders.vectors import RECORDS
 
 OK = [bytes.fromhex(row["body_hex"]) for row in RECORDS["bodies"] if row["verdict"] == "ok"]
 WRITTEN = [row["body"].encode() for row in RECORDS["records"]] + OK

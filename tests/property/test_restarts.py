@@ -17,7 +17,7 @@ from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import parse_body
 from crdt.replica import Replica
 from machines.values import Instant, StoryId
-from tests.support.cluster import START, Found
+from tests.support.builders.cluster import START, Found
 
 FOUND = Found()
 DAY_MS = 86_400_000

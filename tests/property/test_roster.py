@@ -9,8 +9,8 @@ from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch
 from crdt.views.roster import Roster
 from machines.values import Instant
-from tests.support.authors import Pen
-from tests.support.cluster import START, Found, key
+from tests.support.builders.cluster import START, Found, key
+from tests.support.builders.record_author import Pen
 
 FOUND = Found()
 KEYS = [key(number) for number in range(1, 6)]

@@ -18,7 +18,7 @@ from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role, parse_body
 from machines.values import FreeText, StoryId
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
 
 SIZE = 4
 NAME = FreeText("node")

@@ -14,7 +14,7 @@ from crdt.primitives.identity import FeedId
 from node.storage.history import Bounds
 from node.storage.store import Store
 from node.system.errors import StoreFailure
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 FEEDS = [FeedId(key(number).pubkey, incarnation) for number in (1, 2) for incarnation in (0, 9)]
 HISTORY = Bounds(5, 30)

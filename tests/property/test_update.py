@@ -16,7 +16,7 @@ from crdt.wire.yjs_update import (
     encode_state_vector,
     encode_update,
 )
-from tests.support import bodies, tables
+from tests.support.builders import bodies, tables
 
 clients = st.integers(0, CLIENT_MAX)
 values = st.binary(max_size=12)

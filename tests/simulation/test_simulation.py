@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sim import histories
-from tests.support.sim import plan as plans
-from tests.support.sim.planted import CAUGHT_BY, PLANTED, TRANSCRIPTS, caught_by
-from tests.support.sim.run import FIXED, KEPT, must_fire, play
-from tests.support.sim.shrink import Shrinker
+from tests.support.simulation import histories
+from tests.support.simulation import plan as plans
+from tests.support.simulation.planted import CAUGHT_BY, PLANTED, TRANSCRIPTS, caught_by
+from tests.support.simulation.run import FIXED, KEPT, must_fire, play
+from tests.support.simulation.shrink import Shrinker
 
 ROOT = Path(__file__).parents[2]
 HISTORIES = range(1, 41)
@@ -24,7 +24,7 @@ def test_every_law_holds_in_every_fixed_seed_and_every_fault_fires():
     for seed in FIXED:
         outcome = play(plans.make(seed))
         assert not outcome.broken, (
-            f"seed {seed}; python -m tests.support.sim --seeds 1 --seed {seed}"
+            f"seed {seed}; python -m tests.support.simulation --seeds 1 --seed {seed}"
         )
         fired += outcome.counts
     assert must_fire() - set(fired) == set()
@@ -35,7 +35,7 @@ def test_every_law_holds_in_every_history_of_the_roster_and_everything_happens()
     for seed in HISTORIES:
         outcome = play(histories.make(seed))
         assert not outcome.broken, (
-            f"seed {seed}; python -m tests.support.sim --roster --seeds 1 --seed {seed}"
+            f"seed {seed}; python -m tests.support.simulation --roster --seeds 1 --seed {seed}"
         )
         fired += outcome.counts
     assert histories.must_fire() - set(fired) == set()
@@ -57,7 +57,7 @@ def test_a_planted_bug_is_caught(name):
 
 def test_one_seed_gives_one_run_whatever_the_hash_seed():
     script = (
-        "from tests.support.sim import plan, run;"
+        "from tests.support.simulation import plan, run;"
         "print([run.play(plan.make(seed)).fingerprint for seed in (3, 8)])"
     )
     told = {

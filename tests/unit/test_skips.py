@@ -32,7 +32,7 @@ def test_ci_skips_nothing_that_a_tool_would_run(tmp_path, no_skips, outcome):
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", tmp_path,
-            "-p", "no:cacheprovider", "-p", "tests.support.skips", tmp_path,
+            "-p", "no:cacheprovider", "-p", "tests.support.tools.skips", tmp_path,
         ],
         cwd=ROOT, env=os.environ | {"NO_SKIPS": no_skips},
         capture_output=True, text=True, check=False,

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from tests.support.attack.ground import eventually
+from tests.support.attack.environment import eventually
 from tests.support.attack.member import Rogue, parts, wall_ms
-from tests.support.authors import Pen, as_frame
+from tests.support.builders.record_author import Pen, as_frame
 
 STORIES = 1_000
 AT_ONCE = 20

@@ -19,7 +19,7 @@ from machines.values import NodePubkey
 from node.system.errors import Silent
 from tests.support.attack import member
 from tests.support.attack.member import dropped, rejected
-from tests.support.attack.tally import Catalogue
+from tests.support.attack.results import Catalogue
 
 CATALOGUE = Catalogue("costly")
 ADMIN = Catalogue("admin")

@@ -8,9 +8,9 @@ from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
 from tests.support.attack.work import Report
-from tests.support.daemons import Failed
-from tests.support.laws import Broken
-from tests.support.workload import Acked
+from tests.support.harness.daemons import Failed
+from tests.support.harness.workload import Acked
+from tests.support.invariants.laws import Broken
 
 END_SECONDS_MAX = 300
 """It waits for every answer: longer than a probe or a write may take."""

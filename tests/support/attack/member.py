@@ -50,11 +50,11 @@ from machines.values import AgentName, FreeText, Instant, NodePubkey
 from node.network import tls
 from node.network.handshake import HelloRefused, Identity, dial
 from node.network.link import OPTIONS, Link
-from tests.support.attack.ground import PATIENCE_SECONDS, until_cut_off
-from tests.support.attack.tally import Catalogue
-from tests.support.authors import Pen, as_frame
-from tests.support.malformed import BODIES, IDS
-from tests.support.vectors import FOLDER
+from tests.support.attack.environment import PATIENCE_SECONDS, until_cut_off
+from tests.support.attack.results import Catalogue
+from tests.support.builders.malformed import BODIES, IDS
+from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.vectors import FOLDER
 
 CATALOGUE = Catalogue("member")
 NO_UPDATES = [

@@ -12,9 +12,9 @@ from collections import deque
 from crdt.primitives import limits
 from crdt.wire.messages import Records, SyncStep1, Update
 from crdt.wire.yjs_update import decode_update, encode_update
-from tests.support.attack.ground import PATIENCE_SECONDS, reset, until_cut_off
+from tests.support.attack.environment import PATIENCE_SECONDS, reset, until_cut_off
 from tests.support.attack.member import STANDS, dropped
-from tests.support.attack.tally import Catalogue
+from tests.support.attack.results import Catalogue
 
 WIRE = Catalogue("relay")
 PASSING = Catalogue("relay")

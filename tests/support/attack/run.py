@@ -6,16 +6,16 @@ import random
 import time
 from collections import Counter
 
-from tests.support import fleetlaws
 from tests.support.attack import board, costly, member, relay, stranger
-from tests.support.attack.ground import ROGUES, Ground, resident_kib
+from tests.support.attack.environment import ROGUES, Ground, resident_kib
 from tests.support.attack.honest import Honest
 from tests.support.attack.relay import Middle, Relay
+from tests.support.attack.results import Tally
 from tests.support.attack.stranger import Stranger
-from tests.support.attack.tally import Tally
 from tests.support.attack.watched import WatchedNode
-from tests.support.daemons import Fleet
-from tests.support.laws import Broken
+from tests.support.harness.daemons import Fleet
+from tests.support.invariants import fleet_laws
+from tests.support.invariants.laws import Broken
 
 WRITES_PER_SECOND = 100
 REACHED_PERCENT_MIN = 90
@@ -214,7 +214,7 @@ class Attack:
     # --- the end ---------------------------------------------------------------------------
 
     def _judge(self, nodes):
-        stores = fleetlaws.hold(nodes, self.work.acked, self.ground.liars)
+        stores = fleet_laws.hold(nodes, self.work.acked, self.ground.liars)
         fates = {}
         for held in stores.values():
             fates |= _fates(held)

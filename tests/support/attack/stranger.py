@@ -18,8 +18,8 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.wire import handshake_transcript as hello
 from node.network import tls
-from tests.support.attack.ground import PATIENCE_SECONDS, knock, reset, until_cut_off
-from tests.support.attack.tally import Catalogue
+from tests.support.attack.environment import PATIENCE_SECONDS, knock, reset, until_cut_off
+from tests.support.attack.results import Catalogue
 
 CATALOGUE = Catalogue("stranger")
 CROWD = 12

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from node.cli.main import run
 from node.runtime.driver import Driver
-from tests.support.daemons import Node
+from tests.support.harness.daemons import Node
 
 ROOT = Path(__file__).parents[3]
 OURS = tuple(str(ROOT / name) for name in ("machines", "crdt", "node"))

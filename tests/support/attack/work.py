@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from node.client.http_client import Refused
 from node.system.errors import Trouble
-from tests.support.daemons import Failed, Node, eventually
-from tests.support.workload import SHARED, Workload
+from tests.support.harness.daemons import Failed, Node, eventually
+from tests.support.harness.workload import SHARED, Workload
 
 CALLERS = 4
 """At each node: while one waits for an answer, the others go on."""

@@ -32,7 +32,7 @@ from node.network.ticket import read_ticket
 from node.reporting import rows
 from node.system.errors import Trouble
 from node.system.exit_codes import Exit
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 CLUSTER = ClusterId(b"c" * 32)

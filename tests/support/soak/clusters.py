@@ -13,11 +13,11 @@ import time
 import tomllib
 from collections import Counter
 
-from tests.support.account import Account, read_store
-from tests.support.daemons import Fleet, agree, eventually
-from tests.support.laws import Broken
+from tests.support.harness.daemons import Fleet, agree, eventually
+from tests.support.invariants.acked_writes import Account, read_store
+from tests.support.invariants.laws import Broken
+from tests.support.soak.fork_server import Zygote
 from tests.support.soak.kills import Quick, Writers
-from tests.support.soak.zygote import Zygote
 
 STORE_FILES = ("store.db", "store.db-wal")
 WRITE_SECONDS = 0.4

@@ -18,10 +18,10 @@ from node.client.http_client import Client
 from node.storage.migrations import APPLICATION_ID, MIGRATIONS, add_functions
 from node.system.errors import NoDaemon
 from node.system.home import Home
-from tests.support.account import Account
-from tests.support.daemons import Failed, Fleet, Node, agree, eventually
+from tests.support.harness.daemons import Failed, Fleet, Node, agree, eventually
+from tests.support.invariants.acked_writes import Account
+from tests.support.soak.fork_server import FOUND, Zygote
 from tests.support.soak.points import POINTS
-from tests.support.soak.zygote import FOUND, Zygote
 
 AT_RANDOM = "at_random"
 WRITERS = 2

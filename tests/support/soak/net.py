@@ -15,10 +15,11 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from tests.support import fleetlaws, netns
-from tests.support.daemons import Failed, Fleet, Node, faketime
-from tests.support.laws import Broken
-from tests.support.workload import Workload
+from tests.support.faults import network_namespaces
+from tests.support.harness.daemons import Failed, Fleet, Node, faketime
+from tests.support.harness.workload import Workload
+from tests.support.invariants import fleet_laws
+from tests.support.invariants.laws import Broken
 
 NAMES = ("b", "c", "d", "e")
 FAULTS_A_CHECK = 4
@@ -63,7 +64,7 @@ class Soak:
         self.network.heal()
         for node in self.fleet.nodes:
             node.recover()
-        fleetlaws.hold(self.fleet.nodes, self.acked)
+        fleet_laws.hold(self.fleet.nodes, self.acked)
         self.checks += 1
 
     def silent(self):
@@ -183,13 +184,13 @@ def main():
     options.add_argument("--minutes", type=float, default=10)
     options.add_argument("--seed", type=int, default=1)
     chosen = options.parse_args()
-    missing = netns.missing() or ("" if faketime() else "there is no libfaketime here")
+    missing = network_namespaces.missing() or ("" if faketime() else "there is no libfaketime here")
     if missing:
         print(f"soak-net: nothing was run: {missing}")
         return 1
     folder = Path(tempfile.mkdtemp(prefix="gangline-soak-net-"))
     begin = time.monotonic()
-    with netns.Network() as network:
+    with network_namespaces.Network() as network:
         soak = Soak(folder, network, chosen.seed)
         with soak.fleet:
             broken = ""

@@ -11,8 +11,8 @@ from collections import Counter
 import apsw
 
 from node.system.errors import StoreFailure
-from tests.support.frail import CHANGES, EVERY, TAKES_SPACE, Fault
-from tests.support.soak.lives import House
+from tests.support.faults.faulty_vfs import CHANGES, EVERY, TAKES_SPACE, Fault
+from tests.support.soak.in_process_daemon import House
 from tests.support.soak.slow import LongSyncs
 
 LIVES_IN_A_HOUSE = 12

@@ -1,15 +1,15 @@
 """A disk whose syncs take long, and what must go on meanwhile: the loop, and with it the links.
 
 Stands under ``power.py``. What waits for such a sync is in no caller's answer and in no frame: both
-are looked at as they leave (``lives.py``).
+are looked at as they leave (``in_process_daemon.py``).
 """
 
 import asyncio
 import threading
 import time
 
-from tests.support.frail import Fault
-from tests.support.laws import Broken
+from tests.support.faults.faulty_vfs import Fault
+from tests.support.invariants.laws import Broken
 
 CHANCE = 0.3
 TURNS_MIN = 20

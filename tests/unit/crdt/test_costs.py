@@ -19,9 +19,9 @@ from crdt.wire.messages import RangeDigest, RangeDigests, SyncStep2, Update, enc
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster, key
-from tests.support.steps import longest, steps
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.record_author import Pen, as_frame
+from tests.support.tools.steps import longest, steps
 
 FEW = 1_500
 """Steps by which two messages may differ: halving looks a few times more at what is longer."""

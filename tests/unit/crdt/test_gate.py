@@ -14,8 +14,8 @@ from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, BranchName, FreeText, StoryId
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
+from tests.support.builders.record_author import Pen, as_frame
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")

@@ -6,7 +6,7 @@ from crdt.primitives.hlc import Stamp
 from crdt.records.bodies import Claim, Role
 from machines import pipeline as p
 from machines.values import Instant, StoryId
-from tests.support.court import Court, spawn
+from tests.support.builders.ledger_fixture import Court, spawn
 
 
 class Told:

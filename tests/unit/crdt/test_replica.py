@@ -23,8 +23,8 @@ from crdt.wire.messages import (
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.record_author import Pen, as_frame
 
 BRANCH = BranchName("feature/x")
 

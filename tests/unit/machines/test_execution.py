@@ -9,8 +9,9 @@ from machines.errors import InvalidValue
 from machines.execution import EXECUTION
 from machines.kernel import Transition, Updated
 from machines.values import AgentName, Instant
-from tests.support import flat_machines, tables
-from tests.support.tables import AT
+from tests.support.builders import tables
+from tests.support.builders.tables import AT
+from tests.support.oracles import flat_machines
 
 ROWS = tables.rows("execution_table.json", x.ExecutionState, x.ExecutionEvent)
 CODER = AgentName("coder-1")

@@ -11,8 +11,9 @@ from machines.errors import InvalidValue
 from machines.kernel import Ignored, Transition, tag_of
 from machines.pipeline import PIPELINE, stage_after
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
-from tests.support import flat_machines, tables
-from tests.support.tables import AT
+from tests.support.builders import tables
+from tests.support.builders.tables import AT
+from tests.support.oracles import flat_machines
 
 ROWS = tables.rows("pipeline_table.json", p.Stage, p.PipelineEvent)
 BRANCH = BranchName("feature/x")

@@ -21,7 +21,7 @@ from machines.values import (
     StoryId,
     branch_fault,
 )
-from tests.support import strategies
+from tests.support.strategies import records
 
 KEY = bytes(range(32))
 
@@ -123,7 +123,7 @@ def test_the_hex_reader_of_bytes_builds_no_key_of_another_length():
         NodePubkey.fromhex("ab")
 
 
-@given(st.integers(strategies.FIRST_MS, strategies.LAST_MS))
+@given(st.integers(records.FIRST_MS, records.LAST_MS))
 def test_an_instant_is_its_milliseconds(ms):
     instant = Instant.from_ms(ms)
     assert instant.ms == ms
@@ -131,7 +131,7 @@ def test_an_instant_is_its_milliseconds(ms):
     assert Instant.parse_lenient(str(instant)) == instant
 
 
-@given(strategies.instants, strategies.instants)
+@given(records.instants, records.instants)
 def test_the_order_of_instants_is_the_order_of_their_text(one, two):
     assert (one < two) == (one.ms < two.ms)
 
@@ -152,7 +152,7 @@ def test_instants_outside_the_one_form(bad):
 
 
 def test_instants_outside_the_range():
-    for ms in (strategies.FIRST_MS - 1, strategies.LAST_MS + 1, -1):
+    for ms in (records.FIRST_MS - 1, records.LAST_MS + 1, -1):
         with pytest.raises(InvalidValue):
             Instant.from_ms(ms)
 

@@ -25,7 +25,7 @@ from crdt.records.fork_proof import claimed_proof
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, Label, StoryId
-from tests.support.court import CODER, Court, spawn
+from tests.support.builders.ledger_fixture import CODER, Court, spawn
 
 S1 = StoryId("s-1")
 

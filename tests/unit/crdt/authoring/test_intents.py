@@ -4,7 +4,7 @@ from crdt.authoring.intents import AddStory, FireEvent, Receipt
 from crdt.primitives.identity import RecordId, RecordRef
 from machines import pipeline as p
 from machines.values import StoryId
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 
 def test_a_receipt_says_where_the_record_stands():

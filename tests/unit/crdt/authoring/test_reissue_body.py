@@ -10,7 +10,7 @@ from crdt.records.bodies import Claim, Role, Story
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, Instant, StoryId
-from tests.support.court import Court, spawn
+from tests.support.builders.ledger_fixture import Court, spawn
 
 
 @pytest.fixture

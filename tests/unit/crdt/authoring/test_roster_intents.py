@@ -11,9 +11,9 @@ from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster, key
-from tests.support.court import Court
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.record_author import Pen, as_frame
 
 STORY = StoryId("s-1")
 

@@ -12,7 +12,7 @@ from crdt.records.bodies import Role
 from crdt.wire.messages import encode_frame
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
 
 NONCE = b"n" * 32
 NEXT = key(9)

@@ -6,8 +6,8 @@ from crdt.primitives import limits
 from crdt.primitives.seeded_random import Draw
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.court import Court
-from tests.support.steps import steps
+from tests.support.builders.ledger_fixture import Court
+from tests.support.tools.steps import steps
 
 LONG = limits.ACK_AFTER_SECONDS + 1
 

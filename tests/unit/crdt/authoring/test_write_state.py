@@ -9,7 +9,7 @@ from crdt.contract.ready import Now
 from crdt.primitives.errors import HeldUp
 from crdt.records.bodies import Role
 from machines.values import Instant
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
 
 
 @pytest.fixture

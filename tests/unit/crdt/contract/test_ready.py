@@ -4,7 +4,7 @@ import pytest
 
 from crdt.contract.ready import Outgoing, OwnEnd, Persist, ProofRow, Ready, Row, RowKey
 from crdt.primitives.identity import FeedId, RecordId
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 NODE, PEER = key(1).pubkey, key(2).pubkey
 ROW = Row(NODE, 0, 3, RecordId(bytes(32)), b"value")

@@ -3,7 +3,7 @@ import pytest
 from crdt.ledger.bounds import Bounds, Room, VoidRoom, pending_bounds, stranger_bounds, void_bounds
 from crdt.ledger.feed import Entry
 from crdt.primitives import limits
-from tests.support.court import ADMITTED, VOID_FORK, Court
+from tests.support.builders.ledger_fixture import ADMITTED, VOID_FORK, Court
 
 MANY = 10**9
 

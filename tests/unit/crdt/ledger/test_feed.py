@@ -4,8 +4,15 @@ from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.primitives.identity import FeedId, Hash
 from crdt.records.bodies import SEAL_KEY, Seal
 from crdt.records.digests import feed_digest, seal_digest
-from tests.support.court import AHEAD, BUILT_UPON, VOID_FORK, VOID_REVOKED, Court, spawn
-from tests.support.steps import Walked, steps
+from tests.support.builders.ledger_fixture import (
+    AHEAD,
+    BUILT_UPON,
+    VOID_FORK,
+    VOID_REVOKED,
+    Court,
+    spawn,
+)
+from tests.support.tools.steps import Walked, steps
 
 ADMITTED = Verdict.ADMITTED
 

@@ -16,7 +16,7 @@ from crdt.views.roster import Roster
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant
-from tests.support.court import CODER, Court, spawn
+from tests.support.builders.ledger_fixture import CODER, Court, spawn
 
 WHY = FreeText("why")
 

@@ -15,9 +15,8 @@ from crdt.records.signatures import verify_batch
 from crdt.sync.yjs_document import Document
 from machines import pipeline as p
 from machines.values import BranchName, FreeText
-from tests.support.authors import Pen
-from tests.support.cluster import Found, key
-from tests.support.court import (
+from tests.support.builders.cluster import Found, key
+from tests.support.builders.ledger_fixture import (
     ADMITTED,
     AHEAD,
     BUILT_UPON,
@@ -28,6 +27,7 @@ from tests.support.court import (
     Court,
     spawn,
 )
+from tests.support.builders.record_author import Pen
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")

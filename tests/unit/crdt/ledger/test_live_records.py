@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from crdt.ledger.live_records import LiveRecords
 from crdt.records.digests import feed_digest, seal_digest
-from tests.support.court import Court
-from tests.support.steps import steps
+from tests.support.builders.ledger_fixture import Court
+from tests.support.tools.steps import steps
 
 COURT = Court()
 SEAL_AT = 3

@@ -4,7 +4,7 @@ from crdt.ledger.pending import Ahead, Pending
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from machines.values import Instant
-from tests.support.court import Court
+from tests.support.builders.ledger_fixture import Court
 
 WAIT, UNKNOWN = Reason.MISSING_PARENT, Reason.UNKNOWN_AUTHOR
 

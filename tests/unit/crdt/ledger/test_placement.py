@@ -9,7 +9,14 @@ from crdt.records.record import signed_record
 from crdt.records.signatures import verify_batch
 from crdt.views.roster import Roster
 from machines import pipeline as p
-from tests.support.court import ADMITTED, BUILT_UPON, REJECTED, VOID_FORK, WAITING, Court
+from tests.support.builders.ledger_fixture import (
+    ADMITTED,
+    BUILT_UPON,
+    REJECTED,
+    VOID_FORK,
+    WAITING,
+    Court,
+)
 
 
 @pytest.fixture

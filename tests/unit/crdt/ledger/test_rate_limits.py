@@ -12,9 +12,9 @@ from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch
 from crdt.wire.messages import RecordsWanted, encode_frame
 from machines import pipeline as p
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import START, Cluster, Found, key
-from tests.support.court import Court, spawn
+from tests.support.builders.cluster import START, Cluster, Found, key
+from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.record_author import Pen, as_frame
 
 NOTHING = Ledger(Found().id, Found().founder.pubkey, verify_batch)
 """To which everything is news."""

@@ -4,7 +4,7 @@ from crdt.ledger.reference_index import Names, named_by
 from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.court import Court
+from tests.support.builders.ledger_fixture import Court
 
 
 @pytest.fixture

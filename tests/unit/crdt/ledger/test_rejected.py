@@ -4,7 +4,7 @@ from crdt.ledger.rejected import TurnedAway
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordRef
-from tests.support.court import Court
+from tests.support.builders.ledger_fixture import Court
 
 WHY = Reason.NOT_ALLOWED
 

@@ -7,7 +7,7 @@ from crdt.primitives.identity import Hash
 from crdt.records.bodies import Role
 from crdt.records.horizon import Horizon
 from machines.values import Instant
-from tests.support.court import Court
+from tests.support.builders.ledger_fixture import Court
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from crdt.presence.duplicate_key import HEARD_MAX, Twins, own_sentence, peer_sen
 from crdt.presence.signed_presence import PresenceState
 from crdt.primitives import limits
 from machines.values import Instant
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
 
 AT = Instant("2026-11-24T02:00:00.000Z")
 RUNS = [f"{number:016x}" for number in range(4)]

@@ -22,7 +22,7 @@ from crdt.records.signatures import verify_batch
 from crdt.wire.messages import Awareness, AwarenessEntry, decode_frame, encode_frame
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey
-from tests.support.vectors import CLUSTER, KEYS, RECORDS
+from tests.support.builders.vectors import CLUSTER, KEYS, RECORDS
 
 KEY, OTHER, THIRD = KEYS.values()
 NODE = KEY.pubkey

@@ -7,7 +7,7 @@ from crdt.primitives.errors import PeerFault
 from crdt.records.signatures import verify_batch
 from crdt.wire.messages import Awareness
 from machines.values import Instant
-from tests.support.court import Court
+from tests.support.builders.ledger_fixture import Court
 
 
 @pytest.fixture

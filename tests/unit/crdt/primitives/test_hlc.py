@@ -6,12 +6,12 @@ from crdt.primitives import limits
 from crdt.primitives.hlc import Stamp, next_stamp
 from machines.errors import InvalidValue
 from machines.values import Instant
-from tests.support import strategies
+from tests.support.strategies import records
 
 EARLY = Instant("2026-11-24T02:00:00.000Z")
 LATER = Instant("2026-11-24T02:00:00.001Z")
 
-stamps = st.builds(Stamp, strategies.instants, st.integers(0, limits.STAMP_COUNTER_MAX))
+stamps = st.builds(Stamp, records.instants, st.integers(0, limits.STAMP_COUNTER_MAX))
 
 
 def test_stamps_are_ordered_by_instant_then_counter():
@@ -41,9 +41,9 @@ def test_nothing_comes_after_the_last_stamp_there_is():
         next_stamp(EARLY, Stamp(end, limits.STAMP_COUNTER_MAX))
 
 
-@given(strategies.instants, stamps)
+@given(records.instants, stamps)
 def test_the_next_stamp_is_the_least_that_is_past_the_floor_and_not_before_the_clock(now, floor):
-    if floor == Stamp(Instant.from_ms(strategies.LAST_MS), limits.STAMP_COUNTER_MAX):
+    if floor == Stamp(Instant.from_ms(records.LAST_MS), limits.STAMP_COUNTER_MAX):
         return
     stamp = next_stamp(now, floor)
     assert stamp > floor

@@ -16,7 +16,7 @@ from crdt.primitives.identity import (
 )
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
-from tests.support.vectors import CLUSTER, KEYS, RECORDS, feed_of
+from tests.support.builders.vectors import CLUSTER, KEYS, RECORDS, feed_of
 
 SEED = b"\x07" * 32
 

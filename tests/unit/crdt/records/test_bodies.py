@@ -24,7 +24,7 @@ from crdt.records.bodies import (
     stored_body,
 )
 from machines.values import Instant, StoryId
-from tests.support.vectors import RECORDS
+from tests.support.builders.vectors import RECORDS
 
 AT = "2026-11-24T02:00:00.000Z"
 HOUR = "2026-11-24T03:00:00.000Z"

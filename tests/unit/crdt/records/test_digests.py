@@ -5,7 +5,7 @@ import pytest
 from crdt.primitives.identity import H, RecordId
 from crdt.records.digests import NO_FORK, document_digest, feed_digest, seal_digest
 from machines.values import NodePubkey
-from tests.support.vectors import RECORDS, feed_of
+from tests.support.builders.vectors import RECORDS, feed_of
 
 DIGESTS = RECORDS["digests"]
 IDS = [RecordId(bytes([number]) * 32) for number in range(3)]

@@ -20,8 +20,8 @@ from crdt.records.evidence_file import (
 from crdt.records.fork_proof import proof_of, proof_side
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
-from tests.support.authors import Pen
-from tests.support.vectors import CLUSTER, KEYS
+from tests.support.builders.record_author import Pen
+from tests.support.builders.vectors import CLUSTER, KEYS
 
 ONE, OTHER, *_ = KEYS.values()
 AT_MS = 1_795_500_000_000

@@ -12,8 +12,8 @@ from crdt.records.fork_proof import (
 )
 from crdt.records.record import sign_record, signed_bytes
 from crdt.records.signatures import verify_batch
-from tests.support.authors import Pen
-from tests.support.vectors import CLUSTER, KEYS
+from tests.support.builders.record_author import Pen
+from tests.support.builders.vectors import CLUSTER, KEYS
 
 ONE, OTHER, *_ = KEYS.values()
 AT_MS = 1_795_500_000_000

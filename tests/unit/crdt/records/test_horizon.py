@@ -3,7 +3,7 @@ import pytest
 from crdt.primitives import limits
 from crdt.records.horizon import FIRST, LAST, Horizon, latest_own
 from machines.values import Instant
-from tests.support.court import Court
+from tests.support.builders.ledger_fixture import Court
 
 AHEAD = limits.STAMP_AHEAD_MS_MAX
 

@@ -16,7 +16,7 @@ from crdt.records.record import (
 )
 from crdt.records.signatures import verify_batch
 from machines.values import Instant, NodePubkey, StoryId
-from tests.support.vectors import CLUSTER, KEYS, RECORDS, feed_of
+from tests.support.builders.vectors import CLUSTER, KEYS, RECORDS, feed_of
 
 [KEY, *_] = KEYS.values()
 BODY = Story(at=Instant("2026-11-24T02:00:00.000Z"), n=4, story=StoryId("s"))

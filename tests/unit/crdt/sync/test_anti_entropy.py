@@ -14,8 +14,8 @@ from crdt.wire.messages import (
     RecordsWanted,
 )
 from machines import pipeline as p
-from tests.support.cluster import Cluster
-from tests.support.court import Court
+from tests.support.builders.cluster import Cluster
+from tests.support.builders.ledger_fixture import Court
 
 EMPTY = feed_digest([])
 

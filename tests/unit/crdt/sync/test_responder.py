@@ -25,7 +25,7 @@ from crdt.wire.messages import (
     decode_frame,
 )
 from crdt.wire.yjs_update import decode_update
-from tests.support.court import Court
+from tests.support.builders.ledger_fixture import Court
 
 DIGEST = b"d" * 32
 

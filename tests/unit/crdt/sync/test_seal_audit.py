@@ -8,7 +8,7 @@ from crdt.records.digests import seal_digest
 from crdt.sync.seal_audit import SAY_SECONDS, Road, SealWatch, Source, shortfall, sources
 from crdt.sync.session import Session, Sessions
 from machines import pipeline as p
-from tests.support.court import Court, spawn
+from tests.support.builders.ledger_fixture import Court, spawn
 
 
 @pytest.fixture

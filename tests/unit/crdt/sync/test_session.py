@@ -8,8 +8,8 @@ from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.records.horizon import Horizon
 from crdt.sync.session import ClockWatch, Session, Sessions, ahead_ms
 from machines.values import Instant
-from tests.support.cluster import key
-from tests.support.court import Court
+from tests.support.builders.cluster import key
+from tests.support.builders.ledger_fixture import Court
 
 ANN, BOB, CAT = sorted(key(number).pubkey for number in (1, 2, 3))
 FEED = FeedId(ANN, 0)

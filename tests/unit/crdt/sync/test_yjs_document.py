@@ -8,8 +8,8 @@ from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.sync.yjs_document import Document, Stretch, render_slice
 from crdt.wire.yjs_update import decode_update
-from tests.support.cluster import updates_since
-from tests.support.court import Court
+from tests.support.builders.cluster import updates_since
+from tests.support.builders.ledger_fixture import Court
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from crdt.records.bodies import Ack
 from crdt.views.event_tree import Tree, follows, hangs, order, said, stage_made_by
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.court import Court
-from tests.support.steps import steps
+from tests.support.builders.ledger_fixture import Court
+from tests.support.tools.steps import steps
 
 WHY = FreeText("why")
 

@@ -12,8 +12,8 @@ from crdt.views.fold import (
 )
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
-from tests.support.court import Court
-from tests.support.steps import steps
+from tests.support.builders.ledger_fixture import Court
+from tests.support.tools.steps import steps
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")

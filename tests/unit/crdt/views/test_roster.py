@@ -4,8 +4,8 @@ from msgspec import UNSET, structs
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.views.roster import Admission, Roster
-from tests.support.court import Court
-from tests.support.steps import steps
+from tests.support.builders.ledger_fixture import Court
+from tests.support.tools.steps import steps
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from crdt.views.story_state import StoryState
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, StoryId
-from tests.support.court import Court, spawn
+from tests.support.builders.ledger_fixture import Court, spawn
 
 WHY = FreeText("why")
 

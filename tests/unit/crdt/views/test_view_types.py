@@ -1,7 +1,7 @@
 from crdt.primitives.hlc import Stamp
 from crdt.views.view_types import ClaimView
 from machines.values import Instant
-from tests.support.cluster import START, key
+from tests.support.builders.cluster import START, key
 
 SINCE = Stamp(START, 0)
 

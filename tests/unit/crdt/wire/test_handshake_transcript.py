@@ -3,7 +3,7 @@ import pytest
 from crdt.records.signatures import verify_batch
 from crdt.wire.handshake_transcript import DIALLED, LISTENED, PROTOCOL_VERSION, hello_bytes
 from machines.values import NodePubkey
-from tests.support.vectors import CLUSTER, KEYS, RECORDS
+from tests.support.builders.vectors import CLUSTER, KEYS, RECORDS
 
 ROW = RECORDS["hello"]
 DIALER, LISTENER = (NodePubkey.from_hex(ROW[name]) for name in ("dialer", "listener"))

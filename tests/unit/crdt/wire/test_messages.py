@@ -24,7 +24,7 @@ from crdt.wire.messages import (
 )
 from crdt.wire.roster_request import Answer, Petition
 from crdt.wire.yjs_update import CLIENT_MAX, CLOCK_END
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 NODE = key(1).pubkey
 HASH = bytes(range(32))

@@ -7,8 +7,8 @@ import pytest
 from crdt.primitives.identity import FeedId
 from machines.values import NodePubkey
 from node.reporting import queries
-from tests.support.cluster import key
-from tests.support.desk import api
+from tests.support.builders.cluster import key
+from tests.support.builders.service import api
 
 JSON = {"content-type": "application/json"}
 STRANGER = key(9).pubkey.hex()

@@ -11,7 +11,7 @@ from machines import execution as e
 from machines.values import AgentName, Instant, StoryId
 from node.api import presenters
 from node.reporting import queries
-from tests.support.cluster import START, Cluster, key
+from tests.support.builders.cluster import START, Cluster, key
 
 STARTED = START.ms
 RUNNING = e.Running(

@@ -4,8 +4,8 @@ from typer.testing import CliRunner
 from node.cli.main import app
 from node.config import addresses
 from node.config.addresses import dialable, fault, is_foreign, told
-from tests.support.cluster import key
-from tests.support.desk import api
+from tests.support.builders.cluster import key
+from tests.support.builders.service import api
 
 
 @pytest.mark.parametrize("nowhere", ["0.0.0.0:7467", "[::]:7467", ":7467", ""])

@@ -11,7 +11,7 @@ from crdt.primitives import limits
 from node.network import connection_limits as doors
 from node.network import source_addresses
 from node.network.connection_limits import Door, DoorSocket
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 
 class Time:

@@ -14,7 +14,7 @@ from node.network.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer
 from node.network.handshake import Identity
 from node.network.link_supervisor import Holder
 from node.system import clock
-from tests.support.cluster import START, Cluster, key
+from tests.support.builders.cluster import START, Cluster, key
 
 CLUSTER = ClusterId(b"c" * 32)
 KEYS = [key(number) for number in range(1, 37)]

@@ -13,8 +13,8 @@ from node.runtime.driver import Driver
 from node.storage.store import Store
 from node.storage.ticket_rows import TicketRow
 from node.system import clock
-from tests.support.authors import as_frame
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.record_author import as_frame
 
 SECRET = b"s" * 16
 

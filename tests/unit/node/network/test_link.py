@@ -33,8 +33,8 @@ from node.network.handshake import Accepted, HelloRefused, Identity, Proof
 from node.network.link import OPTIONS, reach
 from node.network.link_supervisor import Holder
 from node.system.errors import Trouble
-from tests.support.cluster import START, key
-from tests.support.listening import listening
+from tests.support.builders.cluster import START, key
+from tests.support.harness.listening import listening
 
 NOW = Instant(START)
 

@@ -7,7 +7,7 @@ import pytest
 from node.network import disconnect_reasons, link_supervisor
 from node.network.connection_limits import Door
 from node.network.link_supervisor import AT_ONCE, Holder
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 PEER = key(2).pubkey
 

@@ -4,7 +4,7 @@ import pytest
 
 from node.network import source_addresses
 from node.network.source_addresses import Bans, Homes, place_of
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 
 def test_bans_grow_and_end_and_are_forgiven():

@@ -15,7 +15,7 @@ from node.storage.migrations import MIGRATIONS
 from node.storage.store import Store
 from node.system.errors import Trouble
 from node.system.home import Home
-from tests.support.downgrade import without_sums
+from tests.support.tools.downgrade import without_sums
 
 FLIPS = 40
 TOTAL = "UPDATE total SET sum = sum + 1"

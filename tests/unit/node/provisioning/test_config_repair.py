@@ -14,7 +14,7 @@ from node.provisioning import config_repair, init_join
 from node.storage.store import Store
 from node.system.errors import Trouble
 from node.system.home import Home
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
 from tests.unit.node.reporting.test_store_audit import write
 
 

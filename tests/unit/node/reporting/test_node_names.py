@@ -10,7 +10,7 @@ from machines.values import FreeText
 from node.api.membership import find, must_be_free
 from node.reporting import queries
 from node.reporting.node_names import bearers, free_name, taken_by
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
 
 
 @pytest.fixture

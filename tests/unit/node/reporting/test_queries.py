@@ -5,9 +5,9 @@ from crdt.records.bodies import Role
 from machines import pipeline as p
 from machines.values import FreeText
 from node.reporting import queries, seal_report
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster, key
-from tests.support.steps import steps
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.record_author import Pen, as_frame
+from tests.support.tools.steps import steps
 
 
 def called(*names):

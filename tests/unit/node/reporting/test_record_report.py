@@ -13,8 +13,8 @@ from machines.values import AgentName, StoryId
 from node.cli.main import app
 from node.reporting import record_report, store_audit
 from node.storage.store import Store
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster, key
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.record_author import Pen, as_frame
 from tests.unit.node.reporting.test_store_audit import write
 
 

@@ -11,8 +11,8 @@ from node.cli.main import app
 from node.reporting import queries, seal_report
 from node.runtime import operator_notices
 from node.storage.store import Store
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
+from tests.support.builders.record_author import Pen, as_frame
 
 
 @pytest.fixture

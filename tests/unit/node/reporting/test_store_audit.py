@@ -13,8 +13,8 @@ from node.reporting import store_audit
 from node.storage.migrations import add_functions
 from node.storage.store import Store
 from node.system.errors import Trouble
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
+from tests.support.builders.record_author import Pen, as_frame
 
 
 def write(cluster, number, path):

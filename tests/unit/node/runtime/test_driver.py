@@ -26,7 +26,7 @@ from node.storage.ticket_rows import TicketRow
 from node.system import clock
 from node.system.errors import StoreFailure
 from node.system.home import Home
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 BIG = FreeText("x" * 4000)
 

@@ -8,7 +8,7 @@ import pytest
 from node.runtime import fair_queue as inboxes
 from node.runtime.batch import Job
 from node.runtime.fair_queue import Inbox
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 A, B, C = (key(number).pubkey for number in (1, 2, 3))
 

@@ -1,7 +1,7 @@
 """A disk that is full before the daemon starts: it reads and serves, and writes once there is room.
 
 On real ones, file systems made for each test, in memory and in a file; what only SQLite can say is
-said by the disk of ``tests/support/frail.py``.
+said by the disk of ``tests/support/faults/faulty_vfs.py``.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from node.storage.store import Store
 from node.system import clock
 from node.system.errors import NoRoom, StoreFailure, Trouble
 from node.system.home import Home
-from tests.support.frail import CHANGES, TAKES_SPACE, Fault, FrailDisk
+from tests.support.faults.faulty_vfs import CHANGES, TAKES_SPACE, Fault, FrailDisk
 from tests.unit.node.runtime.test_driver import running
 from tests.unit.node.storage.test_recovery import speaks
 

@@ -7,8 +7,8 @@ from crdt.records.bodies import Role
 from node.reporting import queries
 from node.runtime import operator_notices
 from node.runtime.operator_notices import ROSTER_AT_ONCE, Notices
-from tests.support.cluster import Cluster, key
-from tests.support.court import Court
+from tests.support.builders.cluster import Cluster, key
+from tests.support.builders.ledger_fixture import Court
 
 
 def test_what_does_not_count_because_the_clock_was_set_back_is_told():

@@ -23,7 +23,7 @@ from machines.pipeline import INITIAL_STAGE
 from node.reporting import history_report
 from node.storage.history import DAY_MS, Bounds
 from node.storage.store import Store
-from tests.support.cluster import START, key
+from tests.support.builders.cluster import START, key
 
 ONE, TWO = key(1).pubkey, key(2).pubkey
 REF = RecordRef(ONE, 0, 7, RecordId(b"r" * 32))

@@ -12,8 +12,8 @@ from node.storage.database import AUTO_VACUUM_INCREMENTAL
 from node.storage.migrations import MIGRATIONS
 from node.storage.store import Store
 from node.system.errors import StoreFailure
-from tests.support import freeze
-from tests.support.cluster import START, key
+from tests.support.builders.cluster import START, key
+from tests.support.tools import freeze
 
 FROZEN = sorted((Path(__file__).parents[3] / "stores").glob("version-*.db"))
 

@@ -33,9 +33,9 @@ from node.storage.ticket_rows import TicketRow
 from node.system import clock
 from node.system.errors import StoreDamaged, StoreFailure, Trouble
 from node.system.home import Home
-from tests.support.authors import Pen
-from tests.support.cluster import START, Found, key
-from tests.support.downgrade import without_sums
+from tests.support.builders.cluster import START, Found, key
+from tests.support.builders.record_author import Pen
+from tests.support.tools.downgrade import without_sums
 
 FOUND = Found()
 PEN = Pen(FOUND.founder, FOUND.id, START.ms, clock=1)

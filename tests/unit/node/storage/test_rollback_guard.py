@@ -9,7 +9,7 @@ from crdt.primitives.identity import FeedId
 from node.storage import rollback_guard
 from node.storage.rollback_guard import Vouch, why_doubt
 from node.storage.store import Store
-from tests.support.cluster import key
+from tests.support.builders.cluster import key
 
 FEED = FeedId(key(1).pubkey, 0)
 FOUND = Vouch("host", 7, b"t" * 16, 5)

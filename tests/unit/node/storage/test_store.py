@@ -14,7 +14,7 @@ from node.storage.database import WAL_BYTES_MAX
 from node.storage.store import Store
 from node.storage.ticket_rows import TICKET_KEPT_MS, TicketRow
 from node.system.errors import StoreDamaged, StoreFailure
-from tests.support.cluster import Found, key
+from tests.support.builders.cluster import Found, key
 
 FOUND = Found()
 FEED = FeedId(FOUND.founder.pubkey, 0)

@@ -17,7 +17,7 @@ from crdt.primitives.identity import RecordId, RecordRef
 from machines.values import Instant
 from node.runtime.operator_notices import Notices
 from node.system import log_format as logs
-from tests.support.cluster import START, key
+from tests.support.builders.cluster import START, key
 
 POISON = (
     "\x1b[31m\x1b]0;owned\x07\r\n2026-01-01 INFO forged\x00\x7f\x85\x9b31m\u202e\u2066\u2028\ufeff"

@@ -8,7 +8,7 @@ from node.cli.commands.story_tree import draw
 from node.cli.console import as_plain
 from node.cli.main import app
 from node.reporting import queries
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
 from tests.unit.node.reporting.test_store_audit import write
 
 

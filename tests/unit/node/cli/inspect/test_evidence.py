@@ -11,8 +11,8 @@ from crdt.records.record import signed_bytes
 from crdt.wire.messages import Records, encode_frame
 from node.cli.main import app
 from node.storage.store import Store
-from tests.support.authors import Pen, as_frame
-from tests.support.cluster import Cluster
+from tests.support.builders.cluster import Cluster
+from tests.support.builders.record_author import Pen, as_frame
 
 HOSTILE = "that \x1b[31mred\u202e"
 

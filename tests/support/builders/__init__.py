@@ -1,0 +1,1 @@
+"""Records, clusters and bytes that tests are made of."""

@@ -1,0 +1,1 @@
+"""Disks and networks that fail on purpose."""

@@ -1,0 +1,1 @@
+"""Real daemons and replicas that a test drives."""

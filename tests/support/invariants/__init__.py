@@ -1,0 +1,1 @@
+"""Laws that hold over any run, whatever ran."""

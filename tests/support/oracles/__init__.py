@@ -1,0 +1,1 @@
+"""Second, naive implementations to compare with."""

@@ -1,0 +1,1 @@
+"""Transcripts that are played and compared."""

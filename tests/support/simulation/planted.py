@@ -1,0 +1,1003 @@
+"""Realistic mistakes, planted from outside by patching: the harness must catch every one.
+
+Each is a context manager that makes the product wrong while it stands, as somebody in a hurry
+would have written it. The product has no switch for any of them. ``hunt`` says what caught
+one: what is known to, or else the first of so many seeds.
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+from unittest import mock
+
+import msgspec
+from msgspec import UNSET
+
+from crdt import replica
+from crdt.authoring import handlers, reissue, roster_intents, roster_requests
+from crdt.authoring.handlers import Author
+from crdt.authoring.intents import AccuseFork
+from crdt.authoring.reissue import Rewriting
+from crdt.authoring.scheduled_writes import Duties
+from crdt.contract.ready import Outgoing, Persist, Ready
+from crdt.ledger import judge, ledger
+from crdt.ledger import rate_limits as quota
+from crdt.ledger.bounds import Bounds, pending_bounds
+from crdt.ledger.feed import Feed, Verdict
+from crdt.ledger.judge import Rejected, Waits
+from crdt.ledger.ledger import Ledger
+from crdt.ledger.rate_limits import Buckets, Quota
+from crdt.ledger.rejected import TurnedAway
+from crdt.ledger.roster_statements import Statements
+from crdt.presence.duplicate_key import Twins
+from crdt.presence.signed_presence import Liveness
+from crdt.presence.tracker import Beacon
+from crdt.primitives import limits
+from crdt.primitives.errors import ProposalRefused, Reason
+from crdt.primitives.hlc import Stamp
+from crdt.primitives.identity import FeedId, H
+from crdt.records import bodies
+from crdt.records.bodies import Member, Revocation, Transition
+from crdt.records.digests import seal_digest
+from crdt.records.fork_proof import Proofs, accused
+from crdt.records.record import sign_record
+from crdt.replica import Replica
+from crdt.sync import anti_entropy, responder, yjs_document
+from crdt.sync.responder import Sync
+from crdt.sync.session import Session, Sessions
+from crdt.views import event_tree
+from crdt.views.roster import Admission, Roster, Taking
+from crdt.wire.messages import Awareness, Holding, encode_frame
+from crdt.wire.roster_request import Petition
+from machines.kernel import Ignored
+from machines.pipeline import PIPELINE
+from machines.values import NodePubkey
+from node.runtime.batch import Carrier, Turn
+from tests.support.builders.cluster import START
+from tests.support.scenario import runner
+from tests.support.simulation import disk
+from tests.support.simulation import plan as plans
+from tests.support.simulation.run import SCHEDULES, play
+
+TRANSCRIPTS = Path(__file__).parents[2] / "scenarios"
+SEEDS_MAX = 40
+"""Where what is known to catch a bug no longer does, as many seeds are tried."""
+PLANTED = {}
+CAUGHT_BY = {}
+"""What is known to catch each: a seed, a kept schedule, or a transcript (``.txt``)."""
+
+
+def planted(by):
+    """List a mistake under its name, with what catches it."""
+
+    def keep(function):
+        PLANTED[function.__name__] = contextlib.contextmanager(function)
+        CAUGHT_BY[function.__name__] = by
+        return function
+
+    return keep
+
+
+@planted(1)
+def signatures_are_not_checked():
+    original = Replica.__init__
+
+    def trusting(self, *args, **options):
+        original(self, *args, **options)
+        self.ledger.verifier = lambda jobs: [True] * len(jobs)
+
+    with mock.patch.object(Replica, "__init__", trusting):
+        yield
+
+
+@planted("belonging-a-closing-event-forked-away-after-its-ack.txt")
+def an_event_is_judged_from_where_the_story_stands_now():
+    original = ledger.judge
+
+    def hasty(record, world, now):
+        state = world.board.state(getattr(record.body, "story", ""))
+        if isinstance(record.body, Transition) and state is not None and now is not None:
+            here = PIPELINE.step(state.stage, record.body.event, record.body.at)
+            if isinstance(here, Ignored):
+                return Rejected(Reason.ILLEGAL_TRANSITION, "not from here")
+        return original(record, world, now)
+
+    with mock.patch.object(ledger, "judge", hasty):
+        yield
+
+
+@planted("renewed-claim-of-a-later-clock")
+def state_vectors_are_compared_instead_of_digests():
+    def vector(self):
+        return H(repr(sorted(self.state_vector().items())).encode())
+
+    with mock.patch.object(Replica, "document_digest", vector):
+        yield
+
+
+@planted(1)
+def frames_leave_before_the_disk_has_them():
+    with mock.patch.object(Turn, "must_commit", property(lambda _turn: False)):
+        yield
+
+
+@planted(7)
+def what_rested_on_a_failed_commit_stays():
+    original = Carrier.fail
+
+    def keep(self, turn, why, at):
+        self._build = lambda: (self.replica, Ready())
+        return original(self, turn, why, at)
+
+    with mock.patch.object(Carrier, "fail", keep):
+        yield
+
+
+@planted("a-clone-and-its-original-both-open-the-next-incarnation")
+def a_restored_store_is_trusted():
+    with mock.patch.object(disk, "why_doubt", lambda _found, _said: ""):
+        yield
+
+
+@planted("belonging-a-peer-knows-more-of-ones-own-feed.txt")
+def a_peer_that_knows_more_is_passed_over():
+    original = Replica._check_incarnation
+
+    def bold(self, now):
+        if self.doubt.startswith("a peer"):
+            self.doubt = ""
+        return original(self, now)
+
+    with mock.patch.object(Replica, "_check_incarnation", bold):
+        yield
+
+
+@planted("what-a-torn-store-brings-back")
+def what_a_torn_store_brings_back_stays():
+    original = Ledger.take
+
+    def careless(self, records, now, *, peer=None, stored=False):
+        original(self, records, now, peer=peer, stored=stored)
+        if stored:
+            self.ready.persist.rows.clear()
+
+    with mock.patch.object(Ledger, "take", careless):
+        yield
+
+
+@planted("board-a-claim-renewed-by-a-clock-set-back.txt")
+def what_waited_for_the_clock_is_looked_at_later():
+    original = Replica._write
+
+    def hasty(self, *args, **named):
+        with mock.patch.object(Ledger, "ripen", lambda *_: None):
+            return original(self, *args, **named)
+
+    with mock.patch.object(Replica, "_write", hasty):
+        yield
+
+
+@planted("renewed-claim-of-a-later-clock")
+def a_stamp_is_the_local_clock_and_no_more():
+    with mock.patch.object(Author, "stamp", lambda self, _state=None: Stamp(self.wall, 0)):
+        yield
+
+
+@planted("gate-verdicts-are-given-again.txt")
+def a_moved_roster_judges_nothing_again():
+    original = Ledger._move_roster
+
+    def lazy(self):
+        with mock.patch.object(Ledger, "_rejudge", lambda _self, _authors: None):
+            original(self)
+
+    with mock.patch.object(Ledger, "_move_roster", lazy):
+        yield
+
+
+@planted("belonging-a-fork-is-cut-at-one-clock.txt")
+def a_feed_is_cut_at_the_fork_that_came_first():
+    original = Ledger._prove
+
+    def first_come(self, row, by):
+        known = any((p.author, p.incarnation) == row[:2] for p in self.proofs.values())
+        return known or original(self, row, by)
+
+    with mock.patch.object(Ledger, "_prove", first_come):
+        yield
+
+
+@planted("a-host-cloned-while-its-next-key-waits")
+def a_slot_that_is_unknown_holds_up_the_next():
+    original = ledger.judge
+
+    def in_line(record, world, now):
+        feed = world.feeds.get(record.feed)
+        before = record.clock - 1
+        if before >= 0 and (feed is None or before not in feed.known):
+            return Waits(Reason.MISSING_PARENT)
+        return original(record, world, now)
+
+    with mock.patch.object(ledger, "judge", in_line):
+        yield
+
+
+@planted("belonging-two-forkers-carry-the-evidence-against-each-other.txt")
+def evidence_goes_down_with_the_feed_that_carries_it():
+    with mock.patch.object(Proofs, "is_news", lambda _self, _claimed: False):
+        yield
+
+
+@planted(1)
+def heads_stand_in_the_digest():
+    original = anti_entropy.digest_of_document
+
+    def with_heads(book):
+        heads = sorted((feed.id, feed.head) for feed in book.feeds.values() if feed.live())
+        return H(original(book) + repr(heads).encode())
+
+    with mock.patch.object(anti_entropy, "digest_of_document", with_heads):
+        yield
+
+
+@planted("a-clone-and-its-original-both-open-the-next-incarnation")
+def the_next_incarnation_is_counted():
+    original = Replica._check_incarnation
+
+    def count(self, now):
+        # One past the highest that is known here.
+        known = max(
+            f.incarnation for f in [self._own_feed().id, *self.ledger.feeds] if f.author == self.own
+        )
+        with mock.patch.object(self._draw, "u32", iter(range(known + 1, 2**32)).__next__):
+            return original(self, now)
+
+    with mock.patch.object(Replica, "_check_incarnation", count):
+        yield
+
+
+@planted(1)
+def a_cut_keeps_keyed_records():
+    with mock.patch.object(Feed, "keyed_dead", property(lambda _feed: False)):
+        yield
+
+
+@planted("belonging-an-honest-node-built-on-a-void-admission.txt")
+def a_parent_of_a_stranger_waits_for_ever():
+    original = judge._judge_transition
+
+    def strict(record, body, world):
+        if body.parent is not None and world.find(body.parent) is None:
+            return Waits(Reason.MISSING_PARENT)
+        return original(record, body, world)
+
+    with mock.patch.object(judge, "_judge_transition", strict):
+        yield
+
+
+@planted("renewed-claim-of-a-later-clock")
+def what_hangs_on_a_record_is_not_judged_again():
+    with mock.patch.object(Ledger, "_queue_dependents", lambda _self, _record: None):
+        yield
+
+
+@planted("renewed-claim-of-a-later-clock")
+def holes_stay_unknown():
+    with mock.patch.object(Ledger, "believe_holes", lambda _self: None):
+        yield
+
+
+@planted(4)
+def a_row_deleted_in_the_batch_that_wrote_it_stays():
+    original = Persist.add
+
+    def keep(self, later):
+        gone = {key for key, row in later.rows.items() if row is None and self.rows.get(key)}
+        kept = {key: self.rows[key] for key in gone}
+        original(self, later)
+        self.rows |= kept
+
+    with mock.patch.object(Persist, "add", keep):
+        yield
+
+
+@planted("board-of-two-branches-the-earlier-counts.txt")
+def of_two_events_the_one_that_came_first_wins():
+    with mock.patch.object(event_tree, "order", lambda _record: 0):
+        yield
+
+
+@planted("gate-a-clock-delays-a-verdict-and-changes-none.txt")
+def what_waited_for_the_clock_waits_for_ever():
+    with mock.patch.object(Ledger, "ripen", lambda _self, _now: None):
+        yield
+
+
+@planted(1)
+def an_illegal_event_is_let_in():
+    original = ledger.judge
+
+    def lenient(record, world, now):
+        verdict = original(record, world, now)
+        known = isinstance(verdict, Rejected) and isinstance(record.body, Transition)
+        return judge.ADMITTED if known else verdict
+
+    with (
+        mock.patch.object(ledger, "judge", lenient),
+        mock.patch.object(event_tree, "hangs", lambda _record, _parent: True),
+    ):
+        yield
+
+
+@planted("belonging-the-founder-names-admins.txt")
+def anybody_may_admit_anybody():
+    with mock.patch.object(Roster, "may_admit", lambda _self, _author, _body: True):
+        yield
+
+
+@planted("readmitted-with-a-stamp-ahead")
+def a_clock_is_used_twice():
+    """The next clock is the number of records that are held: what was superseded is forgotten."""
+    original = Replica._write
+
+    def recount(self, intent, now):
+        def sign(key, cluster, incarnation, _clock, body):
+            return sign_record(key, cluster, incarnation, len(self._own_feed().slots), body)
+
+        with mock.patch.object(replica, "sign_record", sign):
+            return original(self, intent, now)
+
+    with mock.patch.object(Replica, "_write", recount):
+        yield
+
+
+@planted("gate-a-gap-is-believed-as-far-as-a-record-follows.txt")
+def a_gap_is_believed_to_its_end():
+    def trusting(self, feed, start, end):
+        held = self.feeds.get(feed)
+        if held is not None:
+            held.empty(start, end)
+            self.touched.add(feed)
+
+    with mock.patch.object(Ledger, "believe_gap", trusting):
+        yield
+
+
+@planted("renewed-claim-of-a-later-clock")
+def a_deletion_is_taken_from_the_wire():
+    original = Ledger.believe_gap
+
+    def obedient(self, feed, start, end):
+        held = self.feeds.get(feed)
+        for clock in range(start, min(end, held.head)) if held is not None else ():
+            for entry in list(held.entries_at(clock)):
+                self._drop(entry, known_empty=True)
+                self._unindex(entry.record)
+        original(self, feed, start, end)
+
+    with mock.patch.object(Ledger, "believe_gap", obedient):
+        yield
+
+
+@planted("gate-a-gap-is-believed-as-far-as-a-record-follows.txt")
+def a_record_inside_a_gap_is_passed_over():
+    original = Ledger.is_known
+
+    def settled(self, record):
+        feed = self.feeds.get(record.feed)
+        is_empty = (
+            feed is not None and record.clock in feed.known and not feed.slots.get(record.clock)
+        )
+        return is_empty or original(self, record)
+
+    with mock.patch.object(Ledger, "is_known", settled):
+        yield
+
+
+@planted(2)
+def a_seal_is_taken_at_its_word():
+    def believe(self):
+        return None if self.last_seal() is None else True
+
+    with mock.patch.object(Feed, "as_sealed", believe):
+        yield
+
+
+@planted("seals-a-quiet-feed-is-sealed.txt")
+def a_seal_counts_the_seals_before_it():
+    def all_of_them(self, below):
+        ids = [record.record_id for record in self.live() if record.clock < below]
+        return len(ids), seal_digest(ids)
+
+    with mock.patch.object(Feed, "sealable", all_of_them):
+        yield
+
+
+@planted("a-statement-for-which-there-is-no-room")
+def what_waits_is_not_bounded():
+    without_end = Bounds(*[sys.maxsize] * len(Bounds._fields))
+    with mock.patch("crdt.ledger.pending.pending_bounds", lambda: without_end):
+        yield
+
+
+@planted("belonging-an-admin-forks-after-it-admitted-half-the-fleet.txt")
+def admissions_go_down_with_the_feed_that_carries_them():
+    move, cut = Ledger._move_roster, Ledger._cut
+
+    def forgetful(self):
+        def stands(record):
+            fork = self.proofs.get(record.feed)
+            return fork is None or record.clock < fork.clock
+
+        kept = Statements()
+        for record in filter(stands, self.statements._known.values()):
+            kept.add(record)
+        with mock.patch.object(self, "statements", kept):
+            move(self)
+
+    def cutting(self, feed_id):
+        cut(self, feed_id)
+        forgetful(self)
+
+    with (
+        mock.patch.object(Ledger, "_move_roster", forgetful),
+        mock.patch.object(Ledger, "_cut", cutting),
+    ):
+        yield
+
+
+@planted("belonging-a-revoked-node-goes-on-in-another-incarnation.txt")
+def a_revocation_knows_no_incarnations():
+    original = Admission.ends
+
+    def ends(self):
+        if not self.takes:
+            return original(self)
+        return {}, min(max(take.keep.values(), default=0) for take in self.takes)
+
+    with mock.patch.object(Admission, "ends", ends):
+        yield
+
+
+@planted("gate-a-new-kind-met-by-an-old-build.txt")
+def a_carried_kind_supersedes_nothing():
+    original = bodies._parse_carried
+
+    def keyless(data, fault):
+        return msgspec.structs.replace(original(data, fault), key=None)
+
+    with mock.patch.object(bodies, "_parse_carried", keyless):
+        yield
+
+
+@planted("belonging-a-fork-is-cut-at-one-clock.txt")
+def twins_in_one_call_are_overlooked():
+    original = Ledger._affords
+
+    def one_by_one(self, record, _beside):
+        return original(self, record, None)
+
+    with mock.patch.object(Ledger, "_affords", one_by_one):
+        yield
+
+
+@planted("gate-what-was-rejected-still-proves-a-fork.txt")
+def what_was_rejected_proves_no_fork():
+    with mock.patch.object(TurnedAway, "at", lambda _self, _feed, _clock: ()):
+        yield
+
+
+@planted("gate-what-is-void-supersedes-nothing.txt")
+def what_is_void_supersedes():
+    original = Ledger._key
+
+    def always(self, feed, record, *, live):
+        original(self, feed, record, live=True)
+
+    with mock.patch.object(Ledger, "_key", always):
+        yield
+
+
+@planted("belonging-two-forkers-carry-the-evidence-against-each-other.txt")
+def a_proof_is_written_down_by_nobody():
+    with mock.patch.object(Duties, "_accusations", lambda _self, _mono: []):
+        yield
+
+
+@planted("belonging-the-only-carrier-of-a-proof-forks-below-it.txt")
+def everybody_accuses_at_once_and_for_ever():
+    """Without remembering what is written already, every node writes it at every tick."""
+
+    def eager(self, _mono):
+        return [AccuseFork(feed, proof.clock) for feed, proof in self._ledger.proofs.items()]
+
+    with mock.patch.object(Duties, "_accusations", eager):
+        yield
+
+
+@planted("belonging-a-host-put-back-while-it-ran.txt")
+def what_a_fork_took_is_not_written_again():
+    with mock.patch.object(Rewriting, "carry_out", lambda _self, _mono, _write: None):
+        yield
+
+
+@planted("belonging-what-a-fork-took-is-handed-back.txt")
+def what_a_fork_took_is_not_handed_back():
+    with mock.patch.object(reissue, "handed_back", lambda _ledger, _session: iter(())):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def a_clock_that_went_back_keeps_what_it_let_in():
+    with mock.patch.object(Ledger, "_set_back", lambda _self, _bound: None):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def what_waits_on_disk_counts_at_once():
+    original = Feed.is_live
+
+    def early(self, entry):
+        return entry.verdict is Verdict.AHEAD or original(self, entry)
+
+    with mock.patch.object(Feed, "is_live", early):
+        yield
+
+
+@planted("belonging-a-member-forks-to-undo-what-others-built.txt")
+def what_is_behind_a_cut_is_rendered():
+    with mock.patch.object(Feed, "rendered_records", Feed.live_between):
+        yield
+
+
+@planted("belonging-a-member-forks-to-undo-what-others-built.txt")
+def what_others_built_upon_goes_with_the_fork():
+    with mock.patch.object(Ledger, "is_built_upon", lambda _self, _record: False):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def each_feed_is_compared_once():
+    with mock.patch.object(Session, "may_compare", _once):
+        yield
+
+
+def _once(self, feed, _mine, _theirs, _now):
+    first = feed not in self.doubts
+    self.doubts[feed] = True
+    return first
+
+
+@planted("board-who-is-alive-by-ones-own-clock.txt")
+def who_is_alive_goes_by_the_wall_clock():
+    def word(self, node, mono):
+        heard = self.last(node)
+        silence_ms = START.ms + mono * 1000 - heard.state.at.ms if heard is not None else 10**6
+        return "alive" if 0 <= silence_ms < limits.ALIVE_SECONDS * 1000 else "offline"
+
+    with mock.patch.object(Liveness, "word", word):
+        yield
+
+
+@planted("links-presence-of-a-dead-node-replayed.txt")
+def an_old_presence_is_news():
+    with mock.patch.object(limits, "PRESENCE_AGE_MS_MAX", 10**12):
+        yield
+
+
+@planted("board-an-end-is-acknowledged.txt")
+def an_end_is_acknowledged_by_its_author_too():
+    original = Duties._acks
+
+    def anybody(self, mono):
+        with mock.patch.object(self, "_own", b""):
+            return original(self, mono)
+
+    with mock.patch.object(Duties, "_acks", anybody):
+        yield
+
+
+@planted("board-an-end-is-acknowledged.txt")
+def an_ack_is_written_at_once():
+    with mock.patch.object(limits, "ACK_AFTER_SECONDS", 0.0):
+        yield
+
+
+@planted("built-on-what-an-observer-may-not-say")
+def an_observers_slot_is_no_cut():
+    def cut(world, feed, clock):
+        fork = world.fork_of(feed)
+        behind = fork is not None and clock >= fork
+        return behind or world.roster.role_of_slot(feed, clock) is None
+
+    with mock.patch.object(judge, "is_cut", cut):
+        yield
+
+
+@planted("two-daemons-with-one-key")
+def twins_never_tell_whom_they_heard():
+    with mock.patch.object(Twins, "heard", lambda _self, _mono: ()):
+        yield
+
+
+@planted("a-restart-is-no-twin")
+def a_restart_is_taken_for_a_twin():
+    """Any other run with the own key, without asking whether it is of before."""
+    original = Twins.hear
+
+    def hasty(self, state, mono):
+        named = (self.run,) if state.run not in (UNSET, self.run) else UNSET
+        return original(self, msgspec.structs.replace(state, heard=named), mono)
+
+    with mock.patch.object(Twins, "hear", hasty):
+        yield
+
+
+@planted("a-new-key-takes-its-work-along")
+def a_new_key_forgets_what_the_old_one_did():
+    original = Rewriting.__init__
+
+    def forgetful(self, own, held, sessions, *_of_the_former):
+        original(self, own, held, sessions)
+
+    with mock.patch.object(Rewriting, "__init__", forgetful):
+        yield
+
+
+@planted("a-new-key-in-the-old-ones-place")
+def a_new_key_comes_beside_the_old_one():
+    original = roster_intents.steps
+
+    def polite(wish, roster, own):
+        done = original(wish, roster, own)
+        return done[:1] if isinstance(wish, roster_intents.Replace) else done
+
+    with mock.patch.object(roster_intents, "steps", polite):
+        yield
+
+
+@planted("an-admin-revokes-the-others")
+def an_admin_revokes_whom_others_admitted():
+    def add(self, stratum, revoking):
+        for record in stratum:
+            if isinstance(record.body, Member) and self.may_admit(record.feed.author, record.body):
+                takes = tuple(
+                    Taking(one.ref, one.body.at, dict(one.body.keep))
+                    for one in revoking
+                    if isinstance(one.body, Revocation)
+                    and record.record_id in one.body.admissions
+                    and self.may_revoke(one, one.body)
+                )
+                admission = Admission(record.ref, record.body, takes)
+                self._admissions.setdefault(record.body.node, []).append(admission)
+                self._counting.add(record.record_id)
+
+    with mock.patch.object(Roster, "_add", add):
+        yield
+
+
+@planted("a-ticket-whose-guest-was-revoked")
+def a_revoked_guest_makes_the_ticket_good_again():
+    original = Statements.ticket_users
+
+    def forgiving(self, ticket):
+        said = [record.body for record in self.about(original(self, ticket))]
+        revoked = {body.node for body in said if isinstance(body, Revocation)}
+        return original(self, ticket) - revoked
+
+    with mock.patch.object(Statements, "ticket_users", forgiving):
+        yield
+
+
+# --- petitions, shares, and what was real --------------------------------------------------
+
+
+@planted("a-petition-that-nobody-signed")
+def a_petition_need_not_be_signed():
+    with mock.patch.object(roster_requests, "_is_signed", lambda *_: True):
+        yield
+
+
+@planted("belonging-a-goodbye-from-before.txt")
+def a_petition_is_good_for_ever():
+    original = roster_requests._why_not
+
+    def patient(asked, peer, held, own, wall):
+        word = original(asked, peer, held, own, wall)
+        return "" if word == "stale" else word
+
+    with mock.patch.object(roster_requests, "_why_not", patient):
+        yield
+
+
+@planted("belonging-a-goodbye-from-before.txt")
+def who_asked_to_leave_is_not_told():
+    original = Replica._hear
+
+    def deaf(self, peer, frame, now):
+        if not isinstance(frame, Petition):
+            return original(self, peer, frame, now)
+        replies = self._answer(peer, frame, now)
+        ready = self._finish(peer, now)
+        ready.reply += [Outgoing((peer,), encode_frame(reply)) for reply in replies]
+        return ready
+
+    with mock.patch.object(Replica, "_hear", deaf):
+        yield
+
+
+@planted("nobody-waits-for-a-flood")
+def one_bucket_is_for_all():
+    original, give_back, everybody = Buckets.take, Buckets.give_back, NodePubkey(bytes(32))
+
+    def shared(self, author, mono, amount=1.0):
+        taken = original(self, everybody, mono, amount)
+        if not taken:
+            self._over.add(author)
+        return taken
+
+    def give(self, _author, amount=1.0):
+        give_back(self, everybody, amount)
+
+    with mock.patch.multiple(Buckets, take=shared, give_back=give):
+        yield
+
+
+def no_share():
+    """Every record is taken, and none is paid for."""
+    take = lambda _self, records, _ledger: list(records)  # noqa: E731
+    return mock.patch.multiple(Quota, take=take, give_back=lambda *_: None)
+
+
+@planted("records-in-anothers-name")
+def an_author_pays_for_what_he_did_not_sign():
+    original = Replica._take
+
+    def early(self, peer, arrivals, now):
+        fresh = [r for r in arrivals.records if not self.ledger.has(r)]
+        quota = self._quota
+        share = quota._records
+        arrivals.records = [r for r in fresh if share.take(r.feed.author, quota.mono)]
+        with no_share():
+            original(self, peer, arrivals, now)
+
+    with mock.patch.object(Replica, "_take", early):
+        yield
+
+
+@planted("nobody-waits-for-a-flood")
+def an_author_has_no_share():
+    with no_share():
+        yield
+
+
+@planted("more-than-fits-one-update")
+def what_came_at_once_is_forwarded_whole():
+    original = yjs_document.next_update
+
+    def whole(lacked, feeds):
+        with mock.patch.object(limits, "UPDATE_BYTES_MAX", 2**30):
+            return original(lacked, feeds)
+
+    with (
+        mock.patch.object(yjs_document, "next_update", whole),
+        mock.patch.object(responder, "next_update", whole),
+    ):
+        yield
+
+
+@planted(1)
+def everybodys_presence_goes_in_one_frame():
+    def all_at_once(self):
+        return [Awareness(self.liveness.entries())]
+
+    with mock.patch.object(Beacon, "everybody", all_at_once):
+        yield
+
+
+@planted("links-a-feed-that-stays-different.txt")
+def each_frame_of_digests_is_taken_for_all():
+    differing, digests = anti_entropy.differing, anti_entropy.feed_digests
+
+    def narrow(held, theirs, _listed):
+        return differing(held, theirs._replace(last=True), set())
+
+    def one_by_one(held):
+        with mock.patch.object(limits, "FEEDS_PER_FRAME_MAX", 1):
+            return digests(held)
+
+    with (
+        mock.patch.object(anti_entropy, "differing", narrow),
+        mock.patch.object(anti_entropy, "feed_digests", one_by_one),
+    ):
+        yield
+
+
+@planted("proofs-against-strangers")
+def a_full_table_of_proofs_takes_none_against_a_member():
+    original = Proofs.is_news
+
+    def full(self, claimed):
+        room = accused(claimed) in self or len(self) < limits.PENDING_MAX
+        return room and original(self, claimed)
+
+    with mock.patch.object(Proofs, "is_news", full):
+        yield
+
+
+@planted("gate-feeds-of-one-author-are-taken-as-they-fit.txt")
+def feeds_are_taken_without_end():
+    with mock.patch.object(Quota, "opens", lambda _self, _author: True):
+        yield
+
+
+@planted("gate-many-forks-shown-here-and-others-there.txt")
+def evidence_waits_for_the_share_of_the_accused():
+    original = Ledger._prove
+
+    def charged(self, row, _by):
+        return original(self, row, row.author)
+
+    with mock.patch.object(Ledger, "_prove", charged):
+        yield
+
+
+@planted("seals-a-seal-is-renewed-when-the-roster-moves.txt")
+def a_seal_that_ceased_to_be_true_is_left_as_it_is():
+    original = handlers._seal
+
+    def once(author):
+        if author.feed.last_seal() is not None:
+            raise ProposalRefused("there is nothing to seal")
+        return original(author)
+
+    with mock.patch.object(handlers, "_seal", once):
+        yield
+
+
+@planted("a-founder-alone-without-its-store")
+def a_founder_without_a_store_writes_at_once():
+    original = Roster.why_no_voice
+
+    def bold(self, node):
+        return "" if node == self.founder else original(self, node)
+
+    with mock.patch.object(Roster, "why_no_voice", bold):
+        yield
+
+
+@planted("a-clock-that-is-put-right")
+def a_peers_clock_is_read_at_the_hello_alone():
+    with mock.patch.object(Sessions, "hear_clock", lambda *_: None):
+        yield
+
+
+@planted(1)
+def what_a_peer_names_is_remembered():
+    original = Sync.hear
+
+    def naive(self, frame, session, digest, mono):
+        if isinstance(frame, Holding):
+            session.holds(FeedId(frame.author, frame.incarnation), frame.end)
+        else:
+            original(self, frame, session, digest, mono)
+
+    with mock.patch.object(Sync, "hear", naive):
+        yield
+
+
+@planted("twins-that-speak-in-step")
+def of_a_key_the_latest_presence_alone_is_handed_on():
+    with mock.patch.object(Liveness, "_hear_other", lambda *_: False):
+        yield
+
+
+@planted("a-word-from-2099-for-one-node")
+def a_statement_counts_before_its_time():
+    with mock.patch.object(Statements, "ripe", lambda self, *_: [*self._known.values()]):
+        yield
+
+
+@planted("what-was-superseded-comes-again")
+def what_was_superseded_is_paid_for_again():
+    def news(ledger, record):
+        return not ledger.is_known(record)
+
+    with (
+        mock.patch.object(quota, "is_news", news),
+        mock.patch.object(Quota, "give_back", lambda *_: None),
+    ):
+        yield
+
+
+@planted("started-again-while-off-the-roster")
+def a_row_is_deleted_because_the_roster_moved():
+    original = Ledger._apply
+
+    def forget(self, record, held, judgement):
+        stranger = judgement == Waits(Reason.UNKNOWN_AUTHOR)
+        if held is None or not stranger:
+            return original(self, record, held, judgement)
+        self._drop(held, known_empty=False)
+        self.pending.add(record, Reason.UNKNOWN_AUTHOR)
+        return True
+
+    with mock.patch.object(Ledger, "_apply", forget):
+        yield
+
+
+@planted("a-torn-store-that-ends-too-soon")
+def the_own_head_is_taken_from_the_rows():
+    with mock.patch.object(reissue, "why_short", lambda _feed, _written: ""):
+        yield
+
+
+@planted("a-bit-of-a-proof-that-flips")
+def proofs_are_read_unchecked():
+    def trusting(self, row):
+        if self.proofs.is_lower(row):
+            self.proofs[accused(row)] = row
+            self._cut(accused(row))
+        return True
+
+    with mock.patch.object(Ledger, "restore_proof", trusting):
+        yield
+
+
+@planted("a-statement-for-which-there-is-no-room")
+def one_author_may_fill_the_room_of_all():
+    def bounds():
+        most = pending_bounds()
+        return most._replace(of_author=most.in_all, bytes_of_author=most.bytes_in_all)
+
+    with mock.patch("crdt.ledger.pending.pending_bounds", bounds):
+        yield
+
+
+@planted("board-a-clock-that-was-a-day-ahead.txt")
+def what_was_written_again_counts_twice():
+    with mock.patch.object(Ledger, "retire", lambda *_: None):
+        yield
+
+
+# --- the hunt ------------------------------------------------------------------------------
+
+
+def hunt(name):
+    """What catches a planted bug, ``""`` where nothing does."""
+    if _catches(CAUGHT_BY[name]):
+        return name, ""  # what fails by itself, such as a transcript that is stale, catches nothing
+    return name, caught_by(name)
+
+
+def caught_by(name):
+    """The same, where what is known to catch it was seen to pass without the bug."""
+    known = CAUGHT_BY[name]
+    with PLANTED[name]():
+        if _catches(known):
+            return f"seed {known}" if isinstance(known, int) else known
+        for seed in range(1, SEEDS_MAX):
+            if _catches(seed):
+                return f"seed {seed}"
+    return ""
+
+
+UNFIT = ("L9: AttributeError", "L9: NameError", "L9: TypeError")
+"""How a plant ends that no longer fits the product it is planted in: that catches nothing."""
+
+
+def _catches(what):
+    if isinstance(what, int):
+        return _breaks(plans.make(what))
+    if what.endswith(".txt"):
+        text = (TRANSCRIPTS / what).read_text()
+        try:
+            return runner.play(text) != text
+        except AssertionError:
+            return True
+    return _breaks(plans.load((SCHEDULES / f"{what}.json").read_bytes()))
+
+
+def _breaks(plan):
+    broken = play(plan).broken
+    return bool(broken) and not broken.startswith(UNFIT)

@@ -1,0 +1,1 @@
+"""Coverage, mutation and other tools of the developer."""
