@@ -1,5 +1,6 @@
 """The demo, as ``make demo`` runs it."""
 
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness.daemons import GANGLINE
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(300)
@@ -22,6 +25,11 @@ def test_the_demo_ends_with_one_digest_and_leaves_nothing_behind(tmp_path):
     assert "bad_signature" in done.stdout
     assert "illegal_transition" in done.stdout
     assert not list(Path(tmp_path).iterdir())
+    # s-6 is moved by two at once: which move counts is another one each time.
+    pictured = re.findall(r"^ (s-[1-5] .*)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    printed = [line.split() for line in done.stdout.splitlines()]
+    assert len(pictured) == 5
+    assert all(line.split() in printed for line in pictured)
 
 
 @pytest.mark.timeout(300)

@@ -3,10 +3,12 @@
 A node is driven by the command, or, where a test asks often, over the socket that the command uses.
 """
 
+import contextlib
 import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +33,14 @@ def faketime():
     places = ("lib/*/faketime", "lib/faketime", "lib64/faketime", "local/lib/faketime")
     found = [path for place in places for path in Path("/usr").glob(f"{place}/libfaketimeMT.so.1")]
     return str(found[0]) if found else None
+
+
+def free_port(rng):
+    """A port below those that the system hands out, so it stays free while a node is down."""
+    while True:
+        port = rng.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Node:

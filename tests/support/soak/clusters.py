@@ -4,16 +4,14 @@ After each all three must show one digest and hold all that was acknowledged any
 may have been shown two records in one slot.
 """
 
-import contextlib
 import itertools
 import random
 import shutil
-import socket
 import time
 import tomllib
 from collections import Counter
 
-from tests.support.harness.daemons import Fleet, agree, eventually
+from tests.support.harness.daemons import Fleet, agree, eventually, free_port
 from tests.support.invariants.acked_writes import Account, read_store
 from tests.support.invariants.laws import Broken
 from tests.support.soak.fork_server import Zygote
@@ -43,7 +41,7 @@ class Trio:
         other = self.nodes[1].client.ask("GET", "/status")["node"]
         for node in self.nodes:
             listen = node.client.ask("GET", "/status")["listen"]
-            moved[listen] = f"127.0.0.1:{_free_port(self.rng)}"
+            moved[listen] = f"127.0.0.1:{free_port(self.rng)}"
             node.stop()
         for node, address in zip(self.nodes, moved.values(), strict=True):
             path = node.home / "config.toml"
@@ -60,7 +58,7 @@ class Trio:
         """Two cannot listen at one address of one host."""
         path = clone.home / "config.toml"
         listen = tomllib.loads(path.read_text())["listen"]
-        path.write_text(path.read_text().replace(listen, f"127.0.0.1:{_free_port(self.rng)}"))
+        path.write_text(path.read_text().replace(listen, f"127.0.0.1:{free_port(self.rng)}"))
 
     def write(self, *nodes):
         """Callers write to nodes for a moment, all at once."""
@@ -254,14 +252,6 @@ def run(folder, seed, times):
             trio.settle()
             trio.done[what] += 1
         return trio.done, len(trio.account.acknowledged)
-
-
-def _free_port(rng):
-    """Below the ports that the system hands out, so that nothing takes it while a node is down."""
-    while True:
-        port = rng.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def _copy_store(home, folder):
