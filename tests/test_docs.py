@@ -8,6 +8,10 @@ from node.network.disconnect_reasons import SENTENCES
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 README = ROOT / "README.md"
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(
+    r"(?<![\w./-])gangline(?: --home \S+)?((?: (?!gangline\b)[a-z]+(?![\w.-]))+)([^|&;>#`\n]*)"
+)
 
 
 def linked(page):
@@ -47,3 +51,28 @@ def test_every_word_of_a_link_stands_in_the_table_and_no_other():
         for word in re.findall(r"`([a-z_]+)`", row)
     ]
     assert sorted(words) == sorted(SENTENCES)
+
+
+def commands_on(page):
+    """The words and the options of every ``gangline`` command that a page prints."""
+    for code in CODE.findall(page.read_text()):
+        for words, rest in COMMAND.findall(code.replace("\\\n", " ")):
+            options = re.findall(r" (--[a-z-]+)", rest.partition(" -- ")[0])
+            yield words.split(), options
+
+
+def test_every_command_on_a_page_is_one_with_these_options():
+    manual = (ROOT / "docs" / "cli.md").read_text()
+    options_of = {
+        heading: {*re.findall(r"--[a-z-]+", text)}
+        for heading, text in re.findall(
+            r"^### gangline ([a-z ]+)$(.*?)(?=^### |\Z)", manual, re.MULTILINE | re.DOTALL
+        )
+    }
+    unknown = []
+    for page in reachable() - {ROOT / "docs" / "cli.md", ROOT / "CHANGELOG.md"}:
+        for words, options in commands_on(page):
+            known = options_of.get(" ".join(words[:2])) or options_of.get(words[0])
+            if known is None or not known.issuperset(options):
+                unknown.append((page.name, words, options))
+    assert not unknown
