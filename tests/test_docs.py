@@ -37,6 +37,22 @@ def test_every_link_leads_to_a_file():
     assert not {page: links for page, links in broken.items() if links}
 
 
+def anchors(page):
+    """What a link may name after ``#``: the headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_into_a_page_names_a_heading():
+    links = [
+        (page, (page.parent / target).resolve() if target else page, anchor)
+        for page in reachable()
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text())
+    ]
+    assert links
+    assert not [link for link in links if link[2] not in anchors(link[1])]
+
+
 def test_every_page_is_reached_from_the_readme():
     pages = {*(ROOT / "docs").rglob("*.md")}
     assert pages
