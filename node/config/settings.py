@@ -32,9 +32,13 @@ class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an agent shows that it must wait: by an exit code, a line of output, or either."""
 
-    resume_after: Annotated[int, Meta(ge=1, description="seconds before the agent may go on")]
-    exit_code: Annotated[int | None, Meta(description="the exit code that says so")] = None
-    pattern: Annotated[str | None, Meta(description="a regular expression for its output")] = None
+    resume_after: Annotated[int, Meta(ge=1, description="seconds before the agent may resume")]
+    exit_code: Annotated[
+        int | None, Meta(description="the exit code of an agent that must wait")
+    ] = None
+    pattern: Annotated[
+        str | None, Meta(description="a regular expression that its output matches")
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuse a pattern that no output could be held against."""
@@ -49,27 +53,27 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     cluster: Annotated[str, Meta(description="the cluster's id, 64 hex digits")]
     founder: Annotated[str, Meta(description="the founder's public key, 64 hex digits")]
-    name: Annotated[str, Meta(description="what this node is called")] = ""
+    name: Annotated[str, Meta(description="this node's name")] = ""
     listen: Annotated[
         str, Meta(description="host:port to listen on; empty: only dial. Port 0 takes a free one")
     ] = "127.0.0.1:7467"
     advertise: Annotated[
         list[Annotated[str, Meta(max_length=256, pattern=r"^[!#-;=?-\[\]-~]+\Z")]],
-        Meta(max_length=8, description="addresses told to others; empty: the listen address"),
+        Meta(max_length=8, description="addresses that others dial; empty: the listen address"),
     ] = []
-    peers: Annotated[list[Peer], Meta(description="nodes to dial beside those heard of")] = []
+    peers: Annotated[
+        list[Peer], Meta(description="nodes to dial besides those learned from peers")
+    ] = []
     rate_limits: Annotated[
-        list[RateLimit], Meta(description="how agents say that they must wait")
+        list[RateLimit], Meta(description="how agents signal that they must wait")
     ] = []
-    links: Annotated[int, Meta(ge=1, le=64, description="links of its own choosing to keep up")] = 8
+    links: Annotated[int, Meta(ge=1, le=64, description="how many links to open and keep")] = 8
     log_format: Annotated[
-        Literal["text", "json"], Meta(description="text for people, or json: an object a line")
+        Literal["text", "json"], Meta(description="text, or json: one object a line")
     ] = "text"
     history_rows: Annotated[
         int,
-        Meta(
-            ge=0, le=limits.INTEGER_MAX, description="events to keep for inspect history; 0: none"
-        ),
+        Meta(ge=0, le=limits.INTEGER_MAX, description="events kept for inspect history; 0: none"),
     ] = 10_000
     history_days: Annotated[int, Meta(ge=1, le=36_500, description="days to keep them at most")] = (
         30
