@@ -38,7 +38,7 @@ def test_every_link_leads_to_a_file():
 
 
 def anchors(page):
-    """What a link may name after ``#``: the headings, as GitHub spells them."""
+    """The names that a link may have after ``#``: the headings, as GitHub spells them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -77,7 +77,7 @@ def commands_on(page):
             yield words.split(), options
 
 
-def test_every_command_on_a_page_is_one_with_these_options():
+def test_every_printed_command_and_option_exists():
     manual = (ROOT / "docs" / "cli.md").read_text()
     options_of = {
         heading: {*re.findall(r"--[a-z-]+", text)}

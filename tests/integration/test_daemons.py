@@ -1,4 +1,4 @@
-"""Three daemons by hand, as the README tells it, and what must survive."""
+"""Three daemons, driven by commands, and what must survive."""
 
 import json
 import subprocess

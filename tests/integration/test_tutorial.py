@@ -37,7 +37,7 @@ export HOME="$HOME/$1"
 shift
 mkdir -p "$HOME" && exec sh -c "$*"
 """
-"""Another host is another home; as in ssh, a shell there reads the words again."""
+"""Stands in for ssh: another host is another home. As in ssh, a shell parses the words again."""
 VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d[+-]\d\d:\d\d)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{8}([0-9a-f]{56})?\b"), "ID"),
@@ -83,7 +83,7 @@ class Checkout:
         (self.folder / "examples").symlink_to(ROOT / "examples")
 
     def play(self, script):
-        """Run commands in one shell, and end all that they started; what they printed."""
+        """Run commands in one shell, stop what they started, and return their output."""
         rng = random.SystemRandom()
         for port in set(re.findall(r"127\.0\.0\.1:(7\d+)", script)):
             script = script.replace(f":{port}", f":{free_port(rng)}")
