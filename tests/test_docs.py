@@ -1,6 +1,7 @@
 """The pages, held to each other and to the code."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from node.network.disconnect_reasons import SENTENCES
@@ -8,6 +9,7 @@ from node.network.disconnect_reasons import SENTENCES
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 README = ROOT / "README.md"
+FOLDERS = "benchmarks|crdt|deploy|docs|examples|machines|node|requirements|tests"
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(
     r"(?<![\w./-])gangline(?: --home \S+)?((?: (?!gangline\b)[a-z]+(?![\w.-]))+)([^|&;>#`\n]*)"
@@ -35,6 +37,17 @@ def reachable():
 def test_every_link_leads_to_a_file():
     broken = {page: [one for one in linked(page) if not one.exists()] for page in reachable()}
     assert not {page: links for page, links in broken.items() if links}
+
+
+def test_every_file_that_a_page_names_exists():
+    missing = []
+    for page in reachable() - {ROOT / "CHANGELOG.md"}:
+        code = " ".join(CODE.findall(page.read_text()))
+        files = re.findall(rf"(?<![\w./-])(?:{FOLDERS})/[\w/.-]+\.[a-z]+\b", code)
+        missing += [(page.name, file) for file in files if not (ROOT / file).exists()]
+        modules = re.findall(rf"python -m ((?:{FOLDERS})[\w.]*\w)", code)
+        missing += [(page.name, module) for module in modules if not find_spec(module)]
+    assert not missing
 
 
 def anchors(page):
