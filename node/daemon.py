@@ -25,7 +25,7 @@ from node.api.service import Desk
 from node.config import addresses, key_file
 from node.config import settings as config
 from node.config.settings import Config
-from node.network.connection_limits import Door
+from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import Dialer
 from node.network.handshake import Identity
 from node.network.join_authorizer import Keeper
@@ -203,7 +203,7 @@ async def _live(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(key_file.load(home.key), replica.cluster)
-    holder = Holder(driver, Door(clock.monotonic), called, leaving.word)
+    holder = Holder(driver, ConnectionLimiter(clock.monotonic), called, leaving.word)
     listener = Listener(driver, me, Keeper(driver), home.run, holder)
     listening = None
     try:

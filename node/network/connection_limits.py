@@ -42,7 +42,7 @@ ACCEPT_TRIES: Final = 64
 Address = tuple[Any, ...]
 
 
-class Stranger:
+class UnauthenticatedConnection:
     """A caller who has not said hello yet.
 
     Attributes:
@@ -58,14 +58,14 @@ class Stranger:
         self.cut_off: Callable[[], None] = lambda: None
         self.welcome: Callable[[], None] = lambda: None
 
-    def gives_way_to(self, other: "Stranger") -> bool:
+    def gives_way_to(self, other: "UnauthenticatedConnection") -> bool:
         """Whether he must leave his room to a later one."""
         if other.at_home == self.at_home:
             return other.since - self.since >= GRACE_SECONDS
         return other.at_home
 
 
-class Door:
+class ConnectionLimiter:
     """The rules, without a socket.
 
     Args:
@@ -82,7 +82,7 @@ class Door:
         self.bans = Bans()
         self.homes = Homes()
         self.turned: Counter[str] = Counter()
-        self.strangers: dict[Address, Stranger] = {}
+        self.strangers: dict[Address, UnauthenticatedConnection] = {}
         self._mono = mono
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._crowd_told = -math.inf
@@ -90,7 +90,7 @@ class Door:
     def knock(self, address: Address) -> str:
         """Let a caller in as a stranger, or give one word why not."""
         place, at = place_of(address[0]), self._mono()
-        caller = Stranger(place, at, at_home=place in self.homes)
+        caller = UnauthenticatedConnection(place, at, at_home=place in self.homes)
         why = self._why_not(caller, at)
         if why:
             self.turned[why] += 1
@@ -98,7 +98,7 @@ class Door:
             self.strangers[address] = caller
         return why
 
-    def _why_not(self, caller: Stranger, at: float) -> str:
+    def _why_not(self, caller: UnauthenticatedConnection, at: float) -> str:
         if self.bans.banned(caller.place, at) and not caller.at_home:
             return "banned"
         if not self._bucket(caller.place, at).take(at):
@@ -110,7 +110,11 @@ class Door:
             return "" if self._make_room([*self.strangers.items()], caller) else "busy"
         return ""
 
-    def _make_room(self, among: Sequence[tuple[Address, Stranger]], caller: Stranger) -> bool:
+    def _make_room(
+        self,
+        among: Sequence[tuple[Address, UnauthenticatedConnection]],
+        caller: UnauthenticatedConnection,
+    ) -> bool:
         """Cut one off for another's sake: who came first, and no member before anybody else."""
         if caller.since - self._crowd_told >= CROWD_TOLD_SECONDS:
             self._crowd_told = caller.since
@@ -123,7 +127,7 @@ class Door:
                 return True
         return False
 
-    def left(self, address: Address, stranger: Stranger) -> None:
+    def left(self, address: Address, stranger: UnauthenticatedConnection) -> None:
         """A stranger is gone, or is one no longer. Another may have his address by now."""
         if self.strangers.get(address) is stranger:
             del self.strangers[address]
@@ -174,17 +178,17 @@ class Door:
         return bucket
 
 
-class Guest(socket.socket):
+class MeteredSocket(socket.socket):
     """A stranger's socket: bounded in bytes and in seconds until he is welcome."""
 
-    _door: Door | None = None
-    _stranger: Stranger
+    _door: ConnectionLimiter | None = None
+    _stranger: UnauthenticatedConnection
     _address: Address = ("",)
     _left: int = limits.HELLO_BYTES_MAX
     _deadline: asyncio.TimerHandle | None = None
     _over: bool = False
 
-    def limit(self, door: Door, address: Address) -> None:
+    def limit(self, door: ConnectionLimiter, address: Address) -> None:
         """From now on, and until ``welcome``, everything he sends is counted."""
         self._door, self._address, self._stranger = door, address, door.strangers[address]
         self._stranger.cut_off, self._stranger.welcome = self._cut_off, self.welcome
@@ -240,13 +244,13 @@ class Guest(socket.socket):
         super().close()
 
 
-class DoorSocket(AcceptingSocket):
+class MeteredListener(AcceptingSocket):
     """A listening socket that turns away at once whoever may not knock."""
 
-    _door: Door
+    _door: ConnectionLimiter
 
     @classmethod
-    def listening(cls, door: Door, family: int, address: Address) -> Self:
+    def listening(cls, door: ConnectionLimiter, family: int, address: Address) -> Self:
         """Bind and listen.
 
         Raises:
@@ -277,7 +281,7 @@ class DoorSocket(AcceptingSocket):
             if self._door.knock(address):
                 caller.close()
                 continue
-            guest = Guest(fileno=caller.detach())
+            guest = MeteredSocket(fileno=caller.detach())
             guest.limit(self._door, address)
             return guest, address
         raise BlockingIOError

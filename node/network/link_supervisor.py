@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
-from node.network.connection_limits import FAULTS, Door
+from node.network.connection_limits import FAULTS, ConnectionLimiter
 from node.network.disconnect_reasons import said, told
 from node.network.link import Link
 from node.runtime.driver import Driver
@@ -54,7 +54,7 @@ class Holder:
     def __init__(
         self,
         driver: Driver,
-        door: Door,
+        door: ConnectionLimiter,
         called: Callable[[NodePubkey], str],
         parted: Callable[[], str] = lambda: "",
     ) -> None:

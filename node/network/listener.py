@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from node.network import tls
-from node.network.connection_limits import FAULTS, Address, DoorSocket
+from node.network.connection_limits import FAULTS, Address, MeteredListener
 from node.network.disconnect_reasons import said, word_of
 from node.network.handshake import Gatekeeper, HelloRefused, Identity, listen
 from node.network.link import OPTIONS, Link
@@ -77,7 +77,7 @@ class Listener:
                 flags=socket.AI_PASSIVE,
             )
             family, _, _, _, place = found[0]
-            listening = DoorSocket.listening(self._door, family, place)
+            listening = MeteredListener.listening(self._door, family, place)
         except ValueError as fault:
             raise Trouble(
                 f"{address} is no host:port to listen on; set listen in the config"

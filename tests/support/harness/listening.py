@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from crdt.contract.ready import Ready
-from node.network.connection_limits import Door
+from node.network.connection_limits import ConnectionLimiter
 from node.network.handshake import Accepted, HelloRefused, Identity
 from node.network.link_supervisor import Holder
 from node.network.listener import Listener
@@ -44,7 +44,7 @@ async def listening(tmp_path, *members, address="127.0.0.1:0"):
     """A node that listens; unpacks to its address, its identity and its driver."""
     cluster = Cluster(1)
     me = Identity(cluster.keys[0], cluster.found.id)
-    door = Door(clock.monotonic)
+    door = ConnectionLimiter(clock.monotonic)
     with Store(tmp_path / "store.db") as store:
         driver = Driver(store, lambda *_: (cluster.replicas[0], Ready()))
         running = asyncio.create_task(driver.run())

@@ -10,7 +10,7 @@ import pytest
 from crdt.primitives import limits
 from node.network import connection_limits as doors
 from node.network import source_addresses
-from node.network.connection_limits import Door, DoorSocket
+from node.network.connection_limits import ConnectionLimiter, MeteredListener
 from tests.support.builders.cluster import key
 
 
@@ -29,7 +29,7 @@ def time():
 
 @pytest.fixture
 def door(time):
-    return Door(time)
+    return ConnectionLimiter(time)
 
 
 def knocks(door, host, count=1):
@@ -239,7 +239,7 @@ async def listening(door):
                 heard.append(len(data))
         writer.close()
 
-    sock = DoorSocket.listening(door, socket.AF_INET, ("127.0.0.1", 0))
+    sock = MeteredListener.listening(door, socket.AF_INET, ("127.0.0.1", 0))
     server = await asyncio.start_server(handle, sock=sock)
     async with server:
         yield sock.getsockname(), heard
@@ -342,7 +342,7 @@ async def test_what_a_caller_sent_before_he_gave_way_is_not_heard(door, time):
 
 
 def test_a_taken_address_is_an_error_and_leaves_no_socket(door):
-    first = DoorSocket.listening(door, socket.AF_INET, ("127.0.0.1", 0))
+    first = MeteredListener.listening(door, socket.AF_INET, ("127.0.0.1", 0))
     with pytest.raises(OSError, match="in use"):
-        DoorSocket.listening(door, socket.AF_INET, first.getsockname())
+        MeteredListener.listening(door, socket.AF_INET, first.getsockname())
     first.close()

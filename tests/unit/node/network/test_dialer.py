@@ -9,7 +9,7 @@ from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives.identity import ClusterId
 from machines.values import Instant
 from node.network import dialer
-from node.network.connection_limits import Door
+from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer
 from node.network.handshake import Identity
 from node.network.link_supervisor import Holder
@@ -38,7 +38,7 @@ def made(own, known, links=8, looks=None):
         return look(looks)
 
     driver.query = query
-    holder = Holder(driver, Door(lambda: 0.0), lambda node: node.short)
+    holder = Holder(driver, ConnectionLimiter(lambda: 0.0), lambda node: node.short)
     return Dialer(driver, Identity(own, CLUSTER), known, links, holder)
 
 

@@ -27,7 +27,7 @@ from crdt.wire.messages import (
 from crdt.wire.yjs_update import CLOCK_END, decode_update
 from machines.values import FreeText, Instant, StoryId
 from node.network import tls
-from node.network.connection_limits import Door
+from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.network.handshake import Accepted, HelloRefused, Identity, Proof
 from node.network.link import OPTIONS, reach
@@ -40,7 +40,7 @@ NOW = Instant(START)
 
 
 def held(driver, door=None):
-    return Holder(driver, door or Door(lambda: 0.0), lambda node: node.short)
+    return Holder(driver, door or ConnectionLimiter(lambda: 0.0), lambda node: node.short)
 
 
 async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):
@@ -119,7 +119,7 @@ async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
 async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
     """Whoever dialled whom: the key stays out, and is not dialled again meanwhile."""
     bad = key(2)
-    door = Door(lambda: 0.0)
+    door = ConnectionLimiter(lambda: 0.0)
 
     class Driver:
         links: ClassVar = {}

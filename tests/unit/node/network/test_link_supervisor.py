@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from node.network import disconnect_reasons, link_supervisor
-from node.network.connection_limits import Door
+from node.network.connection_limits import ConnectionLimiter
 from node.network.link_supervisor import AT_ONCE, Holder
 from tests.support.builders.cluster import key
 
@@ -47,7 +47,7 @@ def told(caplog):
 
 
 def holder(driver, **options):
-    return Holder(driver, Door(lambda: 0.0), lambda _node: "fen (02020202)", **options)
+    return Holder(driver, ConnectionLimiter(lambda: 0.0), lambda _node: "fen (02020202)", **options)
 
 
 @pytest.mark.parametrize(
