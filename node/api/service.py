@@ -31,7 +31,7 @@ from node.api.membership import Membership, written
 from node.api.tickets import Tickets
 from node.config.settings import Config
 from node.network.dialer import Dialer
-from node.network.source_addresses import Shut
+from node.network.source_addresses import Ban
 from node.provisioning import board_transfer
 from node.reporting import history_report, queries, seal_report
 from node.reporting import rows as types
@@ -274,7 +274,7 @@ class Desk:
         return holders
 
 
-def _banned(one: Shut, names: queries.Names) -> types.PeerRow:
+def _banned(one: Ban, names: queries.Names) -> types.PeerRow:
     """Somebody who must stay away: a key, or a place from which no key was shown."""
     why = f"{one.reason}: {one.times} in the last hour, may come again in {one.seconds:.0f} s"
     key, place = ("", one.who) if one.of_place else (one.who, "")

@@ -21,7 +21,7 @@ from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.token_bucket import Bucket
 from machines.values import NodePubkey
-from node.network.source_addresses import REMEMBERED_MAX, Bans, Homes, Shut, place_of
+from node.network.source_addresses import REMEMBERED_MAX, Ban, Bans, MemberAddresses, place_of
 from node.system.accepting_socket import AcceptingSocket
 from node.system.log_format import fields
 
@@ -80,7 +80,7 @@ class ConnectionLimiter:
 
     def __init__(self, mono: Callable[[], float]) -> None:
         self.bans = Bans()
-        self.homes = Homes()
+        self.homes = MemberAddresses()
         self.turned: Counter[str] = Counter()
         self.strangers: dict[Address, UnauthenticatedConnection] = {}
         self._mono = mono
@@ -166,7 +166,7 @@ class ConnectionLimiter:
         if stranger is not None:
             stranger.welcome()
 
-    def shut(self) -> list[Shut]:
+    def shut(self) -> list[Ban]:
         """Everybody who must stay away now."""
         return [one for one in self.bans.rows(self._mono()) if one.who not in self.homes]
 

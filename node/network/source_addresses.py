@@ -33,7 +33,7 @@ def place_of(host: str) -> str:
     return str(address)
 
 
-class Shut(NamedTuple):
+class Ban(NamedTuple):
     """Somebody who must stay away.
 
     Attributes:
@@ -83,16 +83,16 @@ class Bans:
         known = self._records.get(who)
         return known is not None and mono < known.until
 
-    def rows(self, mono: float) -> list[Shut]:
+    def rows(self, mono: float) -> list[Ban]:
         """Everybody who must stay away now."""
         return [
-            Shut(who, one.reason, one.count, one.until - mono)
+            Ban(who, one.reason, one.count, one.until - mono)
             for who, one in self._records.items()
             if mono < one.until
         ]
 
 
-class Homes:
+class MemberAddresses:
     """The last few places of each member: its own word of where it listens, or its hello."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from node.network import source_addresses
-from node.network.source_addresses import Bans, Homes, place_of
+from node.network.source_addresses import Bans, MemberAddresses, place_of
 from tests.support.builders.cluster import key
 
 
@@ -35,7 +35,7 @@ def test_a_host_has_one_place_whatever_address_it_draws(host, place):
 
 
 def test_a_member_is_at_home_in_its_last_few_places():
-    homes = Homes()
+    homes = MemberAddresses()
     for number in range(source_addresses.HOMES_MAX + 1):
         homes.note(key(1).pubkey, f"10.0.0.{number}")
     homes.note(key(1).pubkey, "10.0.0.1")  # again
@@ -47,7 +47,7 @@ def test_a_member_is_at_home_in_its_last_few_places():
 
 
 def test_a_member_pushes_no_other_members_places_out():
-    homes = Homes()
+    homes = MemberAddresses()
     homes.note(key(1).pubkey, "10.0.0.1")
     homes.note(key(2).pubkey, "10.0.0.1")
     for number in range(2 * source_addresses.REMEMBERED_MAX):
@@ -57,7 +57,7 @@ def test_a_member_pushes_no_other_members_places_out():
 
 def test_homes_are_bounded(monkeypatch):
     monkeypatch.setattr(source_addresses, "REMEMBERED_MAX", 3)
-    homes = Homes()
+    homes = MemberAddresses()
     for number in range(10):
         homes.note(key(number).pubkey, f"10.0.0.{number}")
     assert [f"10.0.0.{number}" in homes for number in (6, 7, 8, 9)] == [False, True, True, True]
