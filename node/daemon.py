@@ -28,7 +28,7 @@ from node.config.settings import Config
 from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import Dialer
 from node.network.handshake import Identity
-from node.network.join_authorizer import Keeper
+from node.network.join_authorizer import JoinAuthorizer
 from node.network.link_supervisor import Holder
 from node.network.listener import Listener
 from node.reporting import queries, store_origin
@@ -204,7 +204,7 @@ async def _live(
         loop.add_signal_handler(number, stopping.set)
     me = Identity(key_file.load(home.key), replica.cluster)
     holder = Holder(driver, ConnectionLimiter(clock.monotonic), called, leaving.word)
-    listener = Listener(driver, me, Keeper(driver), home.run, holder)
+    listener = Listener(driver, me, JoinAuthorizer(driver), home.run, holder)
     listening = None
     try:
         address = await listener.start(settings.listen) if settings.listen else ""

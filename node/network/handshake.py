@@ -130,7 +130,7 @@ class Socket(Protocol):
         """Receive one message."""
 
 
-class Gatekeeper(Protocol):
+class PeerAuthorizer(Protocol):
     """Who may come in."""
 
     def why_not(self, node: NodePubkey) -> str:
@@ -270,7 +270,7 @@ async def dial(
 async def listen(
     socket: Socket,
     me: Identity,
-    keeper: Gatekeeper,
+    keeper: PeerAuthorizer,
     certificate: bytes,
     now: Instant,
     banned: Callable[[NodePubkey], bool],

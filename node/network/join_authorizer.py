@@ -24,7 +24,7 @@ from node.system import clock
 from node.system.errors import StoreFailure
 
 
-class Keeper:
+class JoinAuthorizer:
     """The gatekeeper of one daemon."""
 
     def __init__(self, driver: Driver) -> None:

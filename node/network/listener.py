@@ -21,7 +21,7 @@ from crdt.primitives.identity import SigningKey
 from node.network import tls
 from node.network.connection_limits import FAULTS, Address, MeteredListener
 from node.network.disconnect_reasons import said, word_of
-from node.network.handshake import Gatekeeper, HelloRefused, Identity, listen
+from node.network.handshake import HelloRefused, Identity, PeerAuthorizer, listen
 from node.network.link import OPTIONS, Link
 from node.network.link_supervisor import Holder
 from node.runtime.driver import Driver
@@ -50,7 +50,7 @@ class Listener:
     """
 
     def __init__(
-        self, driver: Driver, me: Identity, keeper: Gatekeeper, folder: Path, holder: Holder
+        self, driver: Driver, me: Identity, keeper: PeerAuthorizer, folder: Path, holder: Holder
     ) -> None:
         self._driver = driver
         self._me = me

@@ -8,7 +8,7 @@ import pytest
 from crdt.contract.ready import Ready
 from crdt.primitives.identity import H
 from node.network.handshake import HelloRefused
-from node.network.join_authorizer import Keeper
+from node.network.join_authorizer import JoinAuthorizer
 from node.runtime.driver import Driver
 from node.storage.store import Store
 from node.storage.ticket_rows import TicketRow
@@ -38,7 +38,7 @@ async def emptied(path):
 
 async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path):
     async with emptied(tmp_path) as (cluster, driver):
-        keeper, guest = Keeper(driver), key(2).pubkey
+        keeper, guest = JoinAuthorizer(driver), key(2).pubkey
         with pytest.raises(HelloRefused) as refused:
             await keeper.join(guest, SECRET, "two")
         assert refused.value.reason == "read_only"
@@ -58,7 +58,7 @@ async def test_a_name_that_is_taken_is_refused_with_a_free_one_and_uses_no_ticke
     async with emptied(tmp_path) as (cluster, driver):
         bring = as_frame(cluster.found.record)
         await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, clock.now()))
-        keeper, guest = Keeper(driver), key(2).pubkey
+        keeper, guest = JoinAuthorizer(driver), key(2).pubkey
         with pytest.raises(HelloRefused) as refused:
             await keeper.join(guest, SECRET, "den")
         assert (refused.value.reason, refused.value.free) == ("name_taken", "den-2")

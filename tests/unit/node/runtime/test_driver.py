@@ -16,7 +16,7 @@ from machines.values import FreeText, StoryId
 from node.config import settings
 from node.daemon import open_replica
 from node.network.handshake import HelloRefused
-from node.network.join_authorizer import Keeper
+from node.network.join_authorizer import JoinAuthorizer
 from node.provisioning import init_join
 from node.runtime.batch import Job
 from node.runtime.driver import Driver
@@ -233,7 +233,7 @@ async def test_nobody_is_let_in_while_it_cannot_be_written_down(tmp_path):
         await one.driver.on_disk(lambda store: store.add_ticket(ticket, clock.now().wall.ms))
         one.fill()
         await one.add_until_full()
-        keeper = Keeper(one.driver)
+        keeper = JoinAuthorizer(one.driver)
         with pytest.raises(HelloRefused) as refused:
             await keeper.join(key(2).pubkey, secret, "two")
         assert refused.value.reason == "read_only"
