@@ -29,7 +29,7 @@ from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import Dialer
 from node.network.handshake import Identity
 from node.network.join_authorizer import JoinAuthorizer
-from node.network.link_supervisor import Holder
+from node.network.link_supervisor import LinkSupervisor
 from node.network.listener import Listener
 from node.reporting import queries, store_origin
 from node.runtime import leave_rotate, recovery_watch, stale_executions
@@ -203,7 +203,7 @@ async def _live(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(key_file.load(home.key), replica.cluster)
-    holder = Holder(driver, ConnectionLimiter(clock.monotonic), called, leaving.word)
+    holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), called, leaving.word)
     listener = Listener(driver, me, JoinAuthorizer(driver), home.run, holder)
     listening = None
     try:

@@ -18,7 +18,7 @@ from node.config import addresses
 from node.network.disconnect_reasons import told
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
-from node.network.link_supervisor import Holder
+from node.network.link_supervisor import LinkSupervisor
 from node.runtime.driver import Driver
 from node.system import clock
 from node.system.log_format import fields
@@ -78,7 +78,7 @@ class Dialer:
         me: Identity,
         known: dict[NodePubkey, tuple[str, ...]],
         links: int,
-        holder: Holder,
+        holder: LinkSupervisor,
         has_left: Callable[[], bool] = lambda: False,
     ) -> None:
         self.attempts: dict[NodePubkey, Attempt] = {}

@@ -27,7 +27,7 @@ EVERY_SECONDS: Final = 60.0
 SUMMARY_SECONDS: Final = 60.0
 
 
-class End(NamedTuple):
+class LinkClosed(NamedTuple):
     """Why a link ended: the word, and its sentence for this side."""
 
     word: str
@@ -39,7 +39,7 @@ class End(NamedTuple):
         return self.word == "duplicate"
 
 
-class Holder:
+class LinkSupervisor:
     """Every link goes through its hands.
 
     Args:
@@ -65,7 +65,7 @@ class Holder:
         self._paces: dict[NodePubkey, Pace] = {}
         self._summaries: set[NodePubkey] = set()
 
-    async def hold(self, link: Link) -> End:
+    async def hold(self, link: Link) -> LinkClosed:
         """Run a session over a link until it ends; gives why it did."""
         reason = await self._driver.attach(link, partial(self._up, link))
         if reason in FAULTS:
@@ -77,7 +77,7 @@ class Holder:
             self._tell(link, f"ended: {end.sentence}", what="link_ended", reason=end.word)
         return end
 
-    def _why(self, link: Link, reason: str) -> End:
+    def _why(self, link: Link, reason: str) -> LinkClosed:
         if reason != "closed":
             word, sentence = reason, said(reason)
         else:
@@ -85,7 +85,7 @@ class Holder:
             sentence = told(word)
         if word == "revoked" and (parted := self._parted()):
             word, sentence = parted, said(parted)
-        return End(word, sentence)
+        return LinkClosed(word, sentence)
 
     def _up(self, link: Link) -> None:
         where = "here" if link.dialled else "there"

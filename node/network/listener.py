@@ -23,7 +23,7 @@ from node.network.connection_limits import FAULTS, Address, MeteredListener
 from node.network.disconnect_reasons import said, word_of
 from node.network.handshake import HelloRefused, Identity, PeerAuthorizer, listen
 from node.network.link import OPTIONS, Link
-from node.network.link_supervisor import Holder
+from node.network.link_supervisor import LinkSupervisor
 from node.runtime.driver import Driver
 from node.system import clock
 from node.system.errors import Trouble
@@ -50,7 +50,12 @@ class Listener:
     """
 
     def __init__(
-        self, driver: Driver, me: Identity, keeper: PeerAuthorizer, folder: Path, holder: Holder
+        self,
+        driver: Driver,
+        me: Identity,
+        keeper: PeerAuthorizer,
+        folder: Path,
+        holder: LinkSupervisor,
     ) -> None:
         self._driver = driver
         self._me = me

@@ -14,7 +14,7 @@ from node.daemon import open_replica
 from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import Dialer
 from node.network.handshake import Identity
-from node.network.link_supervisor import Holder
+from node.network.link_supervisor import LinkSupervisor
 from node.provisioning import init_join
 from node.runtime.driver import Driver
 from node.runtime.leave_rotate import Parting
@@ -36,7 +36,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     driver.bus.tap(notices.take)
     me = Identity(key_file.load(home.key), driver.replica.cluster)
     leaving = Parting(driver, home, lambda: None)
-    holder = Holder(driver, ConnectionLimiter(clock.monotonic), lambda node: node.short)
+    holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), lambda node: node.short)
     dialer = Dialer(driver, me, {}, 1, holder)
     desk = Desk(driver, dialer, settings, listen, leaving, lambda: None, notices)
     serving = asyncio.create_task(driver.run())

@@ -6,7 +6,7 @@ import contextlib
 from crdt.contract.ready import Ready
 from node.network.connection_limits import ConnectionLimiter
 from node.network.handshake import Accepted, HelloRefused, Identity
-from node.network.link_supervisor import Holder
+from node.network.link_supervisor import LinkSupervisor
 from node.network.listener import Listener
 from node.runtime.driver import Driver
 from node.storage.store import Store
@@ -48,7 +48,7 @@ async def listening(tmp_path, *members, address="127.0.0.1:0"):
     with Store(tmp_path / "store.db") as store:
         driver = Driver(store, lambda *_: (cluster.replicas[0], Ready()))
         running = asyncio.create_task(driver.run())
-        holder = Holder(driver, door, lambda node: node.short)
+        holder = LinkSupervisor(driver, door, lambda node: node.short)
         listener = Listener(driver, me, Keeper(*members), tmp_path, holder)
         try:
             yield Listening(await listener.start(address), me, driver, door)

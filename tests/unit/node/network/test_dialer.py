@@ -12,7 +12,7 @@ from node.network import dialer
 from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import BACKOFF_SECONDS_MIN, PATIENCE_SECONDS, Dialer
 from node.network.handshake import Identity
-from node.network.link_supervisor import Holder
+from node.network.link_supervisor import LinkSupervisor
 from node.system import clock
 from tests.support.builders.cluster import START, Cluster, key
 
@@ -38,7 +38,7 @@ def made(own, known, links=8, looks=None):
         return look(looks)
 
     driver.query = query
-    holder = Holder(driver, ConnectionLimiter(lambda: 0.0), lambda node: node.short)
+    holder = LinkSupervisor(driver, ConnectionLimiter(lambda: 0.0), lambda node: node.short)
     return Dialer(driver, Identity(own, CLUSTER), known, links, holder)
 
 

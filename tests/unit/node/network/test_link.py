@@ -31,7 +31,7 @@ from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.network.handshake import Accepted, HelloRefused, Identity, Proof
 from node.network.link import OPTIONS, reach
-from node.network.link_supervisor import Holder
+from node.network.link_supervisor import LinkSupervisor
 from node.system.errors import Trouble
 from tests.support.builders.cluster import START, key
 from tests.support.harness.listening import listening
@@ -40,7 +40,7 @@ NOW = Instant(START)
 
 
 def held(driver, door=None):
-    return Holder(driver, door or ConnectionLimiter(lambda: 0.0), lambda node: node.short)
+    return LinkSupervisor(driver, door or ConnectionLimiter(lambda: 0.0), lambda node: node.short)
 
 
 async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):

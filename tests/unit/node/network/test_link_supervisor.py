@@ -6,7 +6,7 @@ import pytest
 
 from node.network import disconnect_reasons, link_supervisor
 from node.network.connection_limits import ConnectionLimiter
-from node.network.link_supervisor import AT_ONCE, Holder
+from node.network.link_supervisor import AT_ONCE, LinkSupervisor
 from tests.support.builders.cluster import key
 
 PEER = key(2).pubkey
@@ -47,7 +47,9 @@ def told(caplog):
 
 
 def holder(driver, **options):
-    return Holder(driver, ConnectionLimiter(lambda: 0.0), lambda _node: "fen (02020202)", **options)
+    return LinkSupervisor(
+        driver, ConnectionLimiter(lambda: 0.0), lambda _node: "fen (02020202)", **options
+    )
 
 
 @pytest.mark.parametrize(
