@@ -200,7 +200,7 @@ MESSAGES = {
     "records wanted": messages.RecordsWanted(NODE, 3, ((7, 9),)),
     "records": messages.Records(NODE, 3, ((7, SIGNED + b"{}"),)),
     "proof of a fork": messages.Proof(NODE, 3, 7, ((SIGNED, HASHED), (SIGNED, HASHED))),
-    "on disk below": messages.Holding(NODE, 3, 7),
+    "on disk below": messages.HaveUpTo(NODE, 3, 7),
     "asks to leave": Petition(NODE, None, 300, NONCE, ((3, 7),), (SIGNED,)),
     "asks for a new key": Petition(NODE, OTHER, 300, NONCE, ((3, 7),), (SIGNED, SIGNED)),
     "answer": Answer(NONCE, "done"),

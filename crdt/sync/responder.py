@@ -30,7 +30,7 @@ from crdt.wire.messages import (
     DigestOffer,
     FeedDigests,
     Frame,
-    Holding,
+    HaveUpTo,
     RangeDigests,
     RecordsWanted,
     SyncStep1,
@@ -79,7 +79,7 @@ class Sync:
             case RecordsWanted():
                 answer = _made_late(partial(anti_entropy.serve, self._ledger, frame))
                 session.owed.add(answer, limits.QUESTION_WEIGHT + len(frame.ranges))
-            case Holding(author, incarnation, end):
+            case HaveUpTo(author, incarnation, end):
                 feed = FeedId(author, incarnation)
                 if feed in self._ledger.feeds:  # a peer can name feeds without end
                     session.holds(feed, end)
@@ -162,7 +162,7 @@ class Sync:
         for author, mine in groupby(sorted(feeds, key=lambda f: f.id), key=lambda f: f.author):
             session = self._sessions.get(author) if author != self._own else None
             if session is not None:
-                frames = [Holding(*feed.id, feed.known_end()) for feed in mine]
+                frames = [HaveUpTo(*feed.id, feed.known_end()) for feed in mine]
                 first = frames[: limits.PART_FRAMES_MAX]
                 for frame in first:
                     ready.send((author,), encode_frame(frame))

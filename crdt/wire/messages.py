@@ -120,7 +120,7 @@ class Proof(NamedTuple):
     sides: Sides
 
 
-class Holding(NamedTuple):
+class HaveUpTo(NamedTuple):
     """The sender has everything of a feed below ``end`` on disk."""
 
     author: NodePubkey
@@ -140,7 +140,7 @@ Frame = (
     | RecordsWanted
     | Records
     | Proof
-    | Holding
+    | HaveUpTo
     | Petition
     | Answer
 )
@@ -181,7 +181,7 @@ def _encode_own(
     | RecordsWanted
     | Records
     | Proof
-    | Holding
+    | HaveUpTo
     | Petition
     | Answer,
 ) -> bytes:
@@ -209,7 +209,7 @@ def _encode_own(
             out = [bytes([PROOF]), author, uint(incarnation), uint(clock)]
             for signature, body_hash in sides:
                 out += [signature, body_hash]
-        case Holding(author, incarnation, end):
+        case HaveUpTo(author, incarnation, end):
             out = [bytes([HOLDING]), author, uint(incarnation), uint(end)]
         case Petition():
             out = [bytes([PETITION]), encode_petition(frame)]
@@ -278,7 +278,7 @@ def _read_frame(reader: Reader) -> Frame:
             return Proof(author, incarnation, clock, (_read_side(reader), _read_side(reader)))
         case 106:
             author, incarnation = _read_feed(reader)
-            return Holding(author, incarnation, reader.uint(CLOCK_END))
+            return HaveUpTo(author, incarnation, reader.uint(CLOCK_END))
         case 107:
             return read_petition(reader)
         case 108:

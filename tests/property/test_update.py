@@ -90,7 +90,7 @@ frames = st.one_of(
         ),
     ),
     st.builds(f.Proof, *feed, bodies.clocks, st.tuples(sides, sides)),
-    st.builds(f.Holding, *feed, ends),
+    st.builds(f.HaveUpTo, *feed, ends),
 )
 
 

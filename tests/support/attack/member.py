@@ -31,7 +31,7 @@ from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,
     FeedDigests,
-    Holding,
+    HaveUpTo,
     Proof,
     RangeDigest,
     RangeDigests,
@@ -576,7 +576,7 @@ async def feeds_that_are_nowhere(one):
         )
         one.tell(FeedDigests(rows, last=True))
     for _ in range(FLOOD):
-        one.tell(Holding(one.key.pubkey, one.rng.getrandbits(32), CLOCK_END))
+        one.tell(HaveUpTo(one.key.pubkey, one.rng.getrandbits(32), CLOCK_END))
 
 
 @CATALOGUE(STANDS, *dropped("lagging"))

@@ -18,7 +18,7 @@ from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,
     FeedDigests,
-    Holding,
+    HaveUpTo,
     Proof,
     RangeDigest,
     RangeDigests,
@@ -356,7 +356,7 @@ def endless_feeds(world, node, a, b):
     for _ in range(10):
         feed = NodePubkey(chance.randbytes(32)), chance.getrandbits(32)
         row = FeedDigest(*feed, H(b"nothing"), None)
-        tell(world, node, encode_frame(Holding(*feed, b % 1000)))
+        tell(world, node, encode_frame(HaveUpTo(*feed, b % 1000)))
         tell(world, node, encode_frame(FeedDigests((row,), last=bool(b & 1))))
         whole = RangeDigest(0, 2**31, 1 + b % 9, H(b"nothing"))
         tell(world, node, encode_frame(RangeDigests(*feed, (whole,))))

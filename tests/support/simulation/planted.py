@@ -47,7 +47,7 @@ from crdt.sync.responder import Sync
 from crdt.sync.session import Session, Sessions
 from crdt.views import event_tree
 from crdt.views.roster import Admission, Roster, Taking
-from crdt.wire.messages import Awareness, Holding, encode_frame
+from crdt.wire.messages import Awareness, HaveUpTo, encode_frame
 from crdt.wire.roster_request import Petition
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
@@ -877,7 +877,7 @@ def what_a_peer_names_is_remembered():
     original = Sync.hear
 
     def naive(self, frame, session, digest, mono):
-        if isinstance(frame, Holding):
+        if isinstance(frame, HaveUpTo):
             session.holds(FeedId(frame.author, frame.incarnation), frame.end)
         else:
             original(self, frame, session, digest, mono)

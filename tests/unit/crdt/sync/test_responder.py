@@ -13,7 +13,7 @@ from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,
     FeedDigests,
-    Holding,
+    HaveUpTo,
     QueryAwareness,
     RangeDigest,
     RangeDigests,
@@ -233,13 +233,13 @@ def test_ranges_and_records_are_answered_from_what_is_held(node):
 def test_what_a_peer_says_it_holds_is_noted(node):
     record = node.court.bob.story("a")
     node.take(record)
-    assert node.answer(Holding(*record.feed, 7)) == []
+    assert node.answer(HaveUpTo(*record.feed, 7)) == []
     assert node.session.holding == {record.feed: 7}
 
 
 def test_of_feeds_that_are_nowhere_it_is_not_noted_who_holds_them(node):
     for incarnation in range(3):
-        assert node.answer(Holding(node.court.bob.node, incarnation, 7)) == []
+        assert node.answer(HaveUpTo(node.court.bob.node, incarnation, 7)) == []
     assert node.session.holding == {}
 
 
@@ -397,10 +397,10 @@ def test_an_author_is_told_how_much_of_all_its_feeds_is_held_in_parts(node, monk
     while part := node.parted(is_out=True):
         told += part
     assert [*said(ready)] == [node.session.peer]
-    assert told == [Holding(court.cat.node, number, 1) for number in range(20)]
+    assert told == [HaveUpTo(court.cat.node, number, 1) for number in range(20)]
     few = Ready()
     node.sync.acknowledge([court.feed(court.cat)], few)
-    assert said(few) == {node.session.peer: [Holding(court.cat.node, 0, 1)]}
+    assert said(few) == {node.session.peer: [HaveUpTo(court.cat.node, 0, 1)]}
 
 
 # --- two feeds with one client id ----------------------------------------------------------
