@@ -36,7 +36,7 @@ from machines.pipeline import PIPELINE
 from machines.values import NODE_PUBKEY_BYTES, Instant, NodePubkey
 from node.reporting import queries
 from node.reporting.describe import place, says
-from node.reporting.store_audit import UNSETTLED, Held
+from node.reporting.store_audit import UNSETTLED, AuditedStore
 from node.storage.reader import is_slot
 
 NOT_WHY = {
@@ -79,14 +79,14 @@ class RecordRow(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
-def held_rows(held: Held) -> Iterator[RecordRow]:
+def held_rows(held: AuditedStore) -> Iterator[RecordRow]:
     """Every record that a store holds, feed by feed in order of clock."""
     names = queries.names(held.ledger)
     for feed, entry in held.entries():
         yield _held(held.ledger, feed, entry, names)
 
 
-def every_row(held: Held) -> Iterator[RecordRow]:
+def every_row(held: AuditedStore) -> Iterator[RecordRow]:
     """The same, and what waits, was rejected, or stands in quarantine with its position."""
     names = queries.names(held.ledger)
     yield from held_rows(held)
@@ -119,7 +119,7 @@ def _feed_of(author: object, incarnation: object, clock: object) -> FeedId | Non
     return FeedId(NodePubkey(author), incarnation)
 
 
-def find(held: Held, wanted: str) -> list[RecordRow]:
+def find(held: AuditedStore, wanted: str) -> list[RecordRow]:
     """The records that an id's start or a place names."""
     slot = PLACE.fullmatch(wanted)
     if slot is None and len(wanted) < PREFIX_MIN:
@@ -139,7 +139,7 @@ def is_called(author: str, name: str | None, node: str) -> bool:
     return name == node or (len(node) >= PREFIX_MIN and author.startswith(node))
 
 
-def empty_slot(held: Held, wanted: str) -> str:
+def empty_slot(held: AuditedStore, wanted: str) -> str:
     """Why nothing stands at a place, as far as that can be known; empty where it is no place."""
     slot = PLACE.fullmatch(wanted)
     if slot is None:
@@ -225,7 +225,9 @@ def _row(
     )
 
 
-def _raw(held: Held, record: SignedRecord | Unreadable, verdict: str, why: str) -> RecordRow:
+def _raw(
+    held: AuditedStore, record: SignedRecord | Unreadable, verdict: str, why: str
+) -> RecordRow:
     """A record that may say anything, or whose signature may not hold."""
     names = queries.names(held.ledger)
     signed = SignedRecord(record.feed, record.clock, record.value)

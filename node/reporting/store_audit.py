@@ -45,7 +45,7 @@ MEND = (
 
 
 @dataclass(slots=True)
-class Held:
+class AuditedStore:
     """What a store holds, judged anew.
 
     Attributes:
@@ -184,7 +184,7 @@ def store_path(place: Path, what: str = "store") -> Path:
     return path
 
 
-def examine(place: Path) -> Held:
+def examine(place: Path) -> AuditedStore:
     """Read a store, check every signature and seal, and give every verdict again.
 
     Raises:
@@ -203,7 +203,7 @@ def examine(place: Path) -> Held:
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     cluster, founder = founding(signed, path)
     opened = open_records(signed, cluster, founder, verify_batch)
-    held = Held(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
+    held = AuditedStore(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
     if not whole:
         held.faults.append("the store: rows are missing, or a part of it is older than the rest")
     held.faults += [f"the store: {sentence}" for sentence in hurt]
@@ -266,7 +266,7 @@ class Difference:
     only_in: str
 
 
-def compare(one: Held, other: Held) -> list[Difference]:
+def compare(one: AuditedStore, other: AuditedStore) -> list[Difference]:
     """Feed by feed, record by record: what each counts that the other lacks."""
     found: list[Difference] = []
     for mine, theirs, name in ((one, other, "A"), (other, one, "B")):
