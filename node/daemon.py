@@ -21,7 +21,7 @@ from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.api import server as api
 from node.api import unix_socket as api_socket
-from node.api.service import Desk
+from node.api.service import NodeService
 from node.config import addresses, key_file
 from node.config import settings as config
 from node.config.settings import Config
@@ -218,7 +218,7 @@ async def _live(
         dialer.spare = lambda: key_file.load(home.next_key) if home.next_key.exists() else None
         listening = api_socket.bind(home.place)
         home.leave_word()
-        desk = Desk(driver, dialer, settings, address, leaving, stopping.set, notices)
+        desk = NodeService(driver, dialer, settings, address, leaving, stopping.set, notices)
         server = api.build(desk)
         log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
         await _until(

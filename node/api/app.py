@@ -30,7 +30,7 @@ from node.api import membership, tickets
 from node.api import request_parsing as asked_for
 from node.api.presenters import OwnExecution, StoryShown
 from node.api.request_parsing import Malformed
-from node.api.service import Desk
+from node.api.service import NodeService
 from node.config.validation_messages import plain
 from node.reporting import rows
 from node.reporting.queries import Explained
@@ -66,7 +66,7 @@ class _Values(OpenAPISchemaPlugin):
         return Schema(type=OpenAPIType.STRING, title=field_definition.annotation.__name__)
 
 
-def build(desk: Desk) -> Litestar:
+def build(desk: NodeService) -> Litestar:
     """The application around one daemon."""
     return Litestar(
         [
@@ -92,7 +92,7 @@ def build(desk: Desk) -> Litestar:
     )
 
 
-def _looking(desk: Desk) -> list[HTTPRouteHandler]:
+def _looking(desk: NodeService) -> list[HTTPRouteHandler]:
     @get("/status")
     async def status() -> rows.Status:
         """The node and its cluster at a glance."""
@@ -126,7 +126,7 @@ def _looking(desk: Desk) -> list[HTTPRouteHandler]:
     return [status, nodes, peers, stories, story, explain]
 
 
-def _acting(desk: Desk) -> list[HTTPRouteHandler]:
+def _acting(desk: NodeService) -> list[HTTPRouteHandler]:
     @post("/stories/{story:str}")
     async def add(
         story: FromPath[str], data: JSONBody[rows.Add], patience: Waiting
@@ -180,7 +180,7 @@ def _acting(desk: Desk) -> list[HTTPRouteHandler]:
     return [add, edit, fire, claim, release, execution, fire_execution, beat]
 
 
-def _parting(desk: Desk) -> list[HTTPRouteHandler]:
+def _parting(desk: NodeService) -> list[HTTPRouteHandler]:
     @post("/leave", status_code=204)
     async def leave() -> None:
         """Have this node taken off the roster."""
@@ -194,7 +194,7 @@ def _parting(desk: Desk) -> list[HTTPRouteHandler]:
     return [leave, rotate]
 
 
-def _running(desk: Desk) -> list[HTTPRouteHandler]:
+def _running(desk: NodeService) -> list[HTTPRouteHandler]:
     @get("/inspect/digest")
     async def digest() -> rows.Digest:
         """The document digest."""
@@ -245,7 +245,7 @@ def _running(desk: Desk) -> list[HTTPRouteHandler]:
     return [digest, feeds, quarantine, history, export, events, alive, stop, openapi]
 
 
-async def _events(desk: Desk, story: str | None) -> AsyncIterator[bytes]:
+async def _events(desk: NodeService, story: str | None) -> AsyncIterator[bytes]:
     """What happens, an object a line."""
 
     def wanted(event: Any) -> bool:

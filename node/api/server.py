@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node.api import app, version
-from node.api.service import Desk
+from node.api.service import NodeService
 from node.reporting import rows
 from node.system import clock
 from node.system.log_format import Pace
@@ -116,7 +116,7 @@ class Caller(H11Protocol):
             self._late = None
 
 
-def build(desk: Desk) -> uvicorn.Server:
+def build(desk: NodeService) -> uvicorn.Server:
     """The server around one daemon."""
     protocol: type[Any] = type("OfOneDaemon", (Caller,), {"callers": Callers()})
     settings = uvicorn.Config(

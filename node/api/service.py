@@ -46,7 +46,7 @@ POLL_SECONDS = 0.02
 FEEDS_AT_ONCE = 16
 
 
-class Desk:
+class NodeService:
     """The daemon, as its local callers see it.
 
     Args:

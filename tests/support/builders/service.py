@@ -7,7 +7,7 @@ from functools import partial
 import httpx
 
 from node.api import app
-from node.api.service import Desk
+from node.api.service import NodeService
 from node.config import key_file
 from node.config import settings as config
 from node.daemon import open_replica
@@ -38,7 +38,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     leaving = Parting(driver, home, lambda: None)
     holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), lambda node: node.short)
     dialer = Dialer(driver, me, {}, 1, holder)
-    desk = Desk(driver, dialer, settings, listen, leaving, lambda: None, notices)
+    desk = NodeService(driver, dialer, settings, listen, leaving, lambda: None, notices)
     serving = asyncio.create_task(driver.run())
     transport = httpx.ASGITransport(app=app.build(desk), raise_app_exceptions=False)
     try:
