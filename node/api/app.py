@@ -28,7 +28,7 @@ from machines.codec import enc_hook
 from machines.errors import InvalidValue
 from node.api import membership, tickets
 from node.api import request_parsing as asked_for
-from node.api.presenters import OwnExecution, StoryShown
+from node.api.presenters import OwnExecution, StoryOut
 from node.api.request_parsing import Malformed
 from node.api.service import NodeService
 from node.config.validation_messages import plain
@@ -109,12 +109,12 @@ def _looking(desk: NodeService) -> list[HTTPRouteHandler]:
         return await desk.peers()
 
     @get("/stories")
-    async def stories() -> list[StoryShown]:
+    async def stories() -> list[StoryOut]:
         """The board."""
         return await desk.stories()
 
     @get("/stories/{story:str}")
-    async def story(story: FromPath[str]) -> StoryShown:
+    async def story(story: FromPath[str]) -> StoryOut:
         """One story."""
         return await desk.story(story)
 

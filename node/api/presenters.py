@@ -20,7 +20,7 @@ OFFLINE = "offline"
 UNREACHABLE = "unreachable"
 
 
-class ExecutionShown(ExecutionView, frozen=True):
+class ExecutionOut(ExecutionView, frozen=True):
     """What a node is doing about a story, ``last_heartbeat`` being the newer of the durable one
     and the one from presence.
 
@@ -41,21 +41,21 @@ class OwnExecution(msgspec.Struct, frozen=True):
     state: ExecutionState
 
 
-class StoryShown(StoryView, frozen=True):
+class StoryOut(StoryView, frozen=True):
     """A story as the board has it, who holds it now, and what the nodes are called."""
 
-    executions: tuple[ExecutionShown, ...]
+    executions: tuple[ExecutionOut, ...]
     holder: NodePubkey | None
     names: queries.Names
 
 
-def story(replica: Replica, view: StoryView, at: Instant, mono: float) -> StoryShown:
+def story(replica: Replica, view: StoryView, at: Instant, mono: float) -> StoryOut:
     """One story with what presence adds."""
     names = queries.names(replica.ledger)
     return _story(replica, view, names, at, mono)
 
 
-def stories(replica: Replica, at: Instant, mono: float) -> list[StoryShown]:
+def stories(replica: Replica, at: Instant, mono: float) -> list[StoryOut]:
     """The board with what presence adds."""
     names = queries.names(replica.ledger)
     return [_story(replica, view, names, at, mono) for view in replica.ledger.board.stories()]
@@ -63,19 +63,19 @@ def stories(replica: Replica, at: Instant, mono: float) -> list[StoryShown]:
 
 def _story(
     replica: Replica, view: StoryView, names: queries.Names, at: Instant, mono: float
-) -> StoryShown:
+) -> StoryOut:
     executions = tuple(_execution(replica, view.id, one, names, mono) for one in view.executions)
     holder = replica.ledger.board.holder(view.id, at)
     held = msgspec.structs.asdict(view) | {"executions": executions}
-    return StoryShown(**held, holder=holder.node if holder is not None else None, names=names)
+    return StoryOut(**held, holder=holder.node if holder is not None else None, names=names)
 
 
 def _execution(
     replica: Replica, story_id: str, view: ExecutionView, names: queries.Names, mono: float
-) -> ExecutionShown:
+) -> ExecutionOut:
     alive = liveness(replica, view.node, mono)
     running = isinstance(view.state, Running)
-    return ExecutionShown(
+    return ExecutionOut(
         node=view.node,
         state=with_beat(view.state, _beat(replica, view.node, story_id)),
         stamp=view.stamp,

@@ -137,18 +137,18 @@ class NodeService:
                 rows.append(types.PeerRow(*who, "down", address, None, 0, 0, attempt.last_error))
         return rows + [_banned(one, names) for one in shut]
 
-    async def stories(self) -> list[shown.StoryShown]:
+    async def stories(self) -> list[shown.StoryOut]:
         """The board."""
         return await self.driver.query(lambda replica: shown.stories(replica, *_now()))
 
-    async def story(self, story: str) -> shown.StoryShown:
+    async def story(self, story: str) -> shown.StoryOut:
         """One story.
 
         Raises:
             UnknownStory: no record names it.
         """
 
-        def look(replica: Replica) -> shown.StoryShown | None:
+        def look(replica: Replica) -> shown.StoryOut | None:
             view = replica.ledger.board.story(story)
             return None if view is None else shown.story(replica, view, *_now())
 
