@@ -38,7 +38,7 @@ from node.runtime.operator_notices import Notices
 from node.storage import recovery
 from node.storage.history import Bounds
 from node.storage.meta_keys import MetaKey
-from node.storage.recovery_scan import Remembered
+from node.storage.recovery_scan import InMemoryRows
 from node.storage.rollback_guard import host_name
 from node.storage.store import Store
 from node.system import accepting_socket, clock, process_memory
@@ -145,7 +145,7 @@ def open_driver(
 
 
 def _rebuild(
-    home: Home, settings: Config, notices: Notices | None, known: Remembered | None = None
+    home: Home, settings: Config, notices: Notices | None, known: InMemoryRows | None = None
 ) -> None:
     store_origin.check_config(home.config, settings, recovery.first_records(home.store))
     told = recovery.rebuild(home.store, *store_origin.named(settings), known).sentence
@@ -163,7 +163,7 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
     """
     whole = True
     notices = Notices()
-    recall: list[Remembered] = []
+    recall: list[InMemoryRows] = []
     while True:
         try:
             if not await _live(home, notices, recall, accept_loss=accept_loss):
@@ -180,7 +180,7 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
 
 
 async def _live(
-    home: Home, notices: Notices, recall: list[Remembered], *, accept_loss: bool
+    home: Home, notices: Notices, recall: list[InMemoryRows], *, accept_loss: bool
 ) -> bool:
     """Be the node under its present key; says whether to go on under the next.
 

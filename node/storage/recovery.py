@@ -19,8 +19,8 @@ from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.storage import recovery_scan
 from node.storage.meta_keys import MetaKey
-from node.storage.recovery_report import Saved
-from node.storage.recovery_scan import Remembered
+from node.storage.recovery_report import RecoveryReport
+from node.storage.recovery_scan import InMemoryRows
 from node.storage.rollback_guard import SUFFIX
 from node.storage.store import HEADER_BYTES, Store
 from node.storage.store_lock import Lock
@@ -55,7 +55,7 @@ def left_aside(path: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def remembered(replica: Replica, refused: Collection[RowKey]) -> Remembered:
+def remembered(replica: Replica, refused: Collection[RowKey]) -> InMemoryRows:
     """What a replica still knows of its store.
 
     Args:
@@ -70,7 +70,7 @@ def remembered(replica: Replica, refused: Collection[RowKey]) -> Remembered:
         feed_id = FeedId(key.author, key.incarnation)
         rendered[feed_id] = min(rendered.get(feed_id, 0), key.clock)
     kept = [row for row in rows if RowKey(*row[:4]) not in gone]
-    return Remembered(kept, list(replica.ledger.proofs.values()), rendered)
+    return InMemoryRows(kept, list(replica.ledger.proofs.values()), rendered)
 
 
 def first_records(path: Path) -> list[SignedRecord]:
@@ -83,8 +83,8 @@ def first_records(path: Path) -> list[SignedRecord]:
 
 
 def rebuild(
-    path: Path, cluster: ClusterId, founder: NodePubkey, known: Remembered | None = None
-) -> Saved:
+    path: Path, cluster: ClusterId, founder: NodePubkey, known: InMemoryRows | None = None
+) -> RecoveryReport:
     """Set a damaged store aside and put one in its place that holds what verifies.
 
     Args:
@@ -94,7 +94,7 @@ def rebuild(
         Trouble: it is in use, or there is no room for another.
     """
     with contextlib.closing(Lock(path)) as lock:
-        saved = Saved(left_aside(path) or _set_aside(path))
+        saved = RecoveryReport(left_aside(path) or _set_aside(path))
         with whole(path, force=False) as fresh:
             witness = fresh.with_name(fresh.name + SUFFIX)
             witness.unlink(missing_ok=True)  # of a rebuilding that did not come to its end
@@ -113,7 +113,11 @@ def _set_aside(path: Path) -> Path:
 
 
 def _carry_over(
-    saved: Saved, store: Store, cluster: ClusterId, founder: NodePubkey, known: Remembered | None
+    saved: RecoveryReport,
+    store: Store,
+    cluster: ClusterId,
+    founder: NodePubkey,
+    known: InMemoryRows | None,
 ) -> None:
     """Copy what holds from the damaged file into a new one."""
     was = saved.aside.with_name(saved.aside.name.partition(ASIDE)[0])

@@ -11,7 +11,7 @@ from node.system.plurals import counted
 
 
 @dataclass(slots=True)
-class Saved:
+class RecoveryReport:
     """What came of it.
 
     Attributes:

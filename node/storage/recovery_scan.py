@@ -28,7 +28,7 @@ from node.storage import sqlite_errors
 from node.storage.meta_keys import OF_ONE_FILE, MetaKey
 from node.storage.migrations import SUMMED, TOTALLED, add_functions, sum_of
 from node.storage.reader import OWN_END
-from node.storage.recovery_report import Saved
+from node.storage.recovery_report import RecoveryReport
 from node.storage.store import Store
 from node.system.plurals import counted
 
@@ -52,7 +52,7 @@ META_BYTES = {
 }
 
 
-class Remembered(NamedTuple):
+class InMemoryRows(NamedTuple):
     """What a daemon still knows of its store, which was whole when it was read."""
 
     rows: list[Row]
@@ -81,7 +81,7 @@ def opened(aside: Path) -> Iterator[apsw.Connection]:
             old.close(True)
 
 
-def _feeds_of(saved: Saved, old: apsw.Connection) -> list[tuple[int, FeedId, int]]:
+def _feeds_of(saved: RecoveryReport, old: apsw.Connection) -> list[tuple[int, FeedId, int]]:
     """Each feed with its number, and the clock below which what has no row is empty."""
     query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('feeds', 'records')"
     if list(_scan(saved, old, query)) != [(2,)]:
@@ -106,7 +106,7 @@ def _feeds_of(saved: Saved, old: apsw.Connection) -> list[tuple[int, FeedId, int
     return feeds
 
 
-def _adds_up(saved: Saved, old: apsw.Connection) -> bool:
+def _adds_up(saved: RecoveryReport, old: apsw.Connection) -> bool:
     """Whether the rows are those that were written last, and none of an older page."""
     total = list(_scan(saved, old, "SELECT rows, sum FROM total"))
     before = saved.unread
@@ -123,13 +123,17 @@ def first_records(old: apsw.Connection) -> list[SignedRecord]:
     )
     return [
         SignedRecord(FeedId(NodePubkey(author), 0), 0, value)
-        for author, value in _scan(Saved(Path()), old, query)
+        for author, value in _scan(RecoveryReport(Path()), old, query)
         if len(author) == NODE_PUBKEY_BYTES
     ]
 
 
 def take_records(
-    saved: Saved, persist: Persist, old: apsw.Connection, cluster: ClusterId, founder: NodePubkey
+    saved: RecoveryReport,
+    persist: Persist,
+    old: apsw.Connection,
+    cluster: ClusterId,
+    founder: NodePubkey,
 ) -> None:
     """Every record whose signature holds."""
     for number, feed, end in _feeds_of(saved, old):
@@ -156,7 +160,11 @@ def take_records(
 
 
 def take_remembered(
-    saved: Saved, persist: Persist, known: Remembered, cluster: ClusterId, founder: NodePubkey
+    saved: RecoveryReport,
+    persist: Persist,
+    known: InMemoryRows,
+    cluster: ClusterId,
+    founder: NodePubkey,
 ) -> None:
     """Every record and proof that could not be read, and that its daemon still knew."""
     missing = [row for row in known.rows if RowKey(*row[:4]) not in persist.rows]
@@ -203,12 +211,12 @@ def _records_of(old: apsw.Connection, feed: int) -> Iterator[tuple[int, bytes] |
             return
 
 
-def _columns(saved: Saved, old: apsw.Connection, table: str) -> set[str]:
+def _columns(saved: RecoveryReport, old: apsw.Connection, table: str) -> set[str]:
     query = f"SELECT name FROM pragma_table_info('{table}')"  # noqa: S608 - fixed names
     return {name for (name,) in _scan(saved, old, query)}
 
 
-def _as_written(saved: Saved, old: apsw.Connection, table: str) -> str:
+def _as_written(saved: RecoveryReport, old: apsw.Connection, table: str) -> str:
     """Which rows of a table are as they were written, if its rows have sums; counts the others."""
     if table not in SUMMED or "sum" not in _columns(saved, old, table):
         return ""
@@ -217,14 +225,14 @@ def _as_written(saved: Saved, old: apsw.Connection, table: str) -> str:
     return f" WHERE sum = {sum_of(table)}"
 
 
-def _is_older(saved: Saved, old: apsw.Connection, table: str) -> bool:
+def _is_older(saved: RecoveryReport, old: apsw.Connection, table: str) -> bool:
     """Whether a small table is known not to hold what was written to it last."""
     told = list(_scan(saved, old, f"SELECT rows, sum FROM totals WHERE name = '{table}'"))  # noqa: S608 - our own names
     query = f"SELECT count(*), coalesce(sum({TOTALLED[table]}), 0) FROM {table}"  # noqa: S608 - our own names
     return bool(told) and told != list(_scan(saved, old, query))
 
 
-def take_table(saved: Saved, store: Store, old: apsw.Connection, table: str) -> None:
+def take_table(saved: RecoveryReport, store: Store, old: apsw.Connection, table: str) -> None:
     """A table as it is, in the columns that both files have, but for rows that hold no sense."""
     there = _columns(saved, old, table) - {"sum"}
     columns = {name: kind for name, kind in store.columns(table).items() if name in there}
@@ -239,7 +247,7 @@ def take_table(saved: Saved, store: Store, old: apsw.Connection, table: str) -> 
 
 
 def _sensible(
-    saved: Saved, table: str, columns: dict[str, str], rows: Iterator[tuple[Any, ...]]
+    saved: RecoveryReport, table: str, columns: dict[str, str], rows: Iterator[tuple[Any, ...]]
 ) -> Iterator[list[Any]]:
     for row in rows:
         try:
@@ -255,7 +263,7 @@ def _sensible(
             yield values
 
 
-def take_meta(saved: Saved, store: Store, old: apsw.Connection) -> None:
+def take_meta(saved: RecoveryReport, store: Store, old: apsw.Connection) -> None:
     """What is said of the node."""
     query = f"SELECT {_bytes('name')}, {_bytes('value')} FROM meta{_as_written(saved, old, 'meta')}"  # noqa: S608 - our own names
     for raw, value in _scan(saved, old, query):
@@ -268,7 +276,9 @@ def take_meta(saved: Saved, store: Store, old: apsw.Connection) -> None:
             saved.left += 1
 
 
-def take_proofs(saved: Saved, persist: Persist, old: apsw.Connection, cluster: ClusterId) -> None:
+def take_proofs(
+    saved: RecoveryReport, persist: Persist, old: apsw.Connection, cluster: ClusterId
+) -> None:
     """Every fork that its proof proves."""
     columns = f"{_bytes('author')}, {_number('incarnation')}, {_number('clock')}, {_bytes('sides')}"
     query = f"SELECT {columns} FROM proofs"  # noqa: S608 - our own names
@@ -293,7 +303,7 @@ def _number(column: str) -> str:
     return f"ifnull(CAST({column} AS INTEGER), -1)"
 
 
-def _scan(saved: Saved, old: apsw.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+def _scan(saved: RecoveryReport, old: apsw.Connection, query: str) -> Iterator[tuple[Any, ...]]:
     """The rows of a query, up to where they cannot be read."""
     try:
         yield from old.execute(query)

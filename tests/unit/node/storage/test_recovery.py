@@ -27,7 +27,7 @@ from node.runtime.operator_notices import Notices
 from node.storage import recovery, recovery_scan
 from node.storage.meta_keys import MetaKey
 from node.storage.migrations import MIGRATIONS, TOTALLED
-from node.storage.recovery_report import Saved
+from node.storage.recovery_report import RecoveryReport
 from node.storage.store import Store
 from node.storage.ticket_rows import TicketRow
 from node.system import clock
@@ -412,7 +412,7 @@ def test_what_the_check_of_the_pages_finds_is_said_in_one_line(path):
     ],
 )
 def test_what_came_of_it_is_a_sentence(path, saved, said):
-    assert said in Saved(path, **saved).sentence
+    assert said in RecoveryReport(path, **saved).sentence
 
 
 def test_who_accepts_the_loss_goes_on_in_a_new_feed(tmp_path):
@@ -555,7 +555,7 @@ def test_what_cannot_be_read_comes_from_the_daemon_that_met_the_damage(path, hur
     else:
         path.write_bytes(b"no database" * 1000)
     proof = ProofRow(*FEED, 5, ((b"s" * 64, b"h" * 32), (b"t" * 64, b"i" * 32)))
-    known = recovery_scan.Remembered(ROWS, [proof], {FEED: MANY + 1})
+    known = recovery_scan.InMemoryRows(ROWS, [proof], {FEED: MANY + 1})
     with pytest.raises(StoreDamaged):
         read(path)
     saved = recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey, known)
@@ -575,7 +575,7 @@ def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
         ((spoilt,),) = database.execute("SELECT value FROM records WHERE clock = 7")
     rows = [row._replace(value=spoilt) if row.clock == 7 else row for row in ROWS]
     saved = recovery.rebuild(
-        path, FOUND.id, FOUND.founder.pubkey, recovery_scan.Remembered(rows, [], {FEED: MANY + 1})
+        path, FOUND.id, FOUND.founder.pubkey, recovery_scan.InMemoryRows(rows, [], {FEED: MANY + 1})
     )
     assert (saved.kept, saved.recalled, saved.lacks) == (MANY, 0, True)
     with Store(path) as store:
@@ -586,7 +586,7 @@ def test_damage_does_not_settle_what_was_lost_before(path):
     with Store(path) as store:
         store.set_meta(MetaKey.HURT, b"before")
     spoil_row(path, 7, 70)
-    recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey, recovery_scan.Remembered(ROWS, [], {}))
+    recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey, recovery_scan.InMemoryRows(ROWS, [], {}))
     with Store(path) as store:
         assert store.meta(MetaKey.HURT) == b"before"
 
