@@ -21,7 +21,7 @@ BYTES_MAX = 512
 WRITES_BYTES = 21
 
 
-class Vouch(NamedTuple):
+class StoreStamp(NamedTuple):
     """What a witness says of a store.
 
     Attributes:
@@ -37,7 +37,7 @@ class Vouch(NamedTuple):
     writes: int
 
 
-def why_doubt(found: Vouch, said: Vouch | None) -> str:
+def why_doubt(found: StoreStamp, said: StoreStamp | None) -> str:
     """Why a store cannot be taken for the one last written; empty where it can.
 
     Args:
@@ -70,7 +70,7 @@ def host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64]
 
 
-class Witness:
+class RollbackGuard:
     """The file beside a store."""
 
     def __init__(self, store: Path) -> None:
@@ -78,16 +78,16 @@ class Witness:
         self._file: int | None = None
         self._head = b""
 
-    def read(self) -> Vouch | None:
+    def read(self) -> StoreStamp | None:
         """What was written last; ``None`` where there is none, or none that can be read."""
         try:
             with self.path.open("rb") as file:
                 host, inode, token, writes = file.read(BYTES_MAX).decode("ascii").split("\n")[:4]
-            return Vouch(host, int(inode), bytes.fromhex(token), int(writes))
+            return StoreStamp(host, int(inode), bytes.fromhex(token), int(writes))
         except (OSError, ValueError):
             return None
 
-    def open(self, vouch: Vouch) -> Self:
+    def open(self, vouch: StoreStamp) -> Self:
         """Begin anew for a store.
 
         Raises:

@@ -23,7 +23,7 @@ from node.storage.meta_keys import MetaKey
 from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
 from node.storage.quarantine import Quarantine
 from node.storage.reader import OWN_END, Reading
-from node.storage.rollback_guard import Vouch, Witness, host_id, why_doubt
+from node.storage.rollback_guard import RollbackGuard, StoreStamp, host_id, why_doubt
 from node.storage.store_lock import Lock
 from node.storage.ticket_rows import TICKET_KEPT_MS, TicketRow
 from node.system.errors import NoRoom, StoreDamaged, StoreFailure
@@ -57,7 +57,7 @@ class Store(Reading):
         history: Bounds = BOUNDS,
     ) -> None:
         self._writes = 0
-        self._witness = Witness(path)
+        self._witness = RollbackGuard(path)
         self._history = history
         self._quarantine = Quarantine()
         self.doubt = ""
@@ -86,7 +86,7 @@ class Store(Reading):
         A doubt is kept in the store until a new incarnation was opened: a crash does not settle it.
         """
         self._writes = int.from_bytes(self.meta(MetaKey.WRITES) or b"", "big")
-        found = Vouch(
+        found = StoreStamp(
             host_id(), self.path.stat().st_ino, self.meta(MetaKey.TOKEN) or b"", self._writes
         )
         known = (self.meta(MetaKey.DOUBT) or b"").decode()
@@ -94,7 +94,7 @@ class Store(Reading):
         if not self.no_room:
             self._swear_in(found)
 
-    def _swear_in(self, found: Vouch) -> None:
+    def _swear_in(self, found: StoreStamp) -> None:
         token = secrets.token_bytes(16)
         # The store first: a crash between the two leaves a doubt too many, never one too few.
         with self._transaction():

@@ -7,7 +7,7 @@ and tests/integration; here it must only be quick and able to go wrong.
 from dataclasses import dataclass, field
 
 from crdt.primitives.identity import FeedId
-from node.storage.rollback_guard import Vouch, why_doubt
+from node.storage.rollback_guard import StoreStamp, why_doubt
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Disk:
 
     def swear_in(self, witness, token):
         """As ``Store`` does at its opening: gives the doubt, and the witness from here on."""
-        found = Vouch(self.host, self.inode, self.token, self.writes)
+        found = StoreStamp(self.host, self.inode, self.token, self.writes)
         self.doubt = self.doubt or why_doubt(found, witness)
         self.token = token
         return self.doubt, found._replace(token=token)

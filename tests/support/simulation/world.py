@@ -19,7 +19,7 @@ from crdt.replica import Replica
 from crdt.wire.messages import Records, encode_frame
 from machines.values import FreeText, Instant
 from node.runtime.batch import PROBE_SECONDS, Carrier, Job
-from node.storage.rollback_guard import Vouch
+from node.storage.rollback_guard import StoreStamp
 from node.system.errors import StoreFailure
 from tests.support.builders.cluster import START, Found, key
 from tests.support.invariants.laws import Broken
@@ -104,7 +104,7 @@ class World:
             node.disk.token = self._seed("founded", node)[:16]
             node.disk.rows[tuple(founding.ref)] = Row(*founding.ref, founding.value)
             # Founded or joined a moment ago, and left in order.
-            node.witness = Vouch(node.disk.host, node.disk.inode, node.disk.token, 0)
+            node.witness = StoreStamp(node.disk.host, node.disk.inode, node.disk.token, 0)
         for node in self.nodes:
             self.start(node)
         for number in sorted({*range(1, plan.nodes)} - {*plan.newcomers}):

@@ -22,7 +22,7 @@ from node.config import settings
 from node.daemon import open_replica
 from node.provisioning import init_join
 from node.runtime.driver import Driver
-from node.storage.rollback_guard import SUFFIX, Witness
+from node.storage.rollback_guard import SUFFIX, RollbackGuard
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import StoreFailure
@@ -185,13 +185,13 @@ class House:
     @contextlib.contextmanager
     def _watching_the_witness(self):
         """Keep every text that the witness ever held: none was synced, so a cut may leave any."""
-        real = Witness.note
+        real = RollbackGuard.note
 
         def note(witness, writes):
             real(witness, writes)
             self.witnessed.append(witness.path.read_bytes())
 
-        with mock.patch.object(Witness, "note", note):
+        with mock.patch.object(RollbackGuard, "note", note):
             yield
 
 
@@ -291,7 +291,7 @@ def _let_go(store):
     """As the system does when a process ends."""
     with contextlib.suppress(Exception):
         store.close()
-    for name, close in (("_db", lambda db: db.close(True)), ("_witness", Witness.close)):
+    for name, close in (("_db", lambda db: db.close(True)), ("_witness", RollbackGuard.close)):
         if hasattr(store, name):
             close(getattr(store, name))
     if getattr(store, "_lock", None) is not None:

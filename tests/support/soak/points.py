@@ -12,7 +12,7 @@ import apsw
 import crdt.replica
 from node.config import key_file
 from node.network.link import Link
-from node.storage.rollback_guard import Witness
+from node.storage.rollback_guard import RollbackGuard
 from node.storage.store import Store
 
 SYSTEM = apsw.vfs_names()[0]
@@ -51,7 +51,7 @@ def signed_not_persisted(countdown):
 
 
 def persisted_not_witnessed(countdown):
-    _around(Witness, "note", before=countdown.passed)
+    _around(RollbackGuard, "note", before=countdown.passed)
 
 
 def persisted_not_published(countdown):

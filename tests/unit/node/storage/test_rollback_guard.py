@@ -7,12 +7,12 @@ import pytest
 from crdt.contract.ready import Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
 from node.storage import rollback_guard
-from node.storage.rollback_guard import Vouch, why_doubt
+from node.storage.rollback_guard import StoreStamp, why_doubt
 from node.storage.store import Store
 from tests.support.builders.cluster import key
 
 FEED = FeedId(key(1).pubkey, 0)
-FOUND = Vouch("host", 7, b"t" * 16, 5)
+FOUND = StoreStamp("host", 7, b"t" * 16, 5)
 
 
 @pytest.mark.parametrize(
