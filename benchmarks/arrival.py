@@ -23,7 +23,7 @@ from crdt.records.bodies import parse_body
 from crdt.records.record import VerifiedRecord, signed_bytes
 from crdt.replica import Replica
 from crdt.wire.messages import Update, encode_frame
-from node.runtime.batch import Carrier, Job
+from node.runtime.batch import BatchRunner, Job
 from node.storage.store import Store
 from node.system import clock, process_memory
 
@@ -46,7 +46,7 @@ def arrive(fleet: Fleet, path: Path, frames: Sequence[bytes]) -> int:
     """Take every frame, batch by batch; gives how many records are live in the end."""
     peer = fleet.founder.key.pubkey
     with Store(path) as store:
-        carrier = Carrier(lambda: replica_of(fleet, store))
+        carrier = BatchRunner(lambda: replica_of(fleet, store))
 
         def job(data: bytes) -> Job:
             return Job(lambda at: (carrier.replica.receive(peer, data, at), None))

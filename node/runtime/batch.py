@@ -40,7 +40,7 @@ class Job:
 
 
 @dataclass(slots=True)
-class Turn:
+class Batch:
     """What a batch of jobs came to. Nothing of it may be seen before ``persist`` is on disk."""
 
     persist: Persist = field(default_factory=Persist)
@@ -69,7 +69,7 @@ class Turn:
                 job.answer(result)
 
 
-class Carrier:
+class BatchRunner:
     """A replica, carried from turn to turn, and whether the disk keeps up with it.
 
     Args:
@@ -108,9 +108,9 @@ class Carrier:
         ready, self._owed = self._owed, Ready()
         return Job(lambda _at: (ready, None))
 
-    def work(self, jobs: Iterable[Job], at: Now) -> Turn:
+    def work(self, jobs: Iterable[Job], at: Now) -> Batch:
         """Do a batch of jobs at one instant. A refusal is an answer, not a failure."""
-        turn = Turn()
+        turn = Batch()
         for job in jobs:
             result: Any
             if self.halted and not job.looks:
@@ -130,7 +130,7 @@ class Carrier:
             turn.events += filter(is_kept, ready.observe)
         return turn
 
-    def fail(self, turn: Turn, why: str, at: Now) -> Turn:
+    def fail(self, turn: Batch, why: str, at: Now) -> Batch:
         """A commit failed: drop what rested on it. Gives what may be let out instead of the turn.
 
         Who asked for a write is refused; who looked, looks again. Links must be dropped, to be

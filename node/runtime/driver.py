@@ -22,9 +22,9 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.runtime.batch import PROBE_SECONDS, Carrier, Job, Turn
-from node.runtime.event_bus import Bus
-from node.runtime.fair_queue import BATCH_MAX, Inbox
+from node.runtime.batch import PROBE_SECONDS, Batch, BatchRunner, Job
+from node.runtime.event_bus import EventBus
+from node.runtime.fair_queue import BATCH_MAX, FairQueue
 from node.runtime.peer_link import PeerLink
 from node.runtime.slices import Slices
 from node.storage.store import Store
@@ -57,12 +57,12 @@ class Driver:
     ) -> None:
         self.store = store
         self.links: dict[NodePubkey, PeerLink] = {}
-        self.bus = Bus()
-        self._inbox = Inbox()
+        self.bus = EventBus()
+        self._inbox = FairQueue()
         self._said = 0  # bytes that peers will be sent after this turn
         self._disk = ThreadPoolExecutor(1, "store")
         self._slices = Slices()
-        self._carrier = Carrier(lambda: build(store, self._slices.checkpoint), store.no_room)
+        self._carrier = BatchRunner(lambda: build(store, self._slices.checkpoint), store.no_room)
         self._broken: StoreFailure | None = None
         self.refused: Collection[RowKey] = ()
 
@@ -253,10 +253,10 @@ class Driver:
         self._slices.give_way()
 
     @staticmethod
-    def _commit(turn: Turn, at: Now, store: Store) -> None:
+    def _commit(turn: Batch, at: Now, store: Store) -> None:
         store.commit(turn.persist, turn.quarantine, at.wall.ms, turn.events)
 
-    async def _halt(self, turn: Turn, failure: StoreFailure, at: Now) -> Turn:
+    async def _halt(self, turn: Batch, failure: StoreFailure, at: Now) -> Batch:
         """Go on without writing, from what is on disk: what rested on the failed commit goes."""
         self._open_links_anew("read_only")
         try:

@@ -70,7 +70,7 @@ class Subscription:
             await self._filled.wait()
 
 
-class Bus:
+class EventBus:
     """Every subscriber."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ LANES_MAX: Final = 2 * limits.LINKS_MAX
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Flow:
     """A peer's messages that wait, with their sizes, and the time it cost so far, in seconds."""
 
     jobs: deque[tuple[Job, int]] = field(default_factory=deque)
@@ -37,12 +37,12 @@ class _Lane:
     room: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Inbox:
+class FairQueue:
     """Everything that waits."""
 
     def __init__(self) -> None:
         self._local: asyncio.Queue[Job] = asyncio.Queue(LOCAL_MAX)
-        self._lanes: dict[NodePubkey, _Lane] = {}
+        self._lanes: dict[NodePubkey, _Flow] = {}
         self._filled = asyncio.Event()
         self._cost = 0.0
         self.is_closed = False
@@ -82,12 +82,12 @@ class Inbox:
         self._cost += seconds
         self._lane(peer).spent += seconds
 
-    def _lane(self, peer: NodePubkey) -> _Lane:
+    def _lane(self, peer: NodePubkey) -> _Flow:
         lane = self._lanes.get(peer)
         if lane is None:
             if len(self._lanes) >= LANES_MAX:
                 self._lanes = {key: one for key, one in self._lanes.items() if one.jobs}
-            lane = self._lanes[peer] = _Lane()
+            lane = self._lanes[peer] = _Flow()
         return lane
 
     def _least(self) -> float:

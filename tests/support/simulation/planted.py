@@ -52,7 +52,7 @@ from crdt.wire.roster_request import Petition
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
 from machines.values import NodePubkey
-from node.runtime.batch import Carrier, Turn
+from node.runtime.batch import Batch, BatchRunner
 from tests.support.builders.cluster import START
 from tests.support.scenario import runner
 from tests.support.simulation import disk
@@ -117,19 +117,19 @@ def state_vectors_are_compared_instead_of_digests():
 
 @planted(1)
 def frames_leave_before_the_disk_has_them():
-    with mock.patch.object(Turn, "must_commit", property(lambda _turn: False)):
+    with mock.patch.object(Batch, "must_commit", property(lambda _turn: False)):
         yield
 
 
 @planted(7)
 def what_rested_on_a_failed_commit_stays():
-    original = Carrier.fail
+    original = BatchRunner.fail
 
     def keep(self, turn, why, at):
         self._build = lambda: (self.replica, Ready())
         return original(self, turn, why, at)
 
-    with mock.patch.object(Carrier, "fail", keep):
+    with mock.patch.object(BatchRunner, "fail", keep):
         yield
 
 

@@ -18,7 +18,7 @@ from crdt.records.bodies import Role
 from crdt.replica import Replica
 from crdt.wire.messages import Records, encode_frame
 from machines.values import FreeText, Instant
-from node.runtime.batch import PROBE_SECONDS, Carrier, Job
+from node.runtime.batch import PROBE_SECONDS, BatchRunner, Job
 from node.storage.rollback_guard import StoreStamp
 from node.system.errors import StoreFailure
 from tests.support.builders.cluster import START, Found, key
@@ -162,9 +162,9 @@ class World:
             self.laws.committed(self, node, persist)
         token = self._seed("token", node, node.life)[:16]
         disk.doubt, node.witness = disk.swear_in(node.witness, token)
-        node.carrier = Carrier(lambda: self._build(node))
+        node.carrier = BatchRunner(lambda: self._build(node))
         if members.settle(self, node):
-            node.carrier = Carrier(lambda: self._build(node))
+            node.carrier = BatchRunner(lambda: self._build(node))
         if node.replica is None:
             return
         node.inbox.append(node.carrier.owed())

@@ -1,7 +1,7 @@
 import asyncio
 
 from crdt.contract.ready import Noticed
-from node.runtime.event_bus import Bus, Missed
+from node.runtime.event_bus import EventBus, Missed
 
 
 def event(number):
@@ -18,7 +18,7 @@ async def read(subscription, count):
 
 
 async def test_one_that_raises_one_that_never_reads_and_one_that_is_slow_harm_nobody(caplog):
-    bus = Bus()
+    bus = EventBus()
     seen = []
 
     def raises(_event):
@@ -46,7 +46,7 @@ async def test_one_that_raises_one_that_never_reads_and_one_that_is_slow_harm_no
 
 
 async def test_a_filter_chooses_and_a_closed_stream_ends_after_what_is_queued():
-    bus = Bus()
+    bus = EventBus()
     with bus.subscribe(lambda one: one.detail == "2") as only:
         for number in range(4):
             bus.publish(event(number))
@@ -55,7 +55,7 @@ async def test_a_filter_chooses_and_a_closed_stream_ends_after_what_is_queued():
 
 
 async def test_a_reader_waits_for_what_comes():
-    bus = Bus()
+    bus = EventBus()
     with bus.subscribe() as later:
         reading = asyncio.create_task(read(later, 1))
         await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import pytest
 
 from node.runtime import fair_queue as inboxes
 from node.runtime.batch import Job
-from node.runtime.fair_queue import Inbox
+from node.runtime.fair_queue import FairQueue
 from tests.support.builders.cluster import key
 
 A, B, C = (key(number).pubkey for number in (1, 2, 3))
@@ -27,7 +27,7 @@ async def gathered(inbox, seconds=0):
 
 @pytest.fixture
 def inbox():
-    return Inbox()
+    return FairQueue()
 
 
 async def test_local_callers_come_first(inbox):
