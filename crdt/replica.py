@@ -60,7 +60,7 @@ from crdt.wire.messages import (
     decode_frame,
     encode_frame,
 )
-from crdt.wire.roster_request import Answer, Petition
+from crdt.wire.roster_request import Answer, RosterRequest
 from crdt.wire.yjs_update import decode_update
 
 
@@ -192,7 +192,7 @@ class Replica:
             case Awareness():
                 self._hear_presence(peer, frame, now)
                 return []
-            case Petition():
+            case RosterRequest():
                 write = partial(self._write, now=now)
                 pace = self._new_keys
                 return [

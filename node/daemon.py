@@ -193,7 +193,7 @@ async def _live(
     replica = driver.replica
     process_memory.gc_freeze_all()
     stopping = asyncio.Event()
-    leaving = leave_rotate.Parting(driver, home, stopping.set)
+    leaving = leave_rotate.LeaveOrRotate(driver, home, stopping.set)
     called = queries.Called(lambda: driver.replica.ledger)
     notices.called, notices.own = called, replica.own.hex()
     notices.has_left = leaving.has_left

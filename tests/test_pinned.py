@@ -37,7 +37,7 @@ from crdt.primitives.identity import ClusterId, RecordId, RecordRef
 from crdt.records import bodies, evidence_file
 from crdt.sync.seal_audit import Road
 from crdt.wire import handshake_transcript, messages
-from crdt.wire.roster_request import Answer, Petition, petition_bytes
+from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
 from machines import execution, pipeline
 from machines.values import NodePubkey
 from node.api import app as local_api
@@ -201,8 +201,8 @@ MESSAGES = {
     "records": messages.Records(NODE, 3, ((7, SIGNED + b"{}"),)),
     "proof of a fork": messages.Proof(NODE, 3, 7, ((SIGNED, HASHED), (SIGNED, HASHED))),
     "on disk below": messages.HaveUpTo(NODE, 3, 7),
-    "asks to leave": Petition(NODE, None, 300, NONCE, ((3, 7),), (SIGNED,)),
-    "asks for a new key": Petition(NODE, OTHER, 300, NONCE, ((3, 7),), (SIGNED, SIGNED)),
+    "asks to leave": RosterRequest(NODE, None, 300, NONCE, ((3, 7),), (SIGNED,)),
+    "asks for a new key": RosterRequest(NODE, OTHER, 300, NONCE, ((3, 7),), (SIGNED, SIGNED)),
     "answer": Answer(NONCE, "done"),
 }
 CLUSTER = ClusterId(b"\x66" * 32)

@@ -21,7 +21,7 @@ from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.primitives.token_bucket import Bucket
 from crdt.records.signatures import Verifier
 from crdt.views.roster import Roster
-from crdt.wire.roster_request import Answer, Petition, petition_bytes
+from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
 
 DONE: Final = "done"
 TOO_SOON: Final = "too_soon"
@@ -35,7 +35,7 @@ def petition(
     successor: SigningKey | None,
     nonce: bytes,
     wall: Instant,
-) -> Petition:
+) -> RosterRequest:
     """Ask, saying how far the own feeds go; later than the word by which this node belongs."""
     standing = roster_intents.standing(key.pubkey, ledger.roster)
     at_ms = max([wall.ms, *(admission.body.at.ms + 1 for admission in standing)])
@@ -46,7 +46,7 @@ def petition(
     )
     keys = [key] if successor is None else [key, successor]
     named = None if successor is None else successor.pubkey
-    asked = Petition(key.pubkey, named, at_ms, nonce, ends, ())
+    asked = RosterRequest(key.pubkey, named, at_ms, nonce, ends, ())
     said = petition_bytes(ledger.cluster, receiver, asked)
     return asked._replace(signatures=tuple(bytes(one.sign(said)) for one in keys))
 
@@ -70,7 +70,7 @@ class Pace:
 
 
 def answer(
-    asked: Petition,
+    asked: RosterRequest,
     peer: NodePubkey,
     ledger: Ledger,
     own: NodePubkey,
@@ -99,7 +99,7 @@ def answer(
 
 
 def _why_not(
-    asked: Petition, peer: NodePubkey, ledger: Ledger, own: NodePubkey, wall: Instant
+    asked: RosterRequest, peer: NodePubkey, ledger: Ledger, own: NodePubkey, wall: Instant
 ) -> str:
     roster = ledger.roster
     if asked.node != peer:
@@ -129,7 +129,9 @@ def _is_in_place(successor: NodePubkey, node: NodePubkey, roster: Roster) -> boo
     return successor != node and same_role and roster.name(successor) == roster.name(node)
 
 
-def _is_signed(asked: Petition, own: NodePubkey, cluster: ClusterId, verifier: Verifier) -> bool:
+def _is_signed(
+    asked: RosterRequest, own: NodePubkey, cluster: ClusterId, verifier: Verifier
+) -> bool:
     said = petition_bytes(cluster, own, asked)
     keys = [asked.node] if asked.successor is None else [asked.node, asked.successor]
     jobs = [(key, said, signature) for key, signature in zip(keys, asked.signatures, strict=True)]

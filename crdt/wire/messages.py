@@ -14,7 +14,13 @@ from machines.values import NodePubkey
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.varint import Reader, block, uint
-from crdt.wire.roster_request import Answer, Petition, encode_petition, read_answer, read_petition
+from crdt.wire.roster_request import (
+    Answer,
+    RosterRequest,
+    encode_petition,
+    read_answer,
+    read_petition,
+)
 from crdt.wire.yjs_update import CLIENT_MAX, CLOCK_END, decode_state_vector, encode_state_vector
 
 Sides = tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
@@ -141,7 +147,7 @@ Frame = (
     | Records
     | Proof
     | HaveUpTo
-    | Petition
+    | RosterRequest
     | Answer
 )
 
@@ -182,7 +188,7 @@ def _encode_own(
     | Records
     | Proof
     | HaveUpTo
-    | Petition
+    | RosterRequest
     | Answer,
 ) -> bytes:
     match frame:
@@ -211,7 +217,7 @@ def _encode_own(
                 out += [signature, body_hash]
         case HaveUpTo(author, incarnation, end):
             out = [bytes([HOLDING]), author, uint(incarnation), uint(end)]
-        case Petition():
+        case RosterRequest():
             out = [bytes([PETITION]), encode_petition(frame)]
         case Answer(nonce, word):
             out = [bytes([ANSWER]), nonce, block(word.encode())]

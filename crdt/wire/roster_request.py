@@ -20,7 +20,7 @@ NONCE_BYTES: Final = 32
 INSTANT_MS_MAX: Final = 2**53 - 1
 
 
-class Petition(NamedTuple):
+class RosterRequest(NamedTuple):
     """A node asks the receiver to take it off the roster, or to put ``successor`` in its place.
 
     ``ends``: per own incarnation the next clock, rising. One signature of each key that is named.
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
     word: str
 
 
-def petition_bytes(cluster: ClusterId, receiver: NodePubkey, asked: Petition) -> bytes:
+def petition_bytes(cluster: ClusterId, receiver: NodePubkey, asked: RosterRequest) -> bytes:
     """What the asking key signs, and its successor where there is one."""
     parts = [
         PETITION_DOMAIN, cluster, asked.node, receiver, asked.successor or NOBODY,
@@ -52,7 +52,7 @@ def petition_bytes(cluster: ClusterId, receiver: NodePubkey, asked: Petition) ->
     return b"".join(parts)
 
 
-def encode_petition(asked: Petition) -> bytes:
+def encode_petition(asked: RosterRequest) -> bytes:
     """Write one, without the number of its message type."""
     named = b"" if asked.successor is None else asked.successor
     out = [asked.node, uint(len(asked.signatures) - 1), named, uint(asked.at_ms), asked.nonce]
@@ -62,7 +62,7 @@ def encode_petition(asked: Petition) -> bytes:
     return b"".join((*out, *asked.signatures))
 
 
-def read_petition(reader: Reader) -> Petition:
+def read_petition(reader: Reader) -> RosterRequest:
     """Read one.
 
     Raises:
@@ -77,7 +77,7 @@ def read_petition(reader: Reader) -> Petition:
         (reader.uint(limits.INCARNATION_MAX), reader.uint(CLOCK_END)) for _ in range(count)
     )
     signatures = tuple(reader.take(limits.SIGNATURE_BYTES) for _ in range(named + 1))
-    return Petition(node, successor, at_ms, nonce, ends, signatures)
+    return RosterRequest(node, successor, at_ms, nonce, ends, signatures)
 
 
 def read_answer(reader: Reader) -> Answer:

@@ -27,7 +27,7 @@ from node.config.node_name import node_name
 from node.reporting import queries, rows
 from node.reporting.node_names import PREFIX_MIN, bearers, free_name, taken_by
 from node.runtime.driver import Driver
-from node.runtime.leave_rotate import Parting
+from node.runtime.leave_rotate import LeaveOrRotate
 
 KEY_DIGITS: Final = 64
 KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")
@@ -97,7 +97,7 @@ class MemberRow(msgspec.Struct, frozen=True):
 class Membership:
     """The roster, as local callers see it."""
 
-    def __init__(self, driver: Driver, parting: Parting) -> None:
+    def __init__(self, driver: Driver, parting: LeaveOrRotate) -> None:
         self._driver = driver
         self._parting = parting
 

@@ -37,7 +37,7 @@ from node.reporting import history_report, queries, seal_report
 from node.reporting import rows as types
 from node.reporting.rows import Patience
 from node.runtime.driver import Driver
-from node.runtime.leave_rotate import Parting
+from node.runtime.leave_rotate import LeaveOrRotate
 from node.runtime.operator_notices import Notices
 from node.system import clock
 from node.system.errors import Trouble
@@ -60,7 +60,7 @@ class NodeService:
         dialer: Dialer,
         config: Config,
         listen: str,
-        parting: Parting,
+        parting: LeaveOrRotate,
         stop: Callable[[], None],
         notices: Notices,
     ) -> None:

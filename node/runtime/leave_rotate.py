@@ -59,7 +59,7 @@ PASSING: Final = ("", "stale", "cannot_write", BEHIND)
 """What is no word on what was asked: a clock, a disk or a link, and it may be done later."""
 
 
-class Parting:
+class LeaveOrRotate:
     """One daemon's way out of the roster.
 
     Args:

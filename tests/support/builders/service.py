@@ -17,7 +17,7 @@ from node.network.handshake import Identity
 from node.network.link_supervisor import LinkSupervisor
 from node.provisioning import init_join
 from node.runtime.driver import Driver
-from node.runtime.leave_rotate import Parting
+from node.runtime.leave_rotate import LeaveOrRotate
 from node.runtime.operator_notices import Notices
 from node.storage.store import Store
 from node.system import clock
@@ -35,7 +35,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     notices = Notices()
     driver.bus.tap(notices.take)
     me = Identity(key_file.load(home.key), driver.replica.cluster)
-    leaving = Parting(driver, home, lambda: None)
+    leaving = LeaveOrRotate(driver, home, lambda: None)
     holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), lambda node: node.short)
     dialer = Dialer(driver, me, {}, 1, holder)
     desk = NodeService(driver, dialer, settings, listen, leaving, lambda: None, notices)

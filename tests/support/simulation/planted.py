@@ -48,7 +48,7 @@ from crdt.sync.session import Session, Sessions
 from crdt.views import event_tree
 from crdt.views.roster import Admission, Roster, Taking
 from crdt.wire.messages import Awareness, HaveUpTo, encode_frame
-from crdt.wire.roster_request import Petition
+from crdt.wire.roster_request import RosterRequest
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
 from machines.values import NodePubkey
@@ -715,7 +715,7 @@ def who_asked_to_leave_is_not_told():
     original = Replica._hear
 
     def deaf(self, peer, frame, now):
-        if not isinstance(frame, Petition):
+        if not isinstance(frame, RosterRequest):
             return original(self, peer, frame, now)
         replies = self._answer(peer, frame, now)
         ready = self._finish(peer, now)

@@ -22,7 +22,7 @@ from crdt.wire.messages import (
     decode_frame,
     encode_frame,
 )
-from crdt.wire.roster_request import Answer, Petition
+from crdt.wire.roster_request import Answer, RosterRequest
 from crdt.wire.yjs_update import CLIENT_MAX, CLOCK_END
 from tests.support.builders.cluster import key
 
@@ -50,8 +50,8 @@ FRAMES = [
     Records(NODE, 1, ((0, b"v" * 80), (limits.CLOCK_MAX, b"w" * limits.RECORD_BYTES_MAX))),
     Proof(NODE, 1, limits.CLOCK_MAX, SIDES),
     HaveUpTo(NODE, 1, CLOCK_END),
-    Petition(NODE, None, 2**53 - 1, HASH, ((0, 0), (7, CLOCK_END)), (b"s" * 64,)),
-    Petition(NODE, key(2).pubkey, 0, HASH, (), (b"s" * 64, b"t" * 64)),
+    RosterRequest(NODE, None, 2**53 - 1, HASH, ((0, 0), (7, CLOCK_END)), (b"s" * 64,)),
+    RosterRequest(NODE, key(2).pubkey, 0, HASH, (), (b"s" * 64, b"t" * 64)),
     Answer(HASH, ""),
     Answer(HASH, "done"),
 ]  # fmt: skip

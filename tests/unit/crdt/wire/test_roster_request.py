@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from crdt.primitives.errors import PeerFault
 from crdt.wire.messages import decode_frame, encode_frame
-from crdt.wire.roster_request import Answer, Petition, petition_bytes
+from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
 from machines.values import NodePubkey
 
 NONCE = b"n" * 32
@@ -14,7 +14,7 @@ NONCE = b"n" * 32
 
 def test_what_is_signed_stands_in_this_order():
     cluster, node, receiver = b"c" * 32, NodePubkey(b"a" * 32), NodePubkey(b"r" * 32)
-    petition = Petition(node, None, 7, NONCE, ((3, 4),), ())
+    petition = RosterRequest(node, None, 7, NONCE, ((3, 4),), ())
     assert petition_bytes(cluster, receiver, petition) == (
         b"gangline/petition/1" + cluster + node + receiver + bytes(32) + bytes(7) + b"\x07" + NONCE
         + b"\0\0\0\1" + b"\0\0\0\3" + bytes(7) + b"\4"
@@ -33,7 +33,7 @@ ends = st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**31)), max
 def test_petitions_and_answers_read_back(node, successor, at_ms, nonce, ends, signed):
     named = None if successor is None else NodePubkey(successor)
     signed = signed if successor is not None else signed[:1]
-    petition = Petition(NodePubkey(node), named, at_ms, nonce, tuple(ends), signed)
+    petition = RosterRequest(NodePubkey(node), named, at_ms, nonce, tuple(ends), signed)
     data = encode_frame(petition)
     assert decode_frame(data) == petition
     for cut in (1, 40, len(data) - 1):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from node.config import key_file
-from node.runtime.leave_rotate import ASKED, GONE, Parting
+from node.runtime.leave_rotate import ASKED, GONE, LeaveOrRotate
 from node.system.home import Home
 
 
@@ -21,7 +21,7 @@ def parting(home, own, *belonging, note=b""):
     roster = SimpleNamespace(belongs=lambda node: node in belonging)
     replica = SimpleNamespace(own=own, ledger=SimpleNamespace(roster=roster))
     store = SimpleNamespace(meta=lambda _name: note)
-    return Parting(SimpleNamespace(replica=replica, store=store), home, lambda: None)
+    return LeaveOrRotate(SimpleNamespace(replica=replica, store=store), home, lambda: None)
 
 
 @pytest.mark.parametrize("note", [ASKED, GONE])
