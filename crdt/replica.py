@@ -12,7 +12,7 @@ from machines.values import Instant, NodePubkey
 
 from crdt.authoring import handlers, reissue, roster_intents, roster_requests, write_state
 from crdt.authoring.intents import Intent, Receipt, WriteAgain, WriteSeal
-from crdt.authoring.reissue_body import restate
+from crdt.authoring.reissue_body import reissue_body
 from crdt.authoring.roster_intents import Wish
 from crdt.authoring.scheduled_writes import Duties
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
@@ -118,7 +118,7 @@ class Replica:
         self._duties = Duties(self.own, self.ledger, self._draw)
         if written is not None and written.author == former:
             former_end = written
-        self.rewriting = reissue.Rewriting(self.own, self.ledger, self.sessions, former, former_end)
+        self.rewriting = reissue.Reissuer(self.own, self.ledger, self.sessions, former, former_end)
         self._chronicle = Chronicle(self.own, self.ledger.board, checkpoint)
         self._new_keys = roster_requests.Pace()
         self._wrote_at = self._rebuild_at = float("-inf")
@@ -249,7 +249,7 @@ class Replica:
         author = handlers.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
         if isinstance(intent, WriteAgain):
-            body = restate(intent.record, self.ledger, author, self.rewriting.moved)
+            body = reissue_body(intent.record, self.ledger, author, self.rewriting.moved)
         else:
             body, warnings = handlers.propose(intent, self.ledger, author)
         clock = author.feed.head

@@ -12,7 +12,7 @@ from itertools import islice
 from machines.values import Instant, NodePubkey
 
 from crdt.authoring.intents import Receipt
-from crdt.authoring.reissue_body import OutdatedError
+from crdt.authoring.reissue_body import AlreadySuperseded
 from crdt.contract.ready import Noticed, OwnEnd
 from crdt.ledger.feed import Feed, Verdict
 from crdt.ledger.ledger import Ledger
@@ -35,7 +35,7 @@ KEPT_FOR_LATER = (Verdict.VOID_REVOKED, Verdict.WAITING, Verdict.REJECTED)
 """What of a node's own is not written again while it is held so, nor handed back."""
 
 
-class Rewriting:
+class Reissuer:
     """What still has to be written again, and what was dealt with.
 
     Args:
@@ -131,7 +131,7 @@ class Rewriting:
             said = ""
             try:
                 receipt = write(record)
-            except OutdatedError:
+            except AlreadySuperseded:
                 pass
             except ProposalRefused as refusal:
                 said = f"{what} counts nowhere and was not written again: {refusal}"

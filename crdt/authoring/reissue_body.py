@@ -34,11 +34,11 @@ from crdt.views.roster import Roster
 from crdt.views.story_state import FIELDS
 
 
-class OutdatedError(ProposalRefused):
+class AlreadySuperseded(ProposalRefused):
     """What a record said was said anew since, or need not be said again: nothing is lost."""
 
 
-def restate(
+def reissue_body(
     record: VerifiedRecord, ledger: Ledger, author: Author, moved: Mapping[RecordId, RecordRef]
 ) -> Known:
     """The body that says anew what a record said.
@@ -60,7 +60,7 @@ def restate(
         case Claim() as body:
             return _claim(record, body, ledger, author)
         case Member(nonce=Hash()):
-            raise OutdatedError("the founding record is what the cluster is made of")
+            raise AlreadySuperseded("the founding record is what the cluster is made of")
         case Member() as body if not _may_admit(ledger.roster, author.node, body):
             raise ProposalRefused(f"this node may not admit a node as {body.role}")
         case Member() | Revocation() as body:
@@ -69,7 +69,7 @@ def restate(
         case Carried() as body:
             raise ProposalRefused(f"this version does not know the kind {body.kind}")
         case _:
-            raise OutdatedError("acks, evidence and seals are made anew where they are missing")
+            raise AlreadySuperseded("acks, evidence and seals are made anew where they are missing")
 
 
 def _may_admit(roster: Roster, own: NodePubkey, body: Member) -> bool:
@@ -87,7 +87,7 @@ def _story(record: VerifiedRecord, body: Story, ledger: Ledger, author: Author) 
         if known is None or known.stamp < record.stamp:
             fields[name] = value
     if not fields and state is not None:
-        raise OutdatedError("every field was written since")
+        raise AlreadySuperseded("every field was written since")
     stamp = min(record.stamp, author.stamp())
     return Story(at=stamp.at, n=stamp.n, story=body.story, **fields)
 
@@ -122,7 +122,7 @@ def _execution(
     state = ledger.board.state(body.key)
     for view in state.execution_views() if state is not None else ():
         if view.node == author.node and view.stamp >= record.stamp:
-            raise OutdatedError("a later one was written since")
+            raise AlreadySuperseded("a later one was written since")
     stamp = author.stamp()
     if record.stamp <= stamp:
         return body  # its times come from its stamp, and it happened when it happened
@@ -135,11 +135,11 @@ def _execution(
 
 def _claim(record: VerifiedRecord, body: Claim, ledger: Ledger, author: Author) -> Claim:
     if body.since is UNSET or body.until is UNSET or body.until <= author.wall:
-        raise OutdatedError("it has run out, or was given back")
+        raise AlreadySuperseded("it has run out, or was given back")
     state = ledger.board.state(body.key)
     for view in state.claim_views() if state is not None else ():
         if view.node == author.node and view.fencing >= record.stamp:
-            raise OutdatedError("a later one was written since")
+            raise AlreadySuperseded("a later one was written since")
     holder = ledger.board.holder(body.key, author.wall)
     if holder is not None and holder.node != author.node:
         raise ProposalRefused(f"the story is held by {holder.node.short} now")

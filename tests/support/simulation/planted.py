@@ -17,7 +17,7 @@ from crdt import replica
 from crdt.authoring import handlers, reissue, roster_intents, roster_requests
 from crdt.authoring.handlers import Author
 from crdt.authoring.intents import AccuseFork
-from crdt.authoring.reissue import Rewriting
+from crdt.authoring.reissue import Reissuer
 from crdt.authoring.scheduled_writes import Duties
 from crdt.contract.ready import Outgoing, Persist, Ready
 from crdt.ledger import judge, ledger
@@ -517,7 +517,7 @@ def everybody_accuses_at_once_and_for_ever():
 
 @planted("belonging-a-host-put-back-while-it-ran.txt")
 def what_a_fork_took_is_not_written_again():
-    with mock.patch.object(Rewriting, "carry_out", lambda _self, _mono, _write: None):
+    with mock.patch.object(Reissuer, "carry_out", lambda _self, _mono, _write: None):
         yield
 
 
@@ -635,12 +635,12 @@ def a_restart_is_taken_for_a_twin():
 
 @planted("a-new-key-takes-its-work-along")
 def a_new_key_forgets_what_the_old_one_did():
-    original = Rewriting.__init__
+    original = Reissuer.__init__
 
     def forgetful(self, own, held, sessions, *_of_the_former):
         original(self, own, held, sessions)
 
-    with mock.patch.object(Rewriting, "__init__", forgetful):
+    with mock.patch.object(Reissuer, "__init__", forgetful):
         yield
 
 

@@ -2,8 +2,8 @@ import pytest
 
 from crdt.authoring import reissue
 from crdt.authoring.intents import Receipt
-from crdt.authoring.reissue import Rewriting
-from crdt.authoring.reissue_body import OutdatedError
+from crdt.authoring.reissue import Reissuer
+from crdt.authoring.reissue_body import AlreadySuperseded
 from crdt.contract.ready import OwnEnd
 from crdt.ledger.feed import Feed, Verdict
 from crdt.primitives import limits
@@ -128,7 +128,7 @@ def test_what_is_parked_for_its_stamp_is_written_again_where_peers_vouch_for_the
     ahead = court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1)
     court.take(ahead)
     sessions = Sessions()
-    rewriting = Rewriting(court.bob.node, court.ledger, sessions)
+    rewriting = Reissuer(court.bob.node, court.ledger, sessions)
     rewriting.due(0.0)
     assert rewriting.due(limits.WRITE_AGAIN_SECONDS) == []
     sessions.open(session(court.cat))
@@ -186,7 +186,7 @@ def test_nor_where_it_was_cut_or_taken(court):
 
 
 def test_it_waits_a_little_since_peers_may_know_more(court):
-    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    rewriting = Reissuer(court.bob.node, court.ledger, Sessions())
     assert rewriting.due(0.0) == []
     fork(court, court.bob)
     assert rewriting.due(1.0) == []
@@ -195,14 +195,14 @@ def test_it_waits_a_little_since_peers_may_know_more(court):
 
 
 def test_each_is_dealt_with_once_whatever_crashes(court):
-    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    rewriting = Reissuer(court.bob.node, court.ledger, Sessions())
     fork(court, court.bob)
     rewriting.due(0.0)
     first, second = rewriting.due(SOON)
     rewriting.settle(first)
     assert rewriting.due(SOON) == [second]
     assert court.ledger.take_ready().persist.settled == [first.record_id]
-    started = Rewriting(court.bob.node, court.ledger, Sessions())
+    started = Reissuer(court.bob.node, court.ledger, Sessions())
     started.restore([first.record_id, second.record_id])
     assert started.due(0.0) == started.due(SOON) == []
 
@@ -222,7 +222,7 @@ def test_much_that_was_lost_is_written_again_a_few_a_tick(court, monkeypatch):
     fork(court, court.bob)
     lost_ones = [court.bob.story(f"s-{number}") for number in range(3)]
     court.take(*lost_ones)
-    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    rewriting = Reissuer(court.bob.node, court.ledger, Sessions())
     rewriting.due(0.0)
     looked = []
     monkeypatch.setattr(Feed, "idle", lambda feed: looked.append(feed) or iter(()))
@@ -241,7 +241,7 @@ def test_much_that_was_lost_is_written_again_a_few_a_tick(court, monkeypatch):
 
 
 def test_what_is_written_again_is_told_with_where_it_stood_and_stands(court):
-    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    rewriting = Reissuer(court.bob.node, court.ledger, Sessions())
     fork(court, court.bob)
     first, second = lost(court, court.bob)
     places = {first.record_id: RecordRef(court.bob.node, 7, 0, first.record_id),
@@ -265,7 +265,7 @@ def test_what_moves_to_the_next_key_moves_at_once_with_nothing_said(court):
     admission = court.admissions[court.bob.node]
     court.take(court.founder.revocation(court.bob.node, [admission]))
     end = OwnEnd(court.bob.node, 0, 1)
-    rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node, end)
+    rewriting = Reissuer(court.cat.node, court.ledger, Sessions(), court.bob.node, end)
     assert rewriting.due(0.0) == [taken]
     fork(court, court.cat)
     assert rewriting.due(0.0) == [taken]
@@ -286,7 +286,7 @@ def test_what_somebody_else_wrote_with_the_former_key_does_not_move(court):
     court.take(court.founder.revocation(court.bob.node, [admission], [(0, 2)]), *thief)
 
     def moving(end):
-        rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node, end)
+        rewriting = Reissuer(court.cat.node, court.ledger, Sessions(), court.bob.node, end)
         return rewriting.due(0.0)
 
     assert moving(OwnEnd(court.bob.node, 0, 2)) == moving(None) == [kept]
@@ -300,9 +300,9 @@ def test_a_node_knows_whether_something_is_still_to_move_to_its_key(court):
     court.take(kept := court.bob.release("s-1"))
     taken = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]], [(0, 1)])
     court.take(taken)
-    rewriting = Rewriting(court.cat.node, court.ledger, Sessions(), court.bob.node)
+    rewriting = Reissuer(court.cat.node, court.ledger, Sessions(), court.bob.node)
     assert rewriting.is_moving()
-    observing = Rewriting(court.obs.node, court.ledger, Sessions(), court.bob.node)
+    observing = Reissuer(court.obs.node, court.ledger, Sessions(), court.bob.node)
     assert not observing.is_moving(), "it writes nothing, and would wait for ever"
     rewriting.settle(kept)
     assert not rewriting.is_moving()
@@ -313,7 +313,7 @@ def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(
     waits = court.bob.story("s-2", ms=court.ms + BEYOND)
     court.take(ahead, stored=True)
     court.take(waits, now := court.bob.story("s-3", ms=court.ms))
-    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    rewriting = Reissuer(court.bob.node, court.ledger, Sessions())
     for record in (ahead, waits, now):
         rewriting.settle(record)
     ready = court.ledger.take_ready()
@@ -326,12 +326,12 @@ def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(
 
 
 def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court):
-    rewriting = Rewriting(court.bob.node, court.ledger, Sessions())
+    rewriting = Reissuer(court.bob.node, court.ledger, Sessions())
     fork(court, court.bob)
     first, second = lost(court, court.bob)
 
     def write(record):
-        raise OutdatedError("said since") if record == first else ProposalRefused("moved on")
+        raise AlreadySuperseded("said since") if record == first else ProposalRefused("moved on")
 
     said, settled = carried_out(court, rewriting, write)
     assert said == [

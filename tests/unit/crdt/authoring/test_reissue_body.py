@@ -1,7 +1,7 @@
 import pytest
 
 from crdt.authoring.handlers import Author
-from crdt.authoring.reissue_body import OutdatedError, restate
+from crdt.authoring.reissue_body import AlreadySuperseded, reissue_body
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.hlc import Stamp
@@ -28,7 +28,7 @@ def restated(court, record, moved=None):
     """What its author would say anew, in his next feed."""
     feed = court.ledger.feed(FeedId(record.feed.author, 1))
     author = Author(record.feed.author, feed, court.now)
-    return restate(record, court.ledger, author, moved or {})
+    return reissue_body(record, court.ledger, author, moved or {})
 
 
 def refused(court, record, kind, moved=None):
@@ -49,7 +49,7 @@ def test_a_story_says_again_what_nobody_said_since(court):
     ahead = court.bob.story("s-1", title="ahead", ms=court.ms + 9)
     assert restated(court, ahead).stamp == Stamp(court.now, 0)
     earlier = court.bob.story("s-1", title="old", ms=court.ms - 9)
-    assert "since" in refused(court, earlier, OutdatedError)
+    assert "since" in refused(court, earlier, AlreadySuperseded)
 
 
 def test_an_older_value_gives_way_and_a_story_nobody_names_is_named_again(court):
@@ -98,7 +98,7 @@ def test_an_execution_is_said_again_unless_a_later_one_was(court):
     court.take(spawn(court.cat))
     assert restated(court, record).event == record.body.event
     court.take(spawn(court.bob, incarnation=1, clock=0))
-    assert "later one" in refused(court, record, OutdatedError)
+    assert "later one" in refused(court, record, AlreadySuperseded)
 
 
 def test_an_execution_that_is_said_again_keeps_its_times(court):
@@ -143,14 +143,14 @@ def test_a_claim_that_still_stands_is_taken_again_from_its_first_instant(court):
 def test_a_claim_that_is_over_or_held_by_another_is_not(court):
     over = claim(court.bob, court.ms - 9, court.ms)
     for record in (over, court.bob.release("s-1")):
-        assert "run out" in refused(court, record, OutdatedError)
+        assert "run out" in refused(court, record, AlreadySuperseded)
     mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
     court.take(claim(court.cat, court.ms - 90, court.ms + 60_000))
     assert court.cat.node.short in refused(court, mine, ProposalRefused)
     court.take(court.bob.release("s-1", incarnation=1, clock=0))
     later = claim(court.bob, court.ms - 9, court.ms + 60_000)
     court.take(claim(court.bob, court.ms, court.ms + 60_000, incarnation=1, clock=1))
-    assert "later one" in refused(court, later, OutdatedError)
+    assert "later one" in refused(court, later, AlreadySuperseded)
 
 
 def test_an_own_claim_is_no_reason_against_itself(court):
@@ -179,11 +179,11 @@ def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
     carried = court.bob.raw({"at": str(court.bob.at()), "kind": "weather", "n": 0})
     assert "weather" in refused(court, carried, ProposalRefused)
     end = court.cat.transition("s-1", p.Abandon())
-    assert "made anew" in refused(court, court.bob.ack("s-1", end), OutdatedError)
+    assert "made anew" in refused(court, court.bob.ack("s-1", end), AlreadySuperseded)
 
 
 def test_the_founding_record_is_never_said_again(court):
-    assert "founding record" in refused(court, court.found.record, OutdatedError)
+    assert "founding record" in refused(court, court.found.record, AlreadySuperseded)
 
 
 def test_what_was_parked_and_never_was_legal_is_reported(court):
