@@ -12,7 +12,7 @@ from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.ledger.ingest import Signed
 from crdt.ledger.pending import Pending
 from crdt.ledger.reference_index import Names
-from crdt.ledger.rejected import TurnedAway
+from crdt.ledger.rejected import RejectedRecords
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
 from crdt.records.bodies import Transition
 from crdt.records.fork_proof import Proofs
@@ -40,7 +40,7 @@ class Holdings:
         self.feeds: dict[FeedId, Feed] = {}
         self.roster = Roster(founder)
         self.pending = Pending(own)
-        self.rejected = TurnedAway()
+        self.rejected = RejectedRecords()
         self.proofs = Proofs(cluster, verifier)
         self.names = Names()
 

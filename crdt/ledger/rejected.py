@@ -17,18 +17,18 @@ from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.records.record import VerifiedRecord
 
 
-class Turned(NamedTuple):
+class RejectedRecord(NamedTuple):
     """A rejected record, and why."""
 
     record: VerifiedRecord | Unreadable
     reason: Reason
 
 
-class TurnedAway:
+class RejectedRecords:
     """The rejected records of all feeds."""
 
     def __init__(self) -> None:
-        self._turned: OrderedDict[RecordId, Turned] = OrderedDict()
+        self._turned: OrderedDict[RecordId, RejectedRecord] = OrderedDict()
         self._slots: dict[FeedId, dict[int, dict[RecordId, None]]] = {}
         self._of_author: dict[NodePubkey, OrderedDict[RecordId, None]] = {}
         self._bytes = 0
@@ -39,10 +39,10 @@ class TurnedAway:
     def __contains__(self, record_id: RecordId) -> bool:
         return record_id in self._turned
 
-    def __iter__(self) -> Iterator[Turned]:
+    def __iter__(self) -> Iterator[RejectedRecord]:
         return iter(self._turned.values())
 
-    def find(self, ref: RecordRef) -> Turned | None:
+    def find(self, ref: RecordRef) -> RejectedRecord | None:
         """The record with this id, where it was turned away in this feed."""
         turned = self._turned.get(ref.record_id)
         return turned if turned is not None and turned.record.feed == ref.feed else None
@@ -62,7 +62,7 @@ class TurnedAway:
         """Remember a record; gives those that had to be forgotten for it."""
         if record.record_id not in self._turned:
             self._bytes += len(record.value)
-        self._turned[record.record_id] = Turned(record, reason)
+        self._turned[record.record_id] = RejectedRecord(record, reason)
         slots = self._slots.setdefault(record.feed, {})
         slots.setdefault(record.clock, {})[record.record_id] = None
         of_author = self._of_author.setdefault(record.feed.author, OrderedDict())

@@ -27,7 +27,7 @@ from crdt.ledger.feed import Feed, Verdict
 from crdt.ledger.judge import Rejected, Waits
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import Buckets, Quota
-from crdt.ledger.rejected import TurnedAway
+from crdt.ledger.rejected import RejectedRecords
 from crdt.ledger.roster_statements import Statements
 from crdt.presence.duplicate_key import Twins
 from crdt.presence.signed_presence import Liveness
@@ -483,7 +483,7 @@ def twins_in_one_call_are_overlooked():
 
 @planted("gate-what-was-rejected-still-proves-a-fork.txt")
 def what_was_rejected_proves_no_fork():
-    with mock.patch.object(TurnedAway, "at", lambda _self, _feed, _clock: ()):
+    with mock.patch.object(RejectedRecords, "at", lambda _self, _feed, _clock: ()):
         yield
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.ledger.rejected import TurnedAway
+from crdt.ledger.rejected import RejectedRecords
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordRef
@@ -15,7 +15,7 @@ def court():
 
 
 def filled(*records):
-    turned = TurnedAway()
+    turned = RejectedRecords()
     for record in records:
         assert turned.add(record, WHY) == []
     return turned
