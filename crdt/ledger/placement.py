@@ -11,7 +11,7 @@ from machines.values import NodePubkey
 from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.ledger.ingest import Signed
 from crdt.ledger.pending import Pending
-from crdt.ledger.reference_index import Names
+from crdt.ledger.reference_index import ReferenceIndex
 from crdt.ledger.rejected import RejectedRecords
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
 from crdt.records.bodies import Transition
@@ -42,7 +42,7 @@ class Holdings:
         self.pending = Pending(own)
         self.rejected = RejectedRecords()
         self.proofs = Proofs(cluster, verifier)
-        self.names = Names()
+        self.names = ReferenceIndex()
 
     def has(self, signed: SignedRecord) -> bool:
         """Whether these very bytes are held in this slot, so that nothing need be checked."""

@@ -26,7 +26,7 @@ def named_by(record: VerifiedRecord) -> RecordRef | None:
     return None
 
 
-class Names:
+class ReferenceIndex:
     """For each record that is named, the records that name it; by the named one's feed."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.ledger.reference_index import Names, named_by
+from crdt.ledger.reference_index import ReferenceIndex, named_by
 from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from machines.values import FreeText
@@ -17,7 +17,7 @@ def told():
         court.cat.transition("s-1", p.GatesStarted(), first),
         court.cat.ack("s-1", first),
     ]
-    names = Names()
+    names = ReferenceIndex()
     for record in (first, *children):
         names.add(record)
     return court, names, first, children
