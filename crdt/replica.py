@@ -32,13 +32,13 @@ from crdt.ledger.feed import Feed
 from crdt.ledger.ingest import Arrivals, open_records, place_slices, stored_records
 from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
-from crdt.ledger.rate_limits import Quota
+from crdt.ledger.rate_limits import AuthorRateLimits
 from crdt.observer import Chronicle
 from crdt.presence.tracker import Beacon
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
-from crdt.primitives.seeded_random import Draw
+from crdt.primitives.seeded_random import SeededRandom
 from crdt.records.bodies import Member
 from crdt.records.record import VerifiedRecord, sign_record, signed_record
 from crdt.records.signatures import Verifier, verify_batch
@@ -103,7 +103,7 @@ class Replica:
         self.incarnation = incarnation
         self.held = ""  # why the shell lets nothing be written
         self.takes = True  # whether the shell can put on disk what peers bring
-        self._quota = Quota(self.own)
+        self._quota = AuthorRateLimits(self.own)
         self.ledger = Ledger(cluster, founder, verifier, self._quota.opens, self.own, checkpoint)
         self.document = Document()
         self.sessions = Sessions()
@@ -111,7 +111,7 @@ class Replica:
         self._seal_watch = SealWatch(self.ledger)
         self.beacon = Beacon(key, cluster, verifier, H(b"run" + seed)[:8])
         self._key = key
-        self._draw = Draw(seed)
+        self._draw = SeededRandom(seed)
         self.doubt = doubt
         self._written = written
         self._sync = Sync(self.own, self.ledger, self.sessions)

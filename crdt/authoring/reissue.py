@@ -19,7 +19,7 @@ from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import RecordId, RecordRef
-from crdt.primitives.seeded_random import Draw
+from crdt.primitives.seeded_random import SeededRandom
 from crdt.records.bodies import (
     Role,
 )
@@ -180,7 +180,7 @@ def why_short(feed: Feed, written: OwnEnd | None) -> str:
     return "the store holds less of what this node wrote than it says"
 
 
-def draw_incarnation(ledger: Ledger, own: NodePubkey, draw: Draw) -> int:
+def draw_incarnation(ledger: Ledger, own: NodePubkey, draw: SeededRandom) -> int:
     """The number of a new own feed: no counting, since others may have counted on too."""
     taken = {feed.incarnation for feed in ledger.feeds if feed.author == own}
     return next(n for n in iter(draw.u32, None) if n and n not in taken)

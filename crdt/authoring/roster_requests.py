@@ -18,7 +18,7 @@ from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, ProposalRefused, Reason
 from crdt.primitives.identity import ClusterId, SigningKey
-from crdt.primitives.token_bucket import Bucket
+from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.signatures import Verifier
 from crdt.views.roster import Roster
 from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
@@ -58,14 +58,14 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, TokenBucket] = {}
 
     def allows(self, name: str, mono: float) -> bool:
         """Whether the node of this name may have a new key now."""
         bucket = self._buckets.get(name)
         if bucket is None:
             many, each = limits.NEW_KEYS_BURST, limits.NEW_KEYS_PER_SECOND
-            bucket = self._buckets[name] = Bucket(many, each, mono)
+            bucket = self._buckets[name] = TokenBucket(many, each, mono)
         return bucket.take(mono)
 
 

@@ -15,8 +15,8 @@ from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordRef
-from crdt.primitives.seeded_random import Draw
-from crdt.primitives.token_bucket import Bucket
+from crdt.primitives.seeded_random import SeededRandom
+from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.bodies import Evidence
 
 ACK_AGAIN_SECONDS: Final = 1.0
@@ -32,14 +32,14 @@ class Duties:
         draw: where delays are drawn from, so that a fleet does not do everything at once.
     """
 
-    def __init__(self, own: NodePubkey, ledger: Ledger, draw: Draw) -> None:
+    def __init__(self, own: NodePubkey, ledger: Ledger, draw: SeededRandom) -> None:
         self._own = own
         self._ledger = ledger
         self._draw = draw
         self._ends_seen: dict[str, tuple[RecordRef, float]] = {}
         self._queue: list[tuple[float, str]] = []
         self._forks_seen: dict[tuple[FeedId, int], float] = {}
-        self._pace = Bucket(limits.ACCUSATIONS_BURST, limits.AUTHOR_FEEDS_PER_SECOND, 0.0)
+        self._pace = TokenBucket(limits.ACCUSATIONS_BURST, limits.AUTHOR_FEEDS_PER_SECOND, 0.0)
 
     def due(self, feed: Feed, quiet_seconds: float, mono: float) -> list[Intent]:
         """What to write now.

@@ -24,7 +24,7 @@ class Bounds(NamedTuple):
     bytes_in_all: int
 
 
-class Room:
+class RecordBounds:
     """What is there, counted.
 
     Args:
@@ -72,7 +72,7 @@ class VoidRoom:
 
     def __init__(self, own: NodePubkey | None = None) -> None:
         self._own = own
-        self._room = Room(void_bounds)
+        self._room = RecordBounds(void_bounds)
         self._without: list[Entry] = []
 
     def take(self, entry: Entry, *, stored: bool) -> None:

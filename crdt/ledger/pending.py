@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from machines.values import Instant, NodePubkey
 
-from crdt.ledger.bounds import Room, pending_bounds, stranger_bounds
+from crdt.ledger.bounds import RecordBounds, pending_bounds, stranger_bounds
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.hlc import Stamp
@@ -39,8 +39,8 @@ class Pending:
         self._of_author: dict[NodePubkey, dict[RecordId, None]] = {}
         self._slots: dict[tuple[FeedId, int], dict[RecordId, None]] = {}
         self._ahead: list[tuple[Stamp, RecordId]] = []
-        self._room = Room(pending_bounds)
-        self._strangers = Room(stranger_bounds)
+        self._room = RecordBounds(pending_bounds)
+        self._strangers = RecordBounds(stranger_bounds)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -72,7 +72,7 @@ class Pending:
             heapq.heappush(self._ahead, (record.stamp, record.record_id))
         return True
 
-    def _room_for(self, reason: Reason) -> Room:
+    def _room_for(self, reason: Reason) -> RecordBounds:
         return self._strangers if reason is Reason.UNKNOWN_AUTHOR else self._room
 
     def discard(self, record: VerifiedRecord) -> None:

@@ -17,7 +17,7 @@ from crdt.contract.ready import Noticed
 from crdt.ledger.ingest import Signed, Unreadable
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
-from crdt.primitives.token_bucket import Bucket
+from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.bodies import Ack, Evidence, Member, Statement, Transition
 from crdt.records.fork_proof import claimed_proof
 
@@ -29,7 +29,7 @@ TOO_BUSY: Final = "writes more of one story than is taken of one author; the res
 K = TypeVar("K", bound=Hashable)
 
 
-class Quota:
+class AuthorRateLimits:
     """The buckets of all authors.
 
     Args:
@@ -42,16 +42,16 @@ class Quota:
     def __init__(self, own: NodePubkey) -> None:
         self.mono = 0.0
         self._own = own
-        self._records: Buckets[NodePubkey] = Buckets(
+        self._records: TokenBuckets[NodePubkey] = TokenBuckets(
             lambda: (limits.AUTHOR_RECORDS_BURST, limits.AUTHOR_RECORDS_PER_SECOND)
         )
-        self._feeds: Buckets[NodePubkey] = Buckets(
+        self._feeds: TokenBuckets[NodePubkey] = TokenBuckets(
             lambda: (limits.AUTHOR_FEEDS_BURST, limits.AUTHOR_FEEDS_PER_SECOND)
         )
-        self._statements: Buckets[NodePubkey] = Buckets(
+        self._statements: TokenBuckets[NodePubkey] = TokenBuckets(
             lambda: (limits.STATEMENTS_BURST, limits.STATEMENTS_PER_SECOND)
         )
-        self._stories: Buckets[tuple[NodePubkey, str]] = Buckets(
+        self._stories: TokenBuckets[tuple[NodePubkey, str]] = TokenBuckets(
             lambda: (limits.STORY_EVENTS_BURST, limits.STORY_EVENTS_PER_SECOND)
         )
 
@@ -75,7 +75,7 @@ class Quota:
 
     def _charges(
         self, record: Signed, ledger: Ledger
-    ) -> Iterator[tuple["Buckets[Any]", Hashable, float]]:
+    ) -> Iterator[tuple["TokenBuckets[Any]", Hashable, float]]:
         """From which buckets a record takes, and how much."""
         author, body = record.feed.author, None if isinstance(record, Unreadable) else record.body
         if isinstance(body, Transition | Ack):
@@ -126,7 +126,7 @@ def _weight(body: Statement) -> float:
     return 1.0 + (10 * (named + kept) + named * kept) / limits.STATEMENT_STEPS
 
 
-class Buckets(Generic[K]):
+class TokenBuckets(Generic[K]):
     """One bucket for each of what is bounded, and which were emptied.
 
     Args:
@@ -135,7 +135,7 @@ class Buckets(Generic[K]):
 
     def __init__(self, bounds: Callable[[], tuple[float, float]]) -> None:
         self._bounds = bounds
-        self._buckets: dict[K, Bucket] = {}
+        self._buckets: dict[K, TokenBucket] = {}
         self._over: set[K] = set()
         self._told: dict[K, float] = {}
         self._next = 0
@@ -145,7 +145,7 @@ class Buckets(Generic[K]):
         bucket = self._buckets.get(key)
         if bucket is None:
             self._forget(mono)
-            bucket = self._buckets[key] = Bucket(*self._bounds(), mono)
+            bucket = self._buckets[key] = TokenBucket(*self._bounds(), mono)
         if bucket.take(mono, amount):
             return True
         self._over.add(key)

@@ -9,7 +9,7 @@ from crdt.primitives.identity import H
 DOMAIN = b"gangline/draw/1"
 
 
-class Draw:
+class SeededRandom:
     """A deterministic stream of numbers.
 
     Args:

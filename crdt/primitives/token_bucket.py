@@ -5,7 +5,7 @@ seconds.
 """
 
 
-class Bucket:
+class TokenBucket:
     """One bucket, full at first.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
-from crdt.primitives.token_bucket import Bucket
+from crdt.primitives.token_bucket import TokenBucket
 from machines.values import NodePubkey
 from node.network.source_addresses import REMEMBERED_MAX, Ban, Bans, MemberAddresses, place_of
 from node.system.accepting_socket import AcceptingSocket
@@ -84,7 +84,7 @@ class ConnectionLimiter:
         self.turned: Counter[str] = Counter()
         self.strangers: dict[Address, UnauthenticatedConnection] = {}
         self._mono = mono
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self._crowd_told = -math.inf
 
     def knock(self, address: Address) -> str:
@@ -170,8 +170,8 @@ class ConnectionLimiter:
         """Everybody who must stay away now."""
         return [one for one in self.bans.rows(self._mono()) if one.who not in self.homes]
 
-    def _bucket(self, place: str, at: float) -> Bucket:
-        bucket = self._buckets.pop(place, None) or Bucket(KNOCKS_BURST, KNOCKS_PER_SECOND, at)
+    def _bucket(self, place: str, at: float) -> TokenBucket:
+        bucket = self._buckets.pop(place, None) or TokenBucket(KNOCKS_BURST, KNOCKS_PER_SECOND, at)
         self._buckets[place] = bucket
         while len(self._buckets) > REMEMBERED_MAX:
             self._buckets.popitem(last=False)

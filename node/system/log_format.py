@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from crdt.primitives.token_bucket import Bucket
+from crdt.primitives.token_bucket import TokenBucket
 from node.system.local_time import in_local_time, local_of
 from node.system.sanitize import clean
 
@@ -72,7 +72,7 @@ class Pace:
 
     def __init__(self, at_once: int, seconds: float, mono: float) -> None:
         self.held = 0
-        self._bucket = Bucket(at_once, 1 / seconds, mono)
+        self._bucket = TokenBucket(at_once, 1 / seconds, mono)
 
     def lets(self, mono: float) -> bool:
         """Whether one more may be written now."""

@@ -26,7 +26,7 @@ from crdt.ledger.bounds import Bounds, pending_bounds
 from crdt.ledger.feed import Feed, Verdict
 from crdt.ledger.judge import Rejected, Waits
 from crdt.ledger.ledger import Ledger
-from crdt.ledger.rate_limits import Buckets, Quota
+from crdt.ledger.rate_limits import AuthorRateLimits, TokenBuckets
 from crdt.ledger.rejected import RejectedRecords
 from crdt.ledger.roster_statements import Statements
 from crdt.presence.duplicate_key import Twins
@@ -728,7 +728,11 @@ def who_asked_to_leave_is_not_told():
 
 @planted("nobody-waits-for-a-flood")
 def one_bucket_is_for_all():
-    original, give_back, everybody = Buckets.take, Buckets.give_back, NodePubkey(bytes(32))
+    original, give_back, everybody = (
+        TokenBuckets.take,
+        TokenBuckets.give_back,
+        NodePubkey(bytes(32)),
+    )
 
     def shared(self, author, mono, amount=1.0):
         taken = original(self, everybody, mono, amount)
@@ -739,14 +743,14 @@ def one_bucket_is_for_all():
     def give(self, _author, amount=1.0):
         give_back(self, everybody, amount)
 
-    with mock.patch.multiple(Buckets, take=shared, give_back=give):
+    with mock.patch.multiple(TokenBuckets, take=shared, give_back=give):
         yield
 
 
 def no_share():
     """Every record is taken, and none is paid for."""
     take = lambda _self, records, _ledger: list(records)  # noqa: E731
-    return mock.patch.multiple(Quota, take=take, give_back=lambda *_: None)
+    return mock.patch.multiple(AuthorRateLimits, take=take, give_back=lambda *_: None)
 
 
 @planted("records-in-anothers-name")
@@ -827,7 +831,7 @@ def a_full_table_of_proofs_takes_none_against_a_member():
 
 @planted("gate-feeds-of-one-author-are-taken-as-they-fit.txt")
 def feeds_are_taken_without_end():
-    with mock.patch.object(Quota, "opens", lambda _self, _author: True):
+    with mock.patch.object(AuthorRateLimits, "opens", lambda _self, _author: True):
         yield
 
 
@@ -905,7 +909,7 @@ def what_was_superseded_is_paid_for_again():
 
     with (
         mock.patch.object(quota, "is_news", news),
-        mock.patch.object(Quota, "give_back", lambda *_: None),
+        mock.patch.object(AuthorRateLimits, "give_back", lambda *_: None),
     ):
         yield
 

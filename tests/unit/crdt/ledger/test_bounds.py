@@ -1,6 +1,13 @@
 import pytest
 
-from crdt.ledger.bounds import Bounds, Room, VoidRoom, pending_bounds, stranger_bounds, void_bounds
+from crdt.ledger.bounds import (
+    Bounds,
+    RecordBounds,
+    VoidRoom,
+    pending_bounds,
+    stranger_bounds,
+    void_bounds,
+)
 from crdt.ledger.feed import Entry
 from crdt.primitives import limits
 from tests.support.builders.ledger_fixture import ADMITTED, VOID_FORK, Court
@@ -14,7 +21,7 @@ def court():
 
 
 def filled(bounds, *records):
-    room = Room(lambda: bounds)
+    room = RecordBounds(lambda: bounds)
     for record in records:
         assert room.fits(record)
         room.count(record, 1)

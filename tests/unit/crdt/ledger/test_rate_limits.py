@@ -5,9 +5,9 @@ import pytest
 from crdt.contract.ready import Noticed
 from crdt.ledger.ingest import Unreadable
 from crdt.ledger.ledger import Ledger
-from crdt.ledger.rate_limits import TOO_BOSSY, TOO_BUSY, Quota, is_news
+from crdt.ledger.rate_limits import TOO_BOSSY, TOO_BUSY, AuthorRateLimits, is_news
 from crdt.primitives import limits
-from crdt.primitives.token_bucket import Bucket
+from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch
 from crdt.wire.messages import RecordsWanted, encode_frame
@@ -28,7 +28,7 @@ def records(number, count):
 def test_what_does_not_fit_waits_and_others_are_unharmed(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 3)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
-    quota = Quota(key(1).pubkey)
+    quota = AuthorRateLimits(key(1).pubkey)
     flood, honest = records(2, 10), records(3, 3)
     assert quota.take([*flood, *honest], NOTHING) == [*flood[:3], *honest]
     assert [notice.node for notice in quota.news()] == [key(2).pubkey]
@@ -44,7 +44,7 @@ def test_what_does_not_fit_waits_and_others_are_unharmed(monkeypatch):
 def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(monkeypatch):
     monkeypatch.setattr(limits, "STATEMENTS_BURST", 3)
     monkeypatch.setattr(limits, "STATEMENTS_PER_SECOND", 1.0)
-    quota = Quota(key(1).pubkey)
+    quota = AuthorRateLimits(key(1).pubkey)
     admin = Pen(key(2), Found().id, START.ms)
     founder = Pen(Found().founder, Found().id, START.ms)
     said, by_founder = (
@@ -68,21 +68,23 @@ def test_a_revocation_counts_as_much_as_it_names_and_keeps(monkeypatch):
     small, large = (
         admin.revocation(key(3).pubkey, named, [(n, 1) for n in range(many)]) for many in (3, 6)
     )
-    assert Quota(key(1).pubkey).take([small], NOTHING) == [small]  # 1 + (10 * 6 + 9) / 10
-    assert Quota(key(1).pubkey).take([large], NOTHING) == []  # 1 + (10 * 9 + 18) / 10
+    assert AuthorRateLimits(key(1).pubkey).take([small], NOTHING) == [
+        small
+    ]  # 1 + (10 * 6 + 9) / 10
+    assert AuthorRateLimits(key(1).pubkey).take([large], NOTHING) == []  # 1 + (10 * 9 + 18) / 10
 
 
 def test_the_own_records_always_come_back(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 1)
     own = records(1, 5)
-    quota = Quota(key(1).pubkey)
+    quota = AuthorRateLimits(key(1).pubkey)
     assert quota.take(own, NOTHING) == own
     assert quota.news() == []
 
 
 def test_keys_that_nobody_knows_do_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr(limits, "LINKS_MAX", 4)
-    quota = Quota(key(1).pubkey)
+    quota = AuthorRateLimits(key(1).pubkey)
     for number in range(2, 60):
         quota.mono = float(number)
         quota.take(records(number, 1), NOTHING)
@@ -93,7 +95,7 @@ def test_keys_that_nobody_knows_do_not_fill_the_memory(monkeypatch):
 def test_feeds_have_a_bucket_of_their_own(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_FEEDS_BURST", 2)
     monkeypatch.setattr(limits, "AUTHOR_FEEDS_PER_SECOND", 0.1)
-    quota = Quota(key(1).pubkey)
+    quota = AuthorRateLimits(key(1).pubkey)
     liar, honest = key(2).pubkey, key(3).pubkey
     assert [quota.opens(liar) for _ in range(3)] == [True, True, False]
     assert quota.opens(honest)
@@ -132,7 +134,7 @@ def test_of_one_story_so_much_is_taken_of_one_author_and_the_rest_comes_back(mon
     monkeypatch.setattr(limits, "STORY_EVENTS_BURST", 3)
     monkeypatch.setattr(limits, "STORY_EVENTS_PER_SECOND", 0.5)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 8)
-    quota = Quota(key(1).pubkey)
+    quota = AuthorRateLimits(key(1).pubkey)
     own, liar, honest = (Pen(key(number), Found().id, START.ms) for number in (1, 2, 3))
     begin = liar.transition("s-1", p.DepsMet())
     events = [begin, liar.ack("s-1", begin), *(liar.transition("s-1", p.Abandon()) for _ in "abc")]
@@ -153,9 +155,9 @@ def test_of_one_story_so_much_is_taken_of_one_author_and_the_rest_comes_back(mon
 def test_many_buckets_are_looked_through_as_seldom_as_they_double(monkeypatch):
     monkeypatch.setattr(limits, "LINKS_MAX", 4)
     looked = []
-    original = Bucket.full
-    monkeypatch.setattr(Bucket, "full", lambda b, mono: looked.append(1) or original(b, mono))
-    quota = Quota(key(1).pubkey)
+    original = TokenBucket.full
+    monkeypatch.setattr(TokenBucket, "full", lambda b, mono: looked.append(1) or original(b, mono))
+    quota = AuthorRateLimits(key(1).pubkey)
     pen = Pen(key(2), Found().id, START.ms)
     assert (
         len(quota.take([pen.transition(f"s-{n}", p.Abandon()) for n in range(200)], NOTHING)) == 200
@@ -285,7 +287,7 @@ def test_what_was_not_taken_after_all_is_charged_to_no_share(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 1)
     pen = Pen(key(2), Found().id, START.ms)
     for record in (pen.transition("s-1", p.Abandon()), pen.story("s-1")):
-        quota = Quota(key(1).pubkey)
+        quota = AuthorRateLimits(key(1).pubkey)
         assert quota.take([record], NOTHING) == [record]
         assert quota.take([record], NOTHING) == []
         quota.give_back([record], NOTHING)

@@ -1,10 +1,10 @@
 """A token bucket."""
 
-from crdt.primitives.token_bucket import Bucket
+from crdt.primitives.token_bucket import TokenBucket
 
 
 def test_a_bucket_gives_what_is_in_it_and_fills_again():
-    bucket = Bucket(2, 1.0, 0.0)
+    bucket = TokenBucket(2, 1.0, 0.0)
     assert [bucket.take(0.0) for _ in range(3)] == [True, True, False]
     assert not bucket.full(0.5)
     assert bucket.take(1.0)
@@ -13,7 +13,7 @@ def test_a_bucket_gives_what_is_in_it_and_fills_again():
 
 
 def test_what_is_given_back_is_there_again_and_no_more_than_fits():
-    bucket = Bucket(2, 1.0, 0.0)
+    bucket = TokenBucket(2, 1.0, 0.0)
     assert bucket.take(0.0, 2)
     bucket.give_back()
     assert [bucket.take(0.0) for _ in range(2)] == [True, False]
