@@ -13,8 +13,8 @@ from machines.values import Instant, NodePubkey
 from crdt.authoring import handlers, reissue, roster_intents, roster_requests, write_state
 from crdt.authoring.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.authoring.reissue_body import reissue_body
-from crdt.authoring.roster_intents import Wish
-from crdt.authoring.scheduled_writes import Duties
+from crdt.authoring.roster_intents import RosterIntent
+from crdt.authoring.scheduled_writes import ScheduledWrites
 from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
     IncarnationOpened,
@@ -115,7 +115,7 @@ class Replica:
         self.doubt = doubt
         self._written = written
         self._sync = Sync(self.own, self.ledger, self.sessions)
-        self._duties = Duties(self.own, self.ledger, self._draw)
+        self._duties = ScheduledWrites(self.own, self.ledger, self._draw)
         if written is not None and written.author == former:
             former_end = written
         self.rewriting = reissue.Reissuer(self.own, self.ledger, self.sessions, former, former_end)
@@ -221,7 +221,7 @@ class Replica:
         receipt = self._write(intent, now)
         return self._finish(None, now), receipt
 
-    def change_roster(self, wish: Wish, now: Now) -> tuple[Ready, Receipt]:
+    def change_roster(self, wish: RosterIntent, now: Now) -> tuple[Ready, Receipt]:
         """Write what an operator wishes for the roster, all of it in one go.
 
         Raises:

@@ -66,11 +66,11 @@ class Replace(msgspec.Struct, frozen=True):
     successor: NodePubkey
 
 
-Wish = Admit | Promote | Demote | Rename | Revoke | Replace
+RosterIntent = Admit | Promote | Demote | Rename | Revoke | Replace
 Step = AdmitNode | RevokeNode
 
 
-def steps(wish: Wish, roster: Roster, own: NodePubkey) -> list[Step]:
+def steps(wish: RosterIntent, roster: Roster, own: NodePubkey) -> list[Step]:
     """The records to write, in order; never empty.
 
     Raises:
@@ -101,7 +101,7 @@ def steps(wish: Wish, roster: Roster, own: NodePubkey) -> list[Step]:
 
 
 def carry_out(
-    wish: Wish, ledger: Ledger, own: NodePubkey, write: Callable[[Step], Receipt]
+    wish: RosterIntent, ledger: Ledger, own: NodePubkey, write: Callable[[Step], Receipt]
 ) -> Receipt:
     """Write the records of a wish; gives the receipt of the last, with what to warn of.
 

@@ -86,7 +86,7 @@ def answer(
     word = _why_not(asked, peer, ledger, own, now.wall)
     if not word:
         word = DONE
-        wish: roster_intents.Wish = roster_intents.Revoke(asked.node)
+        wish: roster_intents.RosterIntent = roster_intents.Revoke(asked.node)
         if asked.successor is not None and not ledger.roster.belongs(asked.successor):
             if not pace.allows(ledger.roster.name(peer), now.mono):
                 return Answer(asked.nonce, TOO_SOON)

@@ -23,7 +23,7 @@ ACK_AGAIN_SECONDS: Final = 1.0
 """After one that could not be written."""
 
 
-class Duties:
+class ScheduledWrites:
     """The duties of one node.
 
     Args:

@@ -21,7 +21,7 @@ RANK = {Role.OBSERVER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Taking:
+class RevocationScope:
     """A revocation that counts, as far as it takes slots of one admission.
 
     ``keep`` holds for each incarnation the first clock taken.
@@ -38,7 +38,7 @@ class Admission:
 
     ref: RecordRef
     body: Member
-    takes: tuple[Taking, ...] = ()
+    takes: tuple[RevocationScope, ...] = ()
 
     @property
     def revoked(self) -> bool:
@@ -98,11 +98,11 @@ class Roster:
 
     def _add(self, stratum: list[VerifiedRecord], revoking: list[VerifiedRecord]) -> None:
         """Count a stratum's admissions, each with the revocations that may take slots of it."""
-        takes: dict[tuple[RecordId, NodePubkey], list[Taking]] = {}
+        takes: dict[tuple[RecordId, NodePubkey], list[RevocationScope]] = {}
         for record in revoking:
             body = record.body
             if isinstance(body, Revocation) and self.may_revoke(record, body):
-                take = Taking(record.ref, body.at, dict(body.keep))
+                take = RevocationScope(record.ref, body.at, dict(body.keep))
                 for record_id in body.admissions:
                     takes.setdefault((record_id, body.node), []).append(take)
         for record in stratum:

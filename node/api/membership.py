@@ -136,7 +136,7 @@ class Membership:
         node = await self._find(asked.node)
         return await self._change(roster_intents.Revoke(node, kept(asked.keep)))
 
-    async def _change(self, wish: roster_intents.Wish) -> rows.Written:
+    async def _change(self, wish: roster_intents.RosterIntent) -> rows.Written:
         receipt = await self._parting.asked_meanwhile(self._driver.change_roster(wish))
         return written(receipt, queries.names(self._driver.replica.ledger))
 

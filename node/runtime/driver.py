@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from crdt.authoring.intents import Intent, Receipt
-from crdt.authoring.roster_intents import Wish
+from crdt.authoring.roster_intents import RosterIntent
 from crdt.contract.checkpoint import Checkpoint
 from crdt.contract.ready import Now, Outgoing, Ready, RowKey
 from crdt.primitives import limits
@@ -89,7 +89,7 @@ class Driver:
         receipt: Receipt = await self._ask(lambda at: self.replica.propose(intent, at))
         return receipt
 
-    async def change_roster(self, wish: Wish) -> Receipt:
+    async def change_roster(self, wish: RosterIntent) -> Receipt:
         """Write what an operator wishes for the roster, all of it in one go.
 
         Raises:

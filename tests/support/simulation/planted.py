@@ -18,7 +18,7 @@ from crdt.authoring import handlers, reissue, roster_intents, roster_requests
 from crdt.authoring.handlers import Author
 from crdt.authoring.intents import AccuseFork
 from crdt.authoring.reissue import Reissuer
-from crdt.authoring.scheduled_writes import Duties
+from crdt.authoring.scheduled_writes import ScheduledWrites
 from crdt.contract.ready import Outgoing, Persist, Ready
 from crdt.ledger import judge, ledger
 from crdt.ledger import rate_limits as quota
@@ -46,7 +46,7 @@ from crdt.sync import anti_entropy, responder, yjs_document
 from crdt.sync.responder import Sync
 from crdt.sync.session import Session, Sessions
 from crdt.views import event_tree
-from crdt.views.roster import Admission, Roster, Taking
+from crdt.views.roster import Admission, RevocationScope, Roster
 from crdt.wire.messages import Awareness, HaveUpTo, encode_frame
 from crdt.wire.roster_request import RosterRequest
 from machines.kernel import Ignored
@@ -500,7 +500,7 @@ def what_is_void_supersedes():
 
 @planted("belonging-two-forkers-carry-the-evidence-against-each-other.txt")
 def a_proof_is_written_down_by_nobody():
-    with mock.patch.object(Duties, "_accusations", lambda _self, _mono: []):
+    with mock.patch.object(ScheduledWrites, "_accusations", lambda _self, _mono: []):
         yield
 
 
@@ -511,7 +511,7 @@ def everybody_accuses_at_once_and_for_ever():
     def eager(self, _mono):
         return [AccuseFork(feed, proof.clock) for feed, proof in self._ledger.proofs.items()]
 
-    with mock.patch.object(Duties, "_accusations", eager):
+    with mock.patch.object(ScheduledWrites, "_accusations", eager):
         yield
 
 
@@ -587,13 +587,13 @@ def an_old_presence_is_news():
 
 @planted("board-an-end-is-acknowledged.txt")
 def an_end_is_acknowledged_by_its_author_too():
-    original = Duties._acks
+    original = ScheduledWrites._acks
 
     def anybody(self, mono):
         with mock.patch.object(self, "_own", b""):
             return original(self, mono)
 
-    with mock.patch.object(Duties, "_acks", anybody):
+    with mock.patch.object(ScheduledWrites, "_acks", anybody):
         yield
 
 
@@ -662,7 +662,7 @@ def an_admin_revokes_whom_others_admitted():
         for record in stratum:
             if isinstance(record.body, Member) and self.may_admit(record.feed.author, record.body):
                 takes = tuple(
-                    Taking(one.ref, one.body.at, dict(one.body.keep))
+                    RevocationScope(one.ref, one.body.at, dict(one.body.keep))
                     for one in revoking
                     if isinstance(one.body, Revocation)
                     and record.record_id in one.body.admissions

@@ -528,7 +528,7 @@ class World:
             intent = choose(node.replica)
             if intent is None:
                 return Ready(), None
-            if isinstance(intent, roster_intents.Wish):
+            if isinstance(intent, roster_intents.RosterIntent):
                 return node.replica.change_roster(intent, at)
             return node.replica.propose(intent, at)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from crdt.authoring.intents import AccuseFork, AcknowledgeEnd, WriteSeal
-from crdt.authoring.scheduled_writes import Duties
+from crdt.authoring.scheduled_writes import ScheduledWrites
 from crdt.primitives import limits
 from crdt.primitives.seeded_random import SeededRandom
 from machines import pipeline as p
@@ -17,7 +17,7 @@ class Node:
 
     def __init__(self):
         self.court = Court()
-        self.duties = Duties(self.court.cat.node, self.court.ledger, SeededRandom(b"seed"))
+        self.duties = ScheduledWrites(self.court.cat.node, self.court.ledger, SeededRandom(b"seed"))
 
     def due(self, mono, quiet=0.0):
         return self.duties.due(self.court.ledger.feed(self.court.cat.write_feed), quiet, mono)
@@ -149,7 +149,7 @@ def test_many_proofs_are_written_down_a_few_at_a_time_and_no_faster_than_others_
     node, monkeypatch
 ):
     monkeypatch.setattr(limits, "ACCUSATIONS_BURST", 40)
-    node.duties = Duties(node.court.cat.node, node.court.ledger, SeededRandom(b"seed"))
+    node.duties = ScheduledWrites(node.court.cat.node, node.court.ledger, SeededRandom(b"seed"))
     for number in range(60):
         node.court.take(*[node.court.bob.story(t, clock=0, incarnation=number) for t in "ab"])
     assert node.due(0.0) == []
