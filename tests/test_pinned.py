@@ -35,7 +35,7 @@ from crdt.presence import signed_presence
 from crdt.primitives import errors, identity
 from crdt.primitives.identity import ClusterId, RecordId, RecordRef
 from crdt.records import bodies, evidence_file
-from crdt.sync.seal_audit import Road
+from crdt.sync.seal_audit import SourceState
 from crdt.wire import handshake_transcript, messages
 from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
 from machines import execution, pipeline
@@ -261,7 +261,7 @@ def words(_folder):
     yield from listed("why a link ended or never was", disconnect_reasons.SENTENCES)
     yield from listed("answers to leave and rotate", {roster_requests.DONE, *leave_rotate.WORDS})
     yield from listed("verdicts, as inspect shows them", (one.name.lower() for one in Verdict))
-    yield from listed("where what is missing may be", Road)
+    yield from listed("where what is missing may be", SourceState)
     yield from listed("roles", bodies.Role)
     noticed = (call.args[0] for call in calls("Noticed") if call.args)
     yield from listed("noticed", {one.value for one in noticed if isinstance(one, ast.Constant)})

@@ -27,7 +27,7 @@ SAY_SECONDS: Final = 2 * limits.ANTI_ENTROPY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class Shortfall:
+class SealMismatch:
     """How a feed that is held differs from what its author sealed.
 
     Attributes:
@@ -49,7 +49,7 @@ class Shortfall:
     false: bool
 
 
-def shortfall(ledger: Ledger, feed: Feed) -> Shortfall | None:
+def shortfall(ledger: Ledger, feed: Feed) -> SealMismatch | None:
     """What is missing of a feed; ``None`` where it is held as sealed, or not sealed."""
     seal = feed.last_seal()
     if feed.as_sealed() is not False or seal is None or not isinstance(seal.body, Seal):
@@ -66,7 +66,9 @@ def shortfall(ledger: Ledger, feed: Feed) -> Shortfall | None:
         [run for runs in (unknown, gone, idle) for run in runs],
         next(record.clock for record in feed.live() if record.body.key is not None),
     )
-    return Shortfall(feed.id, seal.clock, seal.body.count, held, unknown, gone, idle, false=false)
+    return SealMismatch(
+        feed.id, seal.clock, seal.body.count, held, unknown, gone, idle, false=false
+    )
 
 
 def _idle(ledger: Ledger, feed: Feed) -> Iterator[int]:
@@ -99,7 +101,7 @@ def _is_false(missing: int, room: list[tuple[int, int]], lowest_key: int) -> boo
 # --- who might have it ---------------------------------------------------------------------------
 
 
-class Road(StrEnum):
+class SourceState(StrEnum):
     """What is known of another node and a feed that is not held as sealed."""
 
     ASKED = "asked"
@@ -116,7 +118,7 @@ class Source(NamedTuple):
     """Another node, and when it was last asked (monotonic seconds)."""
 
     node: NodePubkey
-    road: Road
+    road: SourceState
     asked: float | None = None
 
 
@@ -128,17 +130,17 @@ def sources(ledger: Ledger, sessions: Sessions, own: NodePubkey, feed: Feed) -> 
         if session is not None:
             found.append(_source(session, feed))
         elif node != own and ledger.roster.belongs(node):
-            found.append(Source(node, Road.NOT_LINKED))
+            found.append(Source(node, SourceState.NOT_LINKED))
     return sorted(found, key=lambda source: (source.node != feed.author, source.node))
 
 
 def _source(session: Session, feed: Feed) -> Source:
     doubt = session.doubts.get(feed.id)
     if session.agrees:
-        return Source(session.peer, Road.SAME)
+        return Source(session.peer, SourceState.SAME)
     if doubt is not None and doubt.theirs != feed.digest():
-        return Source(session.peer, Road.ASKED, doubt.asked)
-    return Source(session.peer, Road.SAME if session.compared else Road.NOT_COMPARED)
+        return Source(session.peer, SourceState.ASKED, doubt.asked)
+    return Source(session.peer, SourceState.SAME if session.compared else SourceState.NOT_COMPARED)
 
 
 # --- telling the operator ------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives.range_set import RangeSet
 from crdt.replica import Replica
-from crdt.sync.seal_audit import Road, Shortfall, shortfall, sources
+from crdt.sync.seal_audit import SealMismatch, SourceState, shortfall, sources
 from machines.values import NodePubkey
 from node.reporting import rows as types
 from node.reporting.describe import Names, called
@@ -68,7 +68,7 @@ def of_file(ledger: Ledger, names: Names, addresses: Addresses) -> Look:
     return look
 
 
-def _told(found: Shortfall, names: Names, rows: Sequence[types.SourceRow]) -> types.Shortfall:
+def _told(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]) -> types.Shortfall:
     return types.Shortfall(
         seal=found.seal,
         stated=found.stated,
@@ -86,7 +86,7 @@ def _first(runs: RangeSet) -> tuple[tuple[int, int], ...]:
     return tuple(islice(runs, RUNS_SHOWN))
 
 
-def _sentence(found: Shortfall, names: Names, rows: Sequence[types.SourceRow]) -> str:
+def _sentence(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]) -> str:
     author = found.feed.author.hex()
     feed = f"{called(names, author)}/{found.feed.incarnation}"
     seal = f"the seal at #{found.seal} counts {found.stated} live below it"
@@ -118,10 +118,10 @@ def _clocks(runs: RangeSet) -> str:
 
 def _who(rows: Sequence[types.SourceRow], author: str) -> Iterable[str]:
     for road, what in (
-        (Road.ASKED, "asked and holding something else:"),
-        (Road.SAME, "holding the same:"),
-        (Road.NOT_COMPARED, "linked, not compared yet:"),
-        (Road.NOT_LINKED, "not linked, may have it:"),
+        (SourceState.ASKED, "asked and holding something else:"),
+        (SourceState.SAME, "holding the same:"),
+        (SourceState.NOT_COMPARED, "linked, not compared yet:"),
+        (SourceState.NOT_LINKED, "not linked, may have it:"),
         (UNKNOWN, "may have it:"),
     ):
         chosen = [row for row in rows if row.road == road]
@@ -134,6 +134,6 @@ def _who(rows: Sequence[types.SourceRow], author: str) -> Iterable[str]:
 def _one(row: types.SourceRow, author: str) -> str:
     facts = ["its author"] if row.node == author else []
     facts += [f"{row.seconds:.0f} s ago"] if row.seconds is not None else []
-    facts += row.addresses[:1] if row.road in (Road.NOT_LINKED, UNKNOWN) else []
+    facts += row.addresses[:1] if row.road in (SourceState.NOT_LINKED, UNKNOWN) else []
     told = row.name or row.node[:8]
     return f"{told} ({', '.join(facts)})" if facts else told

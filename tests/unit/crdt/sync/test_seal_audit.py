@@ -5,7 +5,7 @@ import pytest
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import seal_digest
-from crdt.sync.seal_audit import SAY_SECONDS, Road, SealWatch, Source, shortfall, sources
+from crdt.sync.seal_audit import SAY_SECONDS, SealWatch, Source, SourceState, shortfall, sources
 from crdt.sync.session import Session, Sessions
 from machines import pipeline as p
 from tests.support.builders.ledger_fixture import Court, spawn
@@ -139,7 +139,7 @@ def test_who_might_have_it_is_the_author_first(court):
     roads = {one.node: one.road for one in sources(court.ledger, linked(), own, feed)}
     assert roads == dict.fromkeys(
         [court.bob.node, *sorted(pen.node for pen in (court.ada, court.cat, court.obs))],
-        Road.NOT_LINKED,
+        SourceState.NOT_LINKED,
     )
     assert next(iter(roads)) == court.bob.node
 
@@ -163,20 +163,20 @@ def test_what_a_session_knows_of_a_peer(court):
         )
         return one
 
-    assert road() == Source(court.ada.node, Road.NOT_COMPARED)
+    assert road() == Source(court.ada.node, SourceState.NOT_COMPARED)
     session.agrees = False
     session.compared = True
-    assert road() == Source(court.ada.node, Road.SAME)
+    assert road() == Source(court.ada.node, SourceState.SAME)
     assert session.may_compare(feed.id, feed.digest(), b"another", 7.0)
-    assert road() == Source(court.ada.node, Road.ASKED, 7.0)
+    assert road() == Source(court.ada.node, SourceState.ASKED, 7.0)
     assert session.may_compare(feed.id, feed.digest(), b"another", 8.0)
-    assert road() == Source(court.ada.node, Road.ASKED, 8.0)
+    assert road() == Source(court.ada.node, SourceState.ASKED, 8.0)
     # It came to hold what this node does: it lacks the same.
     assert session.may_compare(feed.id, b"", feed.digest(), 9.0)
-    assert road() == Source(court.ada.node, Road.SAME)
+    assert road() == Source(court.ada.node, SourceState.SAME)
     session.may_compare(feed.id, feed.digest(), b"another", 10.0)
     session.agrees = True
-    assert road() == Source(court.ada.node, Road.SAME)
+    assert road() == Source(court.ada.node, SourceState.SAME)
 
 
 # Telling the operator
