@@ -34,7 +34,7 @@ from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import AuthorRateLimits
 from crdt.observer import Chronicle
-from crdt.presence.tracker import Beacon
+from crdt.presence.tracker import PresenceTracker
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
@@ -109,7 +109,7 @@ class Replica:
         self.sessions = Sessions()
         self.clock_watch = ClockWatch(self.sessions, self.ledger.horizon)
         self._seal_watch = SealWatch(self.ledger)
-        self.beacon = Beacon(key, cluster, verifier, H(b"run" + seed)[:8])
+        self.beacon = PresenceTracker(key, cluster, verifier, H(b"run" + seed)[:8])
         self._key = key
         self._draw = SeededRandom(seed)
         self.doubt = doubt

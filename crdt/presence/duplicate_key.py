@@ -16,7 +16,7 @@ from crdt.primitives import limits
 
 
 @dataclass(slots=True)
-class Twins:
+class DuplicateKeyDetector:
     """What one node knows of others with its key.
 
     Attributes:

@@ -10,7 +10,7 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
 from crdt.contract.ready import Noticed, Now
-from crdt.presence.duplicate_key import Twins, own_sentence, peer_sentence, where
+from crdt.presence.duplicate_key import DuplicateKeyDetector, own_sentence, peer_sentence, where
 from crdt.presence.signed_presence import Liveness, PresenceState, open_presence, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, SigningKey
@@ -31,7 +31,7 @@ class News(NamedTuple):
     at: Instant | None
 
 
-class Beacon:
+class PresenceTracker:
     """One node's side of presence.
 
     Attributes:
@@ -45,7 +45,7 @@ class Beacon:
     def __init__(self, key: SigningKey, cluster: ClusterId, verifier: Verifier, run: bytes) -> None:
         self.liveness = Liveness()
         self.host = ""
-        self.twins = Twins(run.hex())
+        self.twins = DuplicateKeyDetector(run.hex())
         self.addresses: tuple[str, ...] = ()
         self.beats: dict[str, Instant] = {}
         self._key = key

@@ -21,7 +21,7 @@ from crdt.wire.messages import Frame
 
 
 @dataclass(slots=True)
-class Doubt:
+class FeedBackoff:
     """A feed that differs: both digests when it was last compared, when that was, when again."""
 
     mine: bytes
@@ -90,7 +90,7 @@ class Session:
     agrees: bool | None = None
     compared: bool = False
     holding: dict[FeedId, int] = field(default_factory=dict)
-    doubts: dict[FeedId, Doubt] = field(default_factory=dict)
+    doubts: dict[FeedId, FeedBackoff] = field(default_factory=dict)
     listed: set[FeedId] = field(default_factory=set)
     handed_back: set[RecordId] = field(default_factory=set)
     asked: bool = False
@@ -111,7 +111,7 @@ class Session:
         """Whether to compare a differing feed now: one that stays as it is backs off."""
         doubt = self.doubts.get(feed)
         if doubt is None or (doubt.mine, doubt.theirs) != (mine, theirs):
-            self.doubts[feed] = Doubt(mine, theirs, now, now, limits.ANTI_ENTROPY_SECONDS)
+            self.doubts[feed] = FeedBackoff(mine, theirs, now, now, limits.ANTI_ENTROPY_SECONDS)
             if len(self.doubts) > limits.FEEDS_PER_FRAME_MAX:
                 del self.doubts[next(iter(self.doubts))]  # a peer can name feeds without end
             return True

@@ -29,9 +29,9 @@ from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import AuthorRateLimits, TokenBuckets
 from crdt.ledger.rejected import RejectedRecords
 from crdt.ledger.roster_statements import Statements
-from crdt.presence.duplicate_key import Twins
+from crdt.presence.duplicate_key import DuplicateKeyDetector
 from crdt.presence.signed_presence import Liveness
-from crdt.presence.tracker import Beacon
+from crdt.presence.tracker import PresenceTracker
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused, Reason
 from crdt.primitives.hlc import Stamp
@@ -616,20 +616,20 @@ def an_observers_slot_is_no_cut():
 
 @planted("two-daemons-with-one-key")
 def twins_never_tell_whom_they_heard():
-    with mock.patch.object(Twins, "heard", lambda _self, _mono: ()):
+    with mock.patch.object(DuplicateKeyDetector, "heard", lambda _self, _mono: ()):
         yield
 
 
 @planted("a-restart-is-no-twin")
 def a_restart_is_taken_for_a_twin():
     """Any other run with the own key, without asking whether it is of before."""
-    original = Twins.hear
+    original = DuplicateKeyDetector.hear
 
     def hasty(self, state, mono):
         named = (self.run,) if state.run not in (UNSET, self.run) else UNSET
         return original(self, msgspec.structs.replace(state, heard=named), mono)
 
-    with mock.patch.object(Twins, "hear", hasty):
+    with mock.patch.object(DuplicateKeyDetector, "hear", hasty):
         yield
 
 
@@ -795,7 +795,7 @@ def everybodys_presence_goes_in_one_frame():
     def all_at_once(self):
         return [Awareness(self.liveness.entries())]
 
-    with mock.patch.object(Beacon, "everybody", all_at_once):
+    with mock.patch.object(PresenceTracker, "everybody", all_at_once):
         yield
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from crdt.presence.duplicate_key import HEARD_MAX, Twins, own_sentence, peer_sentence
+from crdt.presence.duplicate_key import HEARD_MAX, DuplicateKeyDetector, own_sentence, peer_sentence
 from crdt.presence.signed_presence import PresenceState
 from crdt.primitives import limits
 from machines.values import Instant
@@ -22,7 +22,7 @@ def says(run, *heard, host="kennel-2", twin=UNSET):
 
 
 def test_presence_of_an_earlier_start_proves_nothing():
-    twins = Twins(RUNS[0])
+    twins = DuplicateKeyDetector(RUNS[0])
     assert not twins.hear(says(RUNS[1]), 0.0)
     assert not twins.hear(says(RUNS[1], RUNS[2]), 1.0)
     assert twins.standing(1.0) is None
@@ -30,7 +30,7 @@ def test_presence_of_an_earlier_start_proves_nothing():
 
 
 def test_who_is_named_by_another_run_has_met_it_alive():
-    twins = Twins(RUNS[0])
+    twins = DuplicateKeyDetector(RUNS[0])
     assert twins.hear(says(RUNS[1], RUNS[0]), 5.0)
     assert not twins.hear(says(RUNS[1], RUNS[0]), 6.0), "told once"
     assert "kennel-2 (10.0.0.2:7467)" in own_sentence(twins.standing(6.0))
@@ -39,14 +39,14 @@ def test_who_is_named_by_another_run_has_met_it_alive():
 
 
 def test_what_is_ones_own_or_of_an_older_build_is_no_twin():
-    twins = Twins(RUNS[0])
+    twins = DuplicateKeyDetector(RUNS[0])
     assert not twins.hear(says(RUNS[0], RUNS[0]), 0.0)
     assert not twins.hear(PresenceState(AT), 0.0)
     assert twins.heard(0.0) == ()
 
 
 def test_of_many_starts_only_the_last_are_named():
-    twins = Twins(RUNS[0])
+    twins = DuplicateKeyDetector(RUNS[0])
     runs = [f"{number:016x}" for number in range(1, HEARD_MAX + 3)]
     for run in (*runs, runs[2]):
         twins.hear(says(run), 0.0)
@@ -65,10 +65,10 @@ def test_the_others_are_told_in_its_own_words():
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), max_size=40))
 def test_a_node_restarted_at_any_time_hears_only_what_it_said_before_and_is_never_alarmed(steps):
     """Presence of every earlier start, in any order and as often as a relay likes."""
-    said, twins = [], Twins(f"{0:016x}")
+    said, twins = [], DuplicateKeyDetector(f"{0:016x}")
     for number, (kind, pick) in enumerate(steps):
         if kind:
-            twins = Twins(f"{number + 1:016x}")
+            twins = DuplicateKeyDetector(f"{number + 1:016x}")
         said.append(says(twins.run, *twins.heard(float(number))))
         assert not twins.hear(said[pick % len(said)], float(number))
         assert twins.standing(float(number)) is None
@@ -76,7 +76,7 @@ def test_a_node_restarted_at_any_time_hears_only_what_it_said_before_and_is_neve
 
 @pytest.mark.parametrize("gap", range(4))
 def test_two_that_live_find_out_whatever_is_lost_before(gap):
-    one, other = Twins(RUNS[0]), Twins(RUNS[1])
+    one, other = DuplicateKeyDetector(RUNS[0]), DuplicateKeyDetector(RUNS[1])
     found = [False, False]
     for turn in range(gap + 3):
         mono = float(turn)

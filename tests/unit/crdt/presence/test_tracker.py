@@ -1,7 +1,7 @@
 import pytest
 
 from crdt.contract.ready import Now
-from crdt.presence.tracker import Beacon
+from crdt.presence.tracker import PresenceTracker
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
 from crdt.records.signatures import verify_batch
@@ -16,7 +16,7 @@ def court():
 
 
 def beacon(court, pen):
-    return Beacon(pen.signing, court.cluster, verify_batch, bytes(pen.node[:8]))
+    return PresenceTracker(pen.signing, court.cluster, verify_batch, bytes(pen.node[:8]))
 
 
 def at(court, seconds=0.0):
@@ -55,7 +55,7 @@ def test_what_was_heard_before_is_no_news(court):
 
 def test_a_twin_whose_clock_is_behind_is_handed_on_and_changes_no_address(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
-    twin = Beacon(court.bob.signing, court.cluster, verify_batch, bytes(8))
+    twin = PresenceTracker(court.bob.signing, court.cluster, verify_batch, bytes(8))
     mine.addresses, twin.addresses = ("wss://bob:7747",), ("wss://twin:7747",)
     hear(court, theirs, mine.say(at(court, 60)), court.bob, 60)
     late = twin.say(at(court, 30))
@@ -119,7 +119,7 @@ def test_who_has_just_come_hears_of_it_sooner_but_not_more_often_than_is_taken(c
 
 
 def twin(court):
-    made = Beacon(court.bob.signing, court.cluster, verify_batch, b"another!")
+    made = PresenceTracker(court.bob.signing, court.cluster, verify_batch, b"another!")
     made.host = "kennel-2"
     return made
 
