@@ -27,7 +27,7 @@ from crdt.ledger.bounds import VoidRoom
 from crdt.ledger.feed import LIVE, VOID, Entry, Feed, Verdict
 from crdt.ledger.ingest import Signed, Unreadable
 from crdt.ledger.judge import Admitted, Judgement, Rejected, Void, Waits, judge
-from crdt.ledger.pending import Ahead
+from crdt.ledger.pending import FutureStamped
 from crdt.ledger.placement import Holdings
 from crdt.ledger.reference_index import named_by
 from crdt.ledger.roster_statements import Statements
@@ -91,7 +91,7 @@ class Ledger(Holdings):
         self.horizon = Horizon(own)
         self.statements = Statements()
         self._void = VoidRoom(own)
-        self.ahead = Ahead()
+        self.ahead = FutureStamped()
         self.broken: dict[RecordId, VerifiedRecord] = {}
         self._latest = FIRST
         self._work: deque[VerifiedRecord] = deque()

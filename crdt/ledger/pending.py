@@ -26,7 +26,7 @@ class Waiting(NamedTuple):
     reason: Reason
 
 
-class Pending:
+class PendingRecords:
     """The pending records of all feeds.
 
     Args:
@@ -116,7 +116,7 @@ class Pending:
         return self._waiting.values()
 
 
-class Ahead:
+class FutureStamped:
     """Records that are held and must not count before their time, the first to come first."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from machines.values import NodePubkey
 
 from crdt.ledger.feed import Entry, Feed, Verdict
 from crdt.ledger.ingest import Signed
-from crdt.ledger.pending import Pending
+from crdt.ledger.pending import PendingRecords
 from crdt.ledger.reference_index import ReferenceIndex
 from crdt.ledger.rejected import RejectedRecords
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
@@ -39,7 +39,7 @@ class Holdings:
         self.verifier = verifier
         self.feeds: dict[FeedId, Feed] = {}
         self.roster = Roster(founder)
-        self.pending = Pending(own)
+        self.pending = PendingRecords(own)
         self.rejected = RejectedRecords()
         self.proofs = Proofs(cluster, verifier)
         self.names = ReferenceIndex()

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.ledger.pending import Ahead, Pending
+from crdt.ledger.pending import FutureStamped, PendingRecords
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from machines.values import Instant
@@ -15,7 +15,7 @@ def court():
 
 
 def filled(*records, reason=WAIT):
-    pending = Pending()
+    pending = PendingRecords()
     for record in records:
         assert pending.add(record, reason)
     return pending
@@ -72,7 +72,7 @@ def test_all_together_fill_the_whole_and_no_more(court, monkeypatch):
 def test_no_bound_applies_to_the_own_key(court, monkeypatch):
     for bound in ("PENDING_MAX", "STRANGERS_MAX"):
         monkeypatch.setattr(limits, bound, 0)
-    pending = Pending(court.bob.node)
+    pending = PendingRecords(court.bob.node)
     assert pending.add(court.bob.story("a"), WAIT)
     assert pending.add(court.bob.story("b"), UNKNOWN)
     assert not pending.add(court.cat.story("c"), WAIT)
@@ -151,7 +151,7 @@ def test_what_is_large_fills_its_share_by_its_bytes(court, monkeypatch):
 
 def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
     early, late = court.bob.story("a", ms=court.ms), court.bob.story("b", ms=court.ms + 5)
-    ahead = Ahead()
+    ahead = FutureStamped()
     assert not ahead
     ahead.add(late)
     ahead.add(early)
