@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 
 from crdt.authoring import roster_requests
 from crdt.contract import ready
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.presence import signed_presence
 from crdt.primitives import errors, identity
 from crdt.primitives.identity import ClusterId, RecordId, RecordRef
@@ -260,7 +260,7 @@ def words(_folder):
     yield from listed("reasons", errors.Reason)
     yield from listed("why a link ended or never was", disconnect_reasons.SENTENCES)
     yield from listed("answers to leave and rotate", {roster_requests.DONE, *leave_rotate.WORDS})
-    yield from listed("verdicts, as inspect shows them", (one.name.lower() for one in Verdict))
+    yield from listed("verdicts, as inspect shows them", (one.name.lower() for one in EntryStatus))
     yield from listed("where what is missing may be", SourceState)
     yield from listed("roles", bodies.Role)
     noticed = (call.args[0] for call in calls("Noticed") if call.args)

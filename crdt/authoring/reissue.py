@@ -14,7 +14,7 @@ from machines.values import Instant, NodePubkey
 from crdt.authoring.intents import Receipt
 from crdt.authoring.reissue_body import AlreadySuperseded
 from crdt.contract.ready import Noticed, OwnEnd
-from crdt.ledger.feed import Feed, Verdict
+from crdt.ledger.feed import EntryStatus, Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
@@ -31,7 +31,7 @@ from crdt.views.event_tree import order
 from crdt.views.roster import Roster
 from crdt.wire.messages import Frame
 
-KEPT_FOR_LATER = (Verdict.VOID_REVOKED, Verdict.WAITING, Verdict.REJECTED)
+KEPT_FOR_LATER = (EntryStatus.VOID_REVOKED, EntryStatus.WAITING, EntryStatus.REJECTED)
 """What of a node's own is not written again while it is held so, nor handed back."""
 
 
@@ -120,7 +120,7 @@ class Reissuer:
         entry, end = self._ledger.entry(record.ref), self._former_end
         if record.feed.author != self._former or entry is None:
             return True
-        if entry.verdict is not Verdict.VOID_REVOKED:
+        if entry.verdict is not EntryStatus.VOID_REVOKED:
             return True
         return end is not None and record.feed == end[:2] and record.clock < end.clock
 
@@ -210,7 +210,7 @@ def lost_records(
         for feed in may_lack(ledger, own, former)
         for entry in feed.idle()
         if (entry.verdict not in KEPT_FOR_LATER or feed.author == former)
-        and (entry.verdict is not Verdict.AHEAD or vouched)
+        and (entry.verdict is not EntryStatus.AHEAD or vouched)
     ]
     found += [record for record in ledger.broken.values() if record.feed.author == own]
     return sorted(found, key=order)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from crdt.authoring.intents import AdmitNode, Receipt, RevokeNode
 from crdt.contract.checkpoint import in_steps
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.ledger.ledger import Ledger
 from crdt.primitives.errors import ProposalRefused
 from crdt.records.bodies import Role
@@ -138,7 +138,7 @@ def left_out(node: NodePubkey, ledger: Ledger) -> str:
     """
     roster = ledger.roster
     many = sum(
-        entry.verdict is Verdict.VOID_REVOKED
+        entry.verdict is EntryStatus.VOID_REVOKED
         for feed in ledger.feeds.values()
         if feed.author == node
         for entry in in_steps(feed.entries(), ledger.checkpoint)

@@ -21,7 +21,7 @@ from crdt.records.bodies import Seal
 from crdt.records.record import VerifiedRecord
 
 
-class Verdict(IntEnum):
+class EntryStatus(IntEnum):
     """What the gate said of a record that is held."""
 
     ADMITTED = 0
@@ -38,9 +38,9 @@ class Verdict(IntEnum):
     """On disk, and against the rules since the roster moved: treated as rejected, and kept."""
 
 
-LIVE: Final = (Verdict.ADMITTED, Verdict.BUILT_UPON)
+LIVE: Final = (EntryStatus.ADMITTED, EntryStatus.BUILT_UPON)
 """The verdicts under which a record is live, if its feed lets it be."""
-VOID: Final = (Verdict.VOID_FORK, Verdict.VOID_REVOKED)
+VOID: Final = (EntryStatus.VOID_FORK, EntryStatus.VOID_REVOKED)
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     """
 
     record: VerifiedRecord
-    verdict: Verdict
+    verdict: EntryStatus
     shown: bool = False
     bounded: bool = False
     twin: "Entry | None" = None
@@ -197,7 +197,7 @@ class Feed:
             self.held.discard(clock)
         entry.twin = None
 
-    def judge(self, entry: Entry, verdict: Verdict) -> None:
+    def judge(self, entry: Entry, verdict: EntryStatus) -> None:
         """Hold a record under another verdict."""
         before = self.is_live(entry)
         entry.verdict = verdict

@@ -24,7 +24,7 @@ from crdt.contract.ready import (
     Row,
 )
 from crdt.ledger.bounds import VoidRoom
-from crdt.ledger.feed import LIVE, VOID, Entry, Feed, Verdict
+from crdt.ledger.feed import LIVE, VOID, Entry, EntryStatus, Feed
 from crdt.ledger.ingest import Signed, Unreadable
 from crdt.ledger.judge import Admitted, Judgement, Rejected, Void, Waits, judge
 from crdt.ledger.pending import FutureStamped
@@ -43,9 +43,9 @@ from crdt.views.board import Board
 from crdt.views.roster import Roster
 
 KEPT: Final = {
-    Reason.UNKNOWN_AUTHOR: Verdict.VOID_REVOKED,
-    Reason.MISSING_PARENT: Verdict.WAITING,
-    Reason.STAMP_AHEAD: Verdict.AHEAD,
+    Reason.UNKNOWN_AUTHOR: EntryStatus.VOID_REVOKED,
+    Reason.MISSING_PARENT: EntryStatus.WAITING,
+    Reason.STAMP_AHEAD: EntryStatus.AHEAD,
 }
 """How a record on disk is held that would wait, were it to arrive now."""
 
@@ -183,7 +183,7 @@ class Ledger(Holdings):
         entry = self.entry(record.ref)
         if entry is None:
             self.pending.discard(record)
-        elif entry.verdict is Verdict.AHEAD:
+        elif entry.verdict is EntryStatus.AHEAD:
             self._drop(entry, known_empty=True)
         else:
             return
@@ -265,7 +265,7 @@ class Ledger(Holdings):
         named = named_by(record) if self.proofs else None
         if named is not None and self.fork_of(named.feed) is not None:
             target = self.entry(named)
-            built = target is not None and target.verdict is Verdict.BUILT_UPON
+            built = target is not None and target.verdict is EntryStatus.BUILT_UPON
             if target is not None and self.builds_on(record, target.record) is not built:
                 self._queue(target.record)
 
@@ -273,9 +273,11 @@ class Ledger(Holdings):
         """Move a record to where its judgement puts it; says whether anything changed."""
         match judgement:
             case Admitted(built):
-                return self._hold(record, held, Verdict.BUILT_UPON if built else Verdict.ADMITTED)
+                return self._hold(
+                    record, held, EntryStatus.BUILT_UPON if built else EntryStatus.ADMITTED
+                )
             case Void(reason):
-                void = Verdict.VOID_FORK if reason is Reason.FORK else Verdict.VOID_REVOKED
+                void = EntryStatus.VOID_FORK if reason is Reason.FORK else EntryStatus.VOID_REVOKED
                 return self._hold(record, held, void)
             case Waits(reason) if self._is_kept(held):
                 return self._hold(record, held, KEPT[reason])
@@ -285,9 +287,9 @@ class Ledger(Holdings):
                     self._unindex(record)
                 return False
             case Rejected(Reason.NOT_ALLOWED) if self._is_kept(held):
-                return self._hold(record, held, Verdict.VOID_REVOKED)
+                return self._hold(record, held, EntryStatus.VOID_REVOKED)
             case Rejected(reason, detail) if self._is_kept(held):
-                moved = self._hold(record, held, Verdict.REJECTED)
+                moved = self._hold(record, held, EntryStatus.REJECTED)
                 if moved and held is not None:
                     self._tell_rejected(record, reason, detail)
                 return moved
@@ -301,7 +303,7 @@ class Ledger(Holdings):
             case _:
                 assert_never(judgement)
 
-    def _hold(self, record: VerifiedRecord, held: Entry | None, verdict: Verdict) -> bool:
+    def _hold(self, record: VerifiedRecord, held: Entry | None, verdict: EntryStatus) -> bool:
         """Hold a record under a verdict, superseding what its key supersedes."""
         if held is not None and held.verdict is verdict:
             self._show(self.feeds[record.feed], held)
@@ -332,13 +334,13 @@ class Ledger(Holdings):
         else:
             self._void.leave(held)
             feed.judge(held, verdict)
-        if verdict is Verdict.REJECTED:
+        if verdict is EntryStatus.REJECTED:
             self.broken[record.record_id] = record
         else:
             self.broken.pop(record.record_id, None)
         if live:
             self._latest = max(self._latest, record.body.at)
-        elif verdict is Verdict.AHEAD:
+        elif verdict is EntryStatus.AHEAD:
             self.ahead.add(record)
         self.touched.add(feed.id)
         self._key(feed, record, live=live)

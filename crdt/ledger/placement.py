@@ -8,7 +8,7 @@ from itertools import chain
 
 from machines.values import NodePubkey
 
-from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, EntryStatus, Feed
 from crdt.ledger.ingest import Signed
 from crdt.ledger.pending import PendingRecords
 from crdt.ledger.reference_index import ReferenceIndex
@@ -74,7 +74,7 @@ class Holdings:
     def find(self, ref: RecordRef) -> VerifiedRecord | None:
         """A held record that neither waits for its parent nor breaks the rules."""
         entry = self.entry(ref)
-        if entry is None or entry.verdict in (Verdict.WAITING, Verdict.REJECTED):
+        if entry is None or entry.verdict in (EntryStatus.WAITING, EntryStatus.REJECTED):
             return None
         return entry.record
 
@@ -82,7 +82,7 @@ class Holdings:
         """Whether this record is known to have been rejected."""
         entry = self.entry(ref)
         if entry is not None:
-            return entry.verdict is Verdict.REJECTED
+            return entry.verdict is EntryStatus.REJECTED
         return self.rejected.find(ref) is not None
 
     def fork_of(self, feed: FeedId) -> int | None:
@@ -99,6 +99,6 @@ class Holdings:
     def builds_on(self, namer: VerifiedRecord, record: VerifiedRecord) -> bool:
         """Whether one that names an event keeps it live behind its author's fork."""
         entry = self.entry(namer.ref)
-        if entry is None or entry.verdict is not Verdict.ADMITTED:
-            return entry is not None and entry.verdict is Verdict.BUILT_UPON
+        if entry is None or entry.verdict is not EntryStatus.ADMITTED:
+            return entry is not None and entry.verdict is EntryStatus.BUILT_UPON
         return namer.feed.author != record.feed.author

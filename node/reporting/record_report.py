@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, EntryStatus, Feed
 from crdt.ledger.ingest import Unreadable
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -40,9 +40,9 @@ from node.reporting.store_audit import UNSETTLED, AuditedStore
 from node.storage.reader import is_slot
 
 NOT_WHY = {
-    Verdict.VOID_FORK: "void: at or after a proven fork of its feed",
-    Verdict.VOID_REVOKED: "void: its author has no right to this slot, as the roster stands now",
-    Verdict.AHEAD: "stamped too far ahead of this host's clock to count yet",
+    EntryStatus.VOID_FORK: "void: at or after a proven fork of its feed",
+    EntryStatus.VOID_REVOKED: "void: its author has no right to this slot on the present roster",
+    EntryStatus.AHEAD: "stamped too far ahead of this host's clock to count yet",
     **UNSETTLED,
 }
 PLACE = re.compile(r"(.+)/(\d{1,10})#(\d{1,10})", re.ASCII)
@@ -175,9 +175,9 @@ def _held(ledger: Ledger, feed: Feed, entry: Entry, names: queries.Names) -> Rec
     if live:
         verdict = "live"
         why = _why(ledger, record, names)
-        if entry.verdict is Verdict.BUILT_UPON:
+        if entry.verdict is EntryStatus.BUILT_UPON:
             why = f"a fork voids it, but others built on it; {why}"
-    elif entry.verdict is Verdict.ADMITTED:
+    elif entry.verdict is EntryStatus.ADMITTED:
         verdict, why = "not live", "its feed is cut, and nothing with a key is live there"
     else:
         verdict, why = entry.verdict.name.lower(), NOT_WHY[entry.verdict]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, EntryStatus, Feed
 from crdt.ledger.ingest import Unreadable, open_records
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -32,8 +32,8 @@ from node.system.home import Home
 
 SQLITE = b"SQLite format 3\0"
 UNSETTLED = {
-    Verdict.WAITING: "on disk, and the event it builds on is not here",
-    Verdict.REJECTED: "on disk, and against the rules since the roster moved",
+    EntryStatus.WAITING: "on disk, and the event it builds on is not here",
+    EntryStatus.REJECTED: "on disk, and against the rules since the roster moved",
 }
 """What a record may come to be after it was taken: no fault of the store."""
 APPLICATION_ID_AT = 68

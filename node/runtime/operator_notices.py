@@ -23,7 +23,7 @@ from crdt.contract.ready import (
     RosterChange,
     RosterMoved,
 )
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.presence.duplicate_key import own_sentence, peer_sentence
 from crdt.replica import Replica
 from machines.values import NodePubkey
@@ -166,4 +166,4 @@ def _early(replica: Replica) -> int:
     if not replica.ledger.ahead:
         return 0
     feeds = replica.ledger.feeds.values()
-    return sum(entry.verdict is Verdict.AHEAD for feed in feeds for entry in feed.idle())
+    return sum(entry.verdict is EntryStatus.AHEAD for feed in feeds for entry in feed.idle())

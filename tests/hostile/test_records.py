@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crdt.contract.ready import ForkProven, Noticed
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.presence.signed_presence import PresenceState, presence_bytes, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
@@ -331,7 +331,7 @@ def test_a_false_seal_blames_its_own_feed_alone(siege, count):
     assert siege.show(story, seal).fault is None
     feed = siege.feed_of(3)
     assert feed.as_sealed() is False
-    assert siege.replicas[0].ledger.entry(story.ref).verdict is Verdict.ADMITTED
+    assert siege.replicas[0].ledger.entry(story.ref).verdict is EntryStatus.ADMITTED
     siege.agree()
     assert all(siege.feed_of(1, at).as_sealed() is not False for at in range(3))
     siege.unharmed()
@@ -381,4 +381,4 @@ def test_a_flood_of_valid_records_is_taken_in_its_share_and_told(siege, monkeypa
     assert [e.what for e in siege.observed[0] if isinstance(e, Noticed)] == ["flood"]
     # Another author's records in the same message's wake are taken at once.
     siege.unharmed()
-    assert siege.replicas[0].ledger.entry(flood[0].ref).verdict is Verdict.ADMITTED
+    assert siege.replicas[0].ledger.entry(flood[0].ref).verdict is EntryStatus.ADMITTED

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pycrdt import Array
 
 from crdt.contract.ready import Now
-from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, EntryStatus, Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, Hash
@@ -286,6 +286,6 @@ def test_a_true_seal_holds_for_the_whole_feed_and_for_nothing_less(records, chan
         gone = chance.choice([r for r in feed.live() if not isinstance(r.body, Seal)]).record_id
         for record in feed.live():
             if record.record_id != gone:
-                less.place(Entry(record, Verdict.ADMITTED))
+                less.place(Entry(record, EntryStatus.ADMITTED))
         less.empty(0, less.head)
         assert less.as_sealed() is False

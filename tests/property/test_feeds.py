@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, EntryStatus, Feed
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Seal
 from crdt.records.digests import feed_digest, seal_digest
@@ -16,7 +16,7 @@ RECORDS = [COURT.bob.story(f"s-{number}", clock=number // 2) for number in range
 ]
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.integers(0, len(RECORDS) - 1), st.sampled_from([*Verdict])),
+        st.tuples(st.integers(0, len(RECORDS) - 1), st.sampled_from([*EntryStatus])),
         st.sampled_from(["look", "fork", "keep"]),
     ),
     max_size=40,

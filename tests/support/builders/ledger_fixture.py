@@ -1,6 +1,6 @@
 """A small cluster's ledger, and a pen for everyone in it: where most tests of the core begin."""
 
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.ledger.ledger import Ledger
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
@@ -76,6 +76,10 @@ def spawn(pen, story="s-1", **where):
     return pen.execution(story, x.Idle(), x.SpawnRequested(CODER), state, ms=at.ms, **where)
 
 
-ADMITTED, VOID_FORK, VOID_REVOKED = Verdict.ADMITTED, Verdict.VOID_FORK, Verdict.VOID_REVOKED
-BUILT_UPON, AHEAD = Verdict.BUILT_UPON, Verdict.AHEAD
-WAITING, REJECTED = Verdict.WAITING, Verdict.REJECTED
+ADMITTED, VOID_FORK, VOID_REVOKED = (
+    EntryStatus.ADMITTED,
+    EntryStatus.VOID_FORK,
+    EntryStatus.VOID_REVOKED,
+)
+BUILT_UPON, AHEAD = EntryStatus.BUILT_UPON, EntryStatus.AHEAD
+WAITING, REJECTED = EntryStatus.WAITING, EntryStatus.REJECTED

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from functools import lru_cache
 
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Member, Revocation, Role, Seal, Statement
@@ -34,7 +34,7 @@ def bounds(who, ledger):
         feed.author
         for feed in ledger.feeds.values()
         for entry in feed.entries()
-        if entry.verdict in (Verdict.VOID_FORK, Verdict.VOID_REVOKED)
+        if entry.verdict in (EntryStatus.VOID_FORK, EntryStatus.VOID_REVOKED)
     )
     waiting = Counter(waiting.record.feed.author for waiting in ledger.pending.rows())
     for name, many, most in (
@@ -61,7 +61,7 @@ def cuts(who, ledger):
             if record.body.key is not None:
                 raise Broken("L6", f"{who} counts {record!r}, keyed, in a feed that was cut")
             entry = feed.find(record.clock, record.record_id)
-            stands = record.clock < feed.fork or entry.verdict is Verdict.BUILT_UPON
+            stands = record.clock < feed.fork or entry.verdict is EntryStatus.BUILT_UPON
             if not stands and not isinstance(record.body, Member | Revocation):
                 raise Broken("L6", f"{who} counts {record!r}, behind the cut")
 

@@ -3,7 +3,7 @@
 What is shown is told once for all nodes that show the same.
 """
 
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Transition
 from crdt.sync.seal_audit import shortfall, sources
@@ -15,13 +15,13 @@ from tests.support.builders.cluster import shown
 
 COMMANDS = []
 WORDS = {
-    Verdict.ADMITTED: "admitted",
-    Verdict.BUILT_UPON: "built upon",
-    Verdict.VOID_FORK: "void (fork)",
-    Verdict.VOID_REVOKED: "void (revoked)",
-    Verdict.AHEAD: "waits on disk (stamp_ahead)",
-    Verdict.WAITING: "waits on disk (missing_parent)",
-    Verdict.REJECTED: "rejected, on disk",
+    EntryStatus.ADMITTED: "admitted",
+    EntryStatus.BUILT_UPON: "built upon",
+    EntryStatus.VOID_FORK: "void (fork)",
+    EntryStatus.VOID_REVOKED: "void (revoked)",
+    EntryStatus.AHEAD: "waits on disk (stamp_ahead)",
+    EntryStatus.WAITING: "waits on disk (missing_parent)",
+    EntryStatus.REJECTED: "rejected, on disk",
 }
 
 
@@ -57,7 +57,7 @@ def fate(field, number, record):
     feed = ledger.feeds.get(record.feed)
     entry = ledger.entry(record.ref)
     if entry is not None:
-        idle = entry.verdict is Verdict.ADMITTED and not feed.is_live(entry)
+        idle = entry.verdict is EntryStatus.ADMITTED and not feed.is_live(entry)
         return "keyed, and not live behind a cut" if idle else WORDS[entry.verdict]
     if record.record_id in ledger.pending:
         waiting = {w.record.record_id: w.reason for w in ledger.pending.rows()}

@@ -9,7 +9,7 @@ from math import inf
 
 from crdt.authoring.reissue import lost_records
 from crdt.contract.ready import Noticed
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.ledger.ingest import place_slices
 from crdt.ledger.reference_index import named_by
 from crdt.primitives import limits
@@ -580,7 +580,7 @@ class Laws:
     def _rests(world, node, receipt):
         """Whether it waits, on disk, for a parent that the schedule took from every disk."""
         entry = node.replica.ledger.entry(receipt.ref)
-        if entry is None or entry.verdict is not Verdict.WAITING:
+        if entry is None or entry.verdict is not EntryStatus.WAITING:
             return False
         return named_by(entry.record).record_id in world.excused
 

@@ -23,7 +23,7 @@ from crdt.contract.ready import Outgoing, Persist, Ready
 from crdt.ledger import judge, ledger
 from crdt.ledger import rate_limits as quota
 from crdt.ledger.bounds import Bounds, pending_bounds
-from crdt.ledger.feed import Feed, Verdict
+from crdt.ledger.feed import EntryStatus, Feed
 from crdt.ledger.judge import Rejected, Waits
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import AuthorRateLimits, TokenBuckets
@@ -538,7 +538,7 @@ def what_waits_on_disk_counts_at_once():
     original = Feed.is_live
 
     def early(self, entry):
-        return entry.verdict is Verdict.AHEAD or original(self, entry)
+        return entry.verdict is EntryStatus.AHEAD or original(self, entry)
 
     with mock.patch.object(Feed, "is_live", early):
         yield

@@ -4,7 +4,7 @@ import pytest
 
 from crdt.authoring.intents import AddStory, AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.contract.ready import ForkProven, Now
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.primitives import limits
 from crdt.primitives.errors import NotWritable, Reason
 from crdt.primitives.identity import FeedId
@@ -193,7 +193,7 @@ def test_nobody_undoes_what_others_built_by_forking_himself(quad, liar):
     honest_agree(quad)
     for replica in quad.replicas[:3]:
         assert replica.ledger.feeds[FeedId(liar.node, 0)].fork == 0
-        assert replica.ledger.entry(began.ref).verdict is Verdict.BUILT_UPON
+        assert replica.ledger.entry(began.ref).verdict is EntryStatus.BUILT_UPON
         assert replica.ledger.board.state("s-1").fold.last.record_id == passed.record_id
 
 
@@ -275,7 +275,7 @@ def test_a_revocation_keeps_what_was_written_before_it_and_voids_the_rest(quad, 
         assert "late" not in replica.ledger.board
         assert not replica.ledger.roster.belongs(liar.node)
     held = quad.replicas[1].ledger.entry(late.ref)
-    assert held.verdict is Verdict.VOID_REVOKED
+    assert held.verdict is EntryStatus.VOID_REVOKED
 
 
 def test_a_kind_nobody_knows_is_carried_and_superseded_by_its_key(quad, liar):
@@ -357,11 +357,11 @@ def test_a_record_stamped_ahead_counts_nowhere_before_its_time_whatever_else_hap
     late = liar.story("s-9", ms=quad.ms + 400_000)
     quad.propose(0, RevokeNode(liar.node, keep=()))
     show(quad, late)
-    assert quad.replicas[0].ledger.entry(late.ref).verdict is Verdict.VOID_REVOKED
+    assert quad.replicas[0].ledger.entry(late.ref).verdict is EntryStatus.VOID_REVOKED
     quad.propose(0, AdmitNode(liar.node, Role.MEMBER, FreeText("again")))
-    assert quad.replicas[0].ledger.entry(late.ref).verdict is Verdict.AHEAD
+    assert quad.replicas[0].ledger.entry(late.ref).verdict is EntryStatus.AHEAD
     quad.restart(0)
-    assert quad.replicas[0].ledger.entry(late.ref).verdict is Verdict.AHEAD
+    assert quad.replicas[0].ledger.entry(late.ref).verdict is EntryStatus.AHEAD
     assert "s-9" not in quad.replicas[0].ledger.board
     quad.tick(200)
     assert "s-9" in quad.replicas[0].ledger.board
@@ -373,10 +373,10 @@ def test_a_clock_set_back_takes_back_what_it_let_in_too_early(quad, liar):
         liar.node, as_frame(early := liar.story("s-9", ms=quad.ms)), quad.now
     )
     quad.carry(0, ready)
-    assert quad.replicas[0].ledger.entry(early.ref).verdict is Verdict.ADMITTED
+    assert quad.replicas[0].ledger.entry(early.ref).verdict is EntryStatus.ADMITTED
     quad.ms -= 3_600_000
     quad.tick()
-    assert quad.replicas[0].ledger.entry(early.ref).verdict is Verdict.AHEAD
+    assert quad.replicas[0].ledger.entry(early.ref).verdict is EntryStatus.AHEAD
     assert early.ref in quad.stores[0]
     honest_agree(quad)
     assert "s-9" not in quad.replicas[1].ledger.board
@@ -423,7 +423,7 @@ def test_what_was_superseded_while_it_waited_on_disk_stays_gone(quad, liar):
     show(quad, first, second)
     quad.propose(0, AdmitNode(liar.node, Role.MEMBER, FreeText("again")))
     verdicts = [quad.replicas[0].ledger.entry(r.ref).verdict for r in (first, second)]
-    assert verdicts == [Verdict.AHEAD, Verdict.AHEAD]
+    assert verdicts == [EntryStatus.AHEAD, EntryStatus.AHEAD]
     quad.tick(300)
     live = quad.replicas[0].ledger.feeds[FeedId(liar.node, 0)].live()
     assert [record.clock for record in live] == [1]

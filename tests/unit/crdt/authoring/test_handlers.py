@@ -14,7 +14,7 @@ from crdt.authoring.intents import (
     RevokeNode,
     WriteSeal,
 )
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, ProposalRefused, UnknownStory
 from crdt.primitives.hlc import Stamp
@@ -358,7 +358,7 @@ def test_a_seal_that_the_roster_made_untrue_is_written_anew(court):
     write(court, court.ada, WriteSeal())
     assert court.feed(court.ada).as_sealed() is True
     court.take(court.founder.member(court.sam.node, Role.ADMIN))
-    assert court.verdict(revoked) is Verdict.VOID_REVOKED
+    assert court.verdict(revoked) is EntryStatus.VOID_REVOKED
     assert court.feed(court.ada).as_sealed() is False
     assert write(court, court.ada, WriteSeal()).body.count == 2
     assert court.feed(court.ada).as_sealed() is True

@@ -5,7 +5,7 @@ from crdt.authoring.intents import Receipt
 from crdt.authoring.reissue import Reissuer
 from crdt.authoring.reissue_body import AlreadySuperseded
 from crdt.contract.ready import OwnEnd
-from crdt.ledger.feed import Feed, Verdict
+from crdt.ledger.feed import EntryStatus, Feed
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId, RecordRef
@@ -322,7 +322,7 @@ def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(
     court.ms += 2000
     court.ledger.ripen(court.now)
     verdicts = [court.verdict(record) for record in (ahead, waits, now)]
-    assert verdicts == [None, None, Verdict.ADMITTED]
+    assert verdicts == [None, None, EntryStatus.ADMITTED]
 
 
 def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court):

@@ -5,7 +5,7 @@ import pytest
 from crdt.authoring import roster_intents as m
 from crdt.authoring.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.contract.ready import IncarnationOpened
-from crdt.ledger.feed import Verdict
+from crdt.ledger.feed import EntryStatus
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
@@ -122,7 +122,7 @@ def test_what_a_revocation_keeps_is_chosen(team):
     for replica in team.replicas:
         assert "kept" in replica.ledger.board
         assert "taken" not in replica.ledger.board
-        assert replica.ledger.entry(first.ref).verdict is Verdict.ADMITTED
+        assert replica.ledger.entry(first.ref).verdict is EntryStatus.ADMITTED
     wish(team, 0, m.Admit(member, Role.MEMBER, FreeText("back")))
     for replica in team.replicas:
         assert "taken" in replica.ledger.board  # who is admitted again has all back
@@ -253,7 +253,7 @@ def test_a_write_beside_its_authors_revocation_ends_alike_everywhere(team):
     team.assert_agreed()
     for replica in team.replicas:
         assert "late" not in replica.ledger.board
-        assert replica.ledger.entry(late.ref).verdict is Verdict.VOID_REVOKED
+        assert replica.ledger.entry(late.ref).verdict is EntryStatus.VOID_REVOKED
 
 
 def test_what_a_revoked_admin_admits_late_counts_nowhere(team):

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, EntryStatus, Feed
 from crdt.primitives.identity import FeedId, Hash
 from crdt.records.bodies import SEAL_KEY, Seal
 from crdt.records.digests import feed_digest, seal_digest
@@ -14,7 +14,7 @@ from tests.support.builders.ledger_fixture import (
 )
 from tests.support.tools.steps import Walked, steps
 
-ADMITTED = Verdict.ADMITTED
+ADMITTED = EntryStatus.ADMITTED
 
 
 @pytest.fixture

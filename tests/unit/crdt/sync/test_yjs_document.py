@@ -3,7 +3,7 @@ from collections import deque
 import pytest
 from pycrdt import Array, Doc
 
-from crdt.ledger.feed import Entry, Feed, Verdict
+from crdt.ledger.feed import Entry, EntryStatus, Feed
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.sync.yjs_document import Document, Stretch, render_slice
@@ -22,7 +22,7 @@ def feed(court):
     """Three live records at 0, 1 and 4; 2 and 3 are empty."""
     feed = Feed(FeedId(court.bob.node, 0), court.cluster)
     for clock in (0, 1, 4):
-        feed.place(Entry(court.bob.story("a", clock=clock), Verdict.ADMITTED))
+        feed.place(Entry(court.bob.story("a", clock=clock), EntryStatus.ADMITTED))
     feed.empty(2, 4)
     return feed
 
@@ -40,7 +40,7 @@ def colliding(court, feed):
     """A feed of another key under the same client id: one in 2^53, so it is made to."""
     other = Feed(FeedId(court.cat.node, 0), court.cluster)
     other.client_id = feed.client_id
-    other.place(Entry(court.cat.story("b"), Verdict.ADMITTED))
+    other.place(Entry(court.cat.story("b"), EntryStatus.ADMITTED))
     return other
 
 
@@ -49,7 +49,7 @@ def test_what_becomes_known_is_rendered_once(court, feed):
     assert document.advance([feed]) == {}
     assert read(document, feed) == live(feed)
     assert feed.rendered == 5
-    feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
+    feed.place(Entry(court.bob.story("b", clock=5), EntryStatus.ADMITTED))
     assert document.advance([feed]) == {}
     assert feed.rendered == 6
     assert read(document, feed) == live(feed)
@@ -82,10 +82,10 @@ def test_of_two_feeds_with_one_client_id_one_alone_is_shown(court, feed):
 def test_a_document_built_anew_shows_again_what_it_once_deleted(court, feed):
     document = Document()
     entry = next(feed.entries_at(1))
-    entry.verdict = Verdict.VOID_REVOKED
+    entry.verdict = EntryStatus.VOID_REVOKED
     feed.touch()
     document.advance([feed])
-    entry.verdict = Verdict.ADMITTED
+    entry.verdict = EntryStatus.ADMITTED
     feed.touch()
     feed.dead.add(0, 1)
     document.rebuild([feed])
@@ -95,7 +95,7 @@ def test_a_document_built_anew_shows_again_what_it_once_deleted(court, feed):
 
 def test_a_feed_of_which_nothing_is_known_from_the_start_is_not_rendered(court):
     feed = Feed(FeedId(court.bob.node, 0), court.cluster)
-    feed.place(Entry(court.bob.story("a", clock=3), Verdict.ADMITTED))
+    feed.place(Entry(court.bob.story("a", clock=3), EntryStatus.ADMITTED))
     document = Document()
     document.rebuild([feed])
     assert document.advance([feed]) == {}
@@ -103,7 +103,7 @@ def test_a_feed_of_which_nothing_is_known_from_the_start_is_not_rendered(court):
 
 
 def test_a_slice_joins_what_is_not_shown_into_one_gap(court, feed):
-    next(feed.entries_at(1)).verdict = Verdict.VOID_REVOKED
+    next(feed.entries_at(1)).verdict = EntryStatus.VOID_REVOKED
     piece = render_slice(feed, 0, 5)
     assert piece.root == feed.id.root
     assert [clock for clock, _ in piece.records] == [0, 4]
@@ -127,7 +127,7 @@ def test_what_is_lacking_comes_in_parts_that_each_fit(court, monkeypatch, room):
     for pen in (court.ada, court.bob, court.cat):
         feed = Feed(FeedId(pen.node, 0), court.cluster)
         for _ in range(7):
-            feed.place(Entry(pen.story("a", title="x" * 50), Verdict.ADMITTED))
+            feed.place(Entry(pen.story("a", title="x" * 50), EntryStatus.ADMITTED))
         feed.empty(7, 9)
         feeds.append(feed)
     document = Document()
@@ -147,7 +147,7 @@ def test_what_is_shown_is_told_to_those_who_follow(court, feed):
     document, alone = Document(), {feed.client_id: feed.id}
     assert document.show([feed], alone, anew=False) == (deque([Stretch(feed.id, 0, 5)]), b"")
     assert document.show([feed], alone, anew=False) == (deque(), b"")
-    feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
+    feed.place(Entry(court.bob.story("b", clock=5), EntryStatus.ADMITTED))
     assert document.show([feed], alone, anew=True) == (deque([Stretch(feed.id, 5, 6)]), b"")
     feed.withdraw(next(feed.entries_at(1)))
     feed.dead.add(1, 2)
@@ -176,7 +176,7 @@ def test_a_document_that_nobody_reads_is_not_made_and_one_that_is_read_is_kept_u
     document.show([feed], {feed.client_id: feed.id}, anew=True)
     assert made == []
     assert read(document, feed) == live(feed)
-    feed.place(Entry(court.bob.story("b", clock=5), Verdict.ADMITTED))
+    feed.place(Entry(court.bob.story("b", clock=5), EntryStatus.ADMITTED))
     document.show([feed], {feed.client_id: feed.id}, anew=False)
     assert read(document, feed) == live(feed)
     assert len(made) == 1
