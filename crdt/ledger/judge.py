@@ -1,6 +1,6 @@
 """Stage 6 of the line: what a verified record is worth.
 
-Takes a ``VerifiedRecord`` from ``signatures.py``, gives a ``Judgement`` to ``ledger.py``. A record
+Takes a ``VerifiedRecord`` from ``signatures.py``, gives a ``Verdict`` to ``ledger.py``. A record
 is judged by itself: by what it says, the one parent it names, the roster and the cuts; never by the
 order of arrival, the local clock, or other records of its feed (protocol §5). The clock can only
 delay.
@@ -32,7 +32,7 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class Deferred:
     """Pending: no verdict yet."""
 
     reason: Reason
@@ -53,14 +53,14 @@ class Void:
     reason: Reason
 
 
-Judgement = Admitted | Waits | Rejected | Void
+Verdict = Admitted | Deferred | Rejected | Void
 ADMITTED = Admitted()
 BUILT_UPON = Admitted(built_upon=True)
 VOID_FORK = Void(Reason.FORK)
 VOID_REVOKED = Void(Reason.REVOKED)
 
 
-class World(Protocol):
+class KnownRecords(Protocol):
     """What a verdict may rest on beside the record itself."""
 
     roster: Roster
@@ -78,7 +78,7 @@ class World(Protocol):
         """Whether others built on a transition that a fork voids (protocol §9)."""
 
 
-def is_cut(world: World, feed: FeedId, clock: int) -> bool:
+def is_cut(world: KnownRecords, feed: FeedId, clock: int) -> bool:
     """Whether a slot of a feed lies at or after a cut, by fork or by revocation.
 
     One that only an observer's role is left for is cut as well: it was written in a role that a
@@ -90,7 +90,7 @@ def is_cut(world: World, feed: FeedId, clock: int) -> bool:
     return world.roster.role_of_slot(feed, clock) in (None, Role.OBSERVER)
 
 
-def judge(record: VerifiedRecord, world: World, latest: Instant) -> Judgement:
+def judge(record: VerifiedRecord, world: KnownRecords, latest: Instant) -> Verdict:
     """Judge one record.
 
     Args:
@@ -98,7 +98,7 @@ def judge(record: VerifiedRecord, world: World, latest: Instant) -> Judgement:
     """
     roster = world.roster
     if not roster.on_roster(record.feed.author):
-        return Waits(Reason.UNKNOWN_AUTHOR)
+        return Deferred(Reason.UNKNOWN_AUTHOR)
     role = roster.role_of_slot(record.feed, record.clock)
     if role is None:
         return VOID_REVOKED
@@ -107,7 +107,7 @@ def judge(record: VerifiedRecord, world: World, latest: Instant) -> Judgement:
             return VOID_REVOKED
         return Rejected(Reason.NOT_ALLOWED, "an observer writes nothing")
     if record.body.at > latest:
-        return Waits(Reason.STAMP_AHEAD)
+        return Deferred(Reason.STAMP_AHEAD)
     verdict = _judge_kind(record, world)
     if verdict is not ADMITTED:
         return verdict
@@ -120,7 +120,7 @@ def judge(record: VerifiedRecord, world: World, latest: Instant) -> Judgement:
     return BUILT_UPON if world.is_built_upon(record) else VOID_FORK
 
 
-def _judge_kind(record: VerifiedRecord, world: World) -> Judgement:
+def _judge_kind(record: VerifiedRecord, world: KnownRecords) -> Verdict:
     body = record.body
     if isinstance(body, Transition):
         return _judge_transition(record, body, world)
@@ -133,7 +133,7 @@ def _judge_kind(record: VerifiedRecord, world: World) -> Judgement:
     return ADMITTED
 
 
-def _not_allowed(record: VerifiedRecord, roster: Roster, detail: str) -> Judgement:
+def _not_allowed(record: VerifiedRecord, roster: Roster, detail: str) -> Verdict:
     """A statement that its author may not make: void if a revocation took an admin's right to."""
     role = roster.role_of_slot(record.feed, record.clock)
     if role is not Role.ADMIN and roster.gave(record.feed.author, Role.ADMIN):
@@ -141,7 +141,7 @@ def _not_allowed(record: VerifiedRecord, roster: Roster, detail: str) -> Judgeme
     return Rejected(Reason.NOT_ALLOWED, detail)
 
 
-def _judge_transition(record: VerifiedRecord, body: Transition, world: World) -> Judgement:
+def _judge_transition(record: VerifiedRecord, body: Transition, world: KnownRecords) -> Verdict:
     """Judge an event from the one parent it names (protocol §5, 3)."""
     stage: Stage = INITIAL_STAGE
     ref = body.parent
@@ -154,7 +154,7 @@ def _judge_transition(record: VerifiedRecord, body: Transition, world: World) ->
         if parent is None:
             if world.is_rejected(ref):
                 return Rejected(Reason.REJECTED_PARENT, "the event it builds on was rejected")
-            return Waits(Reason.MISSING_PARENT)
+            return Deferred(Reason.MISSING_PARENT)
         said = parent.body
         if not isinstance(said, Transition) or said.story != body.story:
             return Rejected(Reason.ILLEGAL_TRANSITION, "its parent is no event of this story")
@@ -167,7 +167,7 @@ def _judge_transition(record: VerifiedRecord, body: Transition, world: World) ->
     return ADMITTED
 
 
-def _judge_execution(body: Execution) -> Judgement:
+def _judge_execution(body: Execution) -> Verdict:
     """Judge an execution from itself (protocol §5, 4)."""
     outcome = EXECUTION.step(body.previous, body.event, body.at)
     if isinstance(outcome, Ignored):

@@ -26,7 +26,7 @@ from crdt.contract.ready import (
 from crdt.ledger.bounds import VoidRoom
 from crdt.ledger.feed import LIVE, VOID, Entry, EntryStatus, Feed
 from crdt.ledger.ingest import Signed, Unreadable
-from crdt.ledger.judge import Admitted, Judgement, Rejected, Void, Waits, judge
+from crdt.ledger.judge import Admitted, Deferred, Rejected, Verdict, Void, judge
 from crdt.ledger.pending import FutureStamped
 from crdt.ledger.placement import Holdings
 from crdt.ledger.reference_index import named_by
@@ -250,7 +250,7 @@ class Ledger(Holdings):
                     self._unindex(entry.record)
         self._queued.clear()  # a set keeps the room of the most that it ever held
 
-    def judge(self, record: VerifiedRecord, *, on_disk: bool = False) -> Judgement:
+    def judge(self, record: VerifiedRecord, *, on_disk: bool = False) -> Verdict:
         """What the gate says of a record, by the time that was last told."""
         return judge(record, self, self.horizon.of(record, on_disk=on_disk))
 
@@ -269,7 +269,7 @@ class Ledger(Holdings):
             if target is not None and self.builds_on(record, target.record) is not built:
                 self._queue(target.record)
 
-    def _apply(self, record: VerifiedRecord, held: Entry | None, judgement: Judgement) -> bool:
+    def _apply(self, record: VerifiedRecord, held: Entry | None, judgement: Verdict) -> bool:
         """Move a record to where its judgement puts it; says whether anything changed."""
         match judgement:
             case Admitted(built):
@@ -279,9 +279,9 @@ class Ledger(Holdings):
             case Void(reason):
                 void = EntryStatus.VOID_FORK if reason is Reason.FORK else EntryStatus.VOID_REVOKED
                 return self._hold(record, held, void)
-            case Waits(reason) if self._is_kept(held):
+            case Deferred(reason) if self._is_kept(held):
                 return self._hold(record, held, KEPT[reason])
-            case Waits(reason):
+            case Deferred(reason):
                 self.rejected.discard(record.record_id)
                 if not self.pending.add(record, reason):
                     self._unindex(record)

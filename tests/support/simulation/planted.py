@@ -24,7 +24,7 @@ from crdt.ledger import judge, ledger
 from crdt.ledger import rate_limits as quota
 from crdt.ledger.bounds import Bounds, pending_bounds
 from crdt.ledger.feed import EntryStatus, Feed
-from crdt.ledger.judge import Rejected, Waits
+from crdt.ledger.judge import Deferred, Rejected
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import AuthorRateLimits, TokenBuckets
 from crdt.ledger.rejected import RejectedRecords
@@ -215,7 +215,7 @@ def a_slot_that_is_unknown_holds_up_the_next():
         feed = world.feeds.get(record.feed)
         before = record.clock - 1
         if before >= 0 and (feed is None or before not in feed.known):
-            return Waits(Reason.MISSING_PARENT)
+            return Deferred(Reason.MISSING_PARENT)
         return original(record, world, now)
 
     with mock.patch.object(ledger, "judge", in_line):
@@ -268,7 +268,7 @@ def a_parent_of_a_stranger_waits_for_ever():
 
     def strict(record, body, world):
         if body.parent is not None and world.find(body.parent) is None:
-            return Waits(Reason.MISSING_PARENT)
+            return Deferred(Reason.MISSING_PARENT)
         return original(record, body, world)
 
     with mock.patch.object(judge, "_judge_transition", strict):
@@ -919,7 +919,7 @@ def a_row_is_deleted_because_the_roster_moved():
     original = Ledger._apply
 
     def forget(self, record, held, judgement):
-        stranger = judgement == Waits(Reason.UNKNOWN_AUTHOR)
+        stranger = judgement == Deferred(Reason.UNKNOWN_AUTHOR)
         if held is None or not stranger:
             return original(self, record, held, judgement)
         self._drop(held, known_empty=False)

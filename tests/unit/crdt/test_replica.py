@@ -5,7 +5,7 @@ import pytest
 from crdt.authoring.intents import AddStory, AdmitNode, FireEvent, RevokeNode
 from crdt.authoring.roster_intents import Demote, Rename
 from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
-from crdt.ledger.judge import Waits
+from crdt.ledger.judge import Deferred
 from crdt.primitives import limits
 from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
 from crdt.primitives.identity import FeedId
@@ -309,7 +309,7 @@ def test_a_wish_for_the_roster_is_written_in_one_go(trio):
 
 def test_what_the_gate_would_not_admit_is_not_written(trio, monkeypatch):
     """Own records pass the door that everybody's pass."""
-    monkeypatch.setattr("crdt.ledger.ledger.judge", lambda *_: Waits(Reason.MISSING_PARENT))
+    monkeypatch.setattr("crdt.ledger.ledger.judge", lambda *_: Deferred(Reason.MISSING_PARENT))
     with pytest.raises(NotWritable) as caught:
         trio.add(0, "s-1")
     assert "the gate would not admit" in str(caught.value)

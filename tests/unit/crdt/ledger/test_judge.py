@@ -5,8 +5,8 @@ from crdt.ledger.judge import (
     VOID_FORK,
     VOID_REVOKED,
     Admitted,
+    Deferred,
     Rejected,
-    Waits,
     is_cut,
     judge,
 )
@@ -102,7 +102,7 @@ def test_a_statement_of_an_admin_that_was_is_void_and_a_members_is_not_allowed(c
 
 
 def test_a_strangers_record_waits_for_somebody_to_admit_him(court, world):
-    assert told(world, court.sam.story("s-1")) == Waits(Reason.UNKNOWN_AUTHOR)
+    assert told(world, court.sam.story("s-1")) == Deferred(Reason.UNKNOWN_AUTHOR)
 
 
 def test_an_observer_writes_nothing(court, world):
@@ -121,9 +121,9 @@ def test_a_slot_that_a_revocation_takes_is_void(court, world):
 
 def test_a_stamp_after_the_latest_that_counts_waits_and_is_not_rejected(court, world):
     assert told(world, court.bob.story("s-1", ms=court.ms)) == ADMITTED
-    assert told(world, court.bob.story("s-1", ms=court.ms + 1)) == Waits(Reason.STAMP_AHEAD)
+    assert told(world, court.bob.story("s-1", ms=court.ms + 1)) == Deferred(Reason.STAMP_AHEAD)
     later = court.bob.transition("s-1", p.Accepted(), ms=court.ms + 1)
-    assert told(world, later) == Waits(Reason.STAMP_AHEAD)
+    assert told(world, later) == Deferred(Reason.STAMP_AHEAD)
 
 
 # Forks
@@ -221,7 +221,7 @@ def test_after_an_unblock_the_parent_is_the_unblock_and_the_stage_backlog(court,
 def test_one_whose_parent_is_not_here_waits_for_it(court, world):
     parent = court.bob.transition("s-1", p.DepsMet())
     child = court.cat.transition("s-1", p.GatesStarted(), parent)
-    assert told(world, child) == Waits(Reason.MISSING_PARENT)
+    assert told(world, child) == Deferred(Reason.MISSING_PARENT)
 
 
 def test_one_whose_parent_was_rejected_is_rejected(court, world):
