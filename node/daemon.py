@@ -43,7 +43,7 @@ from node.storage.rollback_guard import host_name
 from node.storage.store import Store
 from node.system import accepting_socket, clock, process_memory
 from node.system import log_format as logs
-from node.system.errors import StoreDamaged, Trouble
+from node.system.errors import OperatorError, StoreDamaged
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
@@ -278,7 +278,7 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
     process_memory.return_large_blocks()
     try:
         asyncio.run(run(home, accept_loss=accept_loss))
-    except Trouble as trouble:
+    except OperatorError as trouble:
         if log_format == "text":
             raise
         log.critical("%s", trouble.sentence)

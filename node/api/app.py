@@ -35,7 +35,7 @@ from node.config.validation_messages import plain
 from node.reporting import rows
 from node.reporting.queries import Explained
 from node.storage.history import HISTORY_SHOWN
-from node.system.errors import StoreFailure, Trouble
+from node.system.errors import OperatorError, StoreFailure
 
 Waiting = NamedDependency[rows.Patience]
 """How long the answer waits for other nodes; in the query, as ``wait_for`` and ``timeout``."""
@@ -301,7 +301,7 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
             problem = rows.Problem("malformed", 400, "JSON is UTF-8, and this is not")
         case RecursionError():
             problem = rows.Problem("malformed", 400, "nested too deeply")
-        case Trouble():
+        case OperatorError():
             title = "store failure" if isinstance(fault, StoreFailure) else "not now"
             problem = rows.Problem(title, 503, fault.sentence)
         case HTTPException():

@@ -40,7 +40,7 @@ from node.runtime.driver import Driver
 from node.runtime.leave_rotate import LeaveOrRotate
 from node.runtime.operator_notices import Notices
 from node.system import clock
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 
 POLL_SECONDS = 0.02
 FEEDS_AT_ONCE = 16
@@ -268,7 +268,7 @@ class NodeService:
             try:
                 holders = await self.driver.query(lambda replica: replica.sessions.holders(ref))
                 await asyncio.sleep(POLL_SECONDS if holders < patience.nodes else 0)
-            except (asyncio.CancelledError, Trouble):
+            except (asyncio.CancelledError, OperatorError):
                 # The daemon ends. The record is on disk all the same: say so while there is time.
                 break
         return holders

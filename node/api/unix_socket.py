@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from node.system.accepting_socket import AcceptingSocket
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 
 
 def bind(path: Path) -> socket.socket:
@@ -22,7 +22,9 @@ def bind(path: Path) -> socket.socket:
     try:
         if path.exists() or path.is_symlink():
             if _answers(path):
-                raise Trouble(f"a daemon answers at {path} already; stop it with: gangline stop")
+                raise OperatorError(
+                    f"a daemon answers at {path} already; stop it with: gangline stop"
+                )
             path.unlink()
         # The mask, not a chmod afterwards: the socket is never open to others for a moment.
         before = os.umask(0o177)
@@ -33,8 +35,8 @@ def bind(path: Path) -> socket.socket:
         listening.listen(128)
     except OSError as fault:
         listening.close()
-        raise Trouble(f"cannot open the socket {path}: {fault.strerror}") from fault
-    except Trouble:
+        raise OperatorError(f"cannot open the socket {path}: {fault.strerror}") from fault
+    except OperatorError:
         listening.close()
         raise
     return listening

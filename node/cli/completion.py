@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from node.client.http_client import Client, segment
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 
 SECONDS_MAX = 2.0
@@ -71,7 +71,7 @@ def _ask(ctx: typer.Context, path: str) -> Any:
     try:
         home.check_socket()
         return Client(home.socket, SECONDS_MAX).ask("GET", path)
-    except Trouble:
+    except OperatorError:
         return None
 
 

@@ -15,7 +15,7 @@ import typer
 
 from node.cli import completion
 from node.client.http_client import Client
-from node.system.errors import NoDaemon, Trouble
+from node.system.errors import NoDaemon, OperatorError
 from node.system.exit_codes import Exit
 from node.system.home import Home
 from node.system.local_time import in_local_time
@@ -75,7 +75,7 @@ def speaking() -> Iterator[None]:
     """
     try:
         yield
-    except Trouble as trouble:
+    except OperatorError as trouble:
         say(trouble.sentence)
         if isinstance(trouble, NoDaemon) and not Chosen.home.config.exists():
             say(Chosen.home.why_no_node())  # or to start it would be the next step in vain

@@ -21,7 +21,7 @@ from machines.values import Instant
 from node.client.http_client import Client, Refused, segment
 from node.config.settings import RateLimit
 from node.system import clock
-from node.system.errors import NoDaemon, OtherVersion, Trouble
+from node.system.errors import NoDaemon, OperatorError, OtherVersion
 
 BEAT_SECONDS = 15.0
 DURABLE_SECONDS = 300.0
@@ -79,7 +79,7 @@ class Execution:
                 # Waiting changes nothing: this process is of the release that it began with.
                 self.say(f"{event} was not recorded: {other.sentence}")
                 return
-            except Trouble as trouble:
+            except OperatorError as trouble:
                 unanswered = unanswered or not isinstance(trouble, NoDaemon) or trouble.asked
                 self._note_silence()
             else:
@@ -93,7 +93,7 @@ class Execution:
             self._client.ask("POST", f"{self._path}/beat", {})
         except OtherVersion as other:
             self._note_silence(other.sentence)
-        except Trouble:
+        except OperatorError:
             self._note_silence()
 
     def _note_silence(self, why: str = "the daemon is away") -> None:

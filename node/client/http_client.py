@@ -20,7 +20,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from node.api import version
-from node.system.errors import NoDaemon, OtherVersion, Silent, Trouble
+from node.system.errors import NoDaemon, OperatorError, OtherVersion, Silent
 from node.system.exit_codes import Exit
 
 SECONDS_MAX = 70.0
@@ -37,7 +37,7 @@ PEER = "3i"
 """Process, user and group, as the system says them."""
 
 
-class Refused(Trouble):
+class Refused(OperatorError):
     """The daemon said no.
 
     Attributes:
@@ -219,12 +219,12 @@ class Client:
         except TimeoutError as fault:
             if watch is None:
                 raise Silent(str(self._path), 0) from fault
-            raise Trouble(
+            raise OperatorError(
                 f"the daemon at {self._path} is there, but has not answered this for "
                 f"{self._seconds:.0f} s; what was asked may be done all the same"
             ) from fault
         except OSError as fault:
-            raise Trouble(f"cannot ask the daemon at {self._path}: {fault}") from fault
+            raise OperatorError(f"cannot ask the daemon at {self._path}: {fault}") from fault
         finally:
             connection.close()
 
@@ -242,7 +242,9 @@ def _read(response: http.client.HTTPResponse, data: bytes, *, of_any_version: bo
     try:
         answer = json.loads(data) if data else None
     except ValueError as fault:
-        raise Trouble("the daemon ended before it answered; ask again once it runs") from fault
+        raise OperatorError(
+            "the daemon ended before it answered; ask again once it runs"
+        ) from fault
     if response.status >= http.client.BAD_REQUEST:
         raise Refused(answer if isinstance(answer, dict) else {}, response.status)
     return answer

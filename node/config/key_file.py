@@ -13,7 +13,7 @@ from pathlib import Path
 from crdt.primitives.identity import SigningKey
 from machines.values import NodePubkey
 from node.system import clock
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 
 HEADER = "gangline-ed25519-seed-1"
@@ -59,7 +59,7 @@ def replace(path: Path, text: str = "") -> NodePubkey:
     """
     if path.exists():
         aside = str(clock.wall()).replace(":", "")
-        with contextlib.suppress(Trouble):  # it is no key, or may be read by others
+        with contextlib.suppress(OperatorError):  # it is no key, or may be read by others
             if text_of(path) == text:
                 return pubkey_of(text)
             aside = load(path).pubkey.short
@@ -96,9 +96,9 @@ def _write(path: Path, seed: bytes) -> None:
         os.fsync(folder)
         os.close(folder)
     except FileExistsError:
-        raise Trouble(f"{path} exists already; a node keeps its key") from None
+        raise OperatorError(f"{path} exists already; a node keeps its key") from None
     except OSError as fault:
-        raise Trouble(f"cannot write the key file {path}: {fault.strerror}") from fault
+        raise OperatorError(f"cannot write the key file {path}: {fault.strerror}") from fault
 
 
 def load(path: Path) -> SigningKey:
@@ -114,9 +114,9 @@ def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise Trouble(Home(path.parent).why_no_node()) from None
+        raise OperatorError(Home(path.parent).why_no_node()) from None
     except OSError as fault:
-        raise Trouble(
+        raise OperatorError(
             f"cannot open the key file {path}: {fault.strerror}; it must be a plain file"
         ) from fault
     try:
@@ -133,7 +133,7 @@ def _parse(text: str, where: str) -> bytes:
         if header != HEADER or rest or len(raw) != SEED_BYTES:
             raise ValueError(header)
     except ValueError:
-        raise Trouble(
+        raise OperatorError(
             f"{where} is no key file of this version, or it is damaged; one that is good may be in "
             "a backup: gangline restore FILE --force puts it back, and keeps what was there"
         ) from None
@@ -142,8 +142,10 @@ def _parse(text: str, where: str) -> bytes:
 
 def _check(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Trouble(f"{path} is no plain file; a key file must be one")
+        raise OperatorError(f"{path} is no plain file; a key file must be one")
     if status.st_uid != os.getuid():
-        raise Trouble(f"{path} belongs to another user; mend it with: chown {os.getuid()} {path}")
+        raise OperatorError(
+            f"{path} belongs to another user; mend it with: chown {os.getuid()} {path}"
+        )
     if status.st_mode & 0o077:
-        raise Trouble(f"others may read {path}; mend it with: chmod 600 {path}")
+        raise OperatorError(f"others may read {path}; mend it with: chmod 600 {path}")

@@ -16,7 +16,7 @@ from msgspec import Meta
 from crdt.primitives import limits
 from node.config import addresses
 from node.system import atomic_file
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import ANEW, Home
 
 _KEY = re.compile("[0-9a-f]{64}")
@@ -90,11 +90,11 @@ def load(path: Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Trouble(home.why_no_node()) from None
+        raise OperatorError(home.why_no_node()) from None
     except OSError as fault:
-        raise Trouble(f"cannot read the config {path}: {fault.strerror}") from fault
+        raise OperatorError(f"cannot read the config {path}: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:
-        raise Trouble(f"{path} is no TOML: {fault}{_way(home)}") from fault
+        raise OperatorError(f"{path} is no TOML: {fault}{_way(home)}") from fault
     return parse(text, path, _way(home))
 
 
@@ -116,16 +116,18 @@ def parse(text: str, path: Path, way: str = "") -> Config:
     try:
         config = msgspec.convert(tomllib.loads(text), type=Config)
     except tomllib.TOMLDecodeError as fault:
-        raise Trouble(f"{path} is no TOML: {fault}{way}") from fault
+        raise OperatorError(f"{path} is no TOML: {fault}{way}") from fault
     except msgspec.ValidationError as fault:
         if missing := re.search(r"missing required field `(cluster|founder)`", str(fault)):
-            raise Trouble(f"{path}: {missing[1]} is missing{way}") from fault
-        raise Trouble(_explain(path, text, str(fault))) from fault
+            raise OperatorError(f"{path}: {missing[1]} is missing{way}") from fault
+        raise OperatorError(_explain(path, text, str(fault))) from fault
     check(config, text, path)
     for name, key in _keys(config):
         if _KEY.fullmatch(key) is None:
             option = rf"\s*(\[\[)?{name}\b"
-            raise Trouble(f"{path}{_line(text, option)}: {name}: not 64 lower-case hex digits{way}")
+            raise OperatorError(
+                f"{path}{_line(text, option)}: {name}: not 64 lower-case hex digits{way}"
+            )
     return config
 
 
@@ -146,7 +148,7 @@ def check(config: Config, text: str = "", path: Path | None = None) -> None:
         option, address, sentence = wrong
         line = _line(text, rf".*{re.escape(msgspec.json.encode(address).decode())}")
         line = line or _line(text, rf"\s*(\[\[)?{option}\b")
-        raise Trouble(f"{path}{line}: {option}: {sentence}")
+        raise OperatorError(f"{path}{line}: {option}: {sentence}")
 
 
 def bad_address(config: Config) -> tuple[str, str, str] | None:

@@ -26,7 +26,7 @@ from node.network.link import OPTIONS, Link
 from node.network.link_supervisor import LinkSupervisor
 from node.runtime.driver import Driver
 from node.system import clock
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.log_format import fields
 
 log = logging.getLogger("gangline.listener")
@@ -84,11 +84,11 @@ class Listener:
             family, _, _, _, place = found[0]
             listening = MeteredListener.listening(self._door, family, place)
         except ValueError as fault:
-            raise Trouble(
+            raise OperatorError(
                 f"{address} is no host:port to listen on; set listen in the config"
             ) from fault
         except OSError as fault:
-            raise Trouble(f"cannot listen on {address}: {_way(fault)}") from fault
+            raise OperatorError(f"cannot listen on {address}: {_way(fault)}") from fault
         self._server = await serve(
             self._handle,
             sock=listening,

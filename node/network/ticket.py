@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from crdt.presence.signed_presence import Address
 from crdt.primitives.identity import ClusterId, H
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
 PREFIX: Final = "gangline1-"
@@ -98,5 +98,5 @@ def _from_letters(coded: str) -> bytes:
     return base64.b32decode(whole + "=" * (-len(whole) % 8), casefold=True)
 
 
-def _unreadable(sentence: str) -> Trouble:
-    return Trouble(sentence, Exit.MALFORMED)
+def _unreadable(sentence: str) -> OperatorError:
+    return OperatorError(sentence, Exit.MALFORMED)

@@ -35,7 +35,7 @@ from node.storage.store import Store
 from node.storage.store_lock import Lock
 from node.system import clock
 from node.system.atomic_file import whole
-from node.system.errors import StoreDamaged, StoreFailure, Trouble
+from node.system.errors import OperatorError, StoreDamaged, StoreFailure
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
@@ -108,7 +108,7 @@ def backup(
     key = keys.text_of(home.key)
     own = keys.pubkey_of(key)
     if not force and os.path.lexists(file):
-        raise Trouble(f"{file} exists already; --force overwrites it")
+        raise OperatorError(f"{file} exists already; --force overwrites it")
     at = clock.wall()
     addresses = told(settings.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
@@ -153,11 +153,13 @@ def restore(
     if as_new or key_file is not None or label.key:
         taken += [home.key] * home.key.exists()
     if taken and not force:
-        raise Trouble(f"{taken[0]} exists already; --force overwrites the node at {home.path}")
+        raise OperatorError(
+            f"{taken[0]} exists already; --force overwrites the node at {home.path}"
+        )
     try:
         home.make()
     except OSError as fault:
-        raise Trouble(f"cannot make {home.path}: {fault}") from fault
+        raise OperatorError(f"cannot make {home.path}: {fault}") from fault
     with contextlib.closing(Lock(home.store)) as lock:
         records = _put_store(home, file, label, as_new=as_new, progress=progress)
         own = keys.replace(home.key, key)
@@ -181,14 +183,14 @@ def _find_key(home: Home, label: Label, key_file: Path | None) -> str:
     elif home.key.exists():
         key, where = keys.text_of(home.key), str(home.key)
     else:
-        raise Trouble(
+        raise OperatorError(
             "the backup holds no key: give the node's with --key FILE, or make a node of its own "
             "with --as-new",
             Exit.USAGE,
         )
     own = keys.pubkey_of(key)
     if own.hex() != label.node:
-        raise Trouble(
+        raise OperatorError(
             f"the key in {where} is {own.short}'s, and the backup is "
             f"{NodePubkey.from_hex(label.node).short}'s; give the right one with --key FILE",
             Exit.REFUSED,
@@ -227,7 +229,9 @@ def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
     rows = list(kept.rows())
     cluster, founder = store_audit.founding([*map(_record_of, rows)], file)
     if cluster.hex() != _config_of(label).cluster:
-        raise Trouble(f"{file} holds the records of another cluster than its config", Exit.DIFFER)
+        raise OperatorError(
+            f"{file} holds the records of another cluster than its config", Exit.DIFFER
+        )
     bad = done = 0
     left = iter(rows)
     while chunk := list(islice(left, CHECK_ROWS)):
@@ -235,7 +239,7 @@ def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
         done += len(chunk)
         progress("checking", done, len(rows))
     if bad:
-        raise Trouble(
+        raise OperatorError(
             f"{file} is damaged: {bad} of its records do not hold; {ANOTHER}", Exit.DIFFER
         )
 
@@ -288,7 +292,7 @@ def _copy(store: Path, partial: Path, cluster: str, way_out: str, progress: Prog
             made.check(ClusterId(bytes.fromhex(cluster)))
     except StoreDamaged as damage:
         says = damage.sentence.replace(str(partial), str(store))
-        raise Trouble(f"{says}; {way_out}", Exit.DIFFER) from damage
+        raise OperatorError(f"{says}; {way_out}", Exit.DIFFER) from damage
 
 
 def _read_label(file: Path) -> Label:
@@ -298,13 +302,13 @@ def _read_label(file: Path) -> Label:
         Trouble: it is none.
     """
     if not file.is_file():
-        raise Trouble(f"there is no backup at {file}")
+        raise OperatorError(f"there is no backup at {file}")
     store_audit.store_path(file, "backup")
     try:
         with Store(file, readonly=True) as store:
             said = store.meta(MetaKey.BACKUP)
         if said is None:
-            raise Trouble(
+            raise OperatorError(
                 f"{file} is a store, but no backup; make one with: gangline backup FILE",
                 Exit.MALFORMED,
             )
@@ -313,11 +317,11 @@ def _read_label(file: Path) -> Label:
         if label.key:
             keys.pubkey_of(label.key)
     except StoreDamaged as damage:
-        raise Trouble(f"{damage.sentence}; {ANOTHER}", Exit.DIFFER) from damage
+        raise OperatorError(f"{damage.sentence}; {ANOTHER}", Exit.DIFFER) from damage
     except (StoreFailure, apsw.Error) as fault:
-        raise Trouble(f"cannot read the backup {file}: {fault}", Exit.MALFORMED) from fault
+        raise OperatorError(f"cannot read the backup {file}: {fault}", Exit.MALFORMED) from fault
     except (msgspec.MsgspecError, ValueError) as fault:
-        raise Trouble(f"{file} is damaged: {fault}", Exit.MALFORMED) from fault
+        raise OperatorError(f"{file} is damaged: {fault}", Exit.MALFORMED) from fault
     return label
 
 

@@ -18,7 +18,7 @@ from node.provisioning import init_join
 from node.reporting import store_audit, store_origin
 from node.storage.store import Store
 from node.system import clock
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 
 
@@ -78,16 +78,18 @@ def _broken(home: Home) -> str:
     except FileNotFoundError:
         return ""
     except OSError as fault:
-        raise Trouble(f"cannot read the config {home.config}: {fault.strerror}") from fault
+        raise OperatorError(f"cannot read the config {home.config}: {fault.strerror}") from fault
     try:
         settings = config.parse(text, home.config)
-    except Trouble:
+    except OperatorError:
         return text
     if home.store.exists():
         with Store(home.store, readonly=True) as store:
             if store_origin.difference(settings, store.first_records()):
                 return text
-    raise Trouble(f"{home.config} is in order; change what you want in it, and start the daemon")
+    raise OperatorError(
+        f"{home.config} is in order; change what you want in it, and start the daemon"
+    )
 
 
 def _still_good(text: str) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def _still_good(text: str) -> dict[str, Any]:
     for name, value in options.items():
         try:
             config.check(msgspec.convert({"cluster": "", "founder": "", name: value}, type=Config))
-        except (msgspec.ValidationError, Trouble):
+        except (msgspec.ValidationError, OperatorError):
             continue
         good[name] = value
     return good

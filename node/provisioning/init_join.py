@@ -30,7 +30,7 @@ from node.network.link import reach
 from node.network.ticket import Ticket
 from node.storage.store import Store
 from node.system import clock
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
@@ -72,7 +72,7 @@ async def join(
         Trouble: there is a node here already, the inviter cannot be reached, or refuses.
     """
     if clock.wall_ms() > ticket.expires_ms:
-        raise Trouble(told("expired_ticket"), Exit.REFUSED)
+        raise OperatorError(told("expired_ticket"), Exit.REFUSED)
     inviter = NodePubkey(ticket.inviter)
     peers = [Peer(inviter.hex(), ticket.address)]
     at = _time()
@@ -92,12 +92,12 @@ async def join(
         record = _check_founding(founder, bytes.fromhex(accepted.founding), ticket.cluster_id)
     except HelloRefused as refusal:
         home.unmake(whole=fresh)
-        raise Trouble(
+        raise OperatorError(
             told(refusal.reason, refusal.version, refusal.free), Exit.REFUSED
         ) from refusal
     except (OSError, ValueError, PeerFault) as fault:
         home.unmake(whole=fresh)
-        raise Trouble(
+        raise OperatorError(
             f"cannot join: {fault}; is the daemon there running, and no firewall in between?"
         ) from fault
     _store(home, record, at, {inviter: (ticket.address,)})
@@ -132,15 +132,15 @@ def check(config: Config) -> None:
     wrong = bad_address(config)
     if wrong is not None:
         option, _, sentence = wrong
-        raise Trouble(f"{option}: {sentence}", Exit.USAGE)
+        raise OperatorError(f"{option}: {sentence}", Exit.USAGE)
     try:
         node_name(config.name)
     except InvalidValue as fault:
-        raise Trouble(str(fault), Exit.USAGE) from fault
+        raise OperatorError(str(fault), Exit.USAGE) from fault
     try:
         msgspec.convert(msgspec.to_builtins(config), type=Config)
     except msgspec.ValidationError as fault:
-        raise Trouble(f"this makes no config: {plain(str(fault))}", Exit.USAGE) from fault
+        raise OperatorError(f"this makes no config: {plain(str(fault))}", Exit.USAGE) from fault
 
 
 def _time() -> Instant:
@@ -151,20 +151,22 @@ def _time() -> Instant:
     """
     at = clock.wall()
     if at.is_edge:
-        raise Trouble("this host's clock shows no time between 2020 and 2100; set it right")
+        raise OperatorError("this host's clock shows no time between 2020 and 2100; set it right")
     return at
 
 
 def _make(home: Home) -> SigningKey:
     if home.config.exists():
-        raise Trouble(f"there is a node at {home.path} already; choose another folder with --home")
+        raise OperatorError(
+            f"there is a node at {home.path} already; choose another folder with --home"
+        )
     # The config is written last, and in one step.
     if home.key.exists() or home.store.exists():
-        raise Trouble(home.why_no_node())
+        raise OperatorError(home.why_no_node())
     try:
         home.make()
     except OSError as fault:
-        raise Trouble(f"cannot make {home.path}: {fault}") from fault
+        raise OperatorError(f"cannot make {home.path}: {fault}") from fault
     return key_file.generate(home.key)
 
 

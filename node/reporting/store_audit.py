@@ -26,7 +26,7 @@ from node.reporting.store_origin import Origin, origin
 from node.storage.migrations import APPLICATION_ID
 from node.storage.store import Store
 from node.system import clock
-from node.system.errors import StoreDamaged, Trouble
+from node.system.errors import OperatorError, StoreDamaged
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
@@ -91,7 +91,7 @@ class AuditedStore:
         """
         found = queries.explain(self.ledger, story)
         if found is None:
-            raise Trouble(f"no story is called {story}", Exit.REFUSED)
+            raise OperatorError(f"no story is called {story}", Exit.REFUSED)
         return found
 
     def quarantine(self) -> list[types.QuarantineRow]:
@@ -172,15 +172,15 @@ def store_path(place: Path, what: str = "store") -> Path:
     place = Path(os.path.realpath(place.expanduser()))  # by whatever links it is named
     path = Home(place).store if place.is_dir() else place
     if not path.is_file():
-        raise Trouble(f"there is no {what} at {path}")
+        raise OperatorError(f"there is no {what} at {path}")
     try:
         with path.open("rb") as file:
             head = file.read(APPLICATION_ID_AT + 4)
     except OSError as fault:
-        raise Trouble(f"cannot read {path}: {fault.strerror}") from fault
+        raise OperatorError(f"cannot read {path}: {fault.strerror}") from fault
     theirs = int.from_bytes(head[APPLICATION_ID_AT:])
     if not head.startswith(SQLITE) or theirs != APPLICATION_ID:
-        raise Trouble(f"{path} is no {what} of Gangline", Exit.MALFORMED)
+        raise OperatorError(f"{path} is no {what} of Gangline", Exit.MALFORMED)
     return path
 
 
@@ -199,7 +199,7 @@ def examine(place: Path) -> AuditedStore:
             proofs = store.proofs()
             rendered, addresses = store.rendered(), store.addresses()
     except StoreDamaged as damage:
-        raise Trouble(f"{damage.sentence}; {MEND}", Exit.DIFFER) from damage
+        raise OperatorError(f"{damage.sentence}; {MEND}", Exit.DIFFER) from damage
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     cluster, founder = founding(signed, path)
     opened = open_records(signed, cluster, founder, verify_batch)
@@ -252,7 +252,7 @@ def founding(records: list[SignedRecord], path: Path) -> Origin:
     found = origin(records)
     if found is None:
         told = f"{path} holds no founding record, so nothing in it can be checked"
-        raise Trouble(told, Exit.DIFFER)
+        raise OperatorError(told, Exit.DIFFER)
     return found
 
 

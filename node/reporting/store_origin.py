@@ -20,7 +20,7 @@ from crdt.records.signatures import verify_batch
 from machines.values import NodePubkey
 from node.config.settings import Config
 from node.storage.store import Store
-from node.system.errors import StoreDamaged, Trouble
+from node.system.errors import OperatorError, StoreDamaged
 from node.system.home import ANEW
 
 OWN_ROWS = 256
@@ -95,7 +95,7 @@ def check_config(path: Path, settings: Config, records: Iterable[SignedRecord]) 
     """
     wrong = difference(settings, records)
     if wrong:
-        raise Trouble(f"{path}: {wrong}; mend it, or {ANEW}")
+        raise OperatorError(f"{path}: {wrong}; mend it, or {ANEW}")
 
 
 def check_own(store: Store, own: NodePubkey, settings: Config) -> None:

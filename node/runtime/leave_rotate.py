@@ -28,7 +28,7 @@ from node.runtime.event_bus import Subscription
 from node.storage.meta_keys import MetaKey
 from node.storage.store import Store
 from node.system import clock
-from node.system.errors import StoreFailure, Trouble
+from node.system.errors import OperatorError, StoreFailure
 from node.system.home import Home
 
 log = logging.getLogger("gangline")
@@ -89,7 +89,7 @@ class LeaveOrRotate:
         await self._write_note(ASKED)
         try:
             await self._ask(None)
-        except (ProposalRefused, Trouble):
+        except (ProposalRefused, OperatorError):
             await self._write_note(b"")
             raise
         await self._until(lambda r: not r.ledger.roster.belongs(r.own), "left")
@@ -131,7 +131,9 @@ class LeaveOrRotate:
             return await write
         except NotWritable:
             if await self.is_due():
-                raise Trouble("this node is changing its key; ask again in a moment") from None
+                raise OperatorError(
+                    "this node is changing its key; ask again in a moment"
+                ) from None
             if self.has_left():
                 raise ProposalRefused(self.why_gone()) from None
             raise
@@ -192,10 +194,10 @@ class LeaveOrRotate:
         linked = set(self._driver.links)
         peers, missing = await self._driver.query(lambda r: _who_may(r, linked))
         if missing:
-            raise Trouble(missing)
+            raise OperatorError(missing)
         if not peers:
             known = await self._driver.on_disk(lambda store: store.addresses())
-            raise Trouble(_unheard(known.keys() - {self._driver.replica.own}, linked))
+            raise OperatorError(_unheard(known.keys() - {self._driver.replica.own}, linked))
         for peer in peers:
             await self._ask_one(peer, successor)
 
@@ -211,7 +213,7 @@ class LeaveOrRotate:
             if word not in (BEHIND, DONE, "") or clock.monotonic() > end:
                 why = WORDS.get(word, "it gave no answer that this version knows")
                 told = f"{peer.short} did not do it: {why}"
-                raise Trouble(told) if word in PASSING else ProposalRefused(told)
+                raise OperatorError(told) if word in PASSING else ProposalRefused(told)
             if word == "" and peer not in self._driver.links:
                 return  # done or not: the roster says which
             await asyncio.sleep(LOOK_SECONDS)
@@ -220,7 +222,7 @@ class LeaveOrRotate:
         end = clock.monotonic() + PATIENCE_SECONDS
         while not await self._driver.query(holds):
             if clock.monotonic() > end:
-                raise Trouble(
+                raise OperatorError(
                     f"no word yet that this node has {what}; it may still come: look at "
                     "gangline members, or ask again"
                 )

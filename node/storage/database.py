@@ -28,7 +28,7 @@ from node.storage.migrations import (
     migrate,
 )
 from node.storage.store_lock import Lock
-from node.system.errors import NoRoom, StoreDamaged, StoreFailure
+from node.system.errors import DiskFull, StoreDamaged, StoreFailure
 from node.system.plurals import counted
 
 log = logging.getLogger("gangline.store")
@@ -87,7 +87,7 @@ class Database:
         """Open the file to be written; on a full disk, to be read."""
         try:
             self._try_open()
-        except NoRoom as full:
+        except DiskFull as full:
             if self.readonly or not hasattr(self, "_db"):
                 raise
             with contextlib.suppress(apsw.Error):
@@ -159,7 +159,7 @@ class Database:
         if self.readonly or self.no_room:
             if not version:
                 raise (
-                    NoRoom(self.no_room)
+                    DiskFull(self.no_room)
                     if self.no_room
                     else StoreFailure(f"{self.path} is no store")
                 )
@@ -232,7 +232,7 @@ class Database:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as fault:
-            raise NoRoom(f"cannot write to {self.path}: {fault.strerror}") from fault
+            raise DiskFull(f"cannot write to {self.path}: {fault.strerror}") from fault
 
     def _open_anew(self) -> None:
         why, self.no_room = self.no_room, ""
@@ -245,7 +245,7 @@ class Database:
             self.no_room = why
             raise
         if self.no_room:
-            raise NoRoom(self.no_room)
+            raise DiskFull(self.no_room)
 
     def _must_be_in_place(self) -> None:
         """What is written to a file that was deleted meanwhile would go with this process.

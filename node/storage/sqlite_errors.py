@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from machines.errors import InvalidValue
-from node.system.errors import NoRoom, StoreDamaged, StoreFailure
+from node.system.errors import DiskFull, StoreDamaged, StoreFailure
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, InvalidValue)
 OF_THE_DISK = (apsw.FullError, apsw.IOError, apsw.CantOpenError)
@@ -48,7 +48,7 @@ def failure(what: str, path: Path, fault: Exception, db: apsw.Connection | None)
         return StoreDamaged(f"{path} is damaged: {fault}")
     cannot = f"cannot {what} {path}"
     if isinstance(fault, OF_THE_DISK) and (why := _why(fault, db)):
-        return (NoRoom if no_room(fault, db) else StoreFailure)(f"{cannot}: {why}")
+        return (DiskFull if no_room(fault, db) else StoreFailure)(f"{cannot}: {why}")
     if isinstance(fault, OSError):
         return StoreFailure(f"{cannot}: {WORDS.get(fault.errno or 0) or fault.strerror}")
     return StoreFailure(f"{cannot}: {_in_words(fault, path)}")

@@ -26,7 +26,7 @@ from node.storage.reader import OWN_END, Reading
 from node.storage.rollback_guard import RollbackGuard, StoreStamp, host_id, why_doubt
 from node.storage.store_lock import Lock
 from node.storage.ticket_rows import TICKET_KEPT_MS, TicketRow
-from node.system.errors import NoRoom, StoreDamaged, StoreFailure
+from node.system.errors import DiskFull, StoreDamaged, StoreFailure
 from node.system.plurals import counted
 
 HEADER_BYTES = 100
@@ -104,7 +104,7 @@ class Store(Reading):
             self._witness.open(found._replace(token=token))
         except OSError as fault:
             full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise (NoRoom if full else StoreFailure)(
+            raise (DiskFull if full else StoreFailure)(
                 f"cannot write {self._witness.path}: {fault.strerror}"
             ) from fault
 

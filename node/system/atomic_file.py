@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 
 PARTIAL: Final = ".partial"
 
@@ -35,9 +35,11 @@ def whole(file: Path, *, force: bool) -> Iterator[Path]:
     try:
         claim = _claimed(folder)
     except BlockingIOError:
-        raise Trouble(f"another command is writing {file}; try again when it has ended") from None
+        raise OperatorError(
+            f"another command is writing {file}; try again when it has ended"
+        ) from None
     except OSError as fault:
-        raise Trouble(f"cannot write {file}: {fault.strerror}") from fault
+        raise OperatorError(f"cannot write {file}: {fault.strerror}") from fault
     try:
         partial = folder / file.name
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -52,9 +54,9 @@ def whole(file: Path, *, force: bool) -> Iterator[Path]:
             file.hardlink_to(partial)  # unlike a rename, never over what is there
         _sync(file.absolute().parent)
     except FileExistsError:
-        raise Trouble(f"{file} exists already; --force overwrites it") from None
+        raise OperatorError(f"{file} exists already; --force overwrites it") from None
     except OSError as fault:
-        raise Trouble(f"cannot write {file}: {fault.strerror}") from fault
+        raise OperatorError(f"cannot write {file}: {fault.strerror}") from fault
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)

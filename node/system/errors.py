@@ -15,7 +15,7 @@ Stands beside the shell. ``node/cli`` prints the sentence and ends with the code
 from node.system.exit_codes import Exit
 
 
-class Trouble(Exception):
+class OperatorError(Exception):
     """Something that an operator can mend.
 
     Attributes:
@@ -29,7 +29,7 @@ class Trouble(Exception):
         self.code = code
 
 
-class StoreFailure(Trouble):
+class StoreFailure(OperatorError):
     """The store cannot be opened, read or written."""
 
 
@@ -37,11 +37,11 @@ class StoreDamaged(StoreFailure):
     """What is in the store is not what was written: no database, or damaged pages or rows."""
 
 
-class NoRoom(StoreFailure):
+class DiskFull(StoreFailure):
     """The disk, or this user's share of it, is full."""
 
 
-class NoDaemon(Trouble):
+class NoDaemon(OperatorError):
     """Nobody answers on the node's socket.
 
     Attributes:
@@ -69,7 +69,7 @@ class Silent(NoDaemon):
     def __init__(self, socket: str, pid: int, *, asked: bool = False) -> None:
         done = "what was asked may be done once it goes on" if asked else "nothing was asked of it"
         way = f"let it go on (kill -CONT {pid}), or end it (kill -9 {pid})" if pid else "end it"
-        Trouble.__init__(
+        OperatorError.__init__(
             self,
             f"the daemon at {socket} is there, but has answered nobody for 5 s; {done}. If its "
             f"process is stopped, {way} and start it again with: gangline run",
@@ -78,5 +78,5 @@ class Silent(NoDaemon):
         self.asked = asked
 
 
-class OtherVersion(Trouble):
+class OtherVersion(OperatorError):
     """The daemon speaks another version of the local API than this command."""

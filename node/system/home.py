@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 
 ANEW = "write it anew from the store with: gangline init --repair"
 SOCKET_PATH_MAX = 100
@@ -136,7 +136,7 @@ class Home:
         except OSError as fault:
             raise self._unusable(fault) from fault
         if self.path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-            raise Trouble(
+            raise OperatorError(
                 f"everybody may write in {self.path}; mend it with: chmod go-w {self.path}"
             )
         self._check(self.place)
@@ -145,8 +145,8 @@ class Home:
         except OSError as fault:
             raise self._unusable(fault) from fault
 
-    def _unusable(self, fault: OSError) -> Trouble:
-        return Trouble(
+    def _unusable(self, fault: OSError) -> OperatorError:
+        return OperatorError(
             f"cannot write in {self.path}: {fault.strerror}; mend that, or choose another --home"
         )
 
@@ -180,9 +180,9 @@ class Home:
             except FileNotFoundError:
                 continue
             except OSError as fault:
-                raise Trouble(f"cannot look at {folder}: {fault.strerror}") from fault
+                raise OperatorError(f"cannot look at {folder}: {fault.strerror}") from fault
             if not stat.S_ISDIR(status.st_mode) or status.st_uid not in self._owners():
-                raise Trouble(
+                raise OperatorError(
                     f"{folder}, where the socket stands, belongs to somebody else or is no folder; "
                     "remove it, or set XDG_RUNTIME_DIR to a folder of your own"
                 )

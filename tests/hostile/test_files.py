@@ -8,7 +8,7 @@ import pytest
 from node.api import unix_socket as api_socket
 from node.config import key_file
 from node.storage.store import Store
-from node.system.errors import StoreFailure, Trouble
+from node.system.errors import OperatorError, StoreFailure
 from node.system.home import SOCKET_PATH_MAX, Home
 
 OTHER = 65534
@@ -26,14 +26,14 @@ def home(tmp_path):
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o644, 0o610, 0o602])
 def test_a_key_that_others_may_read_or_write_is_refused(home, mode):
     home.key.chmod(mode)
-    with pytest.raises(Trouble, match=f"chmod 600 {home.key}"):
+    with pytest.raises(OperatorError, match=f"chmod 600 {home.key}"):
         key_file.load(home.key)
 
 
 @root_alone
 def test_a_key_that_belongs_to_another_is_refused(home):
     os.chown(home.key, OTHER, -1)
-    with pytest.raises(Trouble, match=f"chown 0 {home.key}"):
+    with pytest.raises(OperatorError, match=f"chown 0 {home.key}"):
         key_file.load(home.key)
 
 
@@ -53,13 +53,13 @@ def test_a_key_that_is_no_plain_file_is_refused_and_waited_for_by_nobody(home, m
     else:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(home.key))
-    with pytest.raises(Trouble, match="plain file"):
+    with pytest.raises(OperatorError, match="plain file"):
         key_file.load(home.key)
 
 
 def test_a_home_in_which_everybody_may_write_is_refused(home):
     home.path.chmod(0o777)
-    with pytest.raises(Trouble, match=f"chmod go-w {home.path}"):
+    with pytest.raises(OperatorError, match=f"chmod go-w {home.path}"):
         home.make()
 
 
@@ -114,7 +114,7 @@ def test_a_folder_that_another_made_there_first_is_used_by_neither_side(shared, 
     home.make()
     os.chown([place, home.socket.parent][depth], OTHER, -1)
     for use in (home.make, home.check_socket):
-        with pytest.raises(Trouble, match="belongs to somebody else"):
+        with pytest.raises(OperatorError, match="belongs to somebody else"):
             use()
 
 
@@ -127,7 +127,7 @@ def test_a_link_in_the_folders_place_is_used_by_neither_side(shared, depth):
     one.rename(moved)
     one.symlink_to(moved)
     for use in (home.make, home.check_socket):
-        with pytest.raises(Trouble, match="is no folder"):
+        with pytest.raises(OperatorError, match="is no folder"):
             use()
 
 

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from node.config.validation_messages import plain
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
 RANK = {"observer": 0, "member": 1, "admin": 2}
@@ -76,14 +76,16 @@ def read(path: Path) -> list[Entry]:
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         hosts = msgspec.convert(raw, type=Hosts).member
     except OSError as fault:
-        raise Trouble(f"cannot read {path}: {fault.strerror}") from fault
+        raise OperatorError(f"cannot read {path}: {fault.strerror}") from fault
     except (ValueError, msgspec.ValidationError) as fault:
-        raise Trouble(
+        raise OperatorError(
             f"{path} is no list of members: {plain(str(fault))}", Exit.MALFORMED
         ) from fault
     twice = {one.node for one in hosts if sum(other.node == one.node for other in hosts) > 1}
     if twice:
-        raise Trouble(f"{path} names {', '.join(sorted(twice))} more than once", Exit.MALFORMED)
+        raise OperatorError(
+            f"{path} names {', '.join(sorted(twice))} more than once", Exit.MALFORMED
+        )
     return hosts
 
 

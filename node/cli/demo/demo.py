@@ -21,7 +21,7 @@ from typing import Any
 from node.cli.console import short
 from node.cli.demo.demo_node import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
 from node.client.http_client import Refused
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
 STORIES: tuple[tuple[str, str, str, list[str]], ...] = (
@@ -152,7 +152,7 @@ def lie(nodes: list[Node], folder: Path) -> None:
             f"  in quarantine at {nodes[1].name}: {row['reason']}, brought by {short(row['peer'])}"
         )
     if {row["reason"] for row in rows} != {"bad_signature", "illegal_transition"}:
-        raise Trouble("the lies were not both caught", Exit.DIFFER)
+        raise OperatorError("the lies were not both caught", Exit.DIFFER)
 
 
 @contextlib.contextmanager
@@ -187,7 +187,7 @@ def show(keep: bool) -> None:
         Trouble: something did not come about.
     """
     if shutil.which("git") is None:
-        raise Trouble("the demo works on a real repository and needs git; install it")
+        raise OperatorError("the demo works on a real repository and needs git; install it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.INTERRUPTED))
     folder = Path(tempfile.mkdtemp(prefix="gangline-demo-"))
     done = False

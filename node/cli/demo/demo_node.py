@@ -13,7 +13,7 @@ from typing import Any
 
 from node.client.http_client import Client, Refused
 from node.system import clock
-from node.system.errors import NoDaemon, Trouble
+from node.system.errors import NoDaemon, OperatorError
 from node.system.home import Home
 
 PATIENCE_SECONDS = 60.0
@@ -54,7 +54,7 @@ class Node:
             cwd=folder, env=environment,
         )  # fmt: skip
         if done.returncode:
-            raise Trouble(f"{self.name}: {args[0]} failed: {done.stderr.strip()}")
+            raise OperatorError(f"{self.name}: {args[0]} failed: {done.stderr.strip()}")
         return done.stdout
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class Node:
     def _answers(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise Trouble(f"{self.name} ended at once; its log: {self.home.path}.log")
+            raise OperatorError(f"{self.name} ended at once; its log: {self.home.path}.log")
         try:
             self.status()
         except NoDaemon:
@@ -117,7 +117,7 @@ def until(check: Callable[[], bool], what: str) -> None:
     end = clock.monotonic() + PATIENCE_SECONDS
     while not check():
         if clock.monotonic() > end:
-            raise Trouble(f"waited in vain: {what}")
+            raise OperatorError(f"waited in vain: {what}")
         time.sleep(0.05)
 
 
@@ -142,5 +142,5 @@ def git(repository: Path, *args: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise Trouble(f"git {' '.join(args)} failed: {done.stderr.strip()}")
+        raise OperatorError(f"git {' '.join(args)} failed: {done.stderr.strip()}")
     return done.stdout.strip()

@@ -27,7 +27,7 @@ from node.config import settings as config
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
 from node.system import clock
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 
 TRICKS = ("forge", "illegal", "fork")
@@ -89,5 +89,5 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         asyncio.run(main(Home(args.home.absolute()), Home(args.peer_home.absolute()), args.trick))
-    except Trouble as trouble:
+    except OperatorError as trouble:
         parser.exit(trouble.code, f"{parser.prog}: {trouble.sentence}\n")

@@ -17,7 +17,7 @@ import typer
 from node.cli.console import Json, as_plain, put_json, put_pairs, put_table, say, short, speaking
 from node.cli.inspect.store import StoreOption, examine
 from node.system.atomic_file import whole
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
 
@@ -108,9 +108,9 @@ def _chosen(proofs: list[dict[str, Any]], wanted: str | None) -> Any:
         return FeedId(NodePubkey.from_hex(found[0]["author"]), found[0]["incarnation"])
     if not found:
         of = f" of {wanted}" if wanted else ""
-        raise Trouble(f"no fork{of} was ever proven here", Exit.REFUSED)
+        raise OperatorError(f"no fork{of} was ever proven here", Exit.REFUSED)
     named = ", ".join(f"{p['name'] or short(p['author'])}/{p['incarnation']}" for p in found)
-    raise Trouble(f"forks of several feeds are proven here; say which: {named}", Exit.REFUSED)
+    raise OperatorError(f"forks of several feeds are proven here; say which: {named}", Exit.REFUSED)
 
 
 def _is_of(proof: dict[str, Any], incarnation: str | None) -> bool:

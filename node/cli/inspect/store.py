@@ -23,7 +23,7 @@ from node.cli.console import (
     speaking,
 )
 from node.reporting.describe import place
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
 from node.system.plurals import counted
@@ -227,7 +227,7 @@ def diff(
     with speaking():
         first, second = store_audit.examine(one), store_audit.examine(other)
         if first.cluster != second.cluster:
-            raise Trouble("these two belong to different clusters", Exit.DIFFER)
+            raise OperatorError("these two belong to different clusters", Exit.DIFFER)
         rows = store_audit.compare(first, second)
     unsound = [
         f"{name}: {fault}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from node.client.http_client import Refused
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from tests.support.harness.daemons import Failed, Node, eventually
 from tests.support.harness.workload import SHARED, Workload
 
@@ -151,7 +151,7 @@ class Probe:
             while not self._stop.wait(1.0):
                 number += 1
                 self._once(f"probe-{number}", self._nodes[number % len(self._nodes)])
-        except (Failed, Trouble) as fault:
+        except (Failed, OperatorError) as fault:
             self.fault = f"honest work is held up: {fault}"
 
     def _once(self, story, node):

@@ -30,7 +30,7 @@ from node.api import request_parsing
 from node.network import handshake, tls
 from node.network.ticket import read_ticket
 from node.reporting import rows
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 from tests.support.builders.cluster import Cluster, key
 
@@ -112,7 +112,7 @@ def presence(data):
 def ticket(data):
     try:
         read = read_ticket(data.decode("utf-8", "replace"))
-    except Trouble as trouble:
+    except OperatorError as trouble:
         assert trouble.code is Exit.MALFORMED
         return
     assert read_ticket(read.text()) == read

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from node.client.http_client import Client
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 
 GANGLINE = str(Path(sys.executable).parent / "gangline")
@@ -96,7 +96,7 @@ class Node:
             raise Failed(f"the daemon of {self} ended: {self.log()}")
         try:
             self.status()
-        except Trouble:
+        except OperatorError:
             return False
         return True
 
@@ -137,7 +137,7 @@ class Node:
         """Its key; none while it starts again, under another one say."""
         try:
             return self.status()["node"]
-        except Trouble:
+        except OperatorError:
             return None
 
     def digest(self):

@@ -9,7 +9,7 @@ from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
 from node.client.http_client import Refused
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from tests.support.harness.daemons import eventually
 
 PAUSE_SECONDS = 0.05
@@ -104,7 +104,9 @@ class Workload:
                 with self._lock:
                     self.counts["refused"] += 1
                     self.refusals.add(refusal.sentence)
-            except Trouble:  # killed, stopped or starting: what became of the write nobody knows
+            except (
+                OperatorError
+            ):  # killed, stopped or starting: what became of the write nobody knows
                 with self._lock:
                     self.counts["unanswered"] += 1
             except Exception as fault:  # noqa: BLE001 - told when the callers are joined

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from node import daemon
 from node.provisioning import init_join
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 from tests.support.soak.points import POINTS, Countdown
 
@@ -127,7 +127,7 @@ def _be(asked):
             init_join.found(home, "den", "")
         else:
             daemon.main(home)
-    except Trouble as trouble:
+    except OperatorError as trouble:
         print(trouble.sentence, file=sys.stderr)
         code = 1
     except BaseException:  # noqa: BLE001 - the fork must never go on as the zygote

@@ -14,7 +14,7 @@ from node.api import version
 from node.client import http_client
 from node.client.exec_runner import Execution
 from node.client.http_client import ALIVE, Client, Refused
-from node.system.errors import NoDaemon, Silent, Trouble
+from node.system.errors import NoDaemon, OperatorError, Silent
 from node.system.exit_codes import Exit
 
 HEADERS = version.headers()
@@ -193,7 +193,9 @@ def test_a_daemon_that_is_there_and_never_done_is_told_apart(tmp_path):
 
     with (
         Daemon(tmp_path / "api.sock", answer) as daemon,
-        pytest.raises(Trouble, match="is there, but has not answered this for 1 s") as trouble,
+        pytest.raises(
+            OperatorError, match="is there, but has not answered this for 1 s"
+        ) as trouble,
     ):
         Client(daemon.path, 1.0).ask("GET", "/status")
     assert trouble.value.code == Exit.ENVIRONMENT
@@ -225,7 +227,7 @@ def test_a_socket_that_may_not_be_used_is_a_sentence(tmp_path):
     path.parent.mkdir()
     path.parent.joinpath("file").touch()
     for way in ASKED.values():
-        with pytest.raises(Trouble, match="cannot ask the daemon"):
+        with pytest.raises(OperatorError, match="cannot ask the daemon"):
             way(Client(path.parent / "file" / "api.sock"))
 
 

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from node.config import key_file
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 
 
 def test_a_key_is_written_once_and_read_back(tmp_path):
@@ -11,7 +11,7 @@ def test_a_key_is_written_once_and_read_back(tmp_path):
     made = key_file.generate(path)
     assert path.stat().st_mode & 0o777 == 0o600
     assert key_file.load(path).pubkey == made.pubkey
-    with pytest.raises(Trouble, match="exists already"):
+    with pytest.raises(OperatorError, match="exists already"):
         key_file.generate(path)
     assert made.seed().hex() not in repr(made)
 
@@ -20,7 +20,7 @@ def test_what_others_could_read_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "node.key"
     key_file.generate(path)
     path.chmod(0o640)
-    with pytest.raises(Trouble, match="chmod 600"):
+    with pytest.raises(OperatorError, match="chmod 600"):
         key_file.load(path)
 
 
@@ -29,11 +29,11 @@ def test_what_is_no_plain_file_is_refused(tmp_path):
     key_file.generate(real)
     link = tmp_path / "node.key"
     link.symlink_to(real)
-    with pytest.raises(Trouble, match="plain file"):
+    with pytest.raises(OperatorError, match="plain file"):
         key_file.load(link)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
-    with pytest.raises(Trouble, match="plain file"):
+    with pytest.raises(OperatorError, match="plain file"):
         key_file.load(pipe)
 
 
@@ -42,10 +42,10 @@ def test_a_damaged_key_file_is_refused(tmp_path, text):
     path = tmp_path / "node.key"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(Trouble, match="damaged"):
+    with pytest.raises(OperatorError, match="damaged"):
         key_file.load(path)
 
 
 def test_no_key_says_how_to_make_one(tmp_path):
-    with pytest.raises(Trouble, match="gangline init"):
+    with pytest.raises(OperatorError, match="gangline init"):
         key_file.load(tmp_path / "node.key")

@@ -2,7 +2,7 @@ import pytest
 
 from node.config import settings
 from node.config.settings import Config, Peer
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 
 WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("a" * 64, "h:1")])
 
@@ -59,12 +59,14 @@ def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
 def test_an_error_names_the_line_and_the_way_out(tmp_path, text, told):
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(Trouble, match=told):
+    with pytest.raises(OperatorError, match=told):
         settings.load(path)
 
 
 def test_no_config_says_how_to_make_one(tmp_path):
-    with pytest.raises(Trouble, match=r"no node at .*gangline init, or join one .*gangline join"):
+    with pytest.raises(
+        OperatorError, match=r"no node at .*gangline init, or join one .*gangline join"
+    ):
         settings.load(tmp_path / "config.toml")
 
 
@@ -75,10 +77,12 @@ LACKING = ["", "name = 'den'\n", "cluster = [", "\udcff"]
 def test_a_config_that_is_none_says_how_to_have_it_written_anew(tmp_path, text):
     path = tmp_path / "config.toml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(Trouble, match=r"cluster is missing$|no TOML: ") as told:
+    with pytest.raises(OperatorError, match=r"cluster is missing$|no TOML: ") as told:
         settings.load(path)
     assert "--repair" not in told.value.sentence, "there is nothing to write it from"
     for name in ("node.key", "store.db"):
         (tmp_path / name).touch()
-    with pytest.raises(Trouble, match=r"; mend it, or write it .*with: gangline init --repair$"):
+    with pytest.raises(
+        OperatorError, match=r"; mend it, or write it .*with: gangline init --repair$"
+    ):
         settings.load(path)

@@ -32,7 +32,7 @@ from node.network.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
 from node.network.handshake import Accepted, HelloRefused, Identity, Proof
 from node.network.link import OPTIONS, reach
 from node.network.link_supervisor import LinkSupervisor
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from tests.support.builders.cluster import START, key
 from tests.support.harness.listening import listening
 
@@ -387,7 +387,7 @@ def test_a_ticket_in_a_hello_shows_itself_nowhere():
 
 async def test_an_address_that_cannot_be_listened_on_is_a_sentence(tmp_path, monkeypatch):
     async def refused(address):
-        with pytest.raises(Trouble) as told:
+        with pytest.raises(OperatorError) as told:
             async with listening(tmp_path, address=address):
                 pass
         assert "Errno" not in told.value.sentence

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from machines.values import NodePubkey
 from node.network.ticket import PREFIX, Ticket, read_ticket
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
 TICKET = Ticket("127.0.0.1:7467", b"c" * 32, b"i" * 32, b"s" * 16, 1_800_000_000_000)
@@ -32,7 +32,7 @@ def test_a_secret_shows_itself_nowhere():
 
 
 def told(text):
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(OperatorError) as caught:
         read_ticket(text)
     assert caught.value.code == Exit.MALFORMED
     return caught.value.sentence
@@ -87,5 +87,5 @@ def test_the_cluster_it_is_for():
 
 def test_what_is_no_ticket():
     for bad in ("", "hello", "gangline2-abc", "gangline1-" + "a" * 5000, "gangline1-ü"):
-        with pytest.raises(Trouble):
+        with pytest.raises(OperatorError):
             read_ticket(bad)

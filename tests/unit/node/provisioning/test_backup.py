@@ -13,7 +13,7 @@ from node.config import key_file
 from node.provisioning import backup, init_join
 from node.storage.migrations import MIGRATIONS
 from node.storage.store import Store
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 from tests.support.tools.downgrade import without_sums
 
@@ -138,7 +138,7 @@ def test_whatever_byte_is_flipped_a_backup_that_was_made_can_be_restored(den, tm
         den.store.write_bytes(spoiled)
         try:
             backup.backup(den, file, with_key=True, force=True)
-        except Trouble:
+        except OperatorError:
             refused += 1
             assert not file.exists()
             continue

@@ -12,7 +12,7 @@ from node.cli.main import app
 from node.config import key_file, settings
 from node.provisioning import config_repair, init_join
 from node.storage.store import Store
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.home import Home
 from tests.support.builders.cluster import Cluster, key
 from tests.unit.node.reporting.test_store_audit import write
@@ -85,7 +85,7 @@ def test_a_config_in_order_is_left_alone(home):
 def test_without_a_key_or_a_store_nothing_is_written(home, gone):
     home.config.unlink()
     getattr(home, gone).unlink()
-    with pytest.raises(Trouble):
+    with pytest.raises(OperatorError):
         config_repair.mend(home, "den")
     assert not home.config.exists()
 

@@ -6,7 +6,7 @@ from node.network.handshake import Accepted, HelloRefused
 from node.network.ticket import Ticket
 from node.provisioning import config_repair, init_join
 from node.system import clock
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
@@ -15,7 +15,7 @@ def test_a_folder_with_a_node_in_it_is_left_alone(tmp_path):
     home = Home(tmp_path / "den")
     init_join.found(home, "den", "")
     key = home.key.read_bytes()
-    with pytest.raises(Trouble, match="there is a node at"):
+    with pytest.raises(OperatorError, match="there is a node at"):
         init_join.found(home, "den", "")
     assert home.key.read_bytes() == key
 
@@ -26,7 +26,7 @@ def test_an_init_that_was_cut_short_says_how_to_go_on(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         init_join.found(home, "den", "")
     key = home.key.read_bytes()
-    with pytest.raises(Trouble, match="gangline init --repair"):
+    with pytest.raises(OperatorError, match="gangline init --repair"):
         init_join.found(home, "den", "")
     assert home.key.read_bytes() == key
     monkeypatch.undo()
@@ -47,10 +47,10 @@ def ticket(address="127.0.0.1:1"):
 )  # fmt: skip
 async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, listen, advertise):
     home = Home(tmp_path / "den")
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(OperatorError) as trouble:
         init_join.found(home, "den", listen, advertise)
     assert trouble.value.code == Exit.USAGE
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(OperatorError) as trouble:
         await init_join.join(home, ticket(), "den", listen, advertise)
     assert trouble.value.code == Exit.USAGE
     assert not home.path.exists()
@@ -59,10 +59,10 @@ async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, l
 @pytest.mark.parametrize("name", ["bad\x07name", "\ud800", "n" * 65])
 async def test_a_wrong_name_is_refused_before_anything_is_written(tmp_path, name):
     home = Home(tmp_path / "den")
-    with pytest.raises(Trouble, match="1 to 64 characters on one line") as trouble:
+    with pytest.raises(OperatorError, match="1 to 64 characters on one line") as trouble:
         init_join.found(home, name, "")
     assert trouble.value.code == Exit.USAGE
-    with pytest.raises(Trouble, match="1 to 64 characters on one line"):
+    with pytest.raises(OperatorError, match="1 to 64 characters on one line"):
         await init_join.join(home, ticket(), name, "")
     assert not home.path.exists()
     init_join.found(home, "good", "")
@@ -84,11 +84,11 @@ async def shows_no_record(*_, **__):
 async def test_a_join_that_is_refused_leaves_nothing_behind(tmp_path, monkeypatch, answer):
     monkeypatch.setattr("node.provisioning.init_join.reach", answer)
     home = Home(tmp_path / "den")
-    with pytest.raises(Trouble):
+    with pytest.raises(OperatorError):
         await init_join.join(home, ticket(), "b", "")
     assert not home.path.exists()
     home.path.mkdir()
     home.path.joinpath("mine").touch()
-    with pytest.raises(Trouble):
+    with pytest.raises(OperatorError):
         await init_join.join(home, ticket(), "b", "")
     assert [path.name for path in home.path.iterdir()] == ["mine"]

@@ -12,7 +12,7 @@ from node.cli.main import app
 from node.reporting import store_audit
 from node.storage.migrations import add_functions
 from node.storage.store import Store
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from tests.support.builders.cluster import Cluster
 from tests.support.builders.record_author import Pen, as_frame
 
@@ -122,10 +122,10 @@ def test_a_row_taken_out_is_found_by_the_seal(stores):
 
 
 def test_what_is_no_store(tmp_path):
-    with pytest.raises(Trouble, match="no store"):
+    with pytest.raises(OperatorError, match="no store"):
         store_audit.examine(tmp_path / "nothing")
     Store(tmp_path / "empty.db").close()
-    with pytest.raises(Trouble, match="no founding record"):
+    with pytest.raises(OperatorError, match="no founding record"):
         store_audit.examine(tmp_path / "empty.db")
     assert inspect("verify", "--store", tmp_path / "empty.db").exit_code == 5
     with contextlib.closing(apsw.Connection(str(tmp_path / "other.db"))) as other:

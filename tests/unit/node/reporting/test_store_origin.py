@@ -14,7 +14,7 @@ from node.config import settings
 from node.daemon import open_driver
 from node.reporting import store_origin
 from node.storage.store import Store
-from node.system.errors import StoreDamaged, Trouble
+from node.system.errors import OperatorError, StoreDamaged
 from tests.unit.node.storage.test_recovery import Lone
 
 
@@ -43,7 +43,7 @@ def gangline(lone, *args):
 @pytest.mark.parametrize("field", ["cluster", "founder"])
 def test_a_wrong_digit_is_named_and_mended(lone, field):
     wrong, right = misled(lone, field)
-    with pytest.raises(Trouble) as told:
+    with pytest.raises(OperatorError) as told:
         open_driver(lone.home, wrong)
     assert f"{field} is {other(right)}, but the store is of {right}" in told.value.sentence
     assert "gangline init --repair" in told.value.sentence
@@ -61,7 +61,7 @@ def test_a_damaged_store_is_not_thrown_away_for_it(tmp_path, field):
     with pytest.raises(StoreDamaged), Store(lone.home.store) as store:
         list(store.rows())
     before = lone.home.store.read_bytes()
-    with pytest.raises(Trouble, match=f"{field} is"):
+    with pytest.raises(OperatorError, match=f"{field} is"):
         daemon._rebuild(lone.home, wrong, None)
     assert lone.home.store.read_bytes() == before
     daemon._rebuild(lone.home, lone.settings, None)
@@ -75,7 +75,7 @@ def test_a_record_id_that_is_none_hides_no_founding_record(lone, size):
     wrong, _ = misled(lone, "cluster")
     with contextlib.closing(apsw.Connection(str(lone.home.store))) as database:
         database.execute("UPDATE records SET record_id = zeroblob(?)", (size,))
-    with pytest.raises(Trouble, match="cluster is"):
+    with pytest.raises(OperatorError, match="cluster is"):
         daemon._rebuild(lone.home, wrong, None)
 
 

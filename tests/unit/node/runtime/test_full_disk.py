@@ -30,7 +30,7 @@ from node.provisioning import init_join
 from node.runtime.driver import Driver
 from node.storage.store import Store
 from node.system import clock
-from node.system.errors import NoRoom, StoreFailure, Trouble
+from node.system.errors import DiskFull, OperatorError, StoreFailure
 from node.system.home import Home
 from tests.support.faults.faulty_vfs import CHANGES, TAKES_SPACE, Fault, FrailDisk
 from tests.unit.node.runtime.test_driver import running
@@ -183,9 +183,9 @@ async def test_a_commit_that_finds_no_room_and_a_restart_lose_nothing(disk, home
 
 async def test_on_a_file_system_that_is_mounted_read_only_it_says_so_and_ends(disk, home):
     disk.mount_again("ro")
-    with pytest.raises(Trouble, match="Read-only file system"):
+    with pytest.raises(OperatorError, match="Read-only file system"):
         await daemon.run(home)
-    with pytest.raises(Trouble, match="Read-only file system"):
+    with pytest.raises(OperatorError, match="Read-only file system"):
         opened(home)
     disk.mount_again("rw")
     async with running(opened(home)) as driver:
@@ -204,7 +204,7 @@ async def test_a_file_system_that_becomes_read_only_at_work_is_said_and_what_is_
         await ask("POST", "/stories/s-1", {"title": "t"})
         disk.fail()
         for _ in range(2):
-            with pytest.raises(Trouble, match="its file system became read-only"):
+            with pytest.raises(OperatorError, match="its file system became read-only"):
                 await ask("POST", "/stories/s-2", {"title": "t"})
         assert "became read-only" in (await ask("GET", "/status"))["writable"]
         assert [story["id"] for story in await ask("GET", "/stories")] == ["s-1"]
@@ -217,7 +217,7 @@ async def test_a_file_system_that_becomes_read_only_at_work_is_said_and_what_is_
 
 def test_what_nobody_has_written_yet_cannot_be_read_on_a_full_disk(disk):
     disk.fill()
-    with pytest.raises(NoRoom):
+    with pytest.raises(DiskFull):
         Store(disk.path / "store.db")
 
 
@@ -247,7 +247,7 @@ def test_wherever_in_opening_the_room_ends_the_store_is_read_until_there_is_some
                 break
             assert words in store.no_room
             assert list(store.rows()) == []
-            with pytest.raises(NoRoom):
+            with pytest.raises(DiskFull):
                 store.probe()
             disk.fault = None
             assert store.probe()
@@ -265,7 +265,7 @@ def test_what_a_failed_sync_may_have_lost_is_shown_to_nobody(frail, number, word
     disk.fault = Fault(1, error=apsw.IOError, errno=number, calls={"sync"})
     with pytest.raises(StoreFailure, match=words) as told:
         Store(path, vfs=disk.name)
-    assert not isinstance(told.value, NoRoom)
+    assert not isinstance(told.value, DiskFull)
 
 
 @pytest.mark.parametrize(

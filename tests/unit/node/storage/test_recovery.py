@@ -31,7 +31,7 @@ from node.storage.recovery_report import RecoveryReport
 from node.storage.store import Store
 from node.storage.ticket_rows import TicketRow
 from node.system import clock
-from node.system.errors import StoreDamaged, StoreFailure, Trouble
+from node.system.errors import OperatorError, StoreDamaged, StoreFailure
 from node.system.home import Home
 from tests.support.builders.cluster import START, Found, key
 from tests.support.builders.record_author import Pen
@@ -380,7 +380,7 @@ async def test_a_store_that_is_cut_off_at_work_is_said_and_what_it_held_is_shown
         await speaks(ask, running)
         await ask("POST", "/stories/s-2", {"title": "t"})
         os.truncate(lone.home.store, 0)
-        with pytest.raises(Trouble, match="was cut off while in use"):
+        with pytest.raises(OperatorError, match="was cut off while in use"):
             await ask("POST", "/stories/s-3", {"title": "t"})
         assert "was cut off" in (await ask("GET", "/status"))["writable"]
         assert (await ask("GET", "/stories/s-2"))["id"] == "s-2"
@@ -529,7 +529,7 @@ async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
         spoil_row(lone.home.store, lone.written.clock, 70)
         with monkeypatch.context() as patched:
             patched.setattr("node.storage.history.write", torn)
-            with pytest.raises(Trouble, match="is damaged"):
+            with pytest.raises(OperatorError, match="is damaged"):
                 await ask("POST", "/stories/s-2", {"title": "t"})
         await speaks(ask, running)
         assert [story["id"] for story in await ask("GET", "/stories")] == ["s-1"]
@@ -614,7 +614,7 @@ async def speaks(ask, running):
     """Wait until the daemon answers."""
     for _ in range(2000):
         assert not running.done()
-        with contextlib.suppress(Trouble):
+        with contextlib.suppress(OperatorError):
             await ask("GET", "/status")
             return
         await asyncio.sleep(0.02)

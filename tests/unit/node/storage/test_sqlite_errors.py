@@ -13,7 +13,7 @@ import pytest
 from crdt.contract.ready import Persist
 from node.storage.sqlite_errors import LOCKED, OF_LOCKING, failure
 from node.storage.store import Store
-from node.system.errors import NoRoom, StoreFailure
+from node.system.errors import DiskFull, StoreFailure
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def test_a_lock_of_another_program_is_no_full_disk(tmp_path, monkeypatch):
     with Store(path) as store:
         with used_by_another(path, "IMMEDIATE"), pytest.raises(StoreFailure) as told:
             store.commit(Persist(), [], 0)
-        assert not isinstance(told.value, NoRoom)
+        assert not isinstance(told.value, DiskFull)
         assert "another program has locked it: a tool such as sqlite3 (end it)" in str(told.value)
         store.commit(Persist(), [], 0)
 
@@ -75,7 +75,7 @@ def test_an_error_that_is_no_full_disk_is_not_called_one(tmp_path, kind, extende
     told = failure("write to", tmp_path / "store.db", *met(kind, extended, number))
     assert words in str(told)
     assert "make room" not in str(told).replace("its disk is full (make room)", "")
-    assert not isinstance(told, NoRoom)
+    assert not isinstance(told, DiskFull)
 
 
 def test_why_a_file_is_not_opened_is_looked_up_and_not_guessed(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from node.system import atomic_file
 from node.system.atomic_file import whole
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_nothing_is_left_of_what_failed(file):
 
 def test_what_is_there_is_overwritten_only_when_told_to(file):
     file.write_text("old")
-    with pytest.raises(Trouble, match="--force overwrites it"), whole(file, force=False):
+    with pytest.raises(OperatorError, match="--force overwrites it"), whole(file, force=False):
         pass
     assert file.read_text() == "old"
     with whole(file, force=True) as partial:
@@ -67,7 +67,10 @@ def test_what_a_command_left_that_was_cut_short_is_gone(file, left):
 def test_two_commands_do_not_write_one_file(file, force):
     with whole(file, force=force) as partial:
         partial.write_text("first")
-        with pytest.raises(Trouble, match="another command is writing"), whole(file, force=force):
+        with (
+            pytest.raises(OperatorError, match="another command is writing"),
+            whole(file, force=force),
+        ):
             pass
         assert partial.read_text() == "first"
     with whole(file, force=True) as partial:
@@ -115,7 +118,7 @@ def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, mon
 def test_a_link_in_its_place_is_not_followed(file, tmp_path):
     (tmp_path / "other").write_text("precious")
     file.with_name("backup.partial").symlink_to(tmp_path / "other")
-    with pytest.raises(Trouble, match="cannot write"), whole(file, force=True):
+    with pytest.raises(OperatorError, match="cannot write"), whole(file, force=True):
         pass
     assert (tmp_path / "other").read_text() == "precious"
 
@@ -126,7 +129,7 @@ def test_what_another_user_put_in_its_place_first_is_left_alone(file, monkeypatc
     theirs.mkdir() if folder else theirs.write_text("theirs")
     monkeypatch.setattr(atomic_file.os, "geteuid", lambda: os.getuid() + 1)
     with (
-        pytest.raises(Trouble, match=r"backup\.partial is another user's"),
+        pytest.raises(OperatorError, match=r"backup\.partial is another user's"),
         whole(file, force=True),
     ):
         pass

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from node.cli.commands.roster_file import Entry, plan, read
-from node.system.errors import Trouble
+from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
 A, B = "aa" * 32, "bb" * 32
@@ -68,12 +68,12 @@ def test_both_forms_are_read(tmp_path, name):
 def test_what_is_no_such_file_is_told(tmp_path, text):
     file = tmp_path / "hosts.toml"
     file.write_text(text)
-    with pytest.raises(Trouble) as caught:
+    with pytest.raises(OperatorError) as caught:
         read(file)
     assert caught.value.code == Exit.MALFORMED
     assert "hosts.toml" in caught.value.sentence
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(Trouble, match="cannot read"):
+    with pytest.raises(OperatorError, match="cannot read"):
         read(tmp_path / "hosts.toml")
