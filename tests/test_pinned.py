@@ -428,7 +428,9 @@ def log(_folder):
     """Who logs, and what each object of the JSON log holds."""
     named = {one.args[0].value for one in calls("getLogger") if one.args}
     yield from listed("loggers", (name for name in named if name.startswith("gangline")))
-    entry = json.loads(log_format.Objects().format(logging.makeLogRecord({"exc_info": raised()})))
+    entry = json.loads(
+        log_format.JsonFormatter().format(logging.makeLogRecord({"exc_info": raised()}))
+    )
     yield from listed("an entry", entry)
     change = ready.RosterChange(NODE, "b", "member", "a", "observer", OTHER)
     record = RecordRef(NODE, 3, 7, RecordId(HASHED))
@@ -462,7 +464,7 @@ def logged(event):
     """The fields of an event's entry; ``what`` with its word."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(log_format.Objects())
+    handler.setFormatter(log_format.JsonFormatter())
     logger = logging.getLogger("gangline")
     logger.addHandler(handler)
     before = logger.level

@@ -19,7 +19,7 @@ from node.api import app, version
 from node.api.service import NodeService
 from node.reporting import rows
 from node.system import clock
-from node.system.log_format import Pace
+from node.system.log_format import LogRateLimit
 
 log = logging.getLogger("gangline.api")
 
@@ -59,7 +59,7 @@ class Callers:
         ]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self._answer = f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode() + body
-        self._pace = Pace(1, SAID_SECONDS, clock.monotonic())
+        self._pace = LogRateLimit(1, SAID_SECONDS, clock.monotonic())
 
     def full(self) -> bytes:
         """The answer; logs the crowd, but not for each caller."""

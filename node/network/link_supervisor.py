@@ -17,7 +17,7 @@ from node.network.disconnect_reasons import said, told
 from node.network.link import Link
 from node.runtime.driver import Driver
 from node.system import clock
-from node.system.log_format import Pace, fields
+from node.system.log_format import LogRateLimit, fields
 from node.system.plurals import counted
 
 log = logging.getLogger("gangline.links")
@@ -62,7 +62,7 @@ class LinkSupervisor:
         self.called = called
         self._driver = driver
         self._parted = parted
-        self._paces: dict[NodePubkey, Pace] = {}
+        self._paces: dict[NodePubkey, LogRateLimit] = {}
         self._summaries: set[NodePubkey] = set()
 
     async def hold(self, link: Link) -> LinkClosed:
@@ -93,7 +93,7 @@ class LinkSupervisor:
 
     def _tell(self, link: Link, sentence: str, **known: str) -> None:
         at = clock.monotonic()
-        pace = self._paces.setdefault(link.peer, Pace(AT_ONCE, EVERY_SECONDS, at))
+        pace = self._paces.setdefault(link.peer, LogRateLimit(AT_ONCE, EVERY_SECONDS, at))
         if pace.lets(at):
             way = "to" if link.dialled else "from"
             by = "this_node" if link.dialled else "peer"

@@ -30,7 +30,7 @@ from machines.values import NodePubkey
 from node.reporting.describe import roster_change
 from node.reporting.queries import Called
 from node.system import clock
-from node.system.log_format import Pace, fields
+from node.system.log_format import LogRateLimit, fields
 
 log = logging.getLogger("gangline")
 
@@ -55,7 +55,7 @@ class Notices:
         self.own = ""
         self.has_left: Callable[[], bool] = lambda: False
         self._last: deque[str] = deque(maxlen=KEPT)
-        self._pace = Pace(ROSTER_AT_ONCE, ROSTER_SECONDS, clock.monotonic())
+        self._pace = LogRateLimit(ROSTER_AT_ONCE, ROSTER_SECONDS, clock.monotonic())
 
     def take(self, event: Observation) -> None:
         """Note what an operator should find in the log."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from node.system import clock
-from node.system.log_format import Pace
+from node.system.log_format import LogRateLimit
 
 log = logging.getLogger("gangline")
 
@@ -47,7 +47,7 @@ def handler() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
 
     It says once that descriptors ran out, and passes over what asyncio does wrong by itself.
     """
-    pace = Pace(1, SAID_SECONDS, clock.monotonic())
+    pace = LogRateLimit(1, SAID_SECONDS, clock.monotonic())
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         fault = context.get("exception")

@@ -21,7 +21,7 @@ FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FORMATS: Final = ("text", "json")
 
 
-class Lines(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """Text, in local time; escapes what was not written here."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the base has it so
@@ -38,7 +38,7 @@ class Lines(logging.Formatter):
         return "\n".join(map(clean, told.split("\n")))
 
 
-class Objects(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """JSON: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -63,7 +63,7 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-class Pace:
+class LogRateLimit:
     """So many entries of a kind at once, then one each so many seconds; the rest are counted.
 
     Attributes:
@@ -95,7 +95,7 @@ def fields(**known: object) -> dict[str, dict[str, object]]:
 def start(log_format: str) -> None:
     """Log to standard error, in one of ``FORMATS``; what libraries say in passing is left out."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Objects() if log_format == "json" else Lines(FORMAT))
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("gangline.websocket").setLevel(logging.CRITICAL)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)

@@ -177,7 +177,7 @@ def test_bytes_that_a_peer_sent_are_decoded_and_not_obeyed(siege, tmp_path):
 def test_the_log_is_lines_and_obeys_nothing():
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(log_format.Lines(log_format.FORMAT))
+    handler.setFormatter(log_format.TextFormatter(log_format.FORMAT))
     log = logging.Logger("gangline.test")  # noqa: LOG001 - of its own, so that no other hears it
     log.addHandler(handler)
     log.warning("a node called %s\nforged: line", POISON)

@@ -31,7 +31,7 @@ def told(monkeypatch):
     """What is logged as JSON: gives the lines so far, as they are."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.Objects())
+    handler.setFormatter(logs.JsonFormatter())
     log = logging.getLogger("gangline")
     monkeypatch.setattr(log, "handlers", [handler])
     monkeypatch.setattr(log, "level", logging.INFO)
@@ -65,7 +65,7 @@ def test_what_a_peer_wrote_is_one_line_and_comes_back_as_it_was(told, text):
 
 
 def test_half_a_surrogate_pair_is_no_text():
-    line = logs.Objects().format(logging.makeLogRecord({"msg": "file \udcff"}))
+    line = logs.JsonFormatter().format(logging.makeLogRecord({"msg": "file \udcff"}))
     assert only([line])["message"] == "file \\udcff"
 
 
@@ -137,7 +137,9 @@ def test_the_log_for_people_has_the_time_as_commands_show_it_and_for_programs_ut
         {"created": 1_796_040_682.9, "name": "gangline", "msg": "until 2026-11-30T12:11:22.000Z"}
     )
     here = "2026-11-30 17:41:22+05:30"
-    assert logs.Lines(logs.FORMAT).format(entry) == f"{here} Level None gangline: until {here}"
-    told = json.loads(logs.Objects().format(entry))
+    assert (
+        logs.TextFormatter(logs.FORMAT).format(entry) == f"{here} Level None gangline: until {here}"
+    )
+    told = json.loads(logs.JsonFormatter().format(entry))
     assert told["time"] == "2026-11-30T12:11:22.900Z"
     assert told["message"] == "until 2026-11-30T12:11:22.000Z"
