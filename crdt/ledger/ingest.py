@@ -1,9 +1,9 @@
 """Stages 4 and 5 of the line: from slices of feeds to records whose signature holds.
 
 Takes ``FeedSlice`` from ``yjs_update.py`` (or records by position from ``messages.py``), gives
-``VerifiedRecord`` and ``Unreadable`` to ``ledger.py``. Only a record whose signature verifies is
-its author's doing: what fails here says nothing about the feed it names, and is the fault of the
-peer that brought it. Source: protocol §5, 5 and 8.
+``VerifiedRecord`` and ``UndecodableRecord`` to ``ledger.py``. Only a record whose signature
+verifies is its author's doing: what fails here says nothing about the feed it names, and is the
+fault of the peer that brought it. Source: protocol §5, 5 and 8.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from crdt.records.signatures import Verifier
 from crdt.wire.yjs_update import FeedSlice, parse_root
 
 
-class Unreadable(NamedTuple):
+class UndecodableRecord(NamedTuple):
     """A record that its author did sign, whose body is not what a body must be."""
 
     feed: FeedId
@@ -44,7 +44,7 @@ class Unreadable(NamedTuple):
         return RecordRef(*self.feed, self.clock, self.record_id)
 
 
-Signed = VerifiedRecord | Unreadable
+Signed = VerifiedRecord | UndecodableRecord
 """What its author did sign."""
 
 CHECKED_AT_ONCE: Final = 64
@@ -158,7 +158,7 @@ def read_record(
         body = parse_body(record.body_bytes)
         _check_nonce(record, body, cluster, founder)
     except MalformedRecord as fault:
-        return Unreadable(record.feed, record.clock, record.value, record_id, fault.detail)
+        return UndecodableRecord(record.feed, record.clock, record.value, record_id, fault.detail)
     return VerifiedRecord(record.feed, record.clock, record.value, record_id, body)
 
 

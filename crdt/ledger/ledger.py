@@ -25,7 +25,7 @@ from crdt.contract.ready import (
 )
 from crdt.ledger.bounds import VoidRoom
 from crdt.ledger.feed import LIVE, VOID, Entry, EntryStatus, Feed
-from crdt.ledger.ingest import Signed, Unreadable
+from crdt.ledger.ingest import Signed, UndecodableRecord
 from crdt.ledger.judge import Admitted, Deferred, Rejected, Verdict, Void, judge
 from crdt.ledger.pending import FutureStamped
 from crdt.ledger.placement import Holdings
@@ -127,7 +127,7 @@ class Ledger(Holdings):
             if not self._affords(record, beside.get(record.clock)):
                 continue  # it has no verdict yet, and comes back by anti-entropy
             beside.setdefault(record.clock, record)
-            if isinstance(record, Unreadable):
+            if isinstance(record, UndecodableRecord):
                 self._turn_away(record, Reason.MALFORMED_RECORD, record.detail)
                 continue
             if isinstance(record.body, Statement):

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 from machines.values import NodePubkey
 
 from crdt.contract.ready import Noticed
-from crdt.ledger.ingest import Signed, Unreadable
+from crdt.ledger.ingest import Signed, UndecodableRecord
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.token_bucket import TokenBucket
@@ -77,7 +77,10 @@ class AuthorRateLimits:
         self, record: Signed, ledger: Ledger
     ) -> Iterator[tuple["TokenBuckets[Any]", Hashable, float]]:
         """From which buckets a record takes, and how much."""
-        author, body = record.feed.author, None if isinstance(record, Unreadable) else record.body
+        author, body = (
+            record.feed.author,
+            None if isinstance(record, UndecodableRecord) else record.body,
+        )
         if isinstance(body, Transition | Ack):
             yield self._stories, (author, body.story), 1.0
         elif isinstance(body, Statement) and author != ledger.roster.founder:
@@ -111,7 +114,7 @@ def is_news(ledger: Ledger, record: Signed) -> bool:
     if ledger.is_known(record):
         return False
     feed = ledger.feeds.get(record.feed)
-    if feed is None or isinstance(record, Unreadable) or not feed.has_melted(record):
+    if feed is None or isinstance(record, UndecodableRecord) or not feed.has_melted(record):
         return True
     # A proof counts wherever it is found.
     body = record.body

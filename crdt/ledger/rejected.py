@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ingest import UndecodableRecord
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
@@ -20,7 +20,7 @@ from crdt.records.record import VerifiedRecord
 class RejectedRecord(NamedTuple):
     """A rejected record, and why."""
 
-    record: VerifiedRecord | Unreadable
+    record: VerifiedRecord | UndecodableRecord
     reason: Reason
 
 
@@ -47,7 +47,7 @@ class RejectedRecords:
         turned = self._turned.get(ref.record_id)
         return turned if turned is not None and turned.record.feed == ref.feed else None
 
-    def at(self, feed: FeedId, clock: int) -> Iterator[VerifiedRecord | Unreadable]:
+    def at(self, feed: FeedId, clock: int) -> Iterator[VerifiedRecord | UndecodableRecord]:
         """What was turned away in a slot."""
         for record_id in self._slots.get(feed, {}).get(clock, ()):
             yield self._turned[record_id].record
@@ -57,8 +57,8 @@ class RejectedRecords:
         return self._slots.get(feed, {})
 
     def add(
-        self, record: VerifiedRecord | Unreadable, reason: Reason
-    ) -> list[VerifiedRecord | Unreadable]:
+        self, record: VerifiedRecord | UndecodableRecord, reason: Reason
+    ) -> list[VerifiedRecord | UndecodableRecord]:
         """Remember a record; gives those that had to be forgotten for it."""
         if record.record_id not in self._turned:
             self._bytes += len(record.value)
@@ -75,7 +75,7 @@ class RejectedRecords:
             forgotten.append(self._forget(next(iter(self._turned))))
         return forgotten
 
-    def _forget(self, record_id: RecordId) -> VerifiedRecord | Unreadable:
+    def _forget(self, record_id: RecordId) -> VerifiedRecord | UndecodableRecord:
         record = self._turned[record_id].record
         self.discard(record_id)
         return record

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from crdt.contract.ready import Persist, Row, RowKey
-from crdt.ledger.ingest import Unreadable, open_records
+from crdt.ledger.ingest import UndecodableRecord, open_records
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.records.bodies import Member, Role, encode_body
@@ -181,7 +181,7 @@ def _check_founding(founder: NodePubkey, value: bytes, cluster: ClusterId) -> Ve
     if cluster_id_of(founder, record.body_bytes) != cluster or not opened.records:
         raise ValueError("the inviter showed a founding record of another cluster")
     found_record = opened.records[0]
-    if isinstance(found_record, Unreadable):
+    if isinstance(found_record, UndecodableRecord):
         raise ValueError("the inviter showed a founding record that cannot be read")  # noqa: TRY004 - a value from the wire
     return found_record
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from crdt.ledger.feed import Entry, EntryStatus, Feed
-from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ingest import UndecodableRecord
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
@@ -226,7 +226,7 @@ def _row(
 
 
 def _raw(
-    held: AuditedStore, record: SignedRecord | Unreadable, verdict: str, why: str
+    held: AuditedStore, record: SignedRecord | UndecodableRecord, verdict: str, why: str
 ) -> RecordRow:
     """A record that may say anything, or whose signature may not hold."""
     names = queries.names(held.ledger)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crdt.ledger.feed import Entry, EntryStatus, Feed
-from crdt.ledger.ingest import Unreadable, open_records
+from crdt.ledger.ingest import UndecodableRecord, open_records
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
@@ -210,7 +210,7 @@ def examine(place: Path) -> AuditedStore:
     held.faults += [f"{_place(one)}: its signature does not hold" for one in opened.forged]
     good: list[VerifiedRecord] = []
     for one in opened.records:
-        if isinstance(one, Unreadable):
+        if isinstance(one, UndecodableRecord):
             held.faults.append(f"{_place(one)}: it cannot be read: {one.detail}")
         else:
             good.append(one)
@@ -283,5 +283,5 @@ def compare(one: AuditedStore, other: AuditedStore) -> list[Difference]:
     return sorted(found, key=lambda one: (one.feed, one.clock, one.only_in))
 
 
-def _place(record: SignedRecord | VerifiedRecord | Unreadable) -> str:
+def _place(record: SignedRecord | VerifiedRecord | UndecodableRecord) -> str:
     return f"{record.feed.author.short}/{record.feed.incarnation}#{record.clock}"

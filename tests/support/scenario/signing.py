@@ -2,7 +2,7 @@
 
 import shlex
 
-from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ingest import UndecodableRecord
 from crdt.primitives.canonical_json import encode
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import FeedId, H, Hash, RecordId
@@ -169,7 +169,7 @@ def unreadable(pen, fields):
     clock, pen.clock = pen.clock, pen.clock + 1
     feed = FeedId(pen.node, pen.incarnation)
     said = signed_bytes(pen.cluster, feed, clock, H(data))
-    return Unreadable(feed, clock, pen.signing.sign(said) + data, RecordId(H(said)), "")
+    return UndecodableRecord(feed, clock, pen.signing.sign(said) + data, RecordId(H(said)), "")
 
 
 _SAYERS = {

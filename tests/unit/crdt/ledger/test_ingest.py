@@ -2,7 +2,13 @@ import pytest
 
 from crdt.contract.ready import Row
 from crdt.ledger import ingest
-from crdt.ledger.ingest import Arrivals, Unreadable, open_records, place_slices, stored_records
+from crdt.ledger.ingest import (
+    Arrivals,
+    UndecodableRecord,
+    open_records,
+    place_slices,
+    stored_records,
+)
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Role, Story
@@ -116,7 +122,7 @@ def test_work_may_be_interrupted_between_a_few_signatures(court, monkeypatch):
 
 def test_a_body_that_is_no_body_is_its_authors_doing(court):
     [record] = opened(court, signed_over(court.bob, b'{"kind":"story"}', 4)).records
-    assert isinstance(record, Unreadable)
+    assert isinstance(record, UndecodableRecord)
     feed = FeedId(court.bob.node, 0)
     assert record.record_id == record_id_of(court.cluster, feed, 4, b'{"kind":"story"}')
     assert record.ref == (*feed, 4, record.record_id)
@@ -132,7 +138,7 @@ def test_the_founding_record_alone_carries_a_nonce(court):
         court.bob.write(court.found.body, clock=0),
     ]
     for record in opened(court, *map(signed, elsewhere)).records:
-        assert isinstance(record, Unreadable)
+        assert isinstance(record, UndecodableRecord)
         assert "nonce" in record.detail
 
 
@@ -143,7 +149,7 @@ def test_another_cluster_is_not_founded_in_this_one(court):
         nonce=court.found.body.nonce,
     )  # fmt: skip
     [record] = opened(court, signed(court.founder.write(other, clock=0))).records
-    assert isinstance(record, Unreadable)
+    assert isinstance(record, UndecodableRecord)
 
 
 def test_a_member_without_a_nonce_is_read(court):

@@ -3,7 +3,7 @@ from pycrdt import Array
 
 from crdt.contract.ready import ForkProven, RecordRejected, RosterMoved, Row
 from crdt.ledger import ledger as ledger_module
-from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ingest import UndecodableRecord
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
@@ -51,7 +51,9 @@ def unreadable(pen, clock=0):
     data = b'{"kind":"story"}'
     feed = FeedId(pen.node, 0)
     said = signed_bytes(pen.cluster, feed, clock, H(data))
-    return Unreadable(feed, clock, pen.signing.sign(said) + data, RecordId(H(said)), "no story")
+    return UndecodableRecord(
+        feed, clock, pen.signing.sign(said) + data, RecordId(H(said)), "no story"
+    )
 
 
 def rows(ready):

@@ -3,7 +3,7 @@
 import pytest
 
 from crdt.contract.ready import Noticed
-from crdt.ledger.ingest import Unreadable
+from crdt.ledger.ingest import UndecodableRecord
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import TOO_BOSSY, TOO_BUSY, AuthorRateLimits, is_news
 from crdt.primitives import limits
@@ -223,7 +223,7 @@ def test_a_proof_is_news_wherever_it_is_found(court):
 
 
 def test_what_cannot_be_read_is_news_until_it_was_rejected(court):
-    spoilt = Unreadable(court.bob.story("a").feed, 0, b"x" * 80, b"i" * 32, "no body")
+    spoilt = UndecodableRecord(court.bob.story("a").feed, 0, b"x" * 80, b"i" * 32, "no body")
     court.take(court.bob.story("b"))
     assert is_news(court.ledger, spoilt)
     court.take(spoilt)
