@@ -128,7 +128,7 @@ class NodeService:
             )
             for peer, link in sorted(self.driver.links.items())
         ]
-        shut = self._dialer.door.shut()
+        shut = self._dialer.door.active_bans()
         keys = {one.who for one in shut}
         for peer, attempt in sorted(self._dialer.attempts.items()):
             if peer not in self.driver.links and peer.hex() not in keys:

@@ -21,7 +21,7 @@ from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.token_bucket import TokenBucket
 from machines.values import NodePubkey
-from node.network.source_addresses import REMEMBERED_MAX, Ban, Bans, MemberAddresses, place_of
+from node.network.source_addresses import REMEMBERED_MAX, Ban, Bans, MemberAddresses, source_prefix
 from node.system.accepting_socket import AcceptingSocket
 from node.system.log_format import fields
 
@@ -51,12 +51,12 @@ class UnauthenticatedConnection:
         welcome: bounds it no longer.
     """
 
-    __slots__ = ("at_home", "cut_off", "place", "since", "welcome")
+    __slots__ = ("at_home", "authenticated", "cut_off", "place", "since")
 
     def __init__(self, place: str, since: float, *, at_home: bool) -> None:
         self.place, self.since, self.at_home = place, since, at_home
         self.cut_off: Callable[[], None] = lambda: None
-        self.welcome: Callable[[], None] = lambda: None
+        self.authenticated: Callable[[], None] = lambda: None
 
     def gives_way_to(self, other: "UnauthenticatedConnection") -> bool:
         """Whether he must leave his room to a later one."""
@@ -87,9 +87,9 @@ class ConnectionLimiter:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self._crowd_told = -math.inf
 
-    def knock(self, address: Address) -> str:
+    def try_accept(self, address: Address) -> str:
         """Let a caller in as a stranger, or give one word why not."""
-        place, at = place_of(address[0]), self._mono()
+        place, at = source_prefix(address[0]), self._mono()
         caller = UnauthenticatedConnection(place, at, at_home=place in self.homes)
         why = self._why_not(caller, at)
         if why:
@@ -123,22 +123,22 @@ class ConnectionLimiter:
             if one.gives_way_to(caller):
                 self.turned["gave_way"] += 1
                 one.cut_off()
-                self.left(address, one)
+                self.closed(address, one)
                 return True
         return False
 
-    def left(self, address: Address, stranger: UnauthenticatedConnection) -> None:
+    def closed(self, address: Address, stranger: UnauthenticatedConnection) -> None:
         """A stranger is gone, or is one no longer. Another may have his address by now."""
         if self.strangers.get(address) is stranger:
             del self.strangers[address]
 
-    def refuse(self, node: NodePubkey) -> bool:
+    def is_banned(self, node: NodePubkey) -> bool:
         """Whether a key must stay away."""
         return self.bans.banned(node.hex(), self._mono())
 
     def fault_at(self, host: str, reason: str) -> float:
         """A stranger did what no honest node does."""
-        place, at = place_of(host), self._mono()
+        place, at = source_prefix(host), self._mono()
         if place not in self.homes:
             return self._shut_out(place, place, reason)
         # One line until the ban would be over, or a stranger could fill the log.
@@ -159,14 +159,14 @@ class ConnectionLimiter:
         log.warning("%s stays out for %.0f s: %s", shown, pause, reason, extra=known)
         return pause
 
-    def welcome(self, address: Address, node: NodePubkey) -> None:
+    def authenticated(self, address: Address, node: NodePubkey) -> None:
         """A caller has said hello."""
         self.homes.note(node, address[0])
         stranger = self.strangers.get(address)
         if stranger is not None:
-            stranger.welcome()
+            stranger.authenticated()
 
-    def shut(self) -> list[Ban]:
+    def active_bans(self) -> list[Ban]:
         """Everybody who must stay away now."""
         return [one for one in self.bans.rows(self._mono()) if one.who not in self.homes]
 
@@ -191,17 +191,17 @@ class MeteredSocket(socket.socket):
     def limit(self, door: ConnectionLimiter, address: Address) -> None:
         """From now on, and until ``welcome``, everything he sends is counted."""
         self._door, self._address, self._stranger = door, address, door.strangers[address]
-        self._stranger.cut_off, self._stranger.welcome = self._cut_off, self.welcome
+        self._stranger.cut_off, self._stranger.authenticated = self._cut_off, self.authenticated
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(limits.HELLO_SECONDS_MAX, self._too_slow)
 
-    def welcome(self) -> None:
+    def authenticated(self) -> None:
         """He is a stranger no longer."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
         if self._door is not None:
-            self._door.left(self._address, self._stranger)
+            self._door.closed(self._address, self._stranger)
             self._door = None
 
     def _too_slow(self) -> None:
@@ -240,7 +240,7 @@ class MeteredSocket(socket.socket):
 
     def close(self) -> None:
         """He is gone, welcome or not."""
-        self.welcome()
+        self.authenticated()
         super().close()
 
 
@@ -278,7 +278,7 @@ class MeteredListener(AcceptingSocket):
         """
         for _ in range(ACCEPT_TRIES):
             caller, address = super().accept()
-            if self._door.knock(address):
+            if self._door.try_accept(address):
                 caller.close()
                 continue
             guest = MeteredSocket(fileno=caller.detach())

@@ -149,7 +149,7 @@ class Dialer:
         due = [
             node
             for node in sorted(self.known.keys() - busy - self._revoked - {self._me.key.pubkey})
-            if not self.door.refuse(node)
+            if not self.door.is_banned(node)
             and (node in self._once or not self._has_left())
             and self.attempts.setdefault(node, Attempt()).again <= at
         ]

@@ -116,7 +116,7 @@ class Listener:
                 self._keeper,
                 self._certificate,
                 clock.wall(),
-                self._door.refuse,
+                self._door.is_banned,
             )
         except HelloRefused as refusal:
             if refusal.reason in FAULTS:
@@ -129,7 +129,7 @@ class Listener:
             if word:
                 self._say(address[0], f"hung up on us: {said(word)}")
             return
-        self._door.welcome(address, peer)
+        self._door.authenticated(address, peer)
         self._told.pop(address[0], None)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
             with contextlib.suppress(ConnectionClosed):

@@ -20,7 +20,7 @@ REMEMBERED_MAX: Final = 4096
 HOMES_MAX: Final = 4
 
 
-def place_of(host: str) -> str:
+def source_prefix(host: str) -> str:
     """What counts as one place: an IPv4 address, or the /64 that an IPv6 host has to itself."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -101,7 +101,7 @@ class MemberAddresses:
 
     def note(self, node: NodePubkey, host: str) -> None:
         """A member is at home there; of its places the one that was noted first is forgotten."""
-        place = place_of(host)
+        place = source_prefix(host)
         before = self._of.pop(node, ())
         self._set(node, before, (*(one for one in before if one != place), place)[-HOMES_MAX:])
         while len(self._of) > REMEMBERED_MAX:

@@ -284,8 +284,10 @@ MALFORMED = {
 @pytest.mark.parametrize("name", MALFORMED)
 async def test_what_is_no_hello_is_refused_in_one_word_and_keeps_its_place_out(node, name):
     assert b"malformed_frame" in await first_answer(node, MALFORMED[name])
-    await until(node.door.shut)
-    assert [(row.who, row.reason) for row in node.door.shut()] == [(ELSEWHERE, "malformed_frame")]
+    await until(node.door.active_bans)
+    assert [(row.who, row.reason) for row in node.door.active_bans()] == [
+        (ELSEWHERE, "malformed_frame")
+    ]
     await unharmed(node)
 
 
@@ -298,8 +300,8 @@ async def test_who_hangs_up_before_he_is_refused_is_kept_out_all_the_same(node):
         await one.upgrade()
         await one.write(frame(BINARY, b"garbage"))
         one.writer.transport.abort()
-    await until(node.door.shut)
-    assert node.door.shut()[0].reason == "malformed_frame"
+    await until(node.door.active_bans)
+    assert node.door.active_bans()[0].reason == "malformed_frame"
 
 
 @pytest.mark.parametrize(
@@ -336,8 +338,8 @@ async def test_a_proof_that_proves_nothing_costs_one_check(node, monkeypatch):
         assert await one.gone()
     assert len(checks) == 1
     assert MEMBER.pubkey not in node.driver.links
-    await until(node.door.shut)
-    assert [row.reason for row in node.door.shut()] == ["bad_signature"]
+    await until(node.door.active_bans)
+    assert [row.reason for row in node.door.active_bans()] == ["bad_signature"]
 
 
 # --- the man in the middle -----------------------------------------------------------------
@@ -429,7 +431,7 @@ async def test_a_stranger_does_not_keep_out_a_member_behind_his_address(node):
         await dial(socket, Identity(MEMBER, node.me.cluster), node.me.key.pubkey, certificate, NOW)
     for _ in range(7):
         assert b"malformed_frame" in await first_answer(node, b"garbage")
-    assert node.door.shut() == []
+    assert node.door.active_bans() == []
     async with plain(node, ELSEWHERE) as (socket, certificate):
         await dial(socket, Identity(MEMBER, node.me.cluster), node.me.key.pubkey, certificate, NOW)
 
@@ -537,8 +539,8 @@ async def test_text_after_the_hello_drops_the_link_and_keeps_the_key_out(node):
     await link._socket.send("text")
     await run_to_end(link)
     assert link.told == "malformed_frame"
-    await until(node.door.shut)
-    assert [(row.who, row.reason) for row in node.door.shut()] == [
+    await until(node.door.active_bans)
+    assert [(row.who, row.reason) for row in node.door.active_bans()] == [
         (MEMBER.pubkey.hex(), "malformed_frame")
     ]
 
@@ -547,7 +549,7 @@ async def test_a_banned_key_is_told_so_and_comes_in_when_its_time_is_over(node):
     link = await come_in(node)
     link.send(b"\x63")
     await run_to_end(link)
-    await until(node.door.shut)
+    await until(node.door.active_bans)
     with pytest.raises(HelloRefused, match="banned") as refusal:
         await come_in(node)
     assert refusal.value.told

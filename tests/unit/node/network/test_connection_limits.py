@@ -35,14 +35,14 @@ def door(time):
 def knocks(door, host, count=1):
     """Callers from one address, each on a port of its own; gives what each was told."""
     first = len(door.strangers) + door.turned.total()
-    return [door.knock((host, first + number)) for number in range(count)]
+    return [door.try_accept((host, first + number)) for number in range(count)]
 
 
 def leave(door, host):
     """Every stranger from an address goes."""
     for address, one in [*door.strangers.items()]:
         if address[0] == host:
-            door.left(address, one)
+            door.closed(address, one)
 
 
 def held_by(door):
@@ -88,7 +88,7 @@ def test_what_is_remembered_is_bounded(door, monkeypatch):
         door.fault_at(f"10.0.0.{number}", "bad_signature")
         knocks(door, f"10.0.1.{number}")
         leave(door, f"10.0.1.{number}")
-    assert len(door.shut()) == 10
+    assert len(door.active_bans()) == 10
     assert len(door._buckets) == 10
     assert not door.strangers
 
@@ -98,9 +98,9 @@ def test_places_and_keys_stay_out_by_themselves(door, time):
     door.fault_of(key(1).pubkey, "bad_signature")
     assert knocks(door, "10.0.0.1") == ["banned"]
     assert knocks(door, "10.0.0.2") == [""]
-    assert door.refuse(key(1).pubkey)
-    assert not door.refuse(key(2).pubkey)
-    assert {row.who for row in door.shut()} == {"10.0.0.1", key(1).pubkey.hex()}
+    assert door.is_banned(key(1).pubkey)
+    assert not door.is_banned(key(2).pubkey)
+    assert {row.who for row in door.active_bans()} == {"10.0.0.1", key(1).pubkey.hex()}
     time.now += 1
     assert knocks(door, "10.0.0.1") == [""]
 
@@ -112,7 +112,7 @@ def test_a_place_where_a_member_is_at_home_stays_open(door, time, caplog):
         door.fault_at("192.0.2.1", "too_large")
         assert knocks(door, "192.0.2.1") == [""]
         leave(door, "192.0.2.1")
-    assert door.shut() == []
+    assert door.active_bans() == []
     assert [row.levelname for row in caplog.records] == ["WARNING"], "one line for each ban"
     assert "a member is at home there" in caplog.records[0].getMessage()
     time.now += 1
@@ -126,7 +126,7 @@ def test_a_place_that_was_shut_opens_once_a_member_is_at_home_there(door):
     assert knocks(door, "192.0.2.1") == ["banned"]
     door.homes.note(key(1).pubkey, "192.0.2.1")
     assert knocks(door, "192.0.2.1") == [""]
-    assert door.shut() == []
+    assert door.active_bans() == []
 
 
 # --- who goes before whom ------------------------------------------------------------------
@@ -156,13 +156,13 @@ def test_in_a_place_that_is_full_a_neighbour_gives_way_and_nobody_else(door, tim
 def test_who_gave_way_is_cut_off_and_leaves_nothing_to_whoever_has_his_address_next(door, time):
     cut = []
     for number, host in enumerate(crowd(FULL)):
-        door.knock((host, 1))
+        door.try_accept((host, 1))
         door.strangers[host, 1].cut_off = lambda number=number: cut.append(number)
     first = door.strangers["10.9.0.0", 1]
     time.now = doors.GRACE_SECONDS
-    assert door.knock(("10.0.0.1", 1)) == ""
-    assert door.knock(("10.9.0.0", 1)) == ""
-    door.left(("10.9.0.0", 1), first)  # its socket is closed only now
+    assert door.try_accept(("10.0.0.1", 1)) == ""
+    assert door.try_accept(("10.9.0.0", 1)) == ""
+    door.closed(("10.9.0.0", 1), first)  # its socket is closed only now
     assert cut == [0, 1]
     assert ("10.9.0.0", 1) in door.strangers
 
@@ -301,8 +301,8 @@ async def test_a_stranger_who_says_nothing_is_cut_off(door, monkeypatch):
 async def test_who_has_said_hello_is_bounded_no_longer(door):
     async with listening(door) as (address, heard), caller(address) as (_, writer):
         await until(lambda: door.strangers)
-        door.welcome(writer.get_extra_info("sockname"), key(1).pubkey)
-        door.welcome(("127.0.0.1", 1), key(1).pubkey)  # gone already
+        door.authenticated(writer.get_extra_info("sockname"), key(1).pubkey)
+        door.authenticated(("127.0.0.1", 1), key(1).pubkey)  # gone already
         assert not door.strangers
         assert "127.0.0.1" in door.homes
         writer.write(b"x" * 3 * limits.HELLO_BYTES_MAX)

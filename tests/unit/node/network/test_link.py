@@ -142,7 +142,9 @@ async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
         assert dialer._due() == [node]
         dialer._dialling[node] = None
         await dialer._dial(node)
-        assert [(row.who, row.reason) for row in door.shut()] == [(node.hex(), "malformed_frame")]
+        assert [(row.who, row.reason) for row in door.active_bans()] == [
+            (node.hex(), "malformed_frame")
+        ]
         dialer.attempts[node].again = 0.0
         assert dialer._due() == []
 

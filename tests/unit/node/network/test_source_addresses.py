@@ -3,7 +3,7 @@
 import pytest
 
 from node.network import source_addresses
-from node.network.source_addresses import Bans, MemberAddresses, place_of
+from node.network.source_addresses import Bans, MemberAddresses, source_prefix
 from tests.support.builders.cluster import key
 
 
@@ -31,7 +31,7 @@ def test_bans_grow_and_end_and_are_forgiven():
     ],
 )
 def test_a_host_has_one_place_whatever_address_it_draws(host, place):
-    assert place_of(host) == place
+    assert source_prefix(host) == place
 
 
 def test_a_member_is_at_home_in_its_last_few_places():
