@@ -15,7 +15,7 @@ from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
 from machines.values import NodePubkey
 from node.config import addresses
-from node.network.disconnect_reasons import told
+from node.network.disconnect_reasons import message_for_peer
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
 from node.network.link_supervisor import LinkSupervisor
@@ -212,7 +212,7 @@ class Dialer:
                 link = await self._reach(address, node)
             except HelloRefused as refusal:
                 refused = True
-                errors[told(refusal.reason, refusal.version)] = None
+                errors[message_for_peer(refusal.reason, refusal.version)] = None
             except OSError as fault:
                 errors[str(fault)] = None
             else:

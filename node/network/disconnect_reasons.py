@@ -20,8 +20,8 @@ _WORD = re.compile(r"[a-z_]{1,40}")
 class Sentences(NamedTuple):
     """What one word means: to the node that was refused, and to the one that refused."""
 
-    told: str
-    said: str
+    message_for_peer: str
+    message_for_us: str
 
 
 SENTENCES = {
@@ -140,7 +140,7 @@ def word_of(text: str) -> str:
     return text if _WORD.fullmatch(text) else ""
 
 
-def told(word: str, version: int = 0, free: str = "") -> str:
+def message_for_peer(word: str, version: int = 0, free: str = "") -> str:
     """What to tell on the side that was refused: the word and its sentence.
 
     Args:
@@ -148,13 +148,13 @@ def told(word: str, version: int = 0, free: str = "") -> str:
         free: the name that the other side offers, as it came.
     """
     known = SENTENCES.get(word)
-    return word if known is None else f"{word}: {_filled(known.told, version, free)}"
+    return word if known is None else f"{word}: {_filled(known.message_for_peer, version, free)}"
 
 
-def said(word: str, version: int = 0) -> str:
+def message_for_us(word: str, version: int = 0) -> str:
     """What to tell on the side that refused: the word and its sentence."""
     known = SENTENCES.get(word)
-    return word if known is None else f"{word}: {_filled(known.said, version)}"
+    return word if known is None else f"{word}: {_filled(known.message_for_us, version)}"
 
 
 def _filled(sentence: str, version: int, free: str = "") -> str:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
 from node.network.connection_limits import FAULTS, ConnectionLimiter
-from node.network.disconnect_reasons import said, told
+from node.network.disconnect_reasons import message_for_peer, message_for_us
 from node.network.link import Link
 from node.runtime.driver import Driver
 from node.system import clock
@@ -79,12 +79,12 @@ class LinkSupervisor:
 
     def _why(self, link: Link, reason: str) -> LinkClosed:
         if reason != "closed":
-            word, sentence = reason, said(reason)
+            word, sentence = reason, message_for_us(reason)
         else:
             word = link.told or "lost"
-            sentence = told(word)
+            sentence = message_for_peer(word)
         if word == "revoked" and (parted := self._parted()):
-            word, sentence = parted, said(parted)
+            word, sentence = parted, message_for_us(parted)
         return LinkClosed(word, sentence)
 
     def _up(self, link: Link) -> None:

@@ -20,7 +20,7 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from node.network import tls
 from node.network.connection_limits import FAULTS, Address, MeteredListener
-from node.network.disconnect_reasons import said, word_of
+from node.network.disconnect_reasons import message_for_us, word_of
 from node.network.handshake import HelloRefused, Identity, PeerAuthorizer, listen
 from node.network.link import OPTIONS, Link
 from node.network.link_supervisor import LinkSupervisor
@@ -122,12 +122,12 @@ class Listener:
             if refusal.reason in FAULTS:
                 self._door.fault_at(address[0], refusal.reason)
             who = "hung up on us" if refusal.told else "was refused"
-            self._say(address[0], f"{who}: {said(refusal.reason, refusal.version)}")
+            self._say(address[0], f"{who}: {message_for_us(refusal.reason, refusal.version)}")
             return
         except ConnectionClosed as closed:
             word = word_of(closed.rcvd.reason) if closed.rcvd is not None else ""
             if word:
-                self._say(address[0], f"hung up on us: {said(word)}")
+                self._say(address[0], f"hung up on us: {message_for_us(word)}")
             return
         self._door.authenticated(address, peer)
         self._told.pop(address[0], None)

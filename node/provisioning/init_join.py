@@ -24,7 +24,7 @@ from node.config import settings as config
 from node.config.node_name import node_name
 from node.config.settings import Config, Peer, bad_address
 from node.config.validation_messages import plain
-from node.network.disconnect_reasons import told
+from node.network.disconnect_reasons import message_for_peer
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import reach
 from node.network.ticket import Ticket
@@ -72,7 +72,7 @@ async def join(
         Trouble: there is a node here already, the inviter cannot be reached, or refuses.
     """
     if clock.wall_ms() > ticket.expires_ms:
-        raise OperatorError(told("expired_ticket"), Exit.REFUSED)
+        raise OperatorError(message_for_peer("expired_ticket"), Exit.REFUSED)
     inviter = NodePubkey(ticket.inviter)
     peers = [Peer(inviter.hex(), ticket.address)]
     at = _time()
@@ -93,7 +93,7 @@ async def join(
     except HelloRefused as refusal:
         home.unmake(whole=fresh)
         raise OperatorError(
-            told(refusal.reason, refusal.version, refusal.free), Exit.REFUSED
+            message_for_peer(refusal.reason, refusal.version, refusal.free), Exit.REFUSED
         ) from refusal
     except (OSError, ValueError, PeerFault) as fault:
         home.unmake(whole=fresh)

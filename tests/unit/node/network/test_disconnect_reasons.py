@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.network.disconnect_reasons import SENTENCES, said, told, word_of
+from node.network.disconnect_reasons import SENTENCES, message_for_peer, message_for_us, word_of
 
 
 @pytest.mark.parametrize("word", SENTENCES)
 def test_a_word_is_told_on_both_sides(word):
-    assert told(word).startswith(f"{word}: ")
-    assert said(word).startswith(f"{word}: ")
-    assert told(word) != said(word)
+    assert message_for_peer(word).startswith(f"{word}: ")
+    assert message_for_us(word).startswith(f"{word}: ")
+    assert message_for_peer(word) != message_for_us(word)
     assert word_of(word) == word
 
 
@@ -24,11 +24,11 @@ def test_what_a_peer_sends_is_a_word_or_nothing(text):
 
 
 def test_a_word_that_nobody_knows_stands_by_itself():
-    assert told("novel") == said("novel") == "novel"
+    assert message_for_peer("novel") == message_for_us("novel") == "novel"
 
 
 @pytest.mark.parametrize("offered", ["", "\x1b[2J", "two\nlines", "n" * 65, "\ud800"])
 def test_a_name_that_a_peer_offers_is_one_or_is_left_out(offered):
-    assert told("name_taken", free="den-2").endswith("--name, such as den-2")
-    assert told("name_taken", free="a $(b)").endswith("such as 'a $(b)'")
-    assert told("name_taken", free=offered).endswith("with --name")
+    assert message_for_peer("name_taken", free="den-2").endswith("--name, such as den-2")
+    assert message_for_peer("name_taken", free="a $(b)").endswith("such as 'a $(b)'")
+    assert message_for_peer("name_taken", free=offered).endswith("with --name")

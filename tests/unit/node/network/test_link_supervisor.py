@@ -63,10 +63,10 @@ def holder(driver, **options):
           "link from fen (02020202) ended: closed: that node ended it, as it does when it stops"]),
         (Link(), "closed",
          ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
-          f"link to fen (02020202) ended: {disconnect_reasons.told('lost')}"]),
+          f"link to fen (02020202) ended: {disconnect_reasons.message_for_peer('lost')}"]),
         (Link(told="revoked"), "closed",
          ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
-          f"link to fen (02020202) ended: {disconnect_reasons.told('revoked')}"]),
+          f"link to fen (02020202) ended: {disconnect_reasons.message_for_peer('revoked')}"]),
     ],
 )  # fmt: skip
 async def test_a_link_is_told_of_when_it_comes_up_and_when_it_ends(
