@@ -13,7 +13,7 @@ KEY_SHOWN = 8
 Names = Mapping[str, str]
 
 
-def called(names: Names, key: str) -> str:
+def display_name(names: Names, key: str) -> str:
     """What a node is called, or the start of its key."""
     return names.get(key) or key[:KEY_SHOWN]
 
@@ -23,12 +23,12 @@ def whole_name(name: str, key: str) -> str:
     return f"{name} ({key[:KEY_SHOWN]})" if name else key[:KEY_SHOWN]
 
 
-def place(names: Names, ref: Sequence[Any] | None) -> str:
+def format_ref(names: Names, ref: Sequence[Any] | None) -> str:
     """A record's place: ``den/0#7``."""
-    return "" if ref is None else f"{called(names, ref[0])}/{ref[1]}#{ref[2]}"
+    return "" if ref is None else f"{display_name(names, ref[0])}/{ref[1]}#{ref[2]}"
 
 
-def fields_of(thing: Mapping[str, Any], without: Sequence[str]) -> str:
+def format_fields(thing: Mapping[str, Any], without: Sequence[str]) -> str:
     """What an event or a state carries: ``reason=why``."""
     return " ".join(
         f"{name}={_flat(value)}" for name, value in thing.items() if name not in without
@@ -64,44 +64,44 @@ def roster_change(change: Mapping[str, Any], names: Names, *, own: str = "") -> 
         told.append(f"was renamed from {change['before_name'] or 'nothing'}")
     if not told:
         told.append(f"is {now or 'unknown'} as before, on another word")
-    by = f" by {called(names, change['by'])}" if change["by"] else ""
+    by = f" by {display_name(names, change['by'])}" if change["by"] else ""
     return f"{who} {' and '.join(told)}{by}"
 
 
-def says(body: Mapping[str, Any], names: Names) -> str:
+def describe_body(body: Mapping[str, Any], names: Names) -> str:
     """One line for a body of any kind."""
     match body["kind"]:
         case "transition":
-            on = place(names, body["parent"])
+            on = format_ref(names, body["parent"])
             event = body["event"]
-            told = f"{body['story']} {event['event']} {fields_of(event, ('event',))}".rstrip()
+            told = f"{body['story']} {event['event']} {format_fields(event, ('event',))}".rstrip()
             return f"{told} on {on}" if on else told
         case "execution":
             state = body["state"]
             told = f"{body['key']} {body['event']['event']} → {state['state']}"
-            return f"{told} {fields_of(state, ('state', 'last_heartbeat'))}".rstrip()
+            return f"{told} {format_fields(state, ('state', 'last_heartbeat'))}".rstrip()
         case "story":
-            return f"{body['story']} {fields_of(body, ('kind', 'at', 'n', 'story'))}"
+            return f"{body['story']} {format_fields(body, ('kind', 'at', 'n', 'story'))}"
         case "claim" if body.get("released"):
             return f"{body['key']} released"
         case "claim":
             return f"{body['key']} since {body['since'][0]} until {body['until']}"
         case "ack":
-            return f"{body['story']} seen archived by {place(names, body['end'])}"
+            return f"{body['story']} seen archived by {format_ref(names, body['end'])}"
         case "member":
             return f"{body['node'][:KEY_SHOWN]} as {body['role']}, called {body['name']}"
         case "revocation":
             kept = ", ".join(f"{incarnation}#{clock}" for incarnation, clock in body["keep"])
             many = counted(len(body["admissions"]), "admission")
-            told = f"{called(names, body['node'])} loses {many}"
+            told = f"{display_name(names, body['node'])} loses {many}"
             below = f"what it wrote counts below {kept}" if kept else "nothing that it wrote counts"
             return f"{told}; {below}"
         case "evidence":
             author, incarnation = body["feed"]
-            return f"{called(names, author)}/{incarnation} forked at #{body['clock']}"
+            return f"{display_name(names, author)}/{incarnation} forked at #{body['clock']}"
         case "seal":
             return (
                 f"{counted(body['count'], 'live record')} before it, {body['digest'][:KEY_SHOWN]}"
             )
         case _:
-            return fields_of(body, ("kind", "at", "n"))
+            return format_fields(body, ("kind", "at", "n"))

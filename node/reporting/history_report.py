@@ -11,7 +11,7 @@ import msgspec
 
 from machines.values import Instant
 from node.reporting import rows as types
-from node.reporting.describe import Names, called, fields_of, place, roster_change
+from node.reporting.describe import Names, display_name, format_fields, format_ref, roster_change
 
 UNREADABLE = (
     msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
@@ -48,30 +48,30 @@ def _says(event: Mapping[str, Any], names: Names) -> str:
             by = f" by {event['event']}" if event["event"] else ""
             late = ", late" if event["late"] else ""
             stages = f"{event['before']['stage']} → {event['after']['stage']}"
-            return f"{stages}{by} of {place(names, event['record'])}{late}"
+            return f"{stages}{by} of {format_ref(names, event['record'])}{late}"
         case "event_lost":
-            beaten = place(names, event["beaten_by"])
+            beaten = format_ref(names, event["beaten_by"])
             why = f"beaten by {beaten}" if beaten else event["why"]
-            return f"{event['event']} of {place(names, event['record'])} lost: {why}"
+            return f"{event['event']} of {format_ref(names, event['record'])} lost: {why}"
         case "execution_moved":
-            return f"{called(names, event['node'])} {event['event']} → {event['state']}"
+            return f"{display_name(names, event['node'])} {event['event']} → {event['state']}"
         case "claim_moved":
             sides = (event["before"], event["holder"])
-            return " → ".join(called(names, one) if one else "nobody" for one in sides)
+            return " → ".join(display_name(names, one) if one else "nobody" for one in sides)
         case "record_rejected":
-            return f"{place(names, event['record'])}: {event['reason']}: {event['detail']}"
+            return f"{format_ref(names, event['record'])}: {event['reason']}: {event['detail']}"
         case "fork_proven":
-            author = called(names, event["author"])
+            author = display_name(names, event["author"])
             return f"{author}/{event['incarnation']} forked at #{event['clock']}"
         case "roster_moved" if "nodes" in event:  # as it was written once
-            return ", ".join(called(names, node) for node in event["nodes"])
+            return ", ".join(display_name(names, node) for node in event["nodes"])
         case "roster_moved":
             return "; ".join(roster_change(change, names) for change in event["changes"])
         case "peer_faulted":
-            return f"{called(names, event['peer'])}: {event['reason']}: {event['detail']}"
+            return f"{display_name(names, event['peer'])}: {event['reason']}: {event['detail']}"
         case "incarnation_opened":
             return f"goes on in {event['incarnation']}: {event['why']}"
         case "noticed":
             return f"{event['what']}: {event['detail']}"
         case _:
-            return fields_of(event, ("type", "story"))
+            return format_fields(event, ("type", "story"))

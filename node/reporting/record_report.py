@@ -35,7 +35,7 @@ from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import NODE_PUBKEY_BYTES, Instant, NodePubkey
 from node.reporting import queries
-from node.reporting.describe import place, says
+from node.reporting.describe import describe_body, format_ref
 from node.reporting.store_audit import UNSETTLED, AuditedStore
 from node.storage.reader import is_slot
 
@@ -217,7 +217,7 @@ def _row(
         n=record.stamp.n,
         verdict=verdict,
         why=why,
-        says=says(body, names),
+        says=describe_body(body, names),
         signature=True,
         supersedes=supersedes,
         superseded=superseded,
@@ -268,7 +268,7 @@ def _why(ledger: Ledger, record: VerifiedRecord, names: queries.Names) -> str:
             if parent is not None and before is None:
                 return f"{may}; what it acts on does not count here, and the fold decides"
             stage, name = PIPELINE.state_name(stage_made_by(before)), tag_of(type(event))
-            made = "" if parent is None else f", which {place(names, _hex(parent))} made,"
+            made = "" if parent is None else f", which {format_ref(names, _hex(parent))} made,"
             return f"{may}; {stage}{made} takes {name}"
         case Execution(previous=previous, event=event, state=state):
             step = f"{tag_of(type(event))} leads from {tag_of(type(previous))}"

@@ -16,7 +16,7 @@ from crdt.replica import Replica
 from crdt.sync.seal_audit import SealMismatch, SourceState, shortfall, sources
 from machines.values import NodePubkey
 from node.reporting import rows as types
-from node.reporting.describe import Names, called
+from node.reporting.describe import Names, display_name
 
 Addresses = Mapping[NodePubkey, Sequence[str]]
 Look = Callable[[Feed], types.Shortfall | None]
@@ -88,7 +88,7 @@ def _first(runs: RangeSet) -> tuple[tuple[int, int], ...]:
 
 def _sentence(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]) -> str:
     author = found.feed.author.hex()
-    feed = f"{called(names, author)}/{found.feed.incarnation}"
+    feed = f"{display_name(names, author)}/{found.feed.incarnation}"
     seal = f"the seal at #{found.seal} counts {found.stated} live below it"
     told = [f"{feed} is not as its author sealed it: {seal}, {found.held} here"]
     if found.false:

@@ -25,7 +25,7 @@ from node.cli.console import (
     story_named,
 )
 from node.client.http_client import segment
-from node.reporting.describe import Names, called, place, roster_change
+from node.reporting.describe import Names, display_name, format_ref, roster_change
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
 from node.system.plurals import counted
@@ -215,7 +215,7 @@ def story(story_id: StoryArgument, as_json: Json = False) -> None:
         ("story", answer["id"]),
         ("title", answer["title"]),
         ("stage", stage_text(stage)),
-        ("moved by", place(names, answer["last"])),
+        ("moved by", format_ref(names, answer["last"])),
         *(
             (name.replace("_", " "), local(value) if name.endswith("_at") else value)
             for name, value in stage.items()
@@ -229,8 +229,8 @@ def story(story_id: StoryArgument, as_json: Json = False) -> None:
     rows += [(_node(one), _doing(one)) for one in answer["executions"]]
     rows += [("claim", _claim(one, answer)) for one in answer["claims"] if not one["released"]]
     for one in answer["conflicts"]:
-        beaten = place(names, one["beaten_by"])
-        lost = f"{one['event']['event']} at {place(names, one['record'])}"
+        beaten = format_ref(names, one["beaten_by"])
+        lost = f"{one['event']['event']} at {format_ref(names, one['record'])}"
         rows.append(("lost", f"{lost}{f', beaten by {beaten}' if beaten else ''}: {one['why']}"))
     put_pairs(rows)
 
@@ -253,7 +253,7 @@ def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
     """Who claims it until when, and whether the claim still holds it."""
     from node.system import clock  # noqa: PLC0415 - only where there are claims
 
-    who, end = called(answer["names"], one["node"]), local(one["until"])
+    who, end = display_name(answer["names"], one["node"]), local(one["until"])
     if one["node"] == answer["holder"]:
         return f"held by {who} until {end}"
     if one["until"] <= str(clock.wall()):
@@ -305,20 +305,20 @@ def json_line(event: dict[str, Any]) -> str:
 
 def event_line(event: dict[str, Any], names: Names) -> str:
     """An event for people, on one line."""
-    where = place(names, event["record"]) if event.get("record") else ""
+    where = format_ref(names, event["record"]) if event.get("record") else ""
     match event["type"]:
         case "stage_moved":
             late = ", late" if event["late"] else ""
             moved = f"{stage_text(event['before'])} → {stage_text(event['after'])}"
             return f"{event['story']}: {moved} by {event['event']} ({where}{late})"
         case "event_lost":
-            beaten = place(names, event["beaten_by"]) or "nothing"
+            beaten = format_ref(names, event["beaten_by"]) or "nothing"
             return f"{event['story']}: {event['event']} ({where}) lost to {beaten}: {event['why']}"
         case "execution_moved":
-            node = called(names, event["node"])
+            node = display_name(names, event["node"])
             return f"{event['story']}: {node} is {event['state']} by {event['event']} ({where})"
         case "claim_moved":
-            holder = "nobody" if event["holder"] is None else called(names, event["holder"])
+            holder = "nobody" if event["holder"] is None else display_name(names, event["holder"])
             lost = "; this node lost it" if event["lost_by_us"] else ""
             return f"{event['story']}: claimed by {holder}{lost}"
         case "record_admitted":
@@ -326,18 +326,19 @@ def event_line(event: dict[str, Any], names: Names) -> str:
         case "record_rejected":
             return f"rejected {where}: {event['reason']}, {event['detail']}"
         case "fork_proven":
-            author = called(names, event["author"])
+            author = display_name(names, event["author"])
             return f"fork: {author} signed two records at {event['incarnation']}#{event['clock']}"
         case "roster_moved":
             return f"roster: {'; '.join(roster_change(one, names) for one in event['changes'])}"
         case "peer_faulted":
-            return f"dropped {called(names, event['peer'])}: {event['reason']}, {event['detail']}"
+            peer = display_name(names, event["peer"])
+            return f"dropped {peer}: {event['reason']}, {event['detail']}"
         case "incarnation_opened":
             return f"this node goes on in incarnation {event['incarnation']}: {event['why']}"
         case "missed":
             return f"(missed {counted(event['count'], 'event')}: too slow)"
         case "noticed":
-            node = f"{called(names, event['node'])}: " if event.get("node") else ""
+            node = f"{display_name(names, event['node'])}: " if event.get("node") else ""
             return f"{node}{event['what']}: {event['detail']}"
         case other:
             return f"{other} {where}".rstrip()

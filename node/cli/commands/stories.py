@@ -19,7 +19,7 @@ from node.cli.console import (
     story_named,
 )
 from node.client.http_client import segment
-from node.reporting.describe import place
+from node.reporting.describe import format_ref
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
 
@@ -70,7 +70,7 @@ def _write(
         put_json(answer)
     else:
         ref = (answer["author"], answer["incarnation"], answer["clock"])
-        typer.echo(f"{sentence} ({clean(place({answer['author']: answer['name']}, ref))})")
+        typer.echo(f"{sentence} ({clean(format_ref({answer['author']: answer['name']}, ref))})")
     if answer["holders"] < wait_for:
         say(f"{answer['holders']} of {wait_for} other nodes have it so far; it is on disk here")
         raise typer.Exit(Exit.ENVIRONMENT)

@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from node.cli.console import stage_text
-from node.reporting.describe import Names, called, fields_of, place
+from node.reporting.describe import Names, display_name, format_fields, format_ref
 from node.system.local_time import local
 from node.system.sanitize import clean
 
@@ -69,23 +69,25 @@ def _last_goes_on(event: dict[str, Any]) -> tuple[bool, int]:
 def _event(event: dict[str, Any], edge: str, below: str, names: Names) -> Iterator[str]:
     """An event: what it does and who fired it, then what spoke for it, or against it."""
     what = f"{event['event']['event']} → {event['makes']['stage']}"
-    who, record = called(names, event["record"][0]), place(names, event["record"])
+    who, record = display_name(names, event["record"][0]), format_ref(names, event["record"])
     head = f"{edge}{MARKS[event['place']]} {what}"
     yield clean(f"{head:<{EVENT_WIDTH}}  {local(event['stamp'][0])}  {who}")
     told = [f"{record}, id {event['record'][3][:8]}"]
-    said = fields_of(event["event"], ("event",))
+    said = format_fields(event["event"], ("event",))
     if said:
         told.append(said)
     if event["place"] == "applied":
         told.append("applied after the end of the spine")
     elif event["place"] == "lost":
-        beaten = place(names, event["beaten_by"])
+        beaten = format_ref(names, event["beaten_by"])
         told.append(f"lost{f' to {beaten}' if beaten else ''}: {event['why']}")
     if event["in_tree"]:
-        behind = ", ".join(called(names, one) for one in event["authors"])
+        behind = ", ".join(display_name(names, one) for one in event["authors"])
         told.append(f"weight {event['weight']}: {behind}")
     if event["acks"]:
-        told.append(f"seen archived by {', '.join(called(names, one) for one in event['acks'])}")
+        told.append(
+            f"seen archived by {', '.join(display_name(names, one) for one in event['acks'])}"
+        )
     indent = f"{below}   "
     for line in told:
         yield from wrap(

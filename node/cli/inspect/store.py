@@ -22,7 +22,7 @@ from node.cli.console import (
     short,
     speaking,
 )
-from node.reporting.describe import place
+from node.reporting.describe import format_ref
 from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
@@ -255,7 +255,7 @@ def diff(
             [
                 (
                     row.only_in,
-                    place(names, (row.feed.author.hex(), *row.feed[1:], row.clock)),
+                    format_ref(names, (row.feed.author.hex(), *row.feed[1:], row.clock)),
                     row.what,
                 )
                 for row in rows

@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.reporting.describe import counted, roster_change, says
+from node.reporting.describe import counted, describe_body, roster_change
 
 NODE, DEN = "1f" * 32, "ab" * 32
 
@@ -69,4 +69,4 @@ def test_whose_word_it_is_may_be_unknown_and_the_own_node_is_told_that_it_is_mea
 )  # fmt: skip
 def test_a_revocation_says_what_it_takes_and_what_it_leaves(admissions, keep, told):
     body = {"kind": "revocation", "node": NODE, "admissions": admissions, "keep": keep}
-    assert says(body, {NODE: "fen"}) == told
+    assert describe_body(body, {NODE: "fen"}) == told
