@@ -96,7 +96,7 @@ def open_replica(
         log.warning("%s", outside)
     peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in settings.peers)}
     known = bool(peers - {key.pubkey})
-    replica.held = recovery.why_held(store, known=known, mute=bool(outside))
+    replica.held = recovery.write_block_after_recovery(store, known=known, mute=bool(outside))
     return replica, ready
 
 

@@ -142,7 +142,7 @@ def _carry_over(
     store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.sentence)])
 
 
-def why_held(store: Store, *, known: bool, mute: bool) -> str:
+def write_block_after_recovery(store: Store, *, known: bool, mute: bool) -> str:
     """Why a node must not write that lacks records and knows nobody to fetch them from.
 
     Args:

@@ -37,7 +37,7 @@ class StoreStamp(NamedTuple):
     writes: int
 
 
-def why_doubt(found: StoreStamp, said: StoreStamp | None) -> str:
+def mismatch(found: StoreStamp, said: StoreStamp | None) -> str:
     """Why a store cannot be taken for the one last written; empty where it can.
 
     Args:

@@ -23,7 +23,7 @@ from node.storage.meta_keys import MetaKey
 from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
 from node.storage.quarantine import Quarantine
 from node.storage.reader import OWN_END, Reading
-from node.storage.rollback_guard import RollbackGuard, StoreStamp, host_id, why_doubt
+from node.storage.rollback_guard import RollbackGuard, StoreStamp, host_id, mismatch
 from node.storage.store_lock import Lock
 from node.storage.ticket_rows import TICKET_KEPT_MS, TicketRow
 from node.system.errors import DiskFull, StoreDamaged, StoreFailure
@@ -90,7 +90,7 @@ class Store(Reading):
             host_id(), self.path.stat().st_ino, self.meta(MetaKey.TOKEN) or b"", self._writes
         )
         known = (self.meta(MetaKey.DOUBT) or b"").decode()
-        self.doubt = known or why_doubt(found, self._witness.read())
+        self.doubt = known or mismatch(found, self._witness.read())
         if not self.no_room:
             self._swear_in(found)
 

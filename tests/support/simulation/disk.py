@@ -7,7 +7,7 @@ and tests/integration; here it must only be quick and able to go wrong.
 from dataclasses import dataclass, field
 
 from crdt.primitives.identity import FeedId
-from node.storage.rollback_guard import StoreStamp, why_doubt
+from node.storage.rollback_guard import StoreStamp, mismatch
 
 
 @dataclass
@@ -62,9 +62,9 @@ class Disk:
             own_end=self.own_end, taken=set(self.taken),
         )  # fmt: skip
 
-    def swear_in(self, witness, token):
+    def register(self, witness, token):
         """As ``Store`` does at its opening: gives the doubt, and the witness from here on."""
         found = StoreStamp(self.host, self.inode, self.token, self.writes)
-        self.doubt = self.doubt or why_doubt(found, witness)
+        self.doubt = self.doubt or mismatch(found, witness)
         self.token = token
         return self.doubt, found._replace(token=token)

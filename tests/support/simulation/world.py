@@ -161,7 +161,7 @@ class World:
             disk.commit(persist)
             self.laws.committed(self, node, persist)
         token = self._seed("token", node, node.life)[:16]
-        disk.doubt, node.witness = disk.swear_in(node.witness, token)
+        disk.doubt, node.witness = disk.register(node.witness, token)
         node.carrier = BatchRunner(lambda: self._build(node))
         if members.settle(self, node):
             node.carrier = BatchRunner(lambda: self._build(node))

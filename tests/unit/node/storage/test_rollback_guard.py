@@ -7,7 +7,7 @@ import pytest
 from crdt.contract.ready import Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
 from node.storage import rollback_guard
-from node.storage.rollback_guard import StoreStamp, why_doubt
+from node.storage.rollback_guard import StoreStamp, mismatch
 from node.storage.store import Store
 from tests.support.builders.cluster import key
 
@@ -26,12 +26,12 @@ FOUND = StoreStamp("host", 7, b"t" * 16, 5)
     ],
 )
 def test_what_differs_from_the_witness_is_doubted(said, word):
-    assert word in why_doubt(FOUND, said)
+    assert word in mismatch(FOUND, said)
 
 
 @pytest.mark.parametrize("behind", [0, 3])
 def test_a_witness_that_fell_behind_in_a_power_cut_vouches_all_the_same(behind):
-    assert why_doubt(FOUND, FOUND._replace(writes=5 - behind)) == ""
+    assert mismatch(FOUND, FOUND._replace(writes=5 - behind)) == ""
 
 
 def write(store, clock=0, **more):
