@@ -55,7 +55,7 @@ def arrive(fleet: Fleet, path: Path, frames: Sequence[bytes]) -> int:
             at = Now(fleet.end, clock.monotonic())
             turn = carrier.work(map(job, frames[start : start + BATCH]), at)
             store.commit(turn.persist, turn.quarantine, at.wall.ms, turn.events)
-            turn.let_out(lambda _peer, _data: None, lambda _event: None)
+            turn.release(lambda _peer, _data: None, lambda _event: None)
         return sum(len(feed.live()) for feed in carrier.replica.ledger.feeds.values())
 
 

@@ -53,7 +53,7 @@ class Batch:
         """Whether there is anything to put on disk."""
         return bool(self.persist or self.quarantine or self.events)
 
-    def let_out(
+    def release(
         self, send: Callable[[NodePubkey, Outgoing], None], publish: Callable[[Any], None]
     ) -> None:
         """Hand out frames, events and answers, job by job."""
@@ -103,7 +103,7 @@ class BatchRunner:
         # was its last, which peers take no older one after.
         self.replica.beacon = beacon
 
-    def owed(self) -> Job:
+    def startup_effects(self) -> Job:
         """What reading the disk left to be done: the first job, also after ``resume``."""
         ready, self._owed = self._owed, Ready()
         return Job(lambda _at: (ready, None))
@@ -159,4 +159,4 @@ class BatchRunner:
         else:
             self.replica.held, self.replica.takes = self._held, True
         self.halted, self.try_at = "", float("inf")
-        return self.owed()
+        return self.startup_effects()

@@ -190,7 +190,7 @@ class Driver:
             begin, away = clock.monotonic(), self._slices.away
             ready = work(at)
             took = clock.monotonic() - begin - (self._slices.away - away)
-            self._inbox.spent(link.peer, took)
+            self._inbox.charge(link.peer, took)
             self._said += sum(len(out.data) for out in (*ready.reply, *ready.publish))
             return ready, None
 
@@ -212,7 +212,7 @@ class Driver:
         """
         try:
             if not self.halted:
-                await self._do([self._carrier.owed()])
+                await self._do([self._carrier.startup_effects()])
             next_tick = clock.monotonic()
             while self._broken is None:
                 await self._inbox.wait(next_tick - clock.monotonic())
@@ -249,7 +249,7 @@ class Driver:
                 await self._slices.finish(self.on_disk(partial(self._commit, turn, at)))
             except StoreFailure as failure:
                 turn = await self._halt(turn, failure, at)
-        turn.let_out(self._send, self.bus.publish)
+        turn.release(self._send, self.bus.publish)
         self._slices.give_way()
 
     @staticmethod

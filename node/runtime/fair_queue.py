@@ -77,7 +77,7 @@ class FairQueue:
         for lane in self._lanes.values():
             lane.room.set()
 
-    def spent(self, peer: NodePubkey, seconds: float) -> None:
+    def charge(self, peer: NodePubkey, seconds: float) -> None:
         """A message of this peer cost so much of the replica's time."""
         self._cost += seconds
         self._lane(peer).spent += seconds

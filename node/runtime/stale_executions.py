@@ -31,10 +31,10 @@ async def watch(driver: Driver) -> None:
     silent: Silent = {}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        silent = await reset_silent(driver, silent)
+        silent = await reset_stale(driver, silent)
 
 
-async def reset_silent(driver: Driver, before: Silent) -> Silent:
+async def reset_stale(driver: Driver, before: Silent) -> Silent:
     """Reset own executions that showed no sign of life for ``SILENT_LOOKS`` looks, and say so.
 
     A running ``exec`` beats every 15 s. Looks are counted, not time: a daemon that was held up

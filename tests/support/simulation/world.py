@@ -167,7 +167,7 @@ class World:
             node.carrier = BatchRunner(lambda: self._build(node))
         if node.replica is None:
             return
-        node.inbox.append(node.carrier.owed())
+        node.inbox.append(node.carrier.startup_effects())
         self.wake(node)
         self.after(self.chance("tick", node.number) * TICK_MS, self._tick, node, node.life)
 
@@ -333,7 +333,7 @@ class World:
                 self.at(out_at, self._go_on, node, peer, life)
 
         try:
-            turn.let_out(send, lambda event: self._observed(node, event))
+            turn.release(send, lambda event: self._observed(node, event))
         except _Killed:
             self.counts["killed between two peers"] += 1
             self.fall(node)

@@ -59,7 +59,7 @@ async def test_a_dear_peer_comes_after_a_cheap_one(inbox, monkeypatch):
     for _ in range(6):
         [name] = await gathered(inbox)
         told.append(name)
-        inbox.spent(A if name[0] == "a" else B, 1.0 if name[0] == "a" else 0.4)
+        inbox.charge(A if name[0] == "a" else B, 1.0 if name[0] == "a" else 0.4)
     assert told == ["a0", "b0", "b1", "b2", "a1", "a2"]
 
 
@@ -70,14 +70,14 @@ async def test_whoever_was_silent_has_saved_nothing_up(inbox, monkeypatch):
     for number in range(4):
         await inbox.put_from(A, named(f"a{number}"), 1)
     await gathered(inbox)
-    inbox.spent(A, 100.0)
+    inbox.charge(A, 100.0)
     for number in range(3):
         await inbox.put_from(C, named(f"c{number}"), 1)
     told = []
     for _ in range(4):
         [name] = await gathered(inbox)
         told.append(name)
-        inbox.spent(A if name[0] == "a" else C, 1.0)
+        inbox.charge(A if name[0] == "a" else C, 1.0)
     assert sorted(told[:2]) == ["a1", "c0"]
 
 
@@ -95,7 +95,7 @@ async def test_a_batch_is_bounded_in_bytes_and_in_number(inbox, monkeypatch):
 async def test_a_batch_ends_once_its_messages_have_cost_enough(inbox):
     def at_a_cost(number):
         def work(_at):
-            inbox.spent(A, 0.6 * inboxes.BATCH_SECONDS_MAX)
+            inbox.charge(A, 0.6 * inboxes.BATCH_SECONDS_MAX)
             return number
 
         return Job(work)
@@ -130,7 +130,7 @@ async def test_others_have_the_loop_between_two_batches(inbox):
 async def test_lanes_of_peers_that_are_gone_are_forgotten(inbox, monkeypatch):
     monkeypatch.setattr(inboxes, "LANES_MAX", 2)
     await inbox.put_from(A, named("a"), 1)
-    inbox.spent(B, 1.0)
+    inbox.charge(B, 1.0)
     await inbox.put_from(C, named("c"), 1)
     assert set(inbox._lanes) == {A, C}
     assert sorted(await gathered(inbox)) == ["a", "c"]

@@ -10,7 +10,7 @@ from machines.values import AgentName, FreeText, Instant, StoryId
 from node.config import settings
 from node.daemon import open_driver
 from node.provisioning import init_join
-from node.runtime.stale_executions import SILENT_LOOKS, reset_silent
+from node.runtime.stale_executions import SILENT_LOOKS, reset_stale
 from node.system.home import Home
 
 S1 = StoryId("s-1")
@@ -50,9 +50,9 @@ def test_an_execution_whose_beats_end_is_reset_and_told(tmp_path, caplog):
             await beat(driver, 0)
             silent = {}
             for _ in range(SILENT_LOOKS):
-                silent = await reset_silent(driver, silent)
+                silent = await reset_stale(driver, silent)
             assert isinstance(await state(driver), Running)
-            await reset_silent(driver, silent)
+            await reset_stale(driver, silent)
             assert await state(driver) == Idle()
             assert not await driver.query(lambda r: r.beacon.beats)
 
@@ -66,7 +66,7 @@ def test_an_execution_that_beats_is_let_be(tmp_path):
             silent = {}
             for number in range(3 * SILENT_LOOKS):
                 await beat(driver, number)
-                silent = await reset_silent(driver, silent)
+                silent = await reset_stale(driver, silent)
             assert isinstance(await state(driver), Running)
 
     asyncio.run(go())
