@@ -279,7 +279,7 @@ class Replica:
     def _check_incarnation(self, now: Now) -> tuple[Feed, str]:
         """The feed to write in, and why it is another than the present one (protocol §9)."""
         feed = self._own_feed()
-        why = reissue.why_not_go_on(feed, self.ledger.roster, now.wall) or self.doubt
+        why = reissue.new_feed_reason(feed, self.ledger.roster, now.wall) or self.doubt
         if not why:
             return feed, ""
         drawn = reissue.draw_incarnation(self.ledger, self.own, self._draw)
@@ -309,7 +309,7 @@ class Replica:
         for session in due:
             session.next_offer = now.mono + limits.ANTI_ENTROPY_SECONDS
             ready.send((session.peer,), offer)
-            self._sync.owe(session, reissue.handed_back(self.ledger, session), ready)
+            self._sync.owe(session, reissue.return_void_records(self.ledger, session), ready)
         return ready
 
     def seal(self, now: Now) -> Ready:

@@ -107,7 +107,7 @@ class Reissuer:
         )
         if seen != self._seen:
             self._seen = seen
-            self._lost = lost_records(self._ledger, self._own, self._former, vouched=vouched)
+            self._lost = own_void_records(self._ledger, self._own, self._former, vouched=vouched)
         self._lost = [
             one for one in self._lost if one.record_id not in self._settled and self._is_ours(one)
         ]
@@ -148,10 +148,10 @@ class Reissuer:
         self._settled.add(record.record_id)
         if record.feed.author == self._own:
             self._ledger.retire(record)
-        self._ledger.ready.persist.settled.append(record.record_id)
+        self._ledger.ready.persist.reissue_done.append(record.record_id)
 
 
-def why_not_go_on(feed: Feed, roster: Roster, wall: Instant) -> str:
+def new_feed_reason(feed: Feed, roster: Roster, wall: Instant) -> str:
     """Why the own feed cannot be gone on in (protocol §9); empty where it can."""
     if feed.latest is not None and feed.latest.at > latest_own(wall):
         return "the own records are stamped further ahead than others take"
@@ -195,7 +195,7 @@ def may_lack(ledger: Ledger, own: NodePubkey, former: NodePubkey | None) -> list
     ]
 
 
-def lost_records(
+def own_void_records(
     ledger: Ledger, own: NodePubkey, former: NodePubkey | None = None, *, vouched: bool = True
 ) -> list[VerifiedRecord]:
     """The own records that count nowhere though they could, in order of their stamps.
@@ -223,7 +223,7 @@ def dead(ledger: Ledger) -> Iterator[VerifiedRecord]:
             yield from (entry.record for entry in feed.entries())
 
 
-def handed_back(ledger: Ledger, session: Session) -> Iterator[Frame]:
+def return_void_records(ledger: Ledger, session: Session) -> Iterator[Frame]:
     """What this node keeps of a peer's own that counts nowhere: the peer may have lost it.
 
     By position; each record once a session. What counts travels by anti-entropy.

@@ -99,7 +99,7 @@ class Persist:
     """Why the own feed cannot be gone on in, where that changed; empty where it can."""
     own_end: OwnEnd | None = None
     """Goes with the own record that it counts, in one transaction."""
-    settled: list[RecordId] = field(default_factory=list)
+    reissue_done: list[RecordId] = field(default_factory=list)
     """Own records that count nowhere and were written again, or reported."""
     addresses: dict[NodePubkey, tuple[str, ...]] = field(default_factory=dict)
 
@@ -109,7 +109,7 @@ class Persist:
         self.proofs += later.proofs
         self.rendered |= later.rendered
         self.addresses |= later.addresses
-        self.settled += later.settled
+        self.reissue_done += later.reissue_done
         if later.incarnation is not None:
             self.incarnation = later.incarnation
         if later.doubt is not None:
@@ -123,7 +123,7 @@ class Persist:
             or self.proofs
             or self.rendered
             or self.addresses
-            or self.settled
+            or self.reissue_done
             or self.incarnation is not None
             or self.doubt is not None
             or self.own_end is not None

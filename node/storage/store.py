@@ -190,7 +190,7 @@ class Store(Reading):
                 self._db.execute(SET_ADDRESSES, (bytes(node), " ".join(texts)))
             self._db.executemany(
                 "INSERT OR IGNORE INTO settled VALUES (?1, cells_sum(?1))",
-                [(bytes(i),) for i in persist.settled],
+                [(bytes(i),) for i in persist.reissue_done],
             )
             self._quarantine.write(self._db, quarantined, at_ms)
             history.write(self._db, events, at_ms, self._history)

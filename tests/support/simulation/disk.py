@@ -26,7 +26,7 @@ class Disk:
     doubt: str = ""
     token: bytes = b""
     writes: int = 0
-    settled: set = field(default_factory=set)
+    reissue_done: set = field(default_factory=set)
     former: object = None
     former_end: object = None
     own_end: object = None
@@ -50,14 +50,14 @@ class Disk:
         if persist.doubt is not None:
             self.doubt = persist.doubt
         self.own_end = persist.own_end or self.own_end
-        self.settled.update(persist.settled)
+        self.reissue_done.update(persist.reissue_done)
         self.writes += 1
 
     def copy(self, *, inode):
         """The same contents in another file."""
         return Disk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
-            self.incarnation, self.doubt, self.token, self.writes, set(self.settled), self.former,
+            self.incarnation, self.doubt, self.token, self.writes, set(self.reissue_done), self.former,
             self.former_end,
             own_end=self.own_end, taken=set(self.taken),
         )  # fmt: skip

@@ -7,7 +7,7 @@ Each check raises ``Broken`` with the law's number and what was seen. Numbers as
 from collections import Counter, defaultdict
 from math import inf
 
-from crdt.authoring.reissue import lost_records
+from crdt.authoring.reissue import own_void_records
 from crdt.contract.ready import Noticed
 from crdt.ledger.feed import EntryStatus
 from crdt.ledger.ingest import place_slices
@@ -80,7 +80,7 @@ class Laws:
         if not node.honest:
             return
         self.looked["L5"] += 1
-        self._dealt.update(persist.settled)
+        self._dealt.update(persist.reissue_done)
         for key, row in persist.rows.items():
             if row is not None:
                 body = parse_body(row.value[limits.SIGNATURE_BYTES :])
@@ -105,7 +105,7 @@ class Laws:
             owner = world.owners.get(ref.author)
             if owner is None or not world.nodes[owner].honest:
                 continue
-            if ref.author == node.pub and ref.record_id in disk.settled:
+            if ref.author == node.pub and ref.record_id in disk.reissue_done:
                 continue  # it was stamped ahead, and its author wrote it again or reported it
             key = self._keys[ref.record_id]
             if key is None or not any(
@@ -397,7 +397,7 @@ class Laws:
             former = author.disk.former if author.number not in gone else None
             settled = self._settled(world, author.pub)
             for node in world.honest():
-                for record in lost_records(node.replica.ledger, author.pub, former):
+                for record in own_void_records(node.replica.ledger, author.pub, former):
                     if self._said_since(record):
                         continue
                     if record.record_id not in settled:
@@ -407,7 +407,7 @@ class Laws:
     @staticmethod
     def _settled(world, pub):
         """What an author has dealt with: of two daemons with its key either may have."""
-        return set().union(*(one.disk.settled for one in world.nodes if one.pub == pub))
+        return set().union(*(one.disk.reissue_done for one in world.nodes if one.pub == pub))
 
     def _said_since(self, record):
         """Whether its author put another record of the same kind and key behind this one.

@@ -195,7 +195,7 @@ class World:
             disk.proofs.values(),
             disk.rendered,
             self.now(node),
-            settled=disk.settled,
+            settled=disk.reissue_done,
         )
         node.ticked = self.t, replica.takes
         self.laws.begun(self, node, replica)

@@ -31,7 +31,7 @@ def fork(court, pen):
 
 
 def lost(court, pen):
-    return reissue.lost_records(court.ledger, pen.node)
+    return reissue.own_void_records(court.ledger, pen.node)
 
 
 # What is lost
@@ -108,19 +108,19 @@ def test_an_author_is_handed_back_what_a_fork_took_once_a_session(court):
     fork(court, court.bob)
     court.take(taken := court.bob.story("a"))
     bob = session(court.bob)
-    [frame] = reissue.handed_back(court.ledger, bob)
+    [frame] = reissue.return_void_records(court.ledger, bob)
     assert FeedId(frame.author, frame.incarnation) == taken.feed
     assert (taken.clock, taken.value) in frame.records
-    assert list(reissue.handed_back(court.ledger, bob)) == []
-    assert list(reissue.handed_back(court.ledger, session(court.cat))) == []
-    assert len(list(reissue.handed_back(court.ledger, session(court.bob)))) == 1
+    assert list(reissue.return_void_records(court.ledger, bob)) == []
+    assert list(reissue.return_void_records(court.ledger, session(court.cat))) == []
+    assert len(list(reissue.return_void_records(court.ledger, session(court.bob)))) == 1
 
 
 def test_an_author_is_handed_back_what_is_held_here_as_ahead(court):
     ahead = court.bob.story("a", ms=court.ms + BEYOND)
     court.take(ahead, stored=True)
     records = ((ahead.clock, ahead.value),)
-    handed = reissue.handed_back(court.ledger, session(court.bob))
+    handed = reissue.return_void_records(court.ledger, session(court.bob))
     assert list(handed) == [Records(*ahead.feed, records)]
 
 
@@ -139,15 +139,15 @@ def test_what_is_parked_for_its_stamp_is_written_again_where_peers_vouch_for_the
 def test_a_cut_feed_of_which_nothing_was_taken_hands_nothing_back(court):
     twins = [court.bob.story(title, clock=7) for title in "ab"]
     court.take(court.bob.story("a", clock=0), court.cat.evidence(*twins))
-    assert list(reissue.handed_back(court.ledger, session(court.bob))) == []
+    assert list(reissue.return_void_records(court.ledger, session(court.bob))) == []
 
 
 def test_what_a_revocation_took_of_the_key_before_moves_over_to_the_next(court):
     court.take(taken := court.bob.story("a"), court.cat.story("b"))
     admission = court.admissions[court.bob.node]
     court.take(court.founder.revocation(court.bob.node, [admission]))
-    assert reissue.lost_records(court.ledger, court.cat.node, court.bob.node) == [taken]
-    assert reissue.lost_records(court.ledger, court.cat.node) == []
+    assert reissue.own_void_records(court.ledger, court.cat.node, court.bob.node) == [taken]
+    assert reissue.own_void_records(court.ledger, court.cat.node) == []
 
 
 # Whether to go on
@@ -156,12 +156,12 @@ def test_what_a_revocation_took_of_the_key_before_moves_over_to_the_next(court):
 def test_a_feed_in_which_all_is_well_is_gone_on_in(court):
     court.take(court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX))
     assert why_not(court) == ""
-    assert reissue.why_not_go_on(court.ledger.feed(FeedId(court.bob.node, 7)), court.ledger.roster,
+    assert reissue.new_feed_reason(court.ledger.feed(FeedId(court.bob.node, 7)), court.ledger.roster,
                                court.now) == ""  # fmt: skip
 
 
 def why_not(court):
-    return reissue.why_not_go_on(court.feed(court.bob), court.ledger.roster, court.now)
+    return reissue.new_feed_reason(court.feed(court.bob), court.ledger.roster, court.now)
 
 
 def test_it_is_not_where_its_own_stamps_are_too_far_ahead(court):
@@ -201,7 +201,7 @@ def test_each_is_dealt_with_once_whatever_crashes(court):
     first, second = rewriting.due(SOON)
     rewriting.settle(first)
     assert rewriting.due(SOON) == [second]
-    assert court.ledger.take_ready().persist.settled == [first.record_id]
+    assert court.ledger.take_ready().persist.reissue_done == [first.record_id]
     started = Reissuer(court.bob.node, court.ledger, Sessions())
     started.restore([first.record_id, second.record_id])
     assert started.due(0.0) == started.due(SOON) == []
@@ -214,7 +214,7 @@ def carried_out(court, rewriting, write):
     rewriting.carry_out(SOON, write)
     ready = court.ledger.take_ready()
     assert {noticed.what for noticed in ready.observe} <= {"written_again"}
-    return [noticed.detail for noticed in ready.observe], ready.persist.settled
+    return [noticed.detail for noticed in ready.observe], ready.persist.reissue_done
 
 
 def test_much_that_was_lost_is_written_again_a_few_a_tick(court, monkeypatch):
@@ -275,7 +275,7 @@ def test_what_moves_to_the_next_key_moves_at_once_with_nothing_said(court):
     rewriting.carry_out(0.0, lambda _: Receipt(*place, ()))
     ready = court.ledger.take_ready()
     assert not ready.observe
-    assert ready.persist.settled == [taken.record_id]
+    assert ready.persist.reissue_done == [taken.record_id]
 
 
 def test_what_somebody_else_wrote_with_the_former_key_does_not_move(court):
