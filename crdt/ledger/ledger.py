@@ -29,7 +29,7 @@ from crdt.ledger.ingest import Signed, UndecodableRecord
 from crdt.ledger.judge import Admitted, Deferred, Rejected, Verdict, Void, judge
 from crdt.ledger.pending import FutureStamped
 from crdt.ledger.placement import Holdings
-from crdt.ledger.reference_index import named_by
+from crdt.ledger.reference_index import referenced_by
 from crdt.ledger.roster_statements import Statements
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
@@ -262,7 +262,7 @@ class Ledger(Holdings):
         """A record's place changed: judge again what names it, and what it names."""
         for namer in self.names.of(record):
             self._queue(namer)
-        named = named_by(record) if self.proofs else None
+        named = referenced_by(record) if self.proofs else None
         if named is not None and self.fork_of(named.feed) is not None:
             target = self.entry(named)
             built = target is not None and target.verdict is EntryStatus.BUILT_UPON

@@ -14,7 +14,7 @@ from crdt.records.bodies import Ack, Transition
 from crdt.records.record import VerifiedRecord
 
 
-def named_by(record: VerifiedRecord) -> RecordRef | None:
+def referenced_by(record: VerifiedRecord) -> RecordRef | None:
     """The one record that a record names; ``None`` for kinds that name none.
 
     What a node says of its own event, by an ack, moves nothing: it names none either.
@@ -34,14 +34,14 @@ class ReferenceIndex:
 
     def add(self, record: VerifiedRecord) -> None:
         """A record is known from now on."""
-        ref = named_by(record)
+        ref = referenced_by(record)
         if ref is not None:
             namers = self._namers.setdefault(ref.feed, {})
             namers.setdefault(ref.record_id, {})[record.record_id] = record
 
     def discard(self, record: VerifiedRecord) -> None:
         """A record is known no longer."""
-        ref = named_by(record)
+        ref = referenced_by(record)
         if ref is None:
             return
         namers = self._namers.get(ref.feed, {})
@@ -61,7 +61,7 @@ class ReferenceIndex:
     ) -> Iterator[VerifiedRecord]:
         """The records that name one of this feed's whose clock lies in ``[start, end)``."""
         for namers in self._namers.get(feed, {}).values():
-            ref = named_by(next(iter(namers.values())))
+            ref = referenced_by(next(iter(namers.values())))
             if ref is not None and start <= ref.clock < end:
                 yield from namers.values()
 

@@ -11,7 +11,7 @@ from crdt.authoring.reissue import own_void_records
 from crdt.contract.ready import Noticed
 from crdt.ledger.feed import EntryStatus
 from crdt.ledger.ingest import place_slices
-from crdt.ledger.reference_index import named_by
+from crdt.ledger.reference_index import referenced_by
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role, Statement, parse_body
@@ -582,7 +582,7 @@ class Laws:
         entry = node.replica.ledger.entry(receipt.ref)
         if entry is None or entry.verdict is not EntryStatus.WAITING:
             return False
-        return named_by(entry.record).record_id in world.excused
+        return referenced_by(entry.record).record_id in world.excused
 
     def _on_disk(self, world):
         """L8: what a node holds is what its disk holds."""

@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.ledger.reference_index import ReferenceIndex, named_by
+from crdt.ledger.reference_index import ReferenceIndex, referenced_by
 from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from machines.values import FreeText
@@ -25,10 +25,10 @@ def told():
 
 def test_an_event_names_its_parent_and_an_ack_its_end(told):
     court, _, first, children = told
-    assert [named_by(record) for record in children] == [first.ref] * 3
-    assert named_by(first) is None
-    assert named_by(court.bob.ack("s-1", first)) is None, "of his own event it moves nothing"
-    assert named_by(court.bob.story("s-1")) is None
+    assert [referenced_by(record) for record in children] == [first.ref] * 3
+    assert referenced_by(first) is None
+    assert referenced_by(court.bob.ack("s-1", first)) is None, "of his own event it moves nothing"
+    assert referenced_by(court.bob.story("s-1")) is None
 
 
 def test_who_names_a_record_is_found_by_the_record_its_feed_and_its_author(told):
