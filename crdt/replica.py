@@ -251,7 +251,7 @@ class Replica:
         if isinstance(intent, WriteAgain):
             body = reissue_body(intent.record, self.ledger, author, self.rewriting.moved)
         else:
-            body, warnings = handlers.propose(intent, self.ledger, author)
+            body, warnings = handlers.handle_intent(intent, self.ledger, author)
         clock = author.feed.head
         try:
             record = sign_record(self._key, self.cluster, feed.id.incarnation, clock, body)
@@ -297,7 +297,7 @@ class Replica:
             self.ledger.ripen(now.wall)
         if not self.writable(now):
             quiet = 0.0 if self.doubt else now.mono - self._wrote_at
-            for intent in self._duties.due(self._own_feed(), quiet, now.mono):
+            for intent in self._duties.due_commands(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
             self.rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
         self.ledger.ready.observe += self.clock_watch.news(now) + self._seal_watch.news(now.mono)

@@ -88,7 +88,7 @@ def author(feed: Feed, ledger: Ledger, wall: Instant) -> Author:
     return Author(own, feed, wall, before)
 
 
-def propose(intent: Intent, ledger: Ledger, author: Author) -> tuple[Known, tuple[str, ...]]:
+def handle_intent(intent: Intent, ledger: Ledger, author: Author) -> tuple[Known, tuple[str, ...]]:
     """The body that says what the caller wants, and what he should be warned of.
 
     Raises:

@@ -70,7 +70,7 @@ RosterIntent = Admit | Promote | Demote | Rename | Revoke | Replace
 Step = AdmitNode | RevokeNode
 
 
-def steps(wish: RosterIntent, roster: Roster, own: NodePubkey) -> list[Step]:
+def expand(wish: RosterIntent, roster: Roster, own: NodePubkey) -> list[Step]:
     """The records to write, in order; never empty.
 
     Raises:
@@ -106,9 +106,9 @@ def carry_out(
     """Write the records of a wish; gives the receipt of the last, with what to warn of.
 
     Raises:
-        ProposalRefused: as ``steps``, or the rules do not allow it; nothing was written.
+        ProposalRefused: as ``expand``, or the rules do not allow it; nothing was written.
     """
-    written = [write(step) for step in steps(wish, ledger.roster, own)]
+    written = [write(step) for step in expand(wish, ledger.roster, own)]
     left = ""
     if isinstance(wish, Revoke):
         left = remaining(wish.node, ledger.roster)
@@ -117,14 +117,14 @@ def carry_out(
     return replace(written[-1], warnings=(left,)) if left else written[-1]
 
 
-def standing(node: NodePubkey, roster: Roster) -> list[Admission]:
+def active_admissions(node: NodePubkey, roster: Roster) -> list[Admission]:
     """The admissions by which a node belongs."""
     return [admission for admission in roster.admissions(node) if not admission.revoked]
 
 
 def remaining(node: NodePubkey, roster: Roster) -> str:
     """What to say after a revocation that left the node on the roster; empty where it did not."""
-    left = standing(node, roster)
+    left = active_admissions(node, roster)
     if not left:
         return ""
     who = _names({admission.ref.author for admission in left}, roster)
@@ -201,7 +201,7 @@ def _demote(node: NodePubkey, role: Role | None, roster: Roster, own: NodePubkey
     if RANK[role] >= RANK[present]:
         way = f"take it off the roster with: gangline members revoke {node.short}"
         raise ProposalRefused(f"{node.short} is {_a(present)}, which is no higher; {way}")
-    higher = [a for a in standing(node, roster) if RANK[a.body.role] > RANK[role]]
+    higher = [a for a in active_admissions(node, roster) if RANK[a.body.role] > RANK[role]]
     others = {a.ref.author for a in higher} - {own}
     if others and own != roster.founder:
         who = _names(others, roster)
@@ -211,7 +211,7 @@ def _demote(node: NodePubkey, role: Role | None, roster: Roster, own: NodePubkey
         )
     admissions = tuple(admission.ref.record_id for admission in higher)
     revocation = RevokeNode(node, None, admissions)
-    if any(a.body.role is role for a in standing(node, roster)):
+    if any(a.body.role is role for a in active_admissions(node, roster)):
         return [revocation]
     return [AdmitNode(node, role, FreeText(roster.name(node))), revocation]
 
@@ -226,7 +226,7 @@ def _present(node: NodePubkey, roster: Roster) -> Role:
 
 def _must_have_admitted(node: NodePubkey, roster: Roster, own: NodePubkey, what: str) -> None:
     """Whoever takes a node in answers for it: a second word would outlive the first one's."""
-    authors = {admission.ref.author for admission in standing(node, roster)}
+    authors = {admission.ref.author for admission in active_admissions(node, roster)}
     if own not in authors and own != roster.founder:
         who = _names(authors or {roster.founder}, roster)
         raise ProposalRefused(f"{node.short} was admitted by {who}, who may {what} it")

@@ -37,7 +37,7 @@ def petition(
     wall: Instant,
 ) -> RosterRequest:
     """Ask, saying how far the own feeds go; later than the word by which this node belongs."""
-    standing = roster_intents.standing(key.pubkey, ledger.roster)
+    standing = roster_intents.active_admissions(key.pubkey, ledger.roster)
     at_ms = max([wall.ms, *(admission.body.at.ms + 1 for admission in standing)])
     ends = tuple(
         (feed.id.incarnation, feed.head)
@@ -106,7 +106,7 @@ def _why_not(
         return "not_direct"
     if not _is_signed(asked, own, ledger.cluster, ledger.verifier):
         raise PeerFault(Reason.BAD_SIGNATURE, "a petition that its node did not sign")
-    standing = roster_intents.standing(peer, roster)
+    standing = roster_intents.active_admissions(peer, roster)
     if not standing:
         return "revoked"
     if peer == roster.founder:

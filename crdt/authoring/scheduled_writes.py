@@ -41,7 +41,7 @@ class ScheduledWrites:
         self._forks_seen: dict[tuple[FeedId, int], float] = {}
         self._pace = TokenBucket(limits.ACCUSATIONS_BURST, limits.AUTHOR_FEEDS_PER_SECOND, 0.0)
 
-    def due(self, feed: Feed, quiet_seconds: float, mono: float) -> list[Intent]:
+    def due_commands(self, feed: Feed, quiet_seconds: float, mono: float) -> list[Intent]:
         """What to write now.
 
         Args:

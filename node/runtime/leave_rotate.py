@@ -258,7 +258,7 @@ def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey
     roster = replica.ledger.roster
     if replica.own == roster.founder:
         raise ProposalRefused(WORDS["founder_stays"])
-    standing = roster_intents.standing(replica.own, roster)
+    standing = roster_intents.active_admissions(replica.own, roster)
     if not roster.on_roster(replica.own):
         return [], ""
     if not standing:

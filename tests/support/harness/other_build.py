@@ -33,7 +33,7 @@ class Weather(bodies._Body, frozen=True, tag="weather"):
 def weather():
     bodies.KINDS |= {"weather"}
     bodies._DECODER = msgspec.json.Decoder(bodies.Known | Weather, dec_hook=bodies._dec_hook)
-    propose = handlers.propose
+    propose = handlers.handle_intent
 
     def proposed(intent, ledger, author):
         text = intent.description if isinstance(intent, EditStory) else None
@@ -43,7 +43,7 @@ def weather():
         body = Weather(at=stamp.at, n=stamp.n, key=intent.story, sky=text.removeprefix(MARK))
         return body, ()
 
-    handlers.propose = proposed
+    handlers.handle_intent = proposed
 
 
 def version_2():

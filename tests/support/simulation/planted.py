@@ -646,7 +646,7 @@ def a_new_key_forgets_what_the_old_one_did():
 
 @planted("a-new-key-in-the-old-ones-place")
 def a_new_key_comes_beside_the_old_one():
-    original = roster_intents.steps
+    original = roster_intents.expand
 
     def polite(wish, roster, own):
         done = original(wish, roster, own)

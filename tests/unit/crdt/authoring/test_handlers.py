@@ -1,6 +1,6 @@
 import pytest
 
-from crdt.authoring.handlers import Author, author, own_execution, propose
+from crdt.authoring.handlers import Author, author, handle_intent, own_execution
 from crdt.authoring.intents import (
     AccuseFork,
     AcknowledgeEnd,
@@ -40,7 +40,7 @@ def court():
 def say(court, pen, intent):
     """The body and the warnings, as this author would write them now."""
     feed = court.ledger.feed(FeedId(pen.node, pen.incarnation))
-    return propose(intent, court.ledger, Author(pen.node, feed, court.now))
+    return handle_intent(intent, court.ledger, Author(pen.node, feed, court.now))
 
 
 def body(court, pen, intent):

@@ -314,10 +314,10 @@ def test_an_observer_shows_everything_and_owes_nothing(team):
 def test_a_node_is_replaced_by_its_next_key_in_role_and_name():
     court = Court()
     before = court.ledger.roster
-    admit, revoke = m.steps(m.Replace(court.bob.node, court.sam.node), before, court.founder.node)
+    admit, revoke = m.expand(m.Replace(court.bob.node, court.sam.node), before, court.founder.node)
     assert (admit.node, admit.role, admit.name) == (
         court.sam.node, Role.MEMBER, before.name(court.bob.node),
     )  # fmt: skip
     assert revoke == RevokeNode(court.bob.node)
     with pytest.raises(ProposalRefused, match="who may replace it"):
-        m.steps(m.Replace(court.bob.node, court.sam.node), before, court.ada.node)
+        m.expand(m.Replace(court.bob.node, court.sam.node), before, court.ada.node)

@@ -19,8 +19,10 @@ class Node:
         self.court = Court()
         self.duties = ScheduledWrites(self.court.cat.node, self.court.ledger, SeededRandom(b"seed"))
 
-    def due(self, mono, quiet=0.0):
-        return self.duties.due(self.court.ledger.feed(self.court.cat.write_feed), quiet, mono)
+    def due_commands(self, mono, quiet=0.0):
+        return self.duties.due_commands(
+            self.court.ledger.feed(self.court.cat.write_feed), quiet, mono
+        )
 
 
 @pytest.fixture
@@ -33,34 +35,34 @@ def node():
 
 def test_an_end_that_another_wrote_is_acknowledged_after_a_minute(node):
     node.court.take(end := node.court.bob.transition("s-1", p.Abandon()))
-    assert node.due(0.0) == []
+    assert node.due_commands(0.0) == []
     node.court.take(node.court.bob.ack("s-1", end))
-    assert node.due(limits.ACK_AFTER_SECONDS - 1) == []
-    assert node.due(LONG) == [AcknowledgeEnd("s-1")]
+    assert node.due_commands(limits.ACK_AFTER_SECONDS - 1) == []
+    assert node.due_commands(LONG) == [AcknowledgeEnd("s-1")]
 
 
 def test_an_own_end_is_left_to_the_others(node):
     node.court.take(node.court.cat.transition("s-1", p.Abandon()))
-    node.due(0.0)
-    assert node.due(LONG) == []
+    node.due_commands(0.0)
+    assert node.due_commands(LONG) == []
 
 
 def test_an_end_that_somebody_acknowledged_is_nobodys_duty(node):
     end = node.court.bob.transition("s-1", p.Abandon())
     node.court.take(end)
-    node.due(0.0)
+    node.due_commands(0.0)
     node.court.take(node.court.ada.ack("s-1", end))
-    assert node.due(LONG) == []
+    assert node.due_commands(LONG) == []
 
 
 def test_an_ack_that_could_not_be_written_is_due_again_and_no_more_once_it_was(node):
     node.court.take(end := node.court.bob.transition("s-1", p.Abandon()))
-    node.due(0.0)
-    assert node.due(LONG) == [AcknowledgeEnd("s-1")]
-    assert node.due(LONG + 0.5) == []
-    assert node.due(LONG + 1.0) == [AcknowledgeEnd("s-1")]
+    node.due_commands(0.0)
+    assert node.due_commands(LONG) == [AcknowledgeEnd("s-1")]
+    assert node.due_commands(LONG + 0.5) == []
+    assert node.due_commands(LONG + 1.0) == [AcknowledgeEnd("s-1")]
     node.court.take(node.court.cat.ack("s-1", end))
-    assert node.due(LONG + 9.0) == []
+    assert node.due_commands(LONG + 9.0) == []
 
 
 def test_of_many_ends_a_few_are_acknowledged_at_a_time_and_each_once(node, monkeypatch):
@@ -68,10 +70,10 @@ def test_of_many_ends_a_few_are_acknowledged_at_a_time_and_each_once(node, monke
     ends = [node.court.bob.transition(f"s-{n}", p.Abandon()) for n in range(50)]
     node.court.take(*ends)
     for tick in range(3):
-        assert node.due(tick / 4) == []
+        assert node.due_commands(tick / 4) == []
     written = []
     for tick in range(3):
-        due = node.due(LONG + tick / 4)
+        due = node.due_commands(LONG + tick / 4)
         assert len(due) <= limits.ACKS_PER_TICK_MAX
         written += [intent.story for intent in due]
         node.court.take(*(node.court.cat.ack(i.story, ends[int(i.story[2:])]) for i in due))
@@ -84,30 +86,30 @@ def test_a_tick_costs_the_same_however_many_ends_are_open(node):
         node.court.take(
             *(node.court.bob.transition(f"{many}-{n}", p.Abandon()) for n in range(many))
         )
-        node.due(0.0)
-        counts.append(steps(lambda: node.due(1.0)))
+        node.due_commands(0.0)
+        counts.append(steps(lambda: node.due_commands(1.0)))
     assert counts[0] == counts[1]
 
 
 def test_another_end_waits_its_own_minute(node):
     node.court.take(end := node.court.bob.transition("s-1", p.Block(FreeText("why"))))
-    assert node.due(0.0) == []
+    assert node.due_commands(0.0) == []
     back = node.court.bob.transition("s-1", p.Unblock(), end)
     node.court.take(back, node.court.bob.transition("s-1", p.Abandon(), back))
-    assert node.due(LONG) == []
-    assert node.due(2 * LONG + 1) == [AcknowledgeEnd("s-1")]
+    assert node.due_commands(LONG) == []
+    assert node.due_commands(2 * LONG + 1) == [AcknowledgeEnd("s-1")]
 
 
 def test_a_feed_is_sealed_once_it_has_been_quiet_and_holds_something(node):
-    assert node.due(0.0, quiet=limits.SEAL_QUIET_SECONDS) == []
+    assert node.due_commands(0.0, quiet=limits.SEAL_QUIET_SECONDS) == []
     node.court.take(node.court.cat.story("mine"))
-    assert node.due(0.0, quiet=limits.SEAL_QUIET_SECONDS / 2) == []
-    assert node.due(0.0, quiet=limits.SEAL_QUIET_SECONDS) == [WriteSeal()]
+    assert node.due_commands(0.0, quiet=limits.SEAL_QUIET_SECONDS / 2) == []
+    assert node.due_commands(0.0, quiet=limits.SEAL_QUIET_SECONDS) == [WriteSeal()]
 
 
 def test_a_cut_feed_is_not_sealed(node):
     node.court.take(*(node.court.cat.story(title, clock=0) for title in "ab"))
-    assert WriteSeal() not in node.due(0.0, quiet=9.0)
+    assert WriteSeal() not in node.due_commands(0.0, quiet=9.0)
 
 
 def forked(node, pen, clock=0):
@@ -118,31 +120,31 @@ def forked(node, pen, clock=0):
 
 def test_a_proof_that_no_feed_shows_is_written_down_after_a_random_delay(node):
     one, _ = forked(node, node.court.bob)
-    seen = [bool(node.due(mono / 10)) for mono in range(60)]
+    seen = [bool(node.due_commands(mono / 10)) for mono in range(60)]
     assert not seen[0]
     assert seen == sorted(seen)
-    assert node.due(9.0) == [AccuseFork(one.feed, 0)]
+    assert node.due_commands(9.0) == [AccuseFork(one.feed, 0)]
 
 
 def test_one_that_somebody_wrote_down_is_done_with(node):
     twins = forked(node, node.court.bob)
-    node.due(0.0)
+    node.due_commands(0.0)
     node.court.take(node.court.ada.evidence(*twins))
-    assert node.due(9.0) == []
+    assert node.due_commands(9.0) == []
 
 
 def test_a_lower_one_is_written_down_all_the_same(node):
     node.court.take(node.court.ada.evidence(*forked(node, node.court.bob, clock=4)))
-    assert node.due(9.0) == []
+    assert node.due_commands(9.0) == []
     one, _ = forked(node, node.court.bob, clock=2)
-    node.due(9.0)
-    assert node.due(20.0) == [AccuseFork(one.feed, 2)]
+    node.due_commands(9.0)
+    assert node.due_commands(20.0) == [AccuseFork(one.feed, 2)]
 
 
 def test_a_strangers_fork_is_nobodys_duty_until_he_is_known(node):
     forked(node, node.court.sam)
-    node.due(0.0)
-    assert node.due(9.0) == []
+    node.due_commands(0.0)
+    assert node.due_commands(9.0) == []
 
 
 def test_many_proofs_are_written_down_a_few_at_a_time_and_no_faster_than_others_take(
@@ -152,8 +154,8 @@ def test_many_proofs_are_written_down_a_few_at_a_time_and_no_faster_than_others_
     node.duties = ScheduledWrites(node.court.cat.node, node.court.ledger, SeededRandom(b"seed"))
     for number in range(60):
         node.court.take(*[node.court.bob.story(t, clock=0, incarnation=number) for t in "ab"])
-    assert node.due(0.0) == []
-    due = [len(node.due(limits.EVIDENCE_DELAY_SECONDS_MAX)) for _ in range(3)]
+    assert node.due_commands(0.0) == []
+    due = [len(node.due_commands(limits.EVIDENCE_DELAY_SECONDS_MAX)) for _ in range(3)]
     assert due == [limits.ACCUSATIONS_PER_TICK_MAX, 8, 0]
-    [one] = node.due(61.0 + limits.EVIDENCE_DELAY_SECONDS_MAX)
+    [one] = node.due_commands(61.0 + limits.EVIDENCE_DELAY_SECONDS_MAX)
     assert isinstance(one, AccuseFork)
