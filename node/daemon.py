@@ -91,7 +91,7 @@ def open_replica(
         )
     if ready.damage:
         raise StoreDamaged(f"{store.path} is damaged: {ready.damage}")
-    outside = replica.ledger.roster.why_no_voice(replica.own)
+    outside = replica.ledger.roster.write_block(replica.own)
     if outside and replica.own == founder:  # any other has just joined, or is told by its writes
         log.warning("%s", outside)
     peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in settings.peers)}

@@ -178,9 +178,9 @@ def _admit(
 def role_before(node: NodePubkey, roster: Roster) -> Role:
     """The highest role that a node had when it last belonged; member if it never did."""
     ended = (
-        (min(take.at.ms for take in one.takes), RANK[one.body.role], one.body.role)
+        (min(take.at.ms for take in one.revocations), RANK[one.body.role], one.body.role)
         for one in roster.admissions(node)
-        if one.takes
+        if one.revocations
     )
     return max(ended, default=(0, 0, Role.MEMBER))[2]
 

@@ -44,7 +44,7 @@ def why_mute(writer: Writer, now: Now) -> NotWritable | None:
     if why := writer.held or writer.clock_watch.why_not(now):
         return HeldUp(why)
     roster = writer.ledger.roster
-    if outside := roster.why_no_voice(writer.own):
+    if outside := roster.write_block(writer.own):
         # A store that lost the founding record knows nothing of anybody's rights.
         return (NotWritable if roster.admissions(roster.founder) else HeldUp)(outside)
     return None

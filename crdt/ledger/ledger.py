@@ -515,7 +515,7 @@ class Ledger(Holdings):
         before, self._lapsed = self.roster, False
         ripe = self.statements.ripe(self.horizon, lambda r: self._is_kept(self.entry(r.ref)))
         self.roster = Roster(before.founder, ripe)
-        moved = self.roster.moved(before)
+        moved = self.roster.changed_nodes(before)
         if moved:
             self._rejudge(moved)
             for statement in self.statements.about(moved):

@@ -38,18 +38,18 @@ class Admission:
 
     ref: RecordRef
     body: Member
-    takes: tuple[RevocationScope, ...] = ()
+    revocations: tuple[RevocationScope, ...] = ()
 
     @property
     def revoked(self) -> bool:
         """Whether any revocation that counts names it."""
-        return bool(self.takes)
+        return bool(self.revocations)
 
     def ends(self) -> tuple[dict[int, int], int]:
         """The first clock that is taken in each incarnation that is named, and in all others."""
-        if not self.takes:
+        if not self.revocations:
             return {}, limits.CLOCK_MAX + 1
-        first, *more = {id(take.keep): take.keep for take in self.takes}.values()
+        first, *more = {id(take.keep): take.keep for take in self.revocations}.values()
         ends = dict(first)
         for keep in more:
             ends = {n: min(end, keep[n]) for n, end in ends.items() if n in keep}
@@ -87,12 +87,12 @@ class Roster:
         self._whole = {
             node: max((admission.body.role for admission in admissions), key=RANK.__getitem__)
             for node, admissions in self._admissions.items()
-            if not any(admission.takes for admission in admissions)
+            if not any(admission.revocations for admission in admissions)
         }
         self._kept: dict[NodePubkey, set[int]] = {}
         for node, admissions in self._admissions.items():
             # Once for each revocation, however many admissions it names.
-            keeps = {id(take.keep): take.keep for one in admissions for take in one.takes}
+            keeps = {id(take.keep): take.keep for one in admissions for take in one.revocations}
             if keeps:
                 self._kept[node] = set().union(*keeps.values())
 
@@ -163,7 +163,7 @@ class Roster:
         roles = [a.body.role for a in self._admissions.get(node, ()) if not a.revoked]
         return max(roles, key=RANK.__getitem__, default=None)
 
-    def why_no_voice(self, node: NodePubkey) -> str:
+    def write_block(self, node: NodePubkey) -> str:
         """Why a node may write nothing; empty where it may."""
         if not self._admissions.get(self.founder):
             # Not even the founding record: the store is new, and the founder's word would be blind.
@@ -226,7 +226,7 @@ class Roster:
         named = giving or admissions
         return named[-1].body.name if named else ""
 
-    def moved(self, before: "Roster") -> set[NodePubkey]:
+    def changed_nodes(self, before: "Roster") -> set[NodePubkey]:
         """The nodes whose standing is another than before."""
         return {
             node
@@ -262,7 +262,7 @@ def _reach(admissions: Iterable[Admission]) -> list[tuple[Role, dict[int, int], 
     known: set[tuple[Role, tuple[int, ...]]] = set()
     for admission in admissions:
         # Those of which the same is taken are one: whoever revokes names every admission.
-        alike = (admission.body.role, tuple(id(take.keep) for take in admission.takes))
+        alike = (admission.body.role, tuple(id(take.keep) for take in admission.revocations))
         if alike in known:
             continue
         known.add(alike)
@@ -275,7 +275,7 @@ def _reach(admissions: Iterable[Admission]) -> list[tuple[Role, dict[int, int], 
 
 def _rests_on(roster: Roster, node: NodePubkey) -> list[tuple[RecordRef, ...]]:
     """The records that each admission of a node rests on: they say all of it."""
-    return [(a.ref, *(take.ref for take in a.takes)) for a in roster.admissions(node)]
+    return [(a.ref, *(take.ref for take in a.revocations)) for a in roster.admissions(node)]
 
 
 def _standing(roster: Roster, node: NodePubkey) -> str:
@@ -286,4 +286,4 @@ def _words(admissions: Iterable[Admission]) -> Iterator[RecordRef]:
     """The records that the admissions of a node, and their revocations, rest on."""
     for admission in admissions:
         yield admission.ref
-        yield from (take.ref for take in admission.takes)
+        yield from (take.ref for take in admission.revocations)

@@ -221,7 +221,7 @@ def _admitted(admission: Admission, roster: Roster) -> Admitted:
         ticket="" if body.ticket is UNSET else body.ticket.hex()[:HASH_SHOWN],
         revoked=tuple(
             Revoked(take.ref.author.hex(), roster.name(take.ref.author), take.at)
-            for take in admission.takes
+            for take in admission.revocations
         ),
     )
 

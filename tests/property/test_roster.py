@@ -92,4 +92,4 @@ def test_nobody_has_a_role_but_by_the_word_of_who_may_give_it(records):
             assert by != signing.pubkey
             feed = FeedId(by, admission.ref.incarnation)
             assert by == founder or roster.role_of_slot(feed, admission.ref.clock) is Role.ADMIN
-            assert all(take.ref.author in (by, founder) for take in admission.takes)
+            assert all(take.ref.author in (by, founder) for take in admission.revocations)

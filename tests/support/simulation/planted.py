@@ -861,7 +861,7 @@ def a_seal_that_ceased_to_be_true_is_left_as_it_is():
 
 @planted("a-founder-alone-without-its-store")
 def a_founder_without_a_store_writes_at_once():
-    original = Roster.why_no_voice
+    original = Roster.write_block
 
     def bold(self, node):
         return "" if node == self.founder else original(self, node)

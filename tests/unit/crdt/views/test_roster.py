@@ -320,11 +320,15 @@ def test_everybody_on_it_stands_in_order(court):
 
 def test_what_moved_is_who_has_other_admissions_than_before(court):
     before = roster(court)
-    assert roster(court).moved(before) == set()
+    assert roster(court).changed_nodes(before) == set()
     admission = court.founder.member(court.sam.node, Role.MEMBER)
     take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
     after = roster(court, admission, take)
-    assert after.moved(before) == before.moved(after) == {court.sam.node, court.bob.node}
+    assert (
+        after.changed_nodes(before)
+        == before.changed_nodes(after)
+        == {court.sam.node, court.bob.node}
+    )
 
 
 def test_the_order_of_the_records_does_not_show(court):
@@ -339,7 +343,7 @@ def test_the_order_of_the_records_does_not_show(court):
         court.bob.story("s-1"),
     ]
     one, other = bare(court, *records), bare(court, *reversed(records))
-    assert one.moved(other) == set()
+    assert one.changed_nodes(other) == set()
     assert one.nodes() == other.nodes()
 
 
@@ -352,18 +356,18 @@ def test_one_whose_admissions_are_all_revoked_keeps_its_last_name(court):
 
 def test_who_has_no_voice_is_told_why(court):
     found = roster(court)
-    told = [found.why_no_voice(pen.node) for pen in (court.bob, court.obs, court.sam)]
+    told = [found.write_block(pen.node) for pen in (court.bob, court.obs, court.sam)]
     assert told[0] == ""
     assert "observer" in told[1]
     assert "not on the roster" in told[2]
     gone = roster(
         court, court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
     )
-    assert gone.why_no_voice(court.bob.node).endswith(f"members admit {court.bob.node.hex()}")
-    assert "was revoked" in gone.why_no_voice(court.bob.node)
+    assert gone.write_block(court.bob.node).endswith(f"members admit {court.bob.node.hex()}")
+    assert "was revoked" in gone.write_block(court.bob.node)
     # A founder whose store was lost would write blindly.
-    assert "[[peers]]" in bare(court).why_no_voice(court.founder.node)
-    assert found.why_no_voice(court.founder.node) == ""
+    assert "[[peers]]" in bare(court).write_block(court.founder.node)
+    assert found.write_block(court.founder.node) == ""
 
 
 def test_a_change_says_how_each_stood_how_each_stands_and_by_whose_word(court):
@@ -372,8 +376,8 @@ def test_a_change_says_how_each_stood_how_each_stands_and_by_whose_word(court):
     admitted = court.ada.member(sam, Role.OBSERVER, "fen")
     revoked = court.founder.revocation(bob, [court.admissions[bob]])
     after = roster(court, admitted, revoked)
-    assert after.moved(before) == {bob, sam}
-    changes = {change.node: change for change in after.changes(before, after.moved(before))}
+    assert after.changed_nodes(before) == {bob, sam}
+    changes = {change.node: change for change in after.changes(before, after.changed_nodes(before))}
     assert list(changes) == sorted(changes)
     assert structs.astuple(changes[sam]) == (sam, "fen", "observer", "", "", court.ada.node)
     name = before.name(bob)
