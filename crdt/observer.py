@@ -27,7 +27,7 @@ from crdt.views.board import Board, BoardChange
 from crdt.views.event_tree import said
 
 
-class Chronicle:
+class Observer:
     """Turns changes into observations; remembers who last held each story, and what was done.
 
     Args:
@@ -43,7 +43,7 @@ class Chronicle:
         self._holders: dict[str, NodePubkey | None] = {}
         self._done: dict[str, dict[NodePubkey, Execution]] = {}
 
-    def tell(self, admitted: Iterable[VerifiedRecord], wall: Instant) -> list[Observation]:
+    def observe(self, admitted: Iterable[VerifiedRecord], wall: Instant) -> list[Observation]:
         """What happened since the last call.
 
         Args:
@@ -69,7 +69,7 @@ class Chronicle:
                 found.append(RecordAdmitted(record.ref, body.kind, own=own))
         return found
 
-    def pass_over(self, stored: Iterable[VerifiedRecord], wall: Instant) -> None:
+    def skip(self, stored: Iterable[VerifiedRecord], wall: Instant) -> None:
         """What was read from the own store is no news: who holds what is kept in mind, and what
         was done, also by a key or in a feed that counts no longer: it may be written again.
         """

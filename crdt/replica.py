@@ -33,7 +33,7 @@ from crdt.ledger.ingest import Arrivals, open_records, place_slices, stored_reco
 from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import AuthorRateLimits
-from crdt.observer import Chronicle
+from crdt.observer import Observer
 from crdt.presence.tracker import PresenceTracker
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, ProposalRefused
@@ -119,7 +119,7 @@ class Replica:
         if written is not None and written.author == former:
             former_end = written
         self.rewriting = reissue.Reissuer(self.own, self.ledger, self.sessions, former, former_end)
-        self._chronicle = Chronicle(self.own, self.ledger.board, checkpoint)
+        self._observer = Observer(self.own, self.ledger.board, checkpoint)
         self._new_keys = roster_requests.Pace()
         self._wrote_at = self._rebuild_at = float("-inf")
 
@@ -378,7 +378,7 @@ class Replica:
         ready.persist.rendered |= {feed.id: feed.stored_end() for feed in touched}
         self._sync.publish(lacked, deleted, back, peer, ready)
         self._sync.acknowledge(touched, ready)
-        ready.observe += self._quota.news() + self._chronicle.tell(ledger.admitted, now.wall)
+        ready.observe += self._quota.news() + self._observer.observe(ledger.admitted, now.wall)
         ledger.admitted.clear()
         return ready
 
@@ -410,7 +410,7 @@ class Replica:
         self.document.rebuild(self.ledger.feeds.values())
         self.ledger.touched.clear()
         self.ledger.comeback = False
-        self._chronicle.pass_over((*reissue.dead(self.ledger), *self.ledger.admitted), now.wall)
+        self._observer.skip((*reissue.dead(self.ledger), *self.ledger.admitted), now.wall)
         self.ledger.admitted.clear()
         ready = self._finish(None, now)
         said = f"{damaged} of its rows hold no record, {unproven} of its proofs prove no fork"

@@ -1,7 +1,7 @@
 import pytest
 
 from crdt.contract.ready import ClaimMoved, EventLost, ExecutionMoved, RecordAdmitted, StageMoved
-from crdt.observer import Chronicle
+from crdt.observer import Observer
 from crdt.primitives.hlc import Stamp
 from crdt.records.bodies import Claim, Role
 from machines import pipeline as p
@@ -14,18 +14,18 @@ class Told:
 
     def __init__(self):
         self.court = Court()
-        self.chronicle = Chronicle(self.court.bob.node, self.court.board)
-        self.tell()
+        self.chronicle = Observer(self.court.bob.node, self.court.board)
+        self.observe()
 
-    def tell(self, ms=None):
+    def observe(self, ms=None):
         wall = Instant.from_ms(ms or self.court.ms)
         admitted = [*self.court.ledger.admitted]
         self.court.ledger.admitted.clear()
-        return self.chronicle.tell(admitted, wall)
+        return self.chronicle.observe(admitted, wall)
 
     def after(self, *records, ms=None):
         self.court.take(*records)
-        return self.tell(ms)
+        return self.observe(ms)
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def test_what_was_stored_is_no_news_but_who_holds_what_is_kept_in_mind(told):
     court, ms = told.court, told.court.ms
     first = court.cat.transition("s-1", p.DepsMet())
     court.take(first, claim(court.cat, ms, ms, ms + 1000), court.ada.story("s-2"))
-    told.chronicle.pass_over(court.ledger.admitted, Instant.from_ms(ms))
+    told.chronicle.skip(court.ledger.admitted, Instant.from_ms(ms))
     court.ledger.admitted.clear()
-    assert told.tell() == []
+    assert told.observe() == []
     assert told.after(claim(court.cat, ms + 1, ms, ms + 1000), ms=ms + 1) == []
     [moved] = told.after(court.cat.transition("s-1", p.GatesStarted(), first))
     assert (moved.before, moved.after) == (p.Coding(), p.Qa())
@@ -158,5 +158,5 @@ def test_an_execution_under_the_next_key_of_its_node_is_no_news(told):
 def test_what_was_stored_is_no_news_when_it_is_written_again(told):
     bob = told.court.bob
     record = spawn(bob)
-    told.chronicle.pass_over([record], told.court.now)
+    told.chronicle.skip([record], told.court.now)
     assert again(told, bob, record.body, incarnation=1, clock=0) == []
