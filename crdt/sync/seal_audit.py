@@ -41,12 +41,12 @@ class SealMismatch:
 
     feed: FeedId
     seal: int
-    stated: int
+    sealed_count: int
     held: int
     unknown: RangeSet
     gone: RangeSet
-    idle: RangeSet
-    false: bool
+    not_counted: RangeSet
+    unsatisfiable: bool
 
 
 def shortfall(ledger: Ledger, feed: Feed) -> SealMismatch | None:
@@ -67,7 +67,7 @@ def shortfall(ledger: Ledger, feed: Feed) -> SealMismatch | None:
         next(record.clock for record in feed.live() if record.body.key is not None),
     )
     return SealMismatch(
-        feed.id, seal.clock, seal.body.count, held, unknown, gone, idle, false=false
+        feed.id, seal.clock, seal.body.count, held, unknown, gone, idle, unsatisfiable=false
     )
 
 

@@ -71,12 +71,12 @@ def of_file(ledger: Ledger, names: Names, addresses: Addresses) -> Look:
 def _told(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]) -> types.Shortfall:
     return types.Shortfall(
         seal=found.seal,
-        stated=found.stated,
+        stated=found.sealed_count,
         held=found.held,
         unknown=_first(found.unknown),
         gone=_first(found.gone),
-        idle=_first(found.idle),
-        false=found.false,
+        idle=_first(found.not_counted),
+        false=found.unsatisfiable,
         sources=tuple(rows),
         says=_sentence(found, names, rows),
     )
@@ -89,9 +89,9 @@ def _first(runs: RangeSet) -> tuple[tuple[int, int], ...]:
 def _sentence(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]) -> str:
     author = found.feed.author.hex()
     feed = f"{display_name(names, author)}/{found.feed.incarnation}"
-    seal = f"the seal at #{found.seal} counts {found.stated} live below it"
+    seal = f"the seal at #{found.seal} counts {found.sealed_count} live below it"
     told = [f"{feed} is not as its author sealed it: {seal}, {found.held} here"]
-    if found.false:
+    if found.unsatisfiable:
         told.append("whatever came, that seal would fit no feed that holds these")
     else:
         told += [
@@ -99,7 +99,7 @@ def _sentence(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]
             for what, runs in (
                 ("nothing is known of", found.unknown),
                 ("without content, superseded or withheld:", found.gone),
-                ("here, and not counting:", found.idle),
+                ("here, and not counting:", found.not_counted),
             )
             if runs
         ]

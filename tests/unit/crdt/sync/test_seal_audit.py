@@ -29,7 +29,7 @@ def found(court, *records):
 
 
 def runs(found):
-    return [list(which) for which in (found.unknown, found.gone, found.idle)]
+    return [list(which) for which in (found.unknown, found.gone, found.not_counted)]
 
 
 def test_what_is_as_sealed_or_not_sealed_lacks_nothing(court):
@@ -41,9 +41,9 @@ def test_what_is_as_sealed_or_not_sealed_lacks_nothing(court):
 def test_what_never_came_is_named_by_its_clocks(court):
     records = [court.bob.story(f"s-{n}") for n in range(6)]
     short = found(court, records[0], records[4], seal(court.bob, records))
-    assert (short.seal, short.stated, short.held) == (6, 6, 2)
+    assert (short.seal, short.sealed_count, short.held) == (6, 6, 2)
     assert runs(short) == [[(1, 4), (5, 6)], [], []]
-    assert not short.false
+    assert not short.unsatisfiable
 
 
 def test_a_gap_may_be_what_was_superseded_or_what_is_withheld(court):
@@ -52,7 +52,7 @@ def test_a_gap_may_be_what_was_superseded_or_what_is_withheld(court):
     court.ledger.believe_gap(records[0].feed, 0, 2)
     short = found(court)
     assert runs(short) == [[], [(0, 2)], []]
-    assert not short.false
+    assert not short.unsatisfiable
 
 
 def test_what_is_here_and_does_not_count_is_told_apart(court):
@@ -62,9 +62,9 @@ def test_what_is_here_and_does_not_count_is_told_apart(court):
     illegal = court.bob.transition("s-2", p.Accepted())
     story = court.bob.story("s-3")
     short = found(court, waits, illegal, story, seal(court.bob, [waits, illegal, story]))
-    assert (short.stated, short.held) == (3, 1)
+    assert (short.sealed_count, short.held) == (3, 1)
     assert runs(short) == [[], [], [(0, 2)]]
-    assert not short.false
+    assert not short.unsatisfiable
     court.take(gone)
     assert runs(found(court)) == [[], [], [(1, 2)]]
 
@@ -90,17 +90,17 @@ def test_what_another_feed_or_a_higher_clock_lacks_is_not_this_ones(court):
 
 def test_a_seal_of_more_than_there_is_room_for_is_false(court):
     story = court.bob.story("a")
-    assert found(court, story, seal(court.bob, [story], count=2)).false
+    assert found(court, story, seal(court.bob, [story], count=2)).unsatisfiable
 
 
 def test_a_seal_of_fewer_than_are_live_is_false(court):
     one, two = court.bob.story("a"), court.bob.story("b")
-    assert found(court, one, two, seal(court.bob, [one])).false
+    assert found(court, one, two, seal(court.bob, [one])).unsatisfiable
 
 
 def test_a_seal_over_another_digest_is_false_where_no_record_could_differ(court):
     story = court.bob.story("a")
-    assert found(court, story, seal(court.bob, [story], digest=bytes(32))).false
+    assert found(court, story, seal(court.bob, [story], digest=bytes(32))).unsatisfiable
 
 
 def test_an_older_state_beside_a_newer_seal_is_not_called_false(court):
@@ -109,8 +109,8 @@ def test_an_older_state_beside_a_newer_seal_is_not_called_false(court):
     court.take(old, seal(court.bob, [new]))
     court.ledger.believe_gap(old.feed, 0, 2)
     short = found(court)
-    assert (short.stated, short.held, runs(short)) == (1, 1, [[], [(1, 2)], []])
-    assert not short.false
+    assert (short.sealed_count, short.held, runs(short)) == (1, 1, [[], [(1, 2)], []])
+    assert not short.unsatisfiable
 
 
 def test_a_gap_below_every_key_hides_nothing_that_would_change_the_digest(court):
@@ -118,7 +118,7 @@ def test_a_gap_below_every_key_hides_nothing_that_would_change_the_digest(court)
     state = spawn(court.bob)
     court.take(state, seal(court.bob, [state], digest=bytes(32)))
     court.ledger.believe_gap(state.feed, 0, 1)
-    assert found(court).false
+    assert found(court).unsatisfiable
 
 
 # Who might have it
