@@ -207,7 +207,7 @@ class Replica:
         if isinstance(frame, QueryAwareness):
             session.owed.add(iter(self.beacon.everybody()))
         else:
-            self._sync.hear(frame, session, self.document_digest, now.mono)
+            self._sync.receive(frame, session, self.document_digest, now.mono)
         return []
 
     # --- local callers -------------------------------------------------------------------------
@@ -302,7 +302,7 @@ class Replica:
             self.rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
         self.ledger.ready.observe += self.clock_watch.news(now) + self._seal_watch.news(now.mono)
         ready = self._finish(None, now)
-        if self.sessions.peers() and (said := self.beacon.say(now)) is not None:
+        if self.sessions.peers() and (said := self.beacon.announce(now)) is not None:
             ready.send(self.sessions.peers(), encode_frame(said))
         due = [session for session in self.sessions.all() if now.mono >= session.next_offer]
         offer = encode_frame(DigestOffer(self.document_digest())) if due else b""
@@ -328,7 +328,7 @@ class Replica:
     def connected(self, peer: NodePubkey, peer_clock: Instant, now: Now) -> Ready:
         """A link to a peer is up: open the session."""
         self.sessions.open(Session(peer, now.mono, ahead_ms(peer_clock, now), now.mono + 1.0))
-        self.beacon.hurry()
+        self.beacon.announce_soon()
         ready = self._finish(None, now)
         if self.takes:
             ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
@@ -345,7 +345,7 @@ class Replica:
         Raises:
             PeerFault: an entry that its node did not sign.
         """
-        news = self.beacon.hear(peer, frame, self.ledger.roster, now)
+        news = self.beacon.receive(peer, frame, self.ledger.roster, now)
         self.ledger.ready.persist.addresses |= news.addresses
         self.ledger.ready.observe += news.noticed
         self.sessions.hear_clock(peer, news.at, now)

@@ -27,7 +27,7 @@ class DuplicateKeyDetector:
     _heard: dict[str, float] = field(default_factory=dict)
     _proven: dict[str, tuple[PresenceState, float]] = field(default_factory=dict)
 
-    def hear(self, state: PresenceState, mono: float) -> bool:
+    def receive(self, state: PresenceState, mono: float) -> bool:
         """Take a presence that the own key signed; says whether it proves a twin not known yet."""
         run = state.run
         if run is UNSET or run == self.run:

@@ -164,7 +164,7 @@ class Liveness:
         self._roads: dict[NodePubkey, dict[NodePubkey, float]] = {}
         self._others: dict[NodePubkey, dict[str, tuple[tuple[Instant, int], float]]] = {}
 
-    def hear(
+    def receive(
         self,
         node: NodePubkey,
         entry: AwarenessEntry,

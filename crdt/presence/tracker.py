@@ -54,7 +54,7 @@ class PresenceTracker:
         self._said_at = self._next = float("-inf")
         self._count = 0
 
-    def say(self, now: Now) -> Awareness | None:
+    def announce(self, now: Now) -> Awareness | None:
         """The own presence, where it is time for it."""
         if now.mono < self._next:
             return None
@@ -78,11 +78,11 @@ class PresenceTracker:
         entries, size = self.liveness.entries(), limits.AWARENESS_ENTRIES_MAX
         return [Awareness(entries[start : start + size]) for start in range(0, len(entries), size)]
 
-    def hurry(self) -> None:
+    def announce_soon(self) -> None:
         """Somebody is there who should hear it sooner, but not more often than others take it."""
         self._next = min(self._next, self._said_at + 1.0)
 
-    def hear(self, peer: NodePubkey, frame: Awareness, roster: Roster, now: Now) -> News:
+    def receive(self, peer: NodePubkey, frame: Awareness, roster: Roster, now: Now) -> News:
         """Check what a peer brought, and keep what is news.
 
         Raises:
@@ -102,7 +102,7 @@ class PresenceTracker:
             if not roster.belongs(node):
                 continue
             before = self.liveness.last(node)
-            if self.liveness.hear(node, entry, state, now.wall.ms, now.mono, peer):
+            if self.liveness.receive(node, entry, state, now.wall.ms, now.mono, peer):
                 entries.append(entry)
                 last = self.liveness.last(node)
                 assert last is not None, "it was news"
@@ -117,7 +117,7 @@ class PresenceTracker:
     def _hear_own(self, state: PresenceState, now: Now) -> list[Noticed]:
         """Presence that the own key signed: this process's, an earlier one's, or a twin's."""
         known = self.twins.heard(now.mono)
-        fresh = self.twins.hear(state, now.mono)
+        fresh = self.twins.receive(state, now.mono)
         if fresh or self.twins.heard(now.mono) != known:
-            self.hurry()  # the twin learns from it
+            self.announce_soon()  # the twin learns from it
         return [Noticed("twin", own_sentence(state), self._key.pubkey)] if fresh else []

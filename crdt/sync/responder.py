@@ -54,7 +54,7 @@ class Sync:
         self._ledger = ledger
         self._sessions = sessions
 
-    def hear(
+    def receive(
         self, frame: Frame, session: Session, digest: Callable[[], bytes], mono: float
     ) -> None:
         """Note what a frame says, and that it is to be answered: ``next_part`` does it.

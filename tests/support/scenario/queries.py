@@ -172,11 +172,11 @@ def _missing(field, number, word):
     found = None if feed is None else shortfall(replica.ledger, feed)
     if found is None:
         return
-    yield f"#{found.seal} seals {found.stated} live records, {found.held} here"
+    yield f"#{found.seal} seals {found.sealed_count} live records, {found.held} here"
     for what in ("unknown", "gone", "idle"):
         for start, end in getattr(found, what):
             yield f"{what}: #{start}" + (f" to #{end - 1}" if end > start + 1 else "")
-    if found.false:
+    if found.unsatisfiable:
         yield "no records could make that true"
     for one in sources(replica.ledger, replica.sessions, replica.own, feed):
         yield f"{field.name_of(one.node)}: {str(one.road).replace('_', ' ')}"
@@ -388,7 +388,7 @@ def seal_may_be_true(field, feed, nodes=None):
 def _is_false(field, number, feed):
     ledger = field.replicas[number].ledger
     found = shortfall(ledger, ledger.feeds[field.feed_named(feed)])
-    return found is not None and found.false
+    return found is not None and found.unsatisfiable
 
 
 def _as_sealed(field, number, feed):

@@ -23,16 +23,16 @@ def says(run, *heard, host="kennel-2", twin=UNSET):
 
 def test_presence_of_an_earlier_start_proves_nothing():
     twins = DuplicateKeyDetector(RUNS[0])
-    assert not twins.hear(says(RUNS[1]), 0.0)
-    assert not twins.hear(says(RUNS[1], RUNS[2]), 1.0)
+    assert not twins.receive(says(RUNS[1]), 0.0)
+    assert not twins.receive(says(RUNS[1], RUNS[2]), 1.0)
     assert twins.standing(1.0) is None
     assert twins.heard(1.0) == (RUNS[1],)
 
 
 def test_who_is_named_by_another_run_has_met_it_alive():
     twins = DuplicateKeyDetector(RUNS[0])
-    assert twins.hear(says(RUNS[1], RUNS[0]), 5.0)
-    assert not twins.hear(says(RUNS[1], RUNS[0]), 6.0), "told once"
+    assert twins.receive(says(RUNS[1], RUNS[0]), 5.0)
+    assert not twins.receive(says(RUNS[1], RUNS[0]), 6.0), "told once"
     assert "kennel-2 (10.0.0.2:7467)" in own_sentence(twins.standing(6.0))
     assert twins.standing(6.0 + 150) is None, "it is gone, and so is the sentence"
     assert twins.heard(6.0 + 150) == ()
@@ -40,8 +40,8 @@ def test_who_is_named_by_another_run_has_met_it_alive():
 
 def test_what_is_ones_own_or_of_an_older_build_is_no_twin():
     twins = DuplicateKeyDetector(RUNS[0])
-    assert not twins.hear(says(RUNS[0], RUNS[0]), 0.0)
-    assert not twins.hear(PresenceState(AT), 0.0)
+    assert not twins.receive(says(RUNS[0], RUNS[0]), 0.0)
+    assert not twins.receive(PresenceState(AT), 0.0)
     assert twins.heard(0.0) == ()
 
 
@@ -49,7 +49,7 @@ def test_of_many_starts_only_the_last_are_named():
     twins = DuplicateKeyDetector(RUNS[0])
     runs = [f"{number:016x}" for number in range(1, HEARD_MAX + 3)]
     for run in (*runs, runs[2]):
-        twins.hear(says(run), 0.0)
+        twins.receive(says(run), 0.0)
     assert twins.heard(0.0) == (*runs[3:], runs[2])
     assert len(twins.heard(0.0)) == HEARD_MAX
 
@@ -70,7 +70,7 @@ def test_a_node_restarted_at_any_time_hears_only_what_it_said_before_and_is_neve
         if kind:
             twins = DuplicateKeyDetector(f"{number + 1:016x}")
         said.append(says(twins.run, *twins.heard(float(number))))
-        assert not twins.hear(said[pick % len(said)], float(number))
+        assert not twins.receive(said[pick % len(said)], float(number))
         assert twins.standing(float(number)) is None
 
 
@@ -81,8 +81,8 @@ def test_two_that_live_find_out_whatever_is_lost_before(gap):
     for turn in range(gap + 3):
         mono = float(turn)
         if turn >= gap:
-            found[1] |= other.hear(says(one.run, *one.heard(mono)), mono)
-        found[0] |= one.hear(says(other.run, *other.heard(mono)), mono)
+            found[1] |= other.receive(says(one.run, *one.heard(mono)), mono)
+        found[0] |= one.receive(says(other.run, *other.heard(mono)), mono)
     assert found == [True, True]
 
 

@@ -190,7 +190,7 @@ class Ears:
         self.seconds = 0.0
         self.clock = 0
 
-    def hear(self, *, at=None, clock=None, by=OTHER, node=NODE, after=20.0):
+    def receive(self, *, at=None, clock=None, by=OTHER, node=NODE, after=20.0):
         self.seconds += after
         self.clock += 1
         clock = self.clock if clock is None else clock
@@ -198,7 +198,7 @@ class Ears:
         state = PresenceState(Instant.from_ms(at))
         entry = AwarenessEntry(1, clock, f"{node.hex()} {clock}")
         wall_ms = AT.ms + int(self.seconds * 1000)
-        return self.table.hear(node, entry, state, wall_ms, self.seconds, by.pubkey)
+        return self.table.receive(node, entry, state, wall_ms, self.seconds, by.pubkey)
 
     def word(self, after, node=NODE):
         return self.table.word(node, self.seconds + after)
@@ -213,23 +213,23 @@ def test_a_node_that_was_never_heard_is_offline():
 
 def test_alive_suspect_offline_by_the_own_monotonic_clock():
     ears = Ears()
-    assert ears.hear()
+    assert ears.receive()
     words = {0: "alive", 44.9: "alive", 45: "suspect", 149.9: "suspect", 150: "offline"}
     assert {after: ears.word(after) for after in words} == words
-    assert ears.hear(after=1000)
+    assert ears.receive(after=1000)
     assert ears.word(1) == "alive"
 
 
 def test_only_a_newer_beat_is_news():
     ears = Ears()
-    assert ears.hear(at=AT.ms, clock=5)
-    assert not ears.hear(at=AT.ms, clock=5)
-    assert not ears.hear(at=AT.ms, clock=4)
-    assert not ears.hear(at=AT.ms - 1, clock=9)
+    assert ears.receive(at=AT.ms, clock=5)
+    assert not ears.receive(at=AT.ms, clock=5)
+    assert not ears.receive(at=AT.ms, clock=4)
+    assert not ears.receive(at=AT.ms - 1, clock=9)
     assert ears.word(0) == "suspect"  # none of these made it live longer
-    assert ears.hear(at=AT.ms, clock=6)
+    assert ears.receive(at=AT.ms, clock=6)
     # A node that starts anew counts from the beginning: its instant is what is newer.
-    assert ears.hear(at=AT.ms + 1, clock=1)
+    assert ears.receive(at=AT.ms + 1, clock=1)
     assert ears.table.last(NODE).clock == 1
 
 
@@ -240,48 +240,48 @@ def test_only_a_newer_beat_is_news():
 ])  # fmt: skip
 def test_the_presence_of_a_dead_node_cannot_be_replayed_to_a_newcomer(age_ms, news):
     ears = Ears()
-    assert ears.hear(at=AT.ms + 20_000 - age_ms) is news
+    assert ears.receive(at=AT.ms + 20_000 - age_ms) is news
     assert (ears.table.last(NODE) is not None) is news
 
 
 def test_two_a_second_is_what_a_node_may_say():
     ears = Ears()
-    assert ears.hear()
-    assert ears.hear(after=0.25)
-    assert not ears.hear(after=0.25)
-    assert not ears.hear(after=0.25)
-    assert ears.hear(after=0.25)  # a second after the first
-    assert ears.hear(after=0.25)  # and after the second
-    assert not ears.hear(after=0.25)
-    assert ears.hear(node=THIRD.pubkey, after=0.0)  # one node's flood is no other's
+    assert ears.receive()
+    assert ears.receive(after=0.25)
+    assert not ears.receive(after=0.25)
+    assert not ears.receive(after=0.25)
+    assert ears.receive(after=0.25)  # a second after the first
+    assert ears.receive(after=0.25)  # and after the second
+    assert not ears.receive(after=0.25)
+    assert ears.receive(node=THIRD.pubkey, after=0.0)  # one node's flood is no other's
 
 
 def test_everybody_s_last_entry_is_handed_on():
     ears = Ears()
     for node in (OTHER.pubkey, NODE, OTHER.pubkey):
-        assert ears.hear(node=node)
+        assert ears.receive(node=node)
     nodes = sorted((NODE, OTHER.pubkey))
     assert ears.table.entries() == tuple(ears.table.last(node).entry for node in nodes)
 
 
 def test_who_brought_the_last_beats():
     ears = Ears()
-    assert ears.hear(by=OTHER, at=AT.ms, clock=1)
-    assert not ears.hear(by=THIRD, at=AT.ms, clock=1, after=1.0)
+    assert ears.receive(by=OTHER, at=AT.ms, clock=1)
+    assert not ears.receive(by=THIRD, at=AT.ms, clock=1, after=1.0)
     assert list(ears.table.seen_by(NODE).items()) == [(OTHER.pubkey, 20.0), (THIRD.pubkey, 21.0)]
     # One that still brings an older beat is slow, and shown to be so.
-    assert ears.hear(by=OTHER, at=AT.ms + 1, clock=2, after=9.0)
-    assert not ears.hear(by=THIRD, at=AT.ms, clock=1, after=9.0)
+    assert ears.receive(by=OTHER, at=AT.ms + 1, clock=2, after=9.0)
+    assert not ears.receive(by=THIRD, at=AT.ms, clock=1, after=9.0)
     assert list(ears.table.seen_by(NODE).items()) == [(THIRD.pubkey, 21.0), (OTHER.pubkey, 30.0)]
 
 
 def test_the_table_of_who_brought_them_is_bounded():
     ears = Ears()
-    assert ears.hear(at=AT.ms, clock=1)
+    assert ears.receive(at=AT.ms, clock=1)
     for number in range(limits.LINKS_MAX):
         peer = NodePubkey(number.to_bytes(32, "big"))
         state, entry = PresenceState(AT), AwarenessEntry(1, 1, "")
-        ears.table.hear(NODE, entry, state, AT.ms, 30.0 + number, peer)
+        ears.table.receive(NODE, entry, state, AT.ms, 30.0 + number, peer)
     roads = ears.table.seen_by(NODE)
     assert len(roads) == limits.LINKS_MAX
     assert OTHER.pubkey not in roads
@@ -295,7 +295,7 @@ def said(run, seconds, clock=1):
 
 def heard(liveness, run, seconds, mono, clock=1):
     entry, state = said(run, seconds, clock)
-    return liveness.hear(NODE, entry, state, AT.ms, mono, OTHER.pubkey)
+    return liveness.receive(NODE, entry, state, AT.ms, mono, OTHER.pubkey)
 
 
 def test_a_twin_whose_clock_is_behind_is_handed_on_and_not_shown():
@@ -324,5 +324,5 @@ def test_a_twin_of_an_older_build_names_no_run():
     assert heard(liveness, 1, 0, 0.0)
     state = PresenceState(Instant.from_ms(AT.ms - 1000))
     entry = sign_presence(KEY, CLUSTER, 1, state)
-    assert liveness.hear(NODE, entry, state, AT.ms, 1.0, OTHER.pubkey)
-    assert not liveness.hear(NODE, entry, state, AT.ms, 3.0, OTHER.pubkey)
+    assert liveness.receive(NODE, entry, state, AT.ms, 1.0, OTHER.pubkey)
+    assert not liveness.receive(NODE, entry, state, AT.ms, 3.0, OTHER.pubkey)

@@ -24,12 +24,12 @@ def at(court, seconds=0.0):
 
 
 def hear(court, to, frame, by, seconds=0.0):
-    return to.hear(by.node, frame, court.ledger.roster, at(court, seconds))
+    return to.receive(by.node, frame, court.ledger.roster, at(court, seconds))
 
 
 def test_presence_is_said_at_once_and_then_every_fifteen_seconds(court):
     mine = beacon(court, court.bob)
-    said = [second for second in range(60) if mine.say(at(court, second)) is not None]
+    said = [second for second in range(60) if mine.announce(at(court, second)) is not None]
     assert said == [0, 15, 30, 45]
 
 
@@ -37,7 +37,7 @@ def test_what_is_said_is_news_to_the_others_with_addresses_and_beats(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     mine.addresses = ("wss://bob:7747",)
     mine.beats["s-1"] = court.now
-    news = hear(court, theirs, mine.say(at(court)), court.bob)
+    news = hear(court, theirs, mine.announce(at(court)), court.bob)
     assert news.addresses == {court.bob.node: ("wss://bob:7747",)}
     assert len(news.entries) == 1
     heard = theirs.liveness.last(court.bob.node)
@@ -47,7 +47,7 @@ def test_what_is_said_is_news_to_the_others_with_addresses_and_beats(court):
 
 def test_what_was_heard_before_is_no_news(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
-    frame = mine.say(at(court))
+    frame = mine.announce(at(court))
     assert hear(court, theirs, frame, court.bob).entries
     again = hear(court, theirs, frame, court.ada, 1.0)
     assert (again.entries, again.addresses) == ((), {})
@@ -57,8 +57,8 @@ def test_a_twin_whose_clock_is_behind_is_handed_on_and_changes_no_address(court)
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     twin = PresenceTracker(court.bob.signing, court.cluster, verify_batch, bytes(8))
     mine.addresses, twin.addresses = ("wss://bob:7747",), ("wss://twin:7747",)
-    hear(court, theirs, mine.say(at(court, 60)), court.bob, 60)
-    late = twin.say(at(court, 30))
+    hear(court, theirs, mine.announce(at(court, 60)), court.bob, 60)
+    late = twin.announce(at(court, 30))
     news = hear(court, theirs, late, court.ada, 61)
     assert news.entries == late.entries
     assert news.addresses == {}
@@ -67,22 +67,24 @@ def test_a_twin_whose_clock_is_behind_is_handed_on_and_changes_no_address(court)
 
 def test_a_node_behind_nat_tells_no_address(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
-    assert hear(court, theirs, mine.say(at(court)), court.bob).addresses == {}
+    assert hear(court, theirs, mine.announce(at(court)), court.bob).addresses == {}
 
 
 def test_who_does_not_belong_is_not_heard(court):
     theirs = beacon(court, court.cat)
-    assert hear(court, theirs, beacon(court, court.sam).say(at(court)), court.bob).entries == ()
+    assert (
+        hear(court, theirs, beacon(court, court.sam).announce(at(court)), court.bob).entries == ()
+    )
     assert theirs.liveness.last(court.sam.node) is None
 
 
 def test_a_node_does_not_hear_itself(court):
     mine = beacon(court, court.bob)
-    assert hear(court, mine, mine.say(at(court)), court.cat).entries == ()
+    assert hear(court, mine, mine.announce(at(court)), court.cat).entries == ()
 
 
 def test_presence_that_its_node_did_not_sign_is_the_peers_fault(court):
-    [entry] = beacon(court, court.bob).say(at(court)).entries
+    [entry] = beacon(court, court.bob).announce(at(court)).entries
     forged = Awareness((entry._replace(clock=entry.clock + 1),))
     with pytest.raises(PeerFault):
         hear(court, beacon(court, court.cat), forged, court.ada)
@@ -90,7 +92,9 @@ def test_presence_that_its_node_did_not_sign_is_the_peers_fault(court):
 
 def test_each_beat_has_a_clock_of_its_own(court):
     mine = beacon(court, court.bob)
-    clocks = [mine.say(at(court, n * limits.PRESENCE_SECONDS)).entries[0].clock for n in range(3)]
+    clocks = [
+        mine.announce(at(court, n * limits.PRESENCE_SECONDS)).entries[0].clock for n in range(3)
+    ]
     assert clocks == [1, 2, 3]
 
 
@@ -98,7 +102,7 @@ def test_everybody_is_told_of_in_frames_that_a_peer_takes(court, monkeypatch):
     ears = beacon(court, court.ada)
     assert ears.everybody() == []
     for pen in (court.bob, court.cat):
-        hear(court, ears, beacon(court, pen).say(at(court)), pen)
+        hear(court, ears, beacon(court, pen).announce(at(court)), pen)
     [whole] = ears.everybody()
     monkeypatch.setattr(limits, "AWARENESS_ENTRIES_MAX", 1)
     assert [frame.entries for frame in ears.everybody()] == [(entry,) for entry in whole.entries]
@@ -106,16 +110,16 @@ def test_everybody_is_told_of_in_frames_that_a_peer_takes(court, monkeypatch):
 
 def test_who_has_just_come_hears_of_it_sooner_but_not_more_often_than_is_taken(court):
     mine = beacon(court, court.bob)
-    mine.say(at(court, 0))
-    mine.hurry()
-    assert mine.say(at(court, 0.5)) is None
-    assert mine.say(at(court, 1.0)) is not None
-    mine.hurry()
-    mine.hurry()
-    assert mine.say(at(court, 1.9)) is None
-    assert mine.say(at(court, 2.0)) is not None
-    assert mine.say(at(court, 16.9)) is None
-    assert mine.say(at(court, 17.0)) is not None
+    mine.announce(at(court, 0))
+    mine.announce_soon()
+    assert mine.announce(at(court, 0.5)) is None
+    assert mine.announce(at(court, 1.0)) is not None
+    mine.announce_soon()
+    mine.announce_soon()
+    assert mine.announce(at(court, 1.9)) is None
+    assert mine.announce(at(court, 2.0)) is not None
+    assert mine.announce(at(court, 16.9)) is None
+    assert mine.announce(at(court, 17.0)) is not None
 
 
 def twin(court):
@@ -127,16 +131,16 @@ def twin(court):
 def test_two_with_one_key_find_out_tell_their_operators_once_and_the_others(court):
     mine, other, theirs = beacon(court, court.bob), twin(court), beacon(court, court.cat)
     mine.host = "kennel-1"
-    early = other.say(at(court, 0))
+    early = other.announce(at(court, 0))
     assert hear(court, mine, early, court.cat).noticed == (), "it may be an earlier start's"
-    assert mine.say(at(court, 1)) is not None
-    mine.say(at(court, 2))
+    assert mine.announce(at(court, 1)) is not None
+    mine.announce(at(court, 2))
     hear(court, mine, early, court.cat, 2.5)
-    heard = hear(court, other, mine.say(at(court, 17)), court.cat, 17)
+    heard = hear(court, other, mine.announce(at(court, 17)), court.cat, 17)
     [told] = heard.noticed
     assert (told.what, told.node) == ("twin", court.bob.node)
     assert "kennel-1" in told.detail
-    said = other.say(at(court, 18))
+    said = other.announce(at(court, 18))
     assert said is not None, "the other one should learn of it soon"
     [back] = hear(court, mine, said, court.cat, 18).noticed
     assert "kennel-2" in back.detail
@@ -144,12 +148,12 @@ def test_two_with_one_key_find_out_tell_their_operators_once_and_the_others(cour
     [news] = hear(court, theirs, said, court.bob, 18).noticed
     assert (news.what, news.node) == ("twin", court.bob.node)
     assert "kennel-1" in news.detail
-    again = other.say(at(court, 40))
+    again = other.announce(at(court, 40))
     assert hear(court, theirs, again, court.bob, 40).noticed == (), "told once"
 
 
 def test_what_the_peers_own_clock_shows_is_told_where_it_speaks_for_itself(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
-    frame = mine.say(at(court, 3))
+    frame = mine.announce(at(court, 3))
     assert hear(court, theirs, frame, court.bob).at == at(court, 3).wall
     assert hear(court, theirs, frame, court.ada).at is None

@@ -40,12 +40,12 @@ class Node:
         self.sessions.open(self.session)
         self.sync = Sync(self.court.bob.node, self.court.ledger, self.sessions)
 
-    def hear(self, frame, *, mono=0.0):
-        self.sync.hear(frame, self.session, lambda: DIGEST, mono)
+    def receive(self, frame, *, mono=0.0):
+        self.sync.receive(frame, self.session, lambda: DIGEST, mono)
 
     def answer(self, frame, *, mono=0.0):
         """All that is said to a frame, part by part."""
-        self.hear(frame, mono=mono)
+        self.receive(frame, mono=mono)
         frames = []
         while part := self.parted(is_out=True):
             frames += part
@@ -77,12 +77,12 @@ def node():
 def test_a_state_vector_is_answered_with_what_it_lacks(node):
     record = node.court.bob.story("a")
     node.take(record)
-    node.hear(SyncStep1({}))
+    node.receive(SyncStep1({}))
     step = node.part()
     assert isinstance(step, SyncStep2)
     held = {piece.client: piece.records for piece in decode_update(step.update)}
     assert held[record.feed.client_id(node.court.cluster)] == [(0, record.value)]
-    node.hear(SyncStep1(node.sync.state_vector()))
+    node.receive(SyncStep1(node.sync.state_vector()))
     step = node.part(is_out=True)
     assert isinstance(step, SyncStep2)
     assert decode_update(step.update) == []
@@ -115,7 +115,7 @@ def long(node, monkeypatch):
 
 
 def test_what_does_not_fit_one_part_follows_as_updates_once_that_is_out(long):
-    long.hear(SyncStep1({}))
+    long.receive(SyncStep1({}))
     steps = [long.part()]
     assert long.part() is None, "two parts were made at once"
     while (step := long.part(is_out=True)) is not None:
@@ -126,10 +126,10 @@ def test_what_does_not_fit_one_part_follows_as_updates_once_that_is_out(long):
 
 
 def test_who_asks_again_and_again_gets_one_answer_at_a_time(long):
-    long.hear(SyncStep1({}))
+    long.receive(SyncStep1({}))
     first = long.part()
     for _ in range(100):
-        long.hear(SyncStep1({}))
+        long.receive(SyncStep1({}))
         assert long.part() is None
     again = long.part(is_out=True)
     assert isinstance(again, SyncStep2), "what was asked last was never answered"
@@ -137,17 +137,17 @@ def test_who_asks_again_and_again_gets_one_answer_at_a_time(long):
 
 
 def test_who_has_more_by_now_is_told_the_rest_alone(long):
-    long.hear(SyncStep1({}))
+    long.receive(SyncStep1({}))
     long.part()
     mine = FeedId(long.court.bob.node, 0).client_id(long.court.cluster)
-    long.hear(SyncStep1(long.sync.state_vector() | {mine: 8}))
+    long.receive(SyncStep1(long.sync.state_vector() | {mine: 8}))
     assert clocks(long, long.part(is_out=True)) == [8]
     assert long.part(is_out=True) is None
 
 
 def test_what_comes_meanwhile_is_no_part_of_the_answer(long):
     """It is published anyway; or an answer would never end where much is written."""
-    long.hear(SyncStep1({}))
+    long.receive(SyncStep1({}))
     step = long.part()
     told = []
     while step is not None:
@@ -158,7 +158,7 @@ def test_what_comes_meanwhile_is_no_part_of_the_answer(long):
 
 
 def test_what_is_no_longer_shown_is_not_sent(long):
-    long.hear(SyncStep1({}))
+    long.receive(SyncStep1({}))
     long.part()
     feed = long.court.ledger.feeds[FeedId(long.court.bob.node, 0)]
     feed.rendered = 0
@@ -177,7 +177,7 @@ def test_a_state_vector_says_how_much_of_the_own_feed_the_peer_holds(node):
     node.take(court.bob.story("a"), court.cat.story("b"))
     mine, theirs = FeedId(court.bob.node, 0), FeedId(court.cat.node, 0)
     vector = {mine.client_id(court.cluster): 1, theirs.client_id(court.cluster): 1, 99: 5}
-    node.hear(SyncStep1(vector))
+    node.receive(SyncStep1(vector))
     assert node.session.holding == {mine: 1}
 
 
@@ -282,7 +282,7 @@ def test_however_many_feeds_differ_no_part_is_longer_than_another(node, monkeypa
     """An answer of more frames than an outbox holds would end its own link, for ever."""
     monkeypatch.setattr(limits, "PART_FRAMES_MAX", 8)
     records = many_feeds(node, 30)
-    node.hear(listed(records))
+    node.receive(listed(records))
     parts = []
     while part := node.parted(is_out=True):
         parts.append(part)
@@ -294,7 +294,7 @@ def test_however_many_feeds_differ_no_part_is_longer_than_another(node, monkeypa
 def test_a_part_is_no_longer_than_an_update(node, monkeypatch):
     records = many_feeds(node, 9)
     for record in records:
-        node.hear(RecordsWanted(*record.feed, ((0, 9),)))
+        node.receive(RecordsWanted(*record.feed, ((0, 9),)))
     monkeypatch.setattr(limits, "UPDATE_BYTES_MAX", 2 * len(records[0].value))
     sizes = []
     while part := node.parted(is_out=True):
@@ -318,8 +318,8 @@ def test_what_is_asked_without_end_is_forgotten(node, monkeypatch):
     [record, *_] = many_feeds(node, 1)
     row = RangeDigest(0, 2, 0, feed_digest([]))
     for _ in range(100):
-        node.hear(RangeDigests(*record.feed, (row,)))
-        node.hear(RecordsWanted(*record.feed, ((0, 2),)))
+        node.receive(RangeDigests(*record.feed, (row,)))
+        node.receive(RecordsWanted(*record.feed, ((0, 2),)))
     answers = 0
     while part := node.parted(is_out=True):
         answers += len(part)
@@ -330,7 +330,7 @@ def test_what_is_asked_without_end_is_forgotten(node, monkeypatch):
 def test_an_answer_is_made_when_it_is_sent(node):
     """So that what is owed takes no memory, and is true when it leaves."""
     [record, *_] = many_feeds(node, 1)
-    node.hear(RecordsWanted(*record.feed, ((0, 9),)))
+    node.receive(RecordsWanted(*record.feed, ((0, 9),)))
     other = node.court.bob.story("b", clock=2, incarnation=record.feed.incarnation)
     node.take(other)
     [frame] = node.parted()
@@ -417,7 +417,7 @@ def test_what_two_feeds_share_is_said_by_no_state_vector(node, monkeypatch):
     node.take(court.bob.story("a"), court.ada.story("b"))
     shared = ours.client_id(court.cluster)
     assert shared not in node.sync.state_vector()
-    node.hear(SyncStep1({shared: 1}))
+    node.receive(SyncStep1({shared: 1}))
     assert node.session.holding == {}, "it is not said whose"
     step = node.part()
     assert shared not in {piece.client for piece in decode_update(step.update)}
