@@ -27,8 +27,8 @@ class FeedBackoff:
     mine: bytes
     theirs: bytes
     asked: float
-    again: float
-    pause: float
+    retry_at: float
+    delay: float
 
 
 class Owed:
@@ -115,10 +115,10 @@ class Session:
             if len(self.doubts) > limits.FEEDS_PER_FRAME_MAX:
                 del self.doubts[next(iter(self.doubts))]  # a peer can name feeds without end
             return True
-        if now < doubt.again:
+        if now < doubt.retry_at:
             return False
-        doubt.asked, doubt.again = now, now + doubt.pause
-        doubt.pause = min(2 * doubt.pause, limits.ANTI_ENTROPY_BACKOFF_SECONDS_MAX)
+        doubt.asked, doubt.retry_at = now, now + doubt.delay
+        doubt.delay = min(2 * doubt.delay, limits.ANTI_ENTROPY_BACKOFF_SECONDS_MAX)
         return True
 
 

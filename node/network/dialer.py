@@ -37,8 +37,8 @@ LOOK_SECONDS = 0.5
 class Attempt:
     """How dialling one node goes."""
 
-    pause: float = BACKOFF_SECONDS_MIN
-    again: float = 0.0
+    delay: float = BACKOFF_SECONDS_MIN
+    retry_at: float = 0.0
     last_error: str = ""
 
     def failed(self, error: str) -> bool:
@@ -47,13 +47,13 @@ class Attempt:
         Says whether it failed in another way than the last time.
         """
         news, self.last_error = error != self.last_error, error
-        self.again = clock.monotonic() + self.pause * random.uniform(0.5, 1.0)  # noqa: S311
-        self.pause = min(2 * self.pause, BACKOFF_SECONDS_MAX)
+        self.retry_at = clock.monotonic() + self.delay * random.uniform(0.5, 1.0)  # noqa: S311
+        self.delay = min(2 * self.delay, BACKOFF_SECONDS_MAX)
         return news
 
     def worked(self) -> None:
         """The link was up: the next try is at once."""
-        self.pause, self.again, self.last_error = BACKOFF_SECONDS_MIN, 0.0, ""
+        self.delay, self.retry_at, self.last_error = BACKOFF_SECONDS_MIN, 0.0, ""
 
 
 class Dialer:
@@ -151,7 +151,7 @@ class Dialer:
             for node in sorted(self.known.keys() - busy - self._revoked - {self._me.key.pubkey})
             if not self.door.is_banned(node)
             and (node in self._once or not self._has_left())
-            and self.attempts.setdefault(node, Attempt()).again <= at
+            and self.attempts.setdefault(node, Attempt()).retry_at <= at
         ]
         random.shuffle(due)
         room = self._links - len(busy)
@@ -189,12 +189,12 @@ class Dialer:
         """Try a node, and be linked while that lasts; nothing raised escapes the back-off."""
         self._once.discard(node)
         attempt = self.attempts[node]
-        pause = attempt.pause
+        pause = attempt.delay
         try:
             await self._try(node, attempt)
         except Exception as fault:
             # Whatever a peer makes a library raise: once in the log, however often it does.
-            attempt.pause = max(attempt.pause, pause)
+            attempt.delay = max(attempt.delay, pause)
             attempt.failed(f"dialling failed: {type(fault).__name__}")
             if node not in self._raised:
                 self._raised.add(node)
@@ -228,14 +228,14 @@ class Dialer:
 
     async def _hold(self, node: NodePubkey, link: Link, attempt: Attempt) -> None:
         """Be linked until the link ends."""
-        pause = attempt.pause
+        pause = attempt.delay
         attempt.worked()
         self.door.homes.note(node, link.host)
         end = await self._holder.hold(link)
         if end.is_duplicate:
             if node not in self._driver.links:
                 # Another daemon with our key has the link: leave it some time there.
-                attempt.pause = pause
+                attempt.delay = pause
                 attempt.failed("another daemon with this node's key took the link")
         elif end.word not in AT_ONCE:
             attempt.failed(end.sentence)

@@ -141,8 +141,8 @@ async def test_whatever_a_dial_raises_is_in_the_log_once_and_backs_off(monkeypat
         one._dialling[due] = None
         await one._dial(due)
         assert one._due() == [], "it is tried again at once"
-        pauses.append(one.attempts[node].pause)
-        one.attempts[node].again = 0.0
+        pauses.append(one.attempts[node].delay)
+        one.attempts[node].retry_at = 0.0
     assert len(tries) == 4
     assert pauses == [BACKOFF_SECONDS_MIN * factor for factor in (2, 4, 8, 16)]
     assert one.attempts[node].last_error == "dialling failed: RuntimeError"
@@ -165,9 +165,9 @@ async def test_what_a_held_link_raises_backs_off_too(monkeypatch, caplog):
     one = made(KEYS[0], {node: ("192.0.2.7:1",)})
     one._holder.hold = raises
     for factor in (2, 4, 8):
-        one.attempts.setdefault(node, dialer.Attempt()).again = 0.0
+        one.attempts.setdefault(node, dialer.Attempt()).retry_at = 0.0
         one._dialling[node] = None
         await one._dial(node)
-        assert one.attempts[node].pause == BACKOFF_SECONDS_MIN * factor
+        assert one.attempts[node].delay == BACKOFF_SECONDS_MIN * factor
         assert one._due() == []
     assert len(caplog.records) == 1

@@ -145,7 +145,7 @@ async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
         assert [(row.who, row.reason) for row in door.active_bans()] == [
             (node.hex(), "malformed_frame")
         ]
-        dialer.attempts[node].again = 0.0
+        dialer.attempts[node].retry_at = 0.0
         assert dialer._due() == []
 
 
@@ -160,7 +160,7 @@ async def test_all_addresses_of_a_node_are_one_try(caplog):
     attempt = dialer.attempts[node] = Attempt()
     dialer._dialling[node] = None
     await dialer._dial(node)
-    assert attempt.pause == 2 * BACKOFF_SECONDS_MIN
+    assert attempt.delay == 2 * BACKOFF_SECONDS_MIN
     first, second = attempt.last_error.split("; ")
     assert first == f"no connection to {closed}: Connection refused"
     assert second.startswith("no connection to nonesuch.invalid:1: ")
