@@ -243,7 +243,7 @@ class Replica:
         return ready
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
-        self.ledger.ripen(now.wall)  # before anything is written by this clock
+        self.ledger.release_due(now.wall)  # before anything is written by this clock
         write_state.must_write(self, now)
         feed, why = self._check_incarnation(now)
         author = handlers.author(feed, self.ledger, now.wall)
@@ -294,7 +294,7 @@ class Replica:
     def tick(self, now: Now) -> Ready:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
         if self.takes:
-            self.ledger.ripen(now.wall)
+            self.ledger.release_due(now.wall)
         if not self.writable(now):
             quiet = 0.0 if self.doubt else now.mono - self._wrote_at
             for intent in self._duties.due_commands(self._own_feed(), quiet, now.mono):

@@ -97,7 +97,7 @@ class Ledger(Holdings):
         self._work: deque[VerifiedRecord] = deque()
         self._queued: set[RecordId] = set()
         self._peer: NodePubkey | None = None
-        self._stored = self._lapsed = False
+        self._stored = self._roster_stale = False
 
     # --- in ------------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class Ledger(Holdings):
             if record.record_id in self._queued or self.is_known(record):
                 continue
             beside = fresh[record.feed]
-            if not self._affords(record, beside.get(record.clock)):
+            if not self._has_budget(record, beside.get(record.clock)):
                 continue  # it has no verdict yet, and comes back by anti-entropy
             beside.setdefault(record.clock, record)
             if isinstance(record, UndecodableRecord):
@@ -132,7 +132,7 @@ class Ledger(Holdings):
                 continue
             if isinstance(record.body, Statement):
                 self.statements.add(record)
-                self._lapsed |= self.roster.gave(record.feed.author, Role.ADMIN)
+                self._roster_stale |= self.roster.gave(record.feed.author, Role.ADMIN)
                 if stored:
                     self.horizon.see(record)
             self.names.add(record)
@@ -141,7 +141,7 @@ class Ledger(Holdings):
         self._settle()
         self._stored = False
 
-    def ripen(self, now: Instant) -> None:
+    def release_due(self, now: Instant) -> None:
         """Judge what waited for the clock alone."""
         self._peer = None
         self._tell_time(now)
@@ -151,15 +151,15 @@ class Ledger(Holdings):
         """Queue what the clock lets count from now on, or, where it went back, no longer."""
         horizon, was_clockless = self.horizon, self.horizon.is_clockless
         horizon.tell_time(now)
-        held = filter(lambda record: self.entry(record.ref), self.ahead.ripe(horizon.on_disk))
-        for record in (*self.pending.ripe(now.ms), *held):
+        held = filter(lambda record: self.entry(record.ref), self.ahead.due(horizon.on_disk))
+        for record in (*self.pending.due(now.ms), *held):
             self._queue(record)
         if self._latest > horizon.on_disk:
-            self._set_back(horizon.on_disk)
-        self._lapsed |= self.statements.have_moved(horizon)
-        self._lapsed |= horizon.is_clockless is not was_clockless
+            self._clock_went_back(horizon.on_disk)
+        self._roster_stale |= self.statements.have_moved(horizon)
+        self._roster_stale |= horizon.is_clockless is not was_clockless
 
-    def _set_back(self, latest: Instant) -> None:
+    def _clock_went_back(self, latest: Instant) -> None:
         """The own clock went back: what it took too early no longer counts, as with the others."""
         self._latest = latest
         for feed in self.feeds.values():
@@ -235,7 +235,7 @@ class Ledger(Holdings):
 
     def _settle(self) -> None:
         """Judge until nothing moves. Ends: names only point back, by hash, so there is no ring."""
-        if self._lapsed:
+        if self._roster_stale:
             self._move_roster()
         while self._work:
             self.checkpoint()
@@ -450,7 +450,7 @@ class Ledger(Holdings):
 
     # --- forks and the roster ------------------------------------------------------------------
 
-    def _affords(self, record: Signed, beside: Signed | None) -> bool:
+    def _has_budget(self, record: Signed, beside: Signed | None) -> bool:
         """Open the feed a record opens, take the fork it proves; says whether both fitted.
 
         Two different records signed for one slot prove a fork, whatever their verdicts; ``beside``
@@ -512,8 +512,8 @@ class Ledger(Holdings):
 
     def _move_roster(self) -> None:
         """Compute the roster anew, and judge again what rested on what changed."""
-        before, self._lapsed = self.roster, False
-        ripe = self.statements.ripe(self.horizon, lambda r: self._is_kept(self.entry(r.ref)))
+        before, self._roster_stale = self.roster, False
+        ripe = self.statements.due(self.horizon, lambda r: self._is_kept(self.entry(r.ref)))
         self.roster = Roster(before.founder, ripe)
         moved = self.roster.changed_nodes(before)
         if moved:

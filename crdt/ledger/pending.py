@@ -100,7 +100,7 @@ class PendingRecords:
         """What waits for a slot."""
         return [self._waiting[i].record for i in self._slots.get((feed, clock), ())]
 
-    def ripe(self, wall_ms: int) -> list[VerifiedRecord]:
+    def due(self, wall_ms: int) -> list[VerifiedRecord]:
         """Take out of the queue what waited for its stamp and need wait no longer."""
         bound = wall_ms + limits.STAMP_AHEAD_MS_MAX
         found = []
@@ -131,7 +131,7 @@ class FutureStamped:
         self._seen += 1
         heapq.heappush(self._queue, (record.body.at, self._seen, record))
 
-    def ripe(self, bound: Instant) -> Iterator[VerifiedRecord]:
+    def due(self, bound: Instant) -> Iterator[VerifiedRecord]:
         """Take out whose stamp is no later than this."""
         while self._queue and self._queue[0][0] <= bound:
             yield heapq.heappop(self._queue)[2]

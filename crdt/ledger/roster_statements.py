@@ -50,7 +50,7 @@ class Statements:
             if isinstance(record.body, Member) and record.body.ticket == ticket
         }
 
-    def ripe(
+    def due(
         self, horizon: Horizon, is_on_disk: Callable[[VerifiedRecord], bool]
     ) -> list[VerifiedRecord]:
         """Those that count by now."""

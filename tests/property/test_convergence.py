@@ -255,8 +255,8 @@ def test_a_local_clock_may_delay_a_verdict_and_never_changes_one(records, chance
         off = chance.choice((0, -limits.STAMP_AHEAD_MS_MAX, -60_000 - limits.STAMP_AHEAD_MS_MAX))
         wall = Instant.from_ms(START.ms + off + chance.randrange(20))
         wrong.take([record], wall)
-        wrong.ripen(wall)
-    wrong.ripen(NOW)
+        wrong.release_due(wall)
+    wrong.release_due(NOW)
     proofs = [*right.proofs.values(), *wrong.proofs.values()]
     for ledger in (right, wrong):
         told(ledger, proofs)

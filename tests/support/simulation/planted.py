@@ -472,7 +472,7 @@ def a_carried_kind_supersedes_nothing():
 
 @planted("belonging-a-fork-is-cut-at-one-clock.txt")
 def twins_in_one_call_are_overlooked():
-    original = Ledger._affords
+    original = Ledger._has_budget
 
     def one_by_one(self, record, _beside):
         return original(self, record, None)

@@ -320,7 +320,7 @@ def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(
     assert ready.persist.rows[ahead.ref] is None
     assert [turned.record_id for turned in ready.quarantine] == [ahead.record_id, waits.record_id]
     court.ms += 2000
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     verdicts = [court.verdict(record) for record in (ahead, waits, now)]
     assert verdicts == [None, None, EntryStatus.ADMITTED]
 

@@ -235,10 +235,10 @@ def test_what_does_not_fit_is_not_taken_and_may_come_again(court, monkeypatch):
 def test_a_stamp_ahead_waits_for_the_clock_alone(court):
     record = court.bob.story("s-1", ms=court.ms + limits.STAMP_AHEAD_MS_MAX + 1_000)
     court.take(record)
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.verdict(record) == "pending"
     court.ms += 1_000
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.verdict(record) is ADMITTED
 
 
@@ -249,7 +249,7 @@ def test_what_is_on_disk_and_ahead_is_held_and_counts_nowhere_before_its_time(co
     assert court.ledger.ahead
     assert "s-1" not in court.board
     court.ms += 1
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.verdict(record) is ADMITTED
     assert not court.ledger.ahead
 
@@ -261,7 +261,7 @@ def test_a_clock_that_goes_back_takes_back_what_it_let_in(court):
     court.take(early, other)
     assert court.verdict(early) is ADMITTED
     court.ms -= 3_600_000
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.verdict(early) is AHEAD
     assert court.verdict(other) is ADMITTED
 
@@ -369,7 +369,7 @@ def test_one_that_ripens_after_what_supersedes_it_is_gone(court):
     assert [court.verdict(record) for record in (first, second)] == [AHEAD, AHEAD]
     for _ in range(2):
         court.ms += 5_001
-        court.ledger.ripen(court.now)
+        court.ledger.release_due(court.now)
     assert court.verdict(first) is None
     assert court.live(court.bob) == [second]
     assert rows(court.ledger.take_ready()) == {first.record_id: False}
@@ -800,7 +800,7 @@ def test_an_own_record_that_waits_for_its_stamp_is_let_go_of(court):
         (held.record_id, Reason.STAMP_AHEAD), (waits.record_id, Reason.STAMP_AHEAD),
     ]  # fmt: skip
     court.ms += 2000
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert [court.verdict(one) for one in (held, waits, now)] == [None, None, ADMITTED]
 
 
@@ -818,7 +818,7 @@ def test_what_a_clock_that_is_none_finds_on_disk_counts(court):
     story = court.bob.story("s-1")
     court.take(story)
     court.ms -= 10 * limits.STAMP_AHEAD_MS_MAX
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.ledger.horizon.is_clockless
     assert court.verdict(story) is ADMITTED
     new = court.bob.story("s-2")
@@ -837,11 +837,11 @@ def test_a_statement_counts_no_longer_while_the_clock_is_back_before_it(court):
     court.take(late)
     assert not court.ledger.roster.belongs(court.bob.node)
     court.ms -= BEYOND
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.verdict(late) is AHEAD
     assert court.ledger.roster.belongs(court.bob.node)
     court.ms += BEYOND
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.verdict(late) is ADMITTED
     assert not court.ledger.roster.belongs(court.bob.node)
 
@@ -955,6 +955,6 @@ def test_a_statement_stamped_ahead_counts_from_when_it_is_ripe(court, monkeypatc
     assert court.verdict(take) == "pending"
     assert court.ledger.roster.belongs(court.bob.node)
     court.ms += 1001
-    court.ledger.ripen(court.now)
+    court.ledger.release_due(court.now)
     assert court.verdict(take) is ADMITTED
     assert not court.ledger.roster.belongs(court.bob.node)

@@ -116,10 +116,10 @@ def test_what_waits_for_its_stamp_ripens_in_order_and_once(court):
     pending.add(soon, Reason.STAMP_AHEAD)
     pending.discard(gone)
     due = court.ms - limits.STAMP_AHEAD_MS_MAX
-    assert pending.ripe(due + 3_999) == []
-    assert pending.ripe(due + 4_000) == [soon]
-    assert pending.ripe(due + 60_000) == [late]
-    assert pending.ripe(due + 60_000) == []
+    assert pending.due(due + 3_999) == []
+    assert pending.due(due + 4_000) == [soon]
+    assert pending.due(due + 60_000) == [late]
+    assert pending.due(due + 60_000) == []
 
 
 def test_what_of_an_author_waits_for_its_stamp_is_told_from_what_waits_for_more(court):
@@ -133,10 +133,10 @@ def test_what_of_an_author_waits_for_its_stamp_is_told_from_what_waits_for_more(
 def test_one_that_must_wait_again_ripens_again(court):
     record = court.bob.story("a", ms=court.ms)
     pending = filled(record, reason=Reason.STAMP_AHEAD)
-    assert pending.ripe(court.ms) == [record]
+    assert pending.due(court.ms) == [record]
     pending.add(record, WAIT)
     pending.add(record, Reason.STAMP_AHEAD)
-    assert pending.ripe(court.ms) == [record]
+    assert pending.due(court.ms) == [record]
 
 
 def test_what_is_large_fills_its_share_by_its_bytes(court, monkeypatch):
@@ -156,7 +156,7 @@ def test_what_must_not_count_yet_comes_in_order_of_its_stamp(court):
     ahead.add(late)
     ahead.add(early)
     assert ahead
-    assert list(ahead.ripe(Instant.from_ms(court.ms - 1))) == []
-    assert list(ahead.ripe(early.stamp.at)) == [early]
-    assert list(ahead.ripe(late.stamp.at)) == [late]
+    assert list(ahead.due(Instant.from_ms(court.ms - 1))) == []
+    assert list(ahead.due(early.stamp.at)) == [early]
+    assert list(ahead.due(late.stamp.at)) == [late]
     assert not ahead

@@ -36,10 +36,10 @@ def nowhere(_record):
 def test_what_is_known_is_kept_until_it_is_discarded(court, horizon):
     one, two = court.admissions[court.bob.node], court.admissions[court.cat.node]
     statements = known(one, two)
-    assert statements.ripe(horizon, nowhere) == [one, two]
+    assert statements.due(horizon, nowhere) == [one, two]
     statements.discard(one)
     statements.discard(one)
-    assert statements.ripe(horizon, nowhere) == [two]
+    assert statements.due(horizon, nowhere) == [two]
 
 
 def test_one_stamped_too_far_ahead_is_not_ripe(court, horizon):
@@ -49,16 +49,16 @@ def test_one_stamped_too_far_ahead_is_not_ripe(court, horizon):
     early = court.founder.revocation(court.cat.node, [])
     assert [last.body.at.ms, early.body.at.ms] == [ahead, ahead + 1]
     statements = known(last, early)
-    assert statements.ripe(horizon, nowhere) == [last]
+    assert statements.due(horizon, nowhere) == [last]
     assert not statements.have_moved(horizon)
     horizon.tell_time(Instant.from_ms(court.ms + 1))
     assert statements.have_moved(horizon)
-    assert statements.ripe(horizon, nowhere) == [last, early]
+    assert statements.due(horizon, nowhere) == [last, early]
     assert not statements.have_moved(horizon)
     horizon.tell_time(Instant.from_ms(court.ms - limits.STAMP_LEEWAY_MS))
     assert statements.have_moved(horizon)
-    assert statements.ripe(horizon, nowhere) == []
-    assert statements.ripe(horizon, lambda _record: True) == [last]
+    assert statements.due(horizon, nowhere) == []
+    assert statements.due(horizon, lambda _record: True) == [last]
 
 
 def test_with_a_clock_that_is_none_what_is_on_disk_counts(court, horizon):
@@ -66,7 +66,7 @@ def test_with_a_clock_that_is_none_what_is_on_disk_counts(court, horizon):
     statements = known(one, two)
     horizon.see(court.found.record)
     horizon.tell_time(Instant("2021-01-01T00:00:00.000Z"))
-    assert statements.ripe(horizon, lambda record: record is one) == [one]
+    assert statements.due(horizon, lambda record: record is one) == [one]
     assert not statements.have_moved(horizon)
 
 
