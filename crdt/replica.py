@@ -175,7 +175,7 @@ class Replica:
         check = (self.founder, self.ledger.verifier, self.ledger.checkpoint)
         opened = open_records(fresh, self.cluster, *check)
         own = self._own_feed()
-        if any(r.feed == own.id and r.clock >= own.head for r in opened.records):
+        if any(r.feed == own.id and r.clock >= own.next_clock for r in opened.records):
             self._doubt("a peer knows more of the own feed than this node does")
         news = self._quota.take(opened.records, self.ledger)
         self.ledger.take(news, now.wall, peer=peer)
@@ -252,7 +252,7 @@ class Replica:
             body = reissue_body(intent.record, self.ledger, author, self.rewriting.moved)
         else:
             body, warnings = handlers.handle_intent(intent, self.ledger, author)
-        clock = author.feed.head
+        clock = author.feed.next_clock
         try:
             record = sign_record(self._key, self.cluster, feed.id.incarnation, clock, body)
         except MalformedRecord as fault:
@@ -430,7 +430,7 @@ class Replica:
     def unshared(self) -> int:
         """How many live records of the own feed no peer has said it holds."""
         feed = self._own_feed()
-        return len(feed.live_between(self.sessions.shared_end(feed.id), feed.head))
+        return len(feed.live_between(self.sessions.shared_end(feed.id), feed.next_clock))
 
     def _own_feed(self) -> Feed:
         return self.ledger.feed(FeedId(self.own, self.incarnation))

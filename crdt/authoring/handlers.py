@@ -300,9 +300,9 @@ def _revoke(intent: RevokeNode, ledger: Ledger, author: Author) -> Revocation:
     if keep is None:
         keep = tuple(
             sorted(
-                (feed.id.incarnation, feed.head)
+                (feed.id.incarnation, feed.next_clock)
                 for feed in ledger.feeds.values()
-                if feed.author == intent.node and feed.head
+                if feed.author == intent.node and feed.next_clock
             )
         )
     # A member gone bad may have opened more feeds than one record can name.
@@ -327,9 +327,9 @@ def _ack(intent: AcknowledgeEnd, ledger: Ledger, author: Author) -> Ack:
 def _seal(author: Author) -> Seal:
     # A seal may cease to be true with no record after it: the roster decides what counts.
     sealed = author.feed.last_seal() is not None and author.feed.as_sealed()
-    if author.feed.head == 0 or sealed:
+    if author.feed.next_clock == 0 or sealed:
         raise ProposalRefused("there is nothing to seal")
-    count, digest = author.feed.sealable(author.feed.head)
+    count, digest = author.feed.sealable(author.feed.next_clock)
     stamp = author.stamp()
     return Seal(at=stamp.at, n=stamp.n, key=SEAL_KEY, count=count, digest=Hash(digest))
 

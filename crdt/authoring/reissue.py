@@ -155,7 +155,7 @@ def new_feed_reason(feed: Feed, roster: Roster, wall: Instant) -> str:
     """Why the own feed cannot be gone on in (protocol §9); empty where it can."""
     if feed.latest is not None and feed.latest.at > latest_own(wall):
         return "the own records are stamped further ahead than others take"
-    if roster.role_of_slot(feed.id, feed.head) in (None, Role.OBSERVER):
+    if roster.role_of_slot(feed.id, feed.next_clock) in (None, Role.OBSERVER):
         return "a revocation takes the own feed from here on"
     if feed.fork is not None:
         return f"a fork of the own feed was proven at clock {feed.fork}"
@@ -191,7 +191,7 @@ def may_lack(ledger: Ledger, own: NodePubkey, former: NodePubkey | None) -> list
     return [
         feed
         for feed in ledger.feeds.values()
-        if (feed.author == own and (feed.keyed_dead or ledger.ahead)) or feed.author == former
+        if (feed.author == own and (feed.keyed_void or ledger.ahead)) or feed.author == former
     ]
 
 
@@ -219,7 +219,7 @@ def own_void_records(
 def dead(ledger: Ledger) -> Iterator[VerifiedRecord]:
     """What is held in feeds in which nothing with a key is live: it may be written again."""
     for feed in ledger.feeds.values():
-        if feed.keyed_dead:
+        if feed.keyed_void:
             yield from (entry.record for entry in feed.entries())
 
 
@@ -231,7 +231,7 @@ def return_void_records(ledger: Ledger, session: Session) -> Iterator[Frame]:
     theirs = [
         feed
         for feed in ledger.feeds.values()
-        if feed.author == session.peer and (feed.keyed_dead or ledger.ahead)
+        if feed.author == session.peer and (feed.keyed_void or ledger.ahead)
     ]
     for feed in sorted(theirs, key=lambda feed: feed.id):
         kept = [

@@ -40,9 +40,9 @@ def petition(
     standing = roster_intents.active_admissions(key.pubkey, ledger.roster)
     at_ms = max([wall.ms, *(admission.body.at.ms + 1 for admission in standing)])
     ends = tuple(
-        (feed.id.incarnation, feed.head)
+        (feed.id.incarnation, feed.next_clock)
         for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id)
-        if feed.author == key.pubkey and feed.head
+        if feed.author == key.pubkey and feed.next_clock
     )
     keys = [key] if successor is None else [key, successor]
     named = None if successor is None else successor.pubkey
@@ -119,7 +119,11 @@ def _why_not(
     if asked.successor is not None:
         known = roster.on_roster(asked.successor)
         return "known_key" if known and not _is_in_place(asked.successor, peer, roster) else ""
-    held = {feed.id.incarnation: feed.head for feed in ledger.feeds.values() if feed.author == peer}
+    held = {
+        feed.id.incarnation: feed.next_clock
+        for feed in ledger.feeds.values()
+        if feed.author == peer
+    }
     return BEHIND if any(held.get(number, 0) < end for number, end in asked.ends) else ""
 
 

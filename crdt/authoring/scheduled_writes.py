@@ -50,7 +50,7 @@ class ScheduledWrites:
             mono: monotonic seconds.
         """
         due: list[Intent] = [*self._acks(mono), *self._accusations(mono)]
-        if quiet_seconds >= limits.SEAL_QUIET_SECONDS and feed.head and not feed.keyed_dead:
+        if quiet_seconds >= limits.SEAL_QUIET_SECONDS and feed.next_clock and not feed.keyed_void:
             due.append(WriteSeal())
         return due
 

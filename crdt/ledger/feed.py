@@ -88,13 +88,13 @@ class Feed:
         "count",
         "dead",
         "fork",
-        "head",
         "held",
         "id",
         "keeps",
         "keys",
         "known",
         "latest",
+        "next_clock",
         "passed",
         "rendered",
         "slots",
@@ -108,7 +108,7 @@ class Feed:
         self.known = RangeSet()
         self.passed = RangeSet()
         self.count = self.bytes = self.changes = 0
-        self.head = 0
+        self.next_clock = 0
         self.fork: int | None = None
         self.keeps = False
         self.rendered = 0
@@ -164,7 +164,7 @@ class Feed:
         self.count += 1
         self.changes += 1
         self.bytes += len(entry.record.value)
-        self.head = max(self.head, clock + 1)
+        self.next_clock = max(self.next_clock, clock + 1)
         self._sealed = None
         stamp = entry.record.stamp
         if self.latest is None or stamp > self.latest:
@@ -211,8 +211,8 @@ class Feed:
     def empty(self, start: int, end: int) -> None:
         """Take the clocks of ``[start, end)`` that are not held as empty."""
         self.known.add(start, end)
-        if end > self.head:
-            self.head = end
+        if end > self.next_clock:
+            self.next_clock = end
             self._sealed = None
 
     def forget(self, clock: int) -> None:
@@ -241,7 +241,7 @@ class Feed:
         """The runs of clocks below ``end`` of which nothing is known."""
         return self.known.missing(0, end)
 
-    def touch(self) -> None:
+    def invalidate(self) -> None:
         """The cut or a keep changed: forget what was computed from the live set."""
         self.changes += 1
         self._digest = None
@@ -258,7 +258,7 @@ class Feed:
     # --- what is live --------------------------------------------------------------------------
 
     @property
-    def keyed_dead(self) -> bool:
+    def keyed_void(self) -> bool:
         """Whether nothing with a key is live here (protocol §2, *live*)."""
         return self.fork is not None or self.keeps
 
@@ -266,7 +266,7 @@ class Feed:
         """Whether a held record is live."""
         if entry.verdict not in LIVE:
             return False
-        return entry.record.body.key is None or not self.keyed_dead
+        return entry.record.body.key is None or not self.keyed_void
 
     def _alive(self) -> LiveRecords:
         if self._live is None:
@@ -297,7 +297,7 @@ class Feed:
     def digest(self) -> bytes:
         """The feed digest (protocol §8)."""
         if self._digest is None:
-            self._digest = self.range_digest(0, self.head)[1]
+            self._digest = self.range_digest(0, self.next_clock)[1]
         return self._digest
 
     # --- seals ---------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ class Feed:
     def last_seal(self) -> VerifiedRecord | None:
         """The feed's seal, where its last record is one."""
         live = self.live()
-        if live and isinstance(live[-1].body, Seal) and live[-1].clock == self.head - 1:
+        if live and isinstance(live[-1].body, Seal) and live[-1].clock == self.next_clock - 1:
             return live[-1]
         return None
 

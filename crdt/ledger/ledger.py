@@ -212,8 +212,8 @@ class Ledger(Holdings):
         the record is not on disk, and its author must not be told that it is.
         """
         for feed in self.feeds.values():
-            if feed.known_end() < feed.head:
-                self.believe_gap(feed.id, 0, feed.head)
+            if feed.known_end() < feed.next_clock:
+                self.believe_gap(feed.id, 0, feed.next_clock)
         for waiting in self.pending.rows():
             held = self.feeds.get(waiting.record.feed)
             if held is not None and waiting.record.clock not in held.slots:
@@ -501,7 +501,7 @@ class Ledger(Holdings):
         start, end = (0, limits.CLOCK_MAX + 1) if before is None else (fork, before)
         if feed is not None:
             feed.fork = fork
-            feed.touch()
+            feed.invalidate()
             self.touched.add(feed_id)
             for entry in feed.entries_between(start, end):
                 self._queue(entry.record)
@@ -529,7 +529,7 @@ class Ledger(Holdings):
             if feed.author in authors:
                 feed.fork = self.fork_of(feed.id)
                 feed.keeps = self.roster.keeps(feed.id)
-                feed.touch()
+                feed.invalidate()
                 self.touched.add(feed.id)
                 for entry in feed.entries():
                     self._queue(entry.record)

@@ -200,7 +200,7 @@ class Sync:
         if agrees:
             self._ledger.believe_holes()
             for feed in self._ledger.feeds.values():
-                session.holds(feed.id, feed.head)
+                session.holds(feed.id, feed.next_clock)
         else:
             digests = _made_late(partial(anti_entropy.feed_digests, self._ledger))
             session.owed.add(digests, limits.QUESTION_WEIGHT)

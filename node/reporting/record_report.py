@@ -153,8 +153,8 @@ def empty_slot(held: AuditedStore, wanted: str) -> str:
 
 
 def _why_empty(feed: Feed, clock: int) -> str:
-    if clock >= feed.head:
-        return f"the feed ends before #{feed.head}"
+    if clock >= feed.next_clock:
+        return f"the feed ends before #{feed.next_clock}"
     if clock not in feed.known:
         return "nothing is known of it yet"
     above = [

@@ -271,11 +271,11 @@ def test_a_true_seal_holds_for_the_whole_feed_and_for_nothing_less(records, chan
     ledger = taken(records, 4)
     for number, signing in enumerate(KEYS):
         feed = ledger.feeds.get(FeedId(signing.pubkey, 0))
-        if feed is None or feed.keyed_dead or not feed.live():
+        if feed is None or feed.keyed_void or not feed.live():
             continue
-        count, digest = feed.sealable(feed.head)
+        count, digest = feed.sealable(feed.next_clock)
         body = Seal(at=NOW, n=number, key=SEAL_KEY, count=count, digest=Hash(digest))
-        seal = sign_record(signing, FOUND.id, 0, feed.head, body)
+        seal = sign_record(signing, FOUND.id, 0, feed.next_clock, body)
         if feed.id.author != FOUND.founder.pubkey and not ledger.roster.belongs(feed.author):
             continue
         ledger.take([seal], NOW)
@@ -287,5 +287,5 @@ def test_a_true_seal_holds_for_the_whole_feed_and_for_nothing_less(records, chan
         for record in feed.live():
             if record.record_id != gone:
                 less.place(Entry(record, EntryStatus.ADMITTED))
-        less.empty(0, less.head)
+        less.empty(0, less.next_clock)
         assert less.as_sealed() is False

@@ -33,10 +33,10 @@ def test_what_is_live_is_kept_as_it_would_be_computed(steps):
                 check(feed)
             case "fork":
                 feed.fork = None if feed.fork is not None else 2
-                feed.touch()
+                feed.invalidate()
             case "keep":
                 feed.keeps = not feed.keeps
-                feed.touch()
+                feed.invalidate()
             case number, verdict:
                 record = RECORDS[number]
                 held = feed.find(record.clock, record.record_id)

@@ -117,7 +117,7 @@ def seals(who, ledger):
     """L11: whether a feed is held as sealed is what its last seal says, counted anew."""
     for feed in ledger.feeds.values():
         live = feed.live()
-        if not live or not isinstance(live[-1].body, Seal) or live[-1].clock != feed.head - 1:
+        if not live or not isinstance(live[-1].body, Seal) or live[-1].clock != feed.next_clock - 1:
             continue
         ids = [record.record_id for record in live if not isinstance(record.body, Seal)]
         seal = live[-1].body

@@ -162,7 +162,7 @@ def _feeds(field, number):
             cut = "" if feed.fork is None else f", cut at {feed.fork}"
             sealed = ", not as sealed" if feed.as_sealed() is False else ""
             live = len(feed.live())
-            yield f"{field.name_of_feed(feed.id)}: {live} live below {feed.head}{cut}{sealed}"
+            yield f"{field.name_of_feed(feed.id)}: {live} live below {feed.next_clock}{cut}{sealed}"
 
 
 def _missing(field, number, word):

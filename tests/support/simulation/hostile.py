@@ -45,7 +45,7 @@ def pen_of(world, node, *, clock=None):
         world.found.id,
         Instant.nearest(node.clock.at(world.t)).ms,
         node.replica.incarnation,
-        feed.head if clock is None else clock,
+        feed.next_clock if clock is None else clock,
     )
 
 
@@ -207,7 +207,7 @@ def forge_gap(world, node, a, b):
     if victim is None:
         return
     feed = node.replica.ledger.feeds[victim.feed]
-    end = feed.head + b % 5
+    end = feed.next_clock + b % 5
     if end == 0:
         return
     piece = FeedSlice(feed.client_id, feed.id.root, 0, end, [], [(0, end)])

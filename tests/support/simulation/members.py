@@ -127,7 +127,7 @@ def _revoke(world, node, target, kind, admissions, number):
 
 def _keep(ledger, target, kind, number):
     feeds = sorted(feed for feed in ledger.feeds if feed.author == target.pub)
-    heads = [(feed.incarnation, ledger.feeds[feed].head) for feed in feeds]
+    heads = [(feed.incarnation, ledger.feeds[feed].next_clock) for feed in feeds]
     match kind:
         case "what is held":
             return None

@@ -233,7 +233,7 @@ def heads_stand_in_the_digest():
     original = anti_entropy.digest_of_document
 
     def with_heads(book):
-        heads = sorted((feed.id, feed.head) for feed in book.feeds.values() if feed.live())
+        heads = sorted((feed.id, feed.next_clock) for feed in book.feeds.values() if feed.live())
         return H(original(book) + repr(heads).encode())
 
     with mock.patch.object(anti_entropy, "digest_of_document", with_heads):

@@ -139,7 +139,7 @@ def test_an_execution_that_does_not_follow_from_itself_is_rejected(quad, liar):
 def test_a_record_forged_in_anothers_name_costs_nobody_but_its_bringer(quad, liar):
     victim = quad.keys[1].pubkey
     head = (
-        quad.replicas[0].ledger.feeds[FeedId(victim, 0)].head
+        quad.replicas[0].ledger.feeds[FeedId(victim, 0)].next_clock
         if (FeedId(victim, 0) in quad.replicas[0].ledger.feeds)
         else 0
     )
@@ -395,7 +395,7 @@ def test_a_hole_that_a_lost_message_left_hides_nothing_from_a_reader(quad):
     feed = FeedId(quad.keys[1].pubkey, 0)
     for number in (0, 2):
         held = quad.replicas[number].ledger.feeds[feed]
-        assert held.rendered == held.head
+        assert held.rendered == held.next_clock
 
 
 def test_a_claim_is_renewed_by_a_clock_that_went_back_in_a_new_feed(quad):

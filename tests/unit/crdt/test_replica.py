@@ -216,10 +216,12 @@ def test_a_gap_in_anothers_feed_is_believed_as_far_as_a_record_follows(trio):
 def test_a_gap_in_the_own_feed_is_believed_of_nobody(trio):
     mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
     before = list(mine.gaps())
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.head + 3)
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.next_clock + 3)
     record = pen.story("a")
-    records, gaps = [(record.clock, record.value)], [(mine.head, 3)]
-    piece = FeedSlice(mine.client_id, mine.id.root, mine.head, record.clock + 1, records, gaps)
+    records, gaps = [(record.clock, record.value)], [(mine.next_clock, 3)]
+    piece = FeedSlice(
+        mine.client_id, mine.id.root, mine.next_clock, record.clock + 1, records, gaps
+    )
     shown(trio, 1, 0, encode_frame(Update(encode_update([piece]))))
     assert list(mine.gaps()) == before
 
@@ -374,7 +376,7 @@ def test_what_the_former_key_wrote_is_known_by_how_far_it_had_written(trio):
 
 def test_a_peer_that_knows_more_of_the_own_feed_makes_one_go_on_elsewhere(trio):
     mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.head)
+    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.next_clock)
     ready = shown(trio, 1, 0, as_frame(pen.story("forgotten")))
     assert "knows more" in ready.persist.doubt
     assert trio.add(1, "s-1").incarnation != 0
@@ -565,7 +567,7 @@ def test_what_is_forwarded_fits_what_a_node_takes_however_much_came_at_once():
     cluster.link_all()
     cluster.settle(3)
     den, author = cluster.replicas[0], cluster.keys[1].pubkey
-    head = den.ledger.feed(FeedId(author, 0)).head
+    head = den.ledger.feed(FeedId(author, 0)).next_clock
     pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms, clock=head)
     first = pen.story("s-first")
     behind = [pen.story(f"s-{n}", title="t" * 250, description="d" * 4000) for n in range(1100)]

@@ -94,7 +94,7 @@ def test_a_name_comes_from_the_admission_that_gives_the_role(team):
     assert team.replicas[4].ledger.roster.name(pub(team, 3)) == "new"
     # An admin's word gives another admin no role, and so no name either.
     pen = Pen(team.keys[2], team.found.id, team.ms + 1000, incarnation=0)
-    pen.clock = team.replicas[2].ledger.feeds[FeedId(pen.node, 0)].head
+    pen.clock = team.replicas[2].ledger.feeds[FeedId(pen.node, 0)].next_clock
     ready = team.replicas[0].receive(
         pen.node, as_frame(pen.member(pub(team, 1), Role.MEMBER, "mocked")), team.now
     )
@@ -263,7 +263,7 @@ def test_what_a_revoked_admin_admits_late_counts_nowhere(team):
     team.deliver()
     assert receipt.clock
     feed = team.replicas[0].ledger.feeds[FeedId(admin, 0)]
-    head = feed.head
+    head = feed.next_clock
     for incarnation, clock in ((0, head), (77, 0)):
         pen = Pen(team.keys[1], team.found.id, before - 5000, incarnation, clock)
         ready = team.replicas[2].receive(
@@ -306,7 +306,7 @@ def test_an_observer_shows_everything_and_owes_nothing(team):
         with pytest.raises(ProposalRefused, match="an observer writes nothing"):
             team.propose(4, intent)
     assert not [feed for feed in replica.ledger.feeds if feed.author == pub(team, 4)] or (
-        not replica.ledger.feeds[FeedId(pub(team, 4), 0)].head
+        not replica.ledger.feeds[FeedId(pub(team, 4), 0)].next_clock
     )
     team.assert_agreed()
 

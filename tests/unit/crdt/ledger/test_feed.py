@@ -50,14 +50,14 @@ def test_a_feed_knows_its_author_and_its_client_id(court):
     feed = fed(court)
     assert feed.author == court.bob.node
     assert feed.client_id == feed.id.client_id(court.cluster)
-    assert (feed.head, feed.latest, feed.live()) == (0, None, [])
+    assert (feed.next_clock, feed.latest, feed.live()) == (0, None, [])
 
 
 def test_records_stand_in_order_of_clock_whatever_came_first(court):
     one, two, three = (court.bob.story(name) for name in "abc")
     feed = fed(court, three, one, two)
     assert [entry.record for entry in feed.entries()] == [one, two, three]
-    assert feed.head == 3
+    assert feed.next_clock == 3
     assert feed.latest == three.stamp
 
 
@@ -106,9 +106,9 @@ def test_a_gap_goes_round_what_is_held(court):
     feed = fed(court, court.bob.story("a", clock=2), court.bob.story("b", clock=5))
     feed.empty(0, 8)
     assert list(feed.gaps()) == [(0, 2), (3, 5), (6, 8)]
-    assert feed.head == 8
+    assert feed.next_clock == 8
     feed.empty(3, 4)
-    assert feed.head == 8
+    assert feed.next_clock == 8
 
 
 def test_live_is_what_was_admitted_or_built_upon(court):
@@ -129,7 +129,7 @@ def test_nothing_with_a_key_is_live_behind_a_fork_or_a_kept_clock(court):
     assert feed.live() == [plain, keyed]
     for fork, keeps in ((9, False), (None, True)):
         feed.fork, feed.keeps = fork, keeps
-        feed.touch()
+        feed.invalidate()
         assert feed.live() == [plain]
 
 
@@ -241,14 +241,14 @@ def test_the_rendering_shows_what_is_live_and_nothing_behind_a_fork(court):
 
 def test_what_is_neither_held_nor_empty_is_unknown(court):
     feed = fed(court, *(court.bob.story("a", clock=clock) for clock in (2, 3, 9)))
-    assert list(feed.unknown(feed.head)) == [(0, 2), (4, 9)]
+    assert list(feed.unknown(feed.next_clock)) == [(0, 2), (4, 9)]
     feed.empty(1, 2)
     feed.empty(5, 6)
-    assert list(feed.unknown(feed.head)) == [(0, 1), (4, 5), (6, 9)]
+    assert list(feed.unknown(feed.next_clock)) == [(0, 1), (4, 5), (6, 9)]
     assert list(feed.unknown(5)) == [(0, 1), (4, 5)]
     assert list(feed.unknown(0)) == []
     feed.empty(0, 12)
-    assert list(feed.unknown(feed.head)) == []
+    assert list(feed.unknown(feed.next_clock)) == []
 
 
 @pytest.mark.parametrize("end", [6, 2**31])
@@ -300,7 +300,7 @@ def test_a_record_that_is_judged_anew_comes_and_goes_before_and_after_anybody_lo
     assert feed.live() == [plain]
     assert feed.middle(0, 9) == 0
     feed.fork = 0
-    feed.touch()
+    feed.invalidate()
     feed.judge(two, ADMITTED)
     assert feed.live() == [plain]
 
@@ -333,7 +333,7 @@ def test_a_gap_costs_the_same_however_long_the_feed_is(court):
         for clock in range(1, 101, 2):
             feed.believe_gap(clock, clock + 1)
             assert feed.known_end() == clock + 2
-        assert next(feed.unknown(feed.head)) == (101, 102)
+        assert next(feed.unknown(feed.next_clock)) == (101, 102)
 
     assert steps(lambda: believe(long)) == steps(lambda: believe(short))
     assert long.slots.walked == 0

@@ -83,10 +83,10 @@ def test_a_document_built_anew_shows_again_what_it_once_deleted(court, feed):
     document = Document()
     entry = next(feed.entries_at(1))
     entry.verdict = EntryStatus.VOID_REVOKED
-    feed.touch()
+    feed.invalidate()
     document.advance([feed])
     entry.verdict = EntryStatus.ADMITTED
-    feed.touch()
+    feed.invalidate()
     feed.dead.add(0, 1)
     document.rebuild([feed])
     assert read(document, feed) == live(feed)
