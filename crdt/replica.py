@@ -29,7 +29,7 @@ from crdt.contract.ready import (
     Row,
 )
 from crdt.ledger.feed import Feed
-from crdt.ledger.ingest import Arrivals, open_records, place_slices, stored_records
+from crdt.ledger.ingest import Arrivals, locate_slices, stored_records, verify_records
 from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import AuthorRateLimits
@@ -149,7 +149,7 @@ class Replica:
                 whole = isinstance(frame, SyncStep2)
                 most = limits.CATCHUP_BYTES_MAX if whole else limits.UPDATE_BYTES_MAX
                 slices = decode_update(update, bytes_max=most)
-                self._take(peer, place_slices(slices, self.cluster, self.ledger.by_client), now)
+                self._take(peer, locate_slices(slices, self.cluster, self.ledger.by_client), now)
                 return self._finish(peer, now)
             case Records(author, incarnation, records):
                 feed = FeedId(author, incarnation)
@@ -173,7 +173,7 @@ class Replica:
         """
         fresh = [r for r in arrivals.records if not self.ledger.has(r)]
         check = (self.founder, self.ledger.verifier, self.ledger.checkpoint)
-        opened = open_records(fresh, self.cluster, *check)
+        opened = verify_records(fresh, self.cluster, *check)
         own = self._own_feed()
         if any(r.feed == own.id and r.clock >= own.next_clock for r in opened.records):
             self._doubt("a peer knows more of the own feed than this node does")

@@ -78,7 +78,7 @@ class Opened:
         return PeerFault(Reason.BAD_SIGNATURE, f"{told}, nor were {more} more" if more else told)
 
 
-def place_slices(
+def locate_slices(
     slices: Iterable[FeedSlice], cluster: ClusterId, by_client: Mapping[int, FeedId | None]
 ) -> Arrivals:
     """Say which feed each slice of an update belongs to.
@@ -122,7 +122,7 @@ def stored_records(rows: Iterable[Row]) -> tuple[list[VerifiedRecord], int]:
     return records, damaged
 
 
-def open_records(
+def verify_records(
     records: Sequence[SignedRecord],
     cluster: ClusterId,
     founder: NodePubkey,

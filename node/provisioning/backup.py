@@ -17,7 +17,7 @@ import apsw
 import msgspec
 
 from crdt.contract.ready import Persist, Row
-from crdt.ledger.ingest import open_records
+from crdt.ledger.ingest import verify_records
 from crdt.primitives.identity import ClusterId, FeedId
 from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
@@ -249,7 +249,7 @@ def _record_of(row: Row) -> SignedRecord:
 
 
 def _bad_rows(rows: list[Row], cluster: ClusterId, founder: NodePubkey) -> int:
-    opened = open_records([*map(_record_of, rows)], cluster, founder, verify_batch)
+    opened = verify_records([*map(_record_of, rows)], cluster, founder, verify_batch)
     held = {record.ref for record in opened.records}
     return sum((r.author, r.incarnation, r.clock, r.record_id) not in held for r in rows)
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from crdt.contract.ready import Persist, Row, RowKey
-from crdt.ledger.ingest import UndecodableRecord, open_records
+from crdt.ledger.ingest import UndecodableRecord, verify_records
 from crdt.primitives.errors import PeerFault
 from crdt.primitives.identity import ClusterId, FeedId, Hash, SigningKey, cluster_id_of
 from crdt.records.bodies import Member, Role, encode_body
@@ -177,7 +177,7 @@ def _check_founding(founder: NodePubkey, value: bytes, cluster: ClusterId) -> Ve
         ValueError: it does not.
     """
     record = signed_record(FeedId(founder, 0), 0, value)
-    opened = open_records([record], cluster, founder, verify_batch)
+    opened = verify_records([record], cluster, founder, verify_batch)
     if cluster_id_of(founder, record.body_bytes) != cluster or not opened.records:
         raise ValueError("the inviter showed a founding record of another cluster")
     found_record = opened.records[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crdt.ledger.feed import Entry, EntryStatus, Feed
-from crdt.ledger.ingest import UndecodableRecord, open_records
+from crdt.ledger.ingest import UndecodableRecord, verify_records
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, FeedId, RecordRef
@@ -202,7 +202,7 @@ def examine(place: Path) -> AuditedStore:
         raise OperatorError(f"{damage.sentence}; {MEND}", Exit.DIFFER) from damage
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     cluster, founder = founding(signed, path)
-    opened = open_records(signed, cluster, founder, verify_batch)
+    opened = verify_records(signed, cluster, founder, verify_batch)
     held = AuditedStore(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
     if not whole:
         held.faults.append("the store: rows are missing, or a part of it is older than the rest")

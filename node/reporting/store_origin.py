@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from crdt.ledger.ingest import open_records
+from crdt.ledger.ingest import verify_records
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord
 from crdt.primitives.identity import ClusterId, cluster_id_of
@@ -55,7 +55,7 @@ def _proven(record: SignedRecord) -> Origin | None:
     found = _founded(record)
     if found is None:
         return None
-    return None if open_records([record], *found, verify_batch).forged else found
+    return None if verify_records([record], *found, verify_batch).forged else found
 
 
 def named(settings: Config) -> Origin:
@@ -105,7 +105,7 @@ def check_own(store: Store, own: NodePubkey, settings: Config) -> None:
         StoreDamaged: one is not; a daemon whose config was wrong wrote it.
     """
     last = store.last_records(own, OWN_ROWS)
-    forged = open_records(last, *named(settings), verify_batch).forged
+    forged = verify_records(last, *named(settings), verify_batch).forged
     if forged:
         first = min(forged, key=lambda one: (one.feed, one.clock))
         raise StoreDamaged(

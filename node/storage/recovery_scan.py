@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from crdt.contract.ready import Persist, ProofRow, Row, RowKey
-from crdt.ledger.ingest import UndecodableRecord, open_records
+from crdt.ledger.ingest import UndecodableRecord, verify_records
 from crdt.primitives.identity import ClusterId, FeedId, RecordId
 from crdt.primitives.limits import SIGNATURE_BYTES
 from crdt.records.bodies import Role
@@ -184,7 +184,7 @@ def _check(
     batch: list[SignedRecord], cluster: ClusterId, founder: NodePubkey
 ) -> list[VerifiedRecord]:
     whole_ones = [o for o in batch if len(o.value) > SIGNATURE_BYTES and 0 <= o.clock < CLOCK_END]
-    opened = open_records(whole_ones, cluster, founder, verify_batch)
+    opened = verify_records(whole_ones, cluster, founder, verify_batch)
     return [one for one in opened.records if not isinstance(one, UndecodableRecord)]
 
 

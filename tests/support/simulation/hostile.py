@@ -6,7 +6,7 @@ program is called with the world, the node and two numbers from the schedule.
 
 import random
 
-from crdt.ledger.ingest import place_slices
+from crdt.ledger.ingest import locate_slices
 from crdt.ledger.judge import is_cut
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
@@ -391,7 +391,7 @@ def _shown(world, node, data):
             return [signed_record(feed, clock, value) for clock, value in frame.records]
         if isinstance(frame, SyncStep2 | Update):
             slices = decode_update(frame.update, bytes_max=2**24)
-            return place_slices(slices, world.found.id, node.replica.ledger.by_client).records
+            return locate_slices(slices, world.found.id, node.replica.ledger.by_client).records
     except PeerFault:
         pass
     return []

@@ -10,7 +10,7 @@ from math import inf
 from crdt.authoring.reissue import own_void_records
 from crdt.contract.ready import Noticed
 from crdt.ledger.feed import EntryStatus
-from crdt.ledger.ingest import place_slices
+from crdt.ledger.ingest import locate_slices
 from crdt.ledger.reference_index import referenced_by
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
@@ -41,7 +41,7 @@ def records_in(data, cluster, by_client):
         return [signed_record(feed, clock, value) for clock, value in frame.records]
     if isinstance(frame, SyncStep2 | Update):
         slices = decode_update(frame.update, bytes_max=limits.CATCHUP_BYTES_MAX)
-        return place_slices(slices, cluster, by_client).records
+        return locate_slices(slices, cluster, by_client).records
     return []
 
 

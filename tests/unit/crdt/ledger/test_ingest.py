@@ -5,9 +5,9 @@ from crdt.ledger import ingest
 from crdt.ledger.ingest import (
     Arrivals,
     UndecodableRecord,
-    open_records,
-    place_slices,
+    locate_slices,
     stored_records,
+    verify_records,
 )
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId, H
@@ -24,7 +24,7 @@ def court():
 
 
 def opened(court, *signed):
-    return open_records(signed, court.cluster, court.founder.node, verify_batch)
+    return verify_records(signed, court.cluster, court.founder.node, verify_batch)
 
 
 def signed(record):
@@ -47,7 +47,7 @@ def test_a_slice_from_the_root_says_whose_feed_it_is(court):
     feed = FeedId(court.bob.node, 3)
     client = feed.client_id(court.cluster)
     piece = FeedSlice(client, feed.root, 0, 4, [(0, value(b"a")), (3, value(b"b"))], [(1, 2)])
-    arrivals = place_slices([piece], court.cluster, {})
+    arrivals = locate_slices([piece], court.cluster, {})
     records = [signed_record(feed, 0, value(b"a")), signed_record(feed, 3, value(b"b"))]
     assert arrivals == Arrivals(records, [(feed, 1, 3)])
 
@@ -58,7 +58,7 @@ def test_a_slice_that_goes_on_is_placed_where_its_client_is_known(court):
         FeedSlice(5, None, 7, 8, [(7, value(b"a"))], []),
         FeedSlice(6, None, 7, 8, [(7, value(b"b"))], []),
     ]
-    arrivals = place_slices(pieces, court.cluster, {5: feed})
+    arrivals = locate_slices(pieces, court.cluster, {5: feed})
     assert arrivals.records == [signed_record(feed, 7, value(b"a"))]
     assert arrivals.unplaced == 1
 
@@ -68,23 +68,23 @@ def test_a_slice_under_a_client_id_of_several_feeds_is_nobodys(court):
     feed = FeedId(court.bob.node, 0)
     client = feed.client_id(court.cluster)
     rest = FeedSlice(client, None, 7, 9, [(7, value(b"a"))], [(8, 1)])
-    assert place_slices([rest], court.cluster, {client: None}) == Arrivals([], [], 1)
+    assert locate_slices([rest], court.cluster, {client: None}) == Arrivals([], [], 1)
     first = FeedSlice(client, feed.root, 0, 1, [(0, value(b"a"))], [])
-    assert place_slices([first], court.cluster, {client: None}).unplaced == 0
+    assert locate_slices([first], court.cluster, {client: None}).unplaced == 0
 
 
 def test_a_client_id_that_is_not_its_roots_is_the_peers_fault(court):
     feed = FeedId(court.bob.node, 0)
     piece = FeedSlice(feed.client_id(court.cluster) ^ 1, feed.root, 0, 1, [(0, value(b"a"))], [])
     with pytest.raises(PeerFault) as caught:
-        place_slices([piece], court.cluster, {})
+        locate_slices([piece], court.cluster, {})
     assert caught.value.reason is Reason.MALFORMED_UPDATE
 
 
 def test_what_is_too_short_for_a_record_is_the_peers_fault(court):
     piece = FeedSlice(5, None, 7, 8, [(7, b"short")], [])
     with pytest.raises(PeerFault) as caught:
-        place_slices([piece], court.cluster, {5: FeedId(court.bob.node, 0)})
+        locate_slices([piece], court.cluster, {5: FeedId(court.bob.node, 0)})
     assert caught.value.reason is Reason.BAD_SIGNATURE
 
 
@@ -113,7 +113,7 @@ def test_work_may_be_interrupted_between_a_few_signatures(court, monkeypatch):
 
     records = [court.bob.story(title) for title in "abcde"]
     signed = [signed_record(one.feed, one.clock, one.value) for one in records]
-    opened = open_records(
+    opened = verify_records(
         signed, court.cluster, court.founder.node, verifier, lambda: seen.append("checkpoint")
     )
     assert [one.record_id for one in opened.records] == [one.record_id for one in records]
