@@ -24,7 +24,7 @@ from crdt.contract.ready import (
 from crdt.records.bodies import Claim, Execution, Transition
 from crdt.records.record import VerifiedRecord
 from crdt.views.board import Board, BoardChange
-from crdt.views.event_tree import said
+from crdt.views.event_tree import transition_of
 
 
 class Observer:
@@ -115,7 +115,7 @@ class Observer:
                 )
             )
         for lost in change.lost:
-            event = PIPELINE.event_name(said(lost.record).event)
+            event = PIPELINE.event_name(transition_of(lost.record).event)
             found.append(EventLost(change.story, lost.record.ref, event, lost.beaten_by, lost.why))
         return found
 

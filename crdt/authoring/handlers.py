@@ -151,7 +151,7 @@ def _story(
     if intent.story in awaited:
         raise ProposalRefused(f"{intent.story} cannot wait for itself")
     for story in awaited:
-        if way := ledger.board.way(story, intent.story):
+        if way := ledger.board.dependency_path(story, intent.story):
             shown = (
                 way
                 if len(way) <= CIRCLE_SHOWN_MAX

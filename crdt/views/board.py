@@ -52,7 +52,7 @@ class BoardChange:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Reported:
     """What was last told of a story that changed since, and the events and acks that it gained."""
 
     last: VerifiedRecord | None = None
@@ -64,7 +64,7 @@ class Board:
 
     def __init__(self) -> None:
         self._stories: dict[str, StoryState] = {}
-        self._changed: dict[str, _Told] = {}
+        self._changed: dict[str, _Reported] = {}
         # Most stories stand still: only those with new events or acks are looked at again.
         self._stirred: dict[str, None] = {}
         # Asked for often, and never by looking at every story.
@@ -85,7 +85,7 @@ class Board:
             state = self._stories[story] = StoryState(story)
             self._miscounted.add(story)
         if isinstance(record.body, _MOVING):
-            self._stir(story, state).gained.append(record)
+            self._mark(story, state).gained.append(record)
         elif isinstance(record.body, Execution):
             self._worked_on[record.feed.author][story] += 1
         state.add(record)
@@ -97,7 +97,7 @@ class Board:
             return
         state = self._stories[story]
         if isinstance(record.body, _MOVING):
-            self._stir(story, state)
+            self._mark(story, state)
         elif isinstance(record.body, Execution):
             stories = self._worked_on[record.feed.author]
             stories[story] -= 1
@@ -108,13 +108,13 @@ class Board:
             del self._stories[story]
             self._miscounted.add(story)
 
-    def _stir(self, story: str, state: StoryState) -> _Told:
+    def _mark(self, story: str, state: StoryState) -> _Reported:
         """A story's events or acks are about to change: keep what was told of it until now."""
         self._stirred[story] = None
         self._miscounted.add(story)
         told = self._changed.get(story)
         if told is None:
-            told = self._changed[story] = _Told(state.last)
+            told = self._changed[story] = _Reported(state.last)
             state.mark()
         return told
 
@@ -189,7 +189,7 @@ class Board:
         standing = [c for c in state.claim_views() if c.since is not None and c.stands(at)]
         return min(standing, key=lambda claim: (claim.since, claim.node), default=None)
 
-    def way(self, begin: str, end: str) -> list[str]:
+    def dependency_path(self, begin: str, end: str) -> list[str]:
         """How a story waits for another, step by step; empty where it does not.
 
         Each story is looked at once: concurrent edits may make a circle that nobody was refused.

@@ -26,7 +26,7 @@ def order(record: VerifiedRecord) -> Order:
     return record.stamp, record.ref
 
 
-def said(record: VerifiedRecord) -> Transition:
+def transition_of(record: VerifiedRecord) -> Transition:
     """A transition's body."""
     body = record.body
     assert isinstance(body, Transition), "only transitions are folded"
@@ -37,30 +37,30 @@ def stage_made_by(record: VerifiedRecord | None) -> Stage:
     """The stage that an event made; backlog before the first."""
     if record is None:
         return INITIAL_STAGE
-    body = said(record)
+    body = transition_of(record)
     return stage_after(body.event, body.at)
 
 
-def hangs(record: VerifiedRecord, parent: VerifiedRecord | None) -> bool:
+def attaches(record: VerifiedRecord, parent: VerifiedRecord | None) -> bool:
     """Whether an event is legal on its parent, and later."""
     if parent is not None and record.stamp <= parent.stamp:
         return False
-    return not PIPELINE.ignores(stage_made_by(parent), said(record).event)
+    return not PIPELINE.ignores(stage_made_by(parent), transition_of(record).event)
 
 
-def follows(record: VerifiedRecord, end: VerifiedRecord | None) -> bool:
+def extends(record: VerifiedRecord, end: VerifiedRecord | None) -> bool:
     """Whether an event makes a story whose events are one path a longer path.
 
     Then nothing competes, and nothing need be folded: the story stands where its last event put it.
     """
-    parent = said(record).parent
+    parent = transition_of(record).parent
     wanted = None if end is None else end.record_id
-    return (None if parent is None else parent.record_id) == wanted and hangs(record, end)
+    return (None if parent is None else parent.record_id) == wanted and attaches(record, end)
 
 
 def parent_id(record: VerifiedRecord) -> RecordId | None:
     """The id of the event that an event builds on; ``None`` where it acts on backlog."""
-    ref = said(record).parent
+    ref = transition_of(record).parent
     return None if ref is None else ref.record_id
 
 
@@ -118,7 +118,7 @@ class Tree:
         while waiting:
             record = waiting.pop()
             above = parent_id(record)
-            if hangs(record, None if above is None else self._events[above]):
+            if attaches(record, None if above is None else self._events[above]):
                 self.authors[record.record_id] = 0
                 bits = self._bit(record.feed.author)
                 for ack in self._acks.get(record.record_id, {}).values():

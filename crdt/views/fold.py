@@ -20,7 +20,16 @@ from machines.values import NodePubkey
 from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordId, RecordRef
 from crdt.records.record import VerifiedRecord
-from crdt.views.event_tree import Acks, Events, Order, Tree, order, parent_id, said, stage_made_by
+from crdt.views.event_tree import (
+    Acks,
+    Events,
+    Order,
+    Tree,
+    order,
+    parent_id,
+    stage_made_by,
+    transition_of,
+)
 
 Ordered = tuple[Order, VerifiedRecord]
 
@@ -146,7 +155,7 @@ class Fold:
 
     def _applies(self, record: VerifiedRecord, before: VerifiedRecord | None) -> bool:
         later = not self._spine or record.stamp > self._spine[-1].stamp
-        return later and not PIPELINE.ignores(stage_made_by(before), said(record).event)
+        return later and not PIPELINE.ignores(stage_made_by(before), transition_of(record).event)
 
     def _apply(self, place: int, start: int) -> tuple[list[Ordered], list[Ordered]]:
         """Apply in order what is legal at the stage that was reached.
@@ -163,7 +172,7 @@ class Fold:
         stage = stage_made_by(self._before(place))
         ignored: dict[type, bool] = {}
         for item in islice(self._off, start, None):
-            event = said(item[1]).event
+            event = transition_of(item[1]).event
             kind = type(event)
             if kind not in ignored:
                 ignored[kind] = PIPELINE.ignores(stage, event)

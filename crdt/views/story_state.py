@@ -16,7 +16,7 @@ from crdt.primitives.hlc import Stamp
 from crdt.primitives.identity import RecordId
 from crdt.records.bodies import Ack, Claim, Execution, Story, Transition
 from crdt.records.record import VerifiedRecord
-from crdt.views.event_tree import follows, order, said, stage_made_by
+from crdt.views.event_tree import extends, order, stage_made_by, transition_of
 from crdt.views.fold import Fold, Lost
 from crdt.views.view_types import (
     ClaimView,
@@ -70,7 +70,7 @@ class StoryState:
         place[record.record_id] = record
         match record.body:
             case Transition():
-                self._is_path = self._is_path and follows(record, self._end)
+                self._is_path = self._is_path and extends(record, self._end)
                 self._end = record if self._is_path else None
                 if self._floor is not None:
                     self._floor = max(self._floor, record.stamp)
@@ -208,7 +208,7 @@ class StoryState:
         conflicts = tuple(
             ConflictView(
                 lost.record.ref,
-                said(lost.record).event,
+                transition_of(lost.record).event,
                 lost.record.stamp,
                 lost.beaten_by,
                 lost.why,
@@ -236,7 +236,7 @@ class StoryState:
         applied, tree = {record.record_id for record in whole.applied}, whole.tree
         nodes = []
         for record in sorted(self.events.values(), key=order):
-            body = said(record)
+            body = transition_of(record)
             loss = lost.get(record.record_id)
             place = "lost" if loss else "applied" if record.record_id in applied else "spine"
             acks = sorted(a.feed.author for a in self.acks.get(record.record_id, {}).values())

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from crdt.replica import Replica
-from crdt.views.event_tree import said
+from crdt.views.event_tree import transition_of
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant
 from node.system.plurals import counted
@@ -49,7 +49,7 @@ def export(replica: Replica, at: Instant) -> list[Head | Story]:
     for view in board.stories():
         state = board.state(view.id)
         assert state is not None, "a story that is shown is known"
-        events = tuple(said(one).event for one in (*state.fold.spine, *state.fold.applied))
+        events = tuple(transition_of(one).event for one in (*state.fold.spine, *state.fold.applied))
         lines.append(
             Story(
                 view.id, view.title, view.description, view.depends_on, view.labels, view.stage,

@@ -12,7 +12,7 @@ from crdt.ledger.feed import EntryStatus
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Member, Revocation, Role, Seal, Statement
-from crdt.views.event_tree import said, stage_made_by
+from crdt.views.event_tree import stage_made_by, transition_of
 from machines.kernel import Ignored
 from machines.pipeline import INITIAL_STAGE, PIPELINE
 
@@ -132,7 +132,7 @@ def legal_paths(who, ledger):
         fold = ledger.board.state(view.id).fold
         stage = INITIAL_STAGE
         for record in [*fold.spine, *fold.applied]:
-            body = said(record)
+            body = transition_of(record)
             if isinstance(PIPELINE.step(stage, body.event, body.at), Ignored):
                 raise Broken("L4", f"{who}: {view.id} went from {stage} by {body.event}")
             stage = stage_made_by(record)

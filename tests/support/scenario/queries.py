@@ -7,7 +7,7 @@ from crdt.ledger.feed import EntryStatus
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Transition
 from crdt.sync.seal_audit import shortfall, sources
-from crdt.views.event_tree import said
+from crdt.views.event_tree import transition_of
 from machines.execution import EXECUTION
 from machines.pipeline import PIPELINE, Archived
 from machines.values import Instant
@@ -128,7 +128,7 @@ def _story(field, number, story):
 
 
 def event_name(record):
-    return PIPELINE.event_name(said(record).event)
+    return PIPELINE.event_name(transition_of(record).event)
 
 
 def stage_name(stage):

@@ -136,8 +136,8 @@ def test_a_circle_that_concurrent_edits_made_hangs_nothing_and_can_be_undone(cou
     write(court, court.bob, AddStory(s2, depends_on=(s3,)))
     body_of_ada = Story(at=court.now, n=0, story=s3, depends_on=(s2,))  # who saw nothing of it
     court.take(court.ada.write(body_of_ada))
-    assert court.ledger.board.way("s-2", "s-2") == ["s-2"]
-    assert court.ledger.board.way("s-2", "s-9") == []
+    assert court.ledger.board.dependency_path("s-2", "s-2") == ["s-2"]
+    assert court.ledger.board.dependency_path("s-2", "s-9") == []
     assert "s-3" in refused(court, court.bob, FireEvent(s2, p.DepsMet()))
     assert body(court, court.bob, FireEvent(s2, p.DepsMet(), force=True))
     assert body(court, court.bob, EditStory(S1, depends_on=(s2,))).depends_on  # no part of it

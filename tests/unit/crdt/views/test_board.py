@@ -178,10 +178,10 @@ def test_the_way_from_a_story_to_what_it_waits_for_is_found_whatever_circles_the
         depends(court.ada, "b", "c", "nobody-named-it"),
         depends(court.bob, "c", "a", "d"),
     )
-    assert found.way("a", "a") == ["a"]
-    assert found.way("b", "d") == ["b", "c", "d"]
-    assert found.way("c", "b") == ["c", "a", "b"]
-    assert found.way("d", "a") == found.way("a", "e") == []
+    assert found.dependency_path("a", "a") == ["a"]
+    assert found.dependency_path("b", "d") == ["b", "c", "d"]
+    assert found.dependency_path("c", "b") == ["c", "a", "b"]
+    assert found.dependency_path("d", "a") == found.dependency_path("a", "e") == []
 
 
 def test_the_end_of_a_story_that_is_gone_wants_nothing(court):

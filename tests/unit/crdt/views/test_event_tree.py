@@ -1,7 +1,7 @@
 import pytest
 
 from crdt.records.bodies import Ack
-from crdt.views.event_tree import Tree, follows, hangs, order, said, stage_made_by
+from crdt.views.event_tree import Tree, attaches, extends, order, stage_made_by, transition_of
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.builders.ledger_fixture import Court
@@ -21,22 +21,22 @@ def test_before_the_first_event_is_backlog():
 
 def test_only_a_transition_says_what_is_folded(court):
     with pytest.raises(AssertionError):
-        said(court.bob.story("s-1"))
+        transition_of(court.bob.story("s-1"))
 
 
 def test_an_event_hangs_below_its_parent_only_where_it_is_legal_and_later(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
-    assert hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1), start)
-    assert not hangs(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms), start)
-    assert not hangs(court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1), start)
-    assert hangs(start, None)
-    assert not hangs(court.bob.transition("s-1", p.Unblock()), None)
+    assert attaches(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1), start)
+    assert not attaches(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms), start)
+    assert not attaches(court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1), start)
+    assert attaches(start, None)
+    assert not attaches(court.bob.transition("s-1", p.Unblock()), None)
 
 
 def test_an_event_that_builds_on_the_end_of_a_path_makes_it_longer(court):
     start = court.bob.transition("s-1", p.DepsMet())
-    assert follows(start, None)
-    assert follows(court.bob.transition("s-1", p.GatesStarted(), start), start)
+    assert extends(start, None)
+    assert extends(court.bob.transition("s-1", p.GatesStarted(), start), start)
 
 
 def test_whatever_does_not_build_on_the_end_of_a_path_is_to_be_folded(court):
@@ -48,9 +48,9 @@ def test_whatever_does_not_build_on_the_end_of_a_path_is_to_be_folded(court):
         court.bob.transition("s-1", p.Accepted(), middle, ms=court.ms + 2),
         court.bob.transition("s-1", p.GatesFailed(WHY), middle, ms=court.ms + 1),
     ):
-        assert not follows(event, middle)
-    assert not follows(middle, None)
-    assert not follows(court.bob.transition("s-1", p.Accepted()), None)
+        assert not extends(event, middle)
+    assert not extends(middle, None)
+    assert not extends(court.bob.transition("s-1", p.Accepted()), None)
 
 
 class Growing:
