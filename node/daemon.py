@@ -148,7 +148,7 @@ def _rebuild(
     home: Home, settings: Config, notices: Notices | None, known: InMemoryRows | None = None
 ) -> None:
     store_origin.check_config(home.config, settings, recovery.first_records(home.store))
-    told = recovery.rebuild(home.store, *store_origin.named(settings), known).sentence
+    told = recovery.rebuild(home.store, *store_origin.named(settings), known).message
     log.warning("%s", told)
     if notices is not None:
         at = f"{clock.wall()[:19]}Z"
@@ -281,7 +281,7 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
     except OperatorError as trouble:
         if log_format == "text":
             raise
-        log.critical("%s", trouble.sentence)
+        log.critical("%s", trouble.message)
         raise SystemExit(trouble.code) from None
     except Exception:
         # Left to the interpreter, what a peer wrote might stand in it as it came.

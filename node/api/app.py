@@ -303,7 +303,7 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
             problem = rows.Problem("malformed", 400, "nested too deeply")
         case OperatorError():
             title = "store failure" if isinstance(fault, StoreFailure) else "not now"
-            problem = rows.Problem(title, 503, fault.sentence)
+            problem = rows.Problem(title, 503, fault.message)
         case HTTPException():
             title = "malformed" if fault.status_code == HTTP_400_BAD_REQUEST else "refused"
             problem = rows.Problem(title, fault.status_code, _detail(fault))

@@ -76,7 +76,7 @@ def speaking() -> Iterator[None]:
     try:
         yield
     except OperatorError as trouble:
-        say(trouble.sentence)
+        say(trouble.message)
         if isinstance(trouble, NoDaemon) and not Chosen.home.config.exists():
             say(Chosen.home.why_no_node())  # or to start it would be the next step in vain
         raise typer.Exit(trouble.code) from None

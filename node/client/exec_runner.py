@@ -72,12 +72,12 @@ class Execution:
                 if not refusal.passing:
                     # An event that was asked for twice may have been recorded the first time.
                     if not unanswered:
-                        self.say(f"{event} was not recorded: {refusal.sentence}")
+                        self.say(f"{event} was not recorded: {refusal.message}")
                     return
-                self._note_silence(refusal.sentence)
+                self._note_silence(refusal.message)
             except OtherVersion as other:
                 # Waiting changes nothing: this process is of the release that it began with.
-                self.say(f"{event} was not recorded: {other.sentence}")
+                self.say(f"{event} was not recorded: {other.message}")
                 return
             except OperatorError as trouble:
                 unanswered = unanswered or not isinstance(trouble, NoDaemon) or trouble.asked
@@ -92,7 +92,7 @@ class Execution:
         try:
             self._client.ask("POST", f"{self._path}/beat", {})
         except OtherVersion as other:
-            self._note_silence(other.sentence)
+            self._note_silence(other.message)
         except OperatorError:
             self._note_silence()
 

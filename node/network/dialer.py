@@ -238,7 +238,7 @@ class Dialer:
                 attempt.delay = pause
                 attempt.failed("another daemon with this node's key took the link")
         elif end.word not in AT_ONCE:
-            attempt.failed(end.sentence)
+            attempt.failed(end.message)
 
 
 class Seen(NamedTuple):

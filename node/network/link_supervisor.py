@@ -31,7 +31,7 @@ class LinkClosed(NamedTuple):
     """Why a link ended: the word, and its sentence for this side."""
 
     word: str
-    sentence: str
+    message: str
 
     @property
     def is_duplicate(self) -> bool:
@@ -74,7 +74,7 @@ class LinkSupervisor:
         # Where another link with the same peer took its place, that is no news; where it did not,
         # a second daemon with one key has it.
         if not (end.is_duplicate and link.peer in self._driver.links):
-            self._tell(link, f"ended: {end.sentence}", what="link_ended", reason=end.word)
+            self._tell(link, f"ended: {end.message}", what="link_ended", reason=end.word)
         return end
 
     def _why(self, link: Link, reason: str) -> LinkClosed:

@@ -291,7 +291,7 @@ def _copy(store: Path, partial: Path, cluster: str, way_out: str, progress: Prog
         with Store(partial, readonly=True) as made:
             made.check(ClusterId(bytes.fromhex(cluster)))
     except StoreDamaged as damage:
-        says = damage.sentence.replace(str(partial), str(store))
+        says = damage.message.replace(str(partial), str(store))
         raise OperatorError(f"{says}; {way_out}", Exit.DIFFER) from damage
 
 
@@ -317,7 +317,7 @@ def _read_label(file: Path) -> Label:
         if label.key:
             keys.pubkey_of(label.key)
     except StoreDamaged as damage:
-        raise OperatorError(f"{damage.sentence}; {ANOTHER}", Exit.DIFFER) from damage
+        raise OperatorError(f"{damage.message}; {ANOTHER}", Exit.DIFFER) from damage
     except (StoreFailure, apsw.Error) as fault:
         raise OperatorError(f"cannot read the backup {file}: {fault}", Exit.MALFORMED) from fault
     except (msgspec.MsgspecError, ValueError) as fault:

@@ -199,7 +199,7 @@ def examine(place: Path) -> AuditedStore:
             proofs = store.proofs()
             rendered, addresses = store.rendered(), store.addresses()
     except StoreDamaged as damage:
-        raise OperatorError(f"{damage.sentence}; {MEND}", Exit.DIFFER) from damage
+        raise OperatorError(f"{damage.message}; {MEND}", Exit.DIFFER) from damage
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     cluster, founder = founding(signed, path)
     opened = verify_records(signed, cluster, founder, verify_batch)

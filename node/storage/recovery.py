@@ -138,8 +138,8 @@ def _carry_over(
     if known is not None:
         recovery_scan.take_remembered(saved, persist, known, cluster, founder)
     if saved.lacks:
-        store.set_meta(MetaKey.HURT, saved.sentence.encode())
-    store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.sentence)])
+        store.set_meta(MetaKey.HURT, saved.message.encode())
+    store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.message)])
 
 
 def write_block_after_recovery(store: Store, *, known: bool, mute: bool) -> str:

@@ -41,7 +41,7 @@ class RecoveryReport:
         return bool(self.bad or self.unread or self.older) and not self.remembered
 
     @property
-    def sentence(self) -> str:
+    def message(self) -> str:
         """What an operator should know."""
         one = self.kept == 1
         told = [

@@ -25,7 +25,7 @@ class OperatorError(Exception):
 
     def __init__(self, sentence: str, code: Exit = Exit.ENVIRONMENT) -> None:
         super().__init__(sentence)
-        self.sentence = sentence
+        self.message = sentence
         self.code = code
 
 

@@ -243,7 +243,7 @@ def test_what_nothing_can_be_called_is_one_plain_sentence_wherever_it_is_said(fl
     body = {"node": "den", "name": "x" * 65}
     with pytest.raises(Refused) as refused:
         den.client.ask("POST", "/members/name", body)
-    assert f"gangline: {refused.value.sentence}\n" == sentence
+    assert f"gangline: {refused.value.message}\n" == sentence
     told = den.gangline("members", "promote", "x" * 5000, code=4)
     way = f"gangline --home {den.home} members"
     assert told == f"gangline: that is no node of the roster; take a key from: {way}\n"
@@ -306,7 +306,7 @@ def test_a_node_that_is_revoked_while_it_writes(fleet):
             try:
                 b.client.ask("POST", f"/stories/w-{number}", {})
             except Refused as refusal:
-                refusals.append(refusal.sentence)
+                refusals.append(refusal.message)
                 return
             written.append(f"w-{number}")
 

@@ -263,4 +263,4 @@ def _carry_out(plan: Any, told: dict[str, Any]) -> None:
     except Refused as refusal:
         if refusal.passing:
             raise
-        told["left"].append(f"{plan.id}: {refusal.sentence}")
+        told["left"].append(f"{plan.id}: {refusal.message}")

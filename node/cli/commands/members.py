@@ -245,7 +245,7 @@ def apply_file(
             except Refused as refusal:
                 if refusal.passing:
                     raise
-                left.append(f"cannot {step.said}: {refusal.sentence}")
+                left.append(f"cannot {step.said}: {refusal.message}")
     for sentence in (*plan.extra, *left):
         say(sentence)
     if not plan.steps and not left:

@@ -90,4 +90,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(Home(args.home.absolute()), Home(args.peer_home.absolute()), args.trick))
     except OperatorError as trouble:
-        parser.exit(trouble.code, f"{parser.prog}: {trouble.sentence}\n")
+        parser.exit(trouble.code, f"{parser.prog}: {trouble.message}\n")

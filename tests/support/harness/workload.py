@@ -103,7 +103,7 @@ class Workload:
             except Refused as refusal:
                 with self._lock:
                     self.counts["refused"] += 1
-                    self.refusals.add(refusal.sentence)
+                    self.refusals.add(refusal.message)
             except (
                 OperatorError
             ):  # killed, stopped or starting: what became of the write nobody knows

@@ -128,7 +128,7 @@ def _be(asked):
         else:
             daemon.main(home)
     except OperatorError as trouble:
-        print(trouble.sentence, file=sys.stderr)
+        print(trouble.message, file=sys.stderr)
         code = 1
     except BaseException:  # noqa: BLE001 - the fork must never go on as the zygote
         sys.excepthook(*sys.exc_info())

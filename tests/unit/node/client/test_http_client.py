@@ -127,9 +127,9 @@ def test_a_stopped_daemon_is_no_daemon_and_is_sent_nothing_that_it_could_do_late
     assert b"stories" not in sent
     assert b"events" not in sent
     assert (silent.value.code, silent.value.asked) == (Exit.NO_DAEMON, False)
-    assert "nothing was asked of it" in silent.value.sentence
-    assert f"kill -CONT {os.getpid()}" in silent.value.sentence
-    assert str(silent.value) == silent.value.sentence
+    assert "nothing was asked of it" in silent.value.message
+    assert f"kill -CONT {os.getpid()}" in silent.value.message
+    assert str(silent.value) == silent.value.message
 
 
 def test_one_whose_queue_is_full_for_good_is_no_daemon_either(tmp_path, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_daemon_that_is_stopped_while_it_is_waited_for_is_noticed(tmp_path):
         with pytest.raises(Silent) as silent:
             Client(daemon.path).ask("POST", "/stories/s-1", {})
         assert silent.value.asked
-        assert "what was asked may be done once it goes on" in silent.value.sentence
+        assert "what was asked may be done once it goes on" in silent.value.message
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -219,7 +219,7 @@ def test_a_stream_that_is_refused_says_so(tmp_path):
 
     with Daemon(tmp_path / "api.sock", answer) as daemon, pytest.raises(Refused) as refused:
         list(Client(daemon.path).stream("/events"))
-    assert (refused.value.sentence, refused.value.code) == ("no", Exit.REFUSED)
+    assert (refused.value.message, refused.value.code) == ("no", Exit.REFUSED)
 
 
 def test_a_socket_that_may_not_be_used_is_a_sentence(tmp_path):

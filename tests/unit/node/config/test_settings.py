@@ -79,7 +79,7 @@ def test_a_config_that_is_none_says_how_to_have_it_written_anew(tmp_path, text):
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(OperatorError, match=r"cluster is missing$|no TOML: ") as told:
         settings.load(path)
-    assert "--repair" not in told.value.sentence, "there is nothing to write it from"
+    assert "--repair" not in told.value.message, "there is nothing to write it from"
     for name in ("node.key", "store.db"):
         (tmp_path / name).touch()
     with pytest.raises(

@@ -392,8 +392,8 @@ async def test_an_address_that_cannot_be_listened_on_is_a_sentence(tmp_path, mon
         with pytest.raises(OperatorError) as told:
             async with listening(tmp_path, address=address):
                 pass
-        assert "Errno" not in told.value.sentence
-        return told.value.sentence
+        assert "Errno" not in told.value.message
+        return told.value.message
 
     assert "this host has no such address; set listen" in await refused("203.0.113.9:7473")
     (tmp_path / "first").mkdir()

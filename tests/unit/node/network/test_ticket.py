@@ -35,7 +35,7 @@ def told(text):
     with pytest.raises(OperatorError) as caught:
         read_ticket(text)
     assert caught.value.code == Exit.MALFORMED
-    return caught.value.sentence
+    return caught.value.message
 
 
 def test_every_wrong_letter_and_every_cut_is_told():

@@ -278,7 +278,7 @@ def test_a_row_of_a_small_table_that_is_not_as_written_is_left_out(path, hurt):
     with Store(path, readonly=True) as store, pytest.raises(StoreDamaged, match="as they were"):
         store.check(FOUND.id)
     saved = rebuilt(path)
-    assert "1 other row was left out" in saved.sentence
+    assert "1 other row was left out" in saved.message
     assert saved.kept == len(ROWS)
     assert not saved.lacks
     with Store(path) as store:
@@ -412,7 +412,7 @@ def test_what_the_check_of_the_pages_finds_is_said_in_one_line(path):
     ],
 )
 def test_what_came_of_it_is_a_sentence(path, saved, said):
-    assert said in RecoveryReport(path, **saved).sentence
+    assert said in RecoveryReport(path, **saved).message
 
 
 def test_who_accepts_the_loss_goes_on_in_a_new_feed(tmp_path):
@@ -484,7 +484,7 @@ def test_an_older_page_of_a_small_table_is_noticed_and_frees_no_ticket(path, tab
     with pytest.raises(StoreDamaged, match="older than the rest"):
         Store(path)
     saved = rebuilt(path)
-    assert saved.old_tickets is ("none works any longer" in saved.sentence)
+    assert saved.old_tickets is ("none works any longer" in saved.message)
     with Store(path) as store:
         assert store.hurt_rows() == []
         assert all(ticket.withdrawn for ticket in store.tickets())

@@ -55,8 +55,8 @@ def test_what_is_committed_comes_back_in_order(path):
 def test_a_second_writer_is_told_who_is_first(path):
     with Store(path), pytest.raises(StoreFailure) as told:
         Store(path)
-    assert f"kill {os.getpid()};" in told.value.sentence
-    assert f"only once it goes on: kill -CONT {os.getpid()}" in told.value.sentence
+    assert f"kill {os.getpid()};" in told.value.message
+    assert f"only once it goes on: kill -CONT {os.getpid()}" in told.value.message
     Store(path).close()
 
 

@@ -71,7 +71,7 @@ def test_what_is_no_such_file_is_told(tmp_path, text):
     with pytest.raises(OperatorError) as caught:
         read(file)
     assert caught.value.code == Exit.MALFORMED
-    assert "hosts.toml" in caught.value.sentence
+    assert "hosts.toml" in caught.value.message
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
