@@ -165,7 +165,7 @@ def bad_address(config: Config) -> tuple[str, str, str] | None:
 
 def write(path: Path, config: Config) -> None:
     """Write a config that ``load`` reads back; it is there as a whole, or not at all."""
-    with atomic_file.whole(path, force=True) as partial:
+    with atomic_file.atomic_file(path, force=True) as partial:
         partial.write_text(text_of(config), encoding="utf-8")
 
 

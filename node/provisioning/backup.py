@@ -34,7 +34,7 @@ from node.storage.rollback_guard import SUFFIX
 from node.storage.store import Store
 from node.storage.store_lock import Lock
 from node.system import clock
-from node.system.atomic_file import whole
+from node.system.atomic_file import atomic_file
 from node.system.errors import OperatorError, StoreDamaged, StoreFailure
 from node.system.exit_codes import Exit
 from node.system.home import Home
@@ -113,7 +113,7 @@ def backup(
     addresses = told(settings.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
     label = Label(own.hex(), at, text, addresses, key if with_key else "")
-    with whole(file, force=force) as partial:
+    with atomic_file(file, force=force) as partial:
         _copy(home.store, partial, settings.cluster, MEND, progress)
         with _sqlite(partial) as db:
             records = _count(db)
@@ -200,7 +200,7 @@ def _find_key(home: Home, label: Label, key_file: Path | None) -> str:
 
 def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: Progress) -> int:
     """Put the store in its place once all of it holds; gives how many records it has."""
-    with whole(home.store, force=True) as partial:
+    with atomic_file(home.store, force=True) as partial:
         _copy(file, partial, _config_of(label).cluster, ANOTHER, progress)
         with Store(partial, readonly=True) as kept:
             _check(kept, file, label, progress)
@@ -268,7 +268,7 @@ def _new_config(label: Label, name: str, listen: str | None) -> str:
 
 
 def _put_config(home: Home, text: str) -> None:
-    with whole(home.config, force=True) as partial:
+    with atomic_file(home.config, force=True) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

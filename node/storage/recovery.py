@@ -25,7 +25,7 @@ from node.storage.rollback_guard import SUFFIX
 from node.storage.store import HEADER_BYTES, Store
 from node.storage.store_lock import Lock
 from node.system import clock
-from node.system.atomic_file import whole
+from node.system.atomic_file import atomic_file
 from node.system.home import Home
 
 log = logging.getLogger("gangline.store")
@@ -95,7 +95,7 @@ def rebuild(
     """
     with contextlib.closing(Lock(path)) as lock:
         saved = RecoveryReport(left_aside(path) or _set_aside(path))
-        with whole(path, force=False) as fresh:
+        with atomic_file(path, force=False) as fresh:
             witness = fresh.with_name(fresh.name + SUFFIX)
             witness.unlink(missing_ok=True)  # of a rebuilding that did not come to its end
             with Store(fresh, lock=lock) as store:

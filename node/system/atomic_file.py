@@ -19,7 +19,7 @@ PARTIAL: Final = ".partial"
 
 
 @contextlib.contextmanager
-def whole(file: Path, *, force: bool) -> Iterator[Path]:
+def atomic_file(file: Path, *, force: bool) -> Iterator[Path]:
     """A file that is there whole and on disk, for its owner alone, or not at all.
 
     It is written in a folder of its own beside its place: where others may write too, nobody can

@@ -278,7 +278,7 @@ def test_an_execution_in_anothers_feed_is_not_its_authors(siege):
         "s-1", x.Idle(), x.SpawnRequested(CODER), x.Pending(CODER, at), ms=at.ms, clock=0
     )
     victim = siege.feed_of(1)
-    siege.refused(by_position(victim.id, victim.head, mine.value), Reason.BAD_SIGNATURE)
+    siege.refused(by_position(victim.id, victim.next_clock, mine.value), Reason.BAD_SIGNATURE)
 
 
 def test_who_is_no_admin_changes_no_roster(siege):

@@ -69,7 +69,7 @@ def test_a_run_past_the_last_clock_is_refused(siege, client, length):
 
 def test_a_few_bytes_that_claim_all_of_a_victims_clocks_silence_nobody(siege):
     victim = siege.feed_of(1)
-    head = victim.head
+    head = victim.next_clock
     gap = FeedSlice(victim.client_id, None, head, CLOCK_END, [], [(head, CLOCK_END - head)])
     ready = siege.bring(encode_frame(Update(encode_update([gap]))))
     assert ready.fault is None  # it says that something is gone, which is true every day
@@ -83,7 +83,7 @@ def test_a_deletion_of_anothers_records_is_taken_from_nobody(siege):
     siege.add(1, "kept")
     siege.deliver()
     victim = siege.feed_of(1)
-    deletes = uint(1) + uint(victim.client_id) + uint(1) + uint(0) + uint(victim.head)
+    deletes = uint(1) + uint(victim.client_id) + uint(1) + uint(0) + uint(victim.next_clock)
     ready = siege.bring(encode_frame(Update(b"\x00" + deletes)))
     assert ready.fault is None
     assert not ready.persist.rows

@@ -171,14 +171,14 @@ def export(
     gangline export | jq -r 'select(.type == "story") | .id'
     Exits: 1 3
     """
-    from node.system.atomic_file import whole  # noqa: PLC0415 - heavy, and only here
+    from node.system.atomic_file import atomic_file  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
         data = b"".join(_line(one) for one in client().stream("/export"))
         if file is None:
             sys.stdout.write(data.decode())
             return
-        with whole(file, force=force) as partial:
+        with atomic_file(file, force=force) as partial:
             partial.write_bytes(data)
     stories = data.count(b"\n") - 1
     typer.echo(f"{file}: {counted(stories, 'story')}")

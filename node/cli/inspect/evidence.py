@@ -16,7 +16,7 @@ import typer
 
 from node.cli.console import Json, as_plain, put_json, put_pairs, put_table, say, short, speaking
 from node.cli.inspect.store import StoreOption, examine
-from node.system.atomic_file import whole
+from node.system.atomic_file import atomic_file
 from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
@@ -65,7 +65,7 @@ def evidence(
     if out is not None:
         from crdt.records.evidence_file import encode_evidence  # noqa: PLC0415 - heavy, and only here
 
-        with speaking(), whole(out, force=force) as partial:
+        with speaking(), atomic_file(out, force=force) as partial:
             partial.write_bytes(encode_evidence(file))
         say(f"anyone can check {out} by running gangline inspect proof {shlex.quote(str(out))}")
     _put_file(file, as_json=as_json)

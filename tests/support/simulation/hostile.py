@@ -106,7 +106,7 @@ def equivocate(world, node, a, b):
 
 def fork_old(world, node, a, b):
     """Another record for an old slot, often the very first."""
-    head = node.replica._own_feed().head
+    head = node.replica._own_feed().next_clock
     clock = 0 if b & 1 else a % (head + 1)
     pen = pen_of(world, node, clock=clock)
     record = pen.story(pick_story(node, a), title=f"undone {b % 9}")

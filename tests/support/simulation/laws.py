@@ -122,8 +122,8 @@ class Laws:
         self.looked["L15"] += 1
         own = node.pub, replica.incarnation
         end = max((clock for *feed, clock, _ in node.disk.taken if tuple(feed) == own), default=-1)
-        if replica._own_feed().head <= end:
-            at = f"{replica.incarnation}/{replica._own_feed().head}"
+        if replica._own_feed().next_clock <= end:
+            at = f"{replica.incarnation}/{replica._own_feed().next_clock}"
             raise Broken("L15", f"{node} goes on at {at}, and its disk once had {end}")
 
     def sent(self, world, node, data):

@@ -369,7 +369,7 @@ def a_deletion_is_taken_from_the_wire():
 
     def obedient(self, feed, start, end):
         held = self.feeds.get(feed)
-        for clock in range(start, min(end, held.head)) if held is not None else ():
+        for clock in range(start, min(end, held.next_clock)) if held is not None else ():
             for entry in list(held.entries_at(clock)):
                 self._drop(entry, known_empty=True)
                 self._unindex(entry.record)

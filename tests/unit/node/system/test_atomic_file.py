@@ -1,10 +1,10 @@
+import fcntl
 import os
 import stat
 
 import pytest
 
-from node.system import atomic_file
-from node.system.atomic_file import whole
+from node.system.atomic_file import atomic_file
 from node.system.errors import OperatorError
 
 
@@ -18,13 +18,13 @@ def leftovers(file):
 
 
 def write_half_of(file):
-    with whole(file, force=False) as partial:
+    with atomic_file(file, force=False) as partial:
         partial.write_text("half")
         raise BufferError
 
 
 def test_it_is_there_once_it_is_whole_and_for_its_owner_alone(file):
-    with whole(file, force=False) as partial:
+    with atomic_file(file, force=False) as partial:
         partial.write_text("all of it")
         assert not file.exists()
     assert file.read_text() == "all of it"
@@ -40,10 +40,13 @@ def test_nothing_is_left_of_what_failed(file):
 
 def test_what_is_there_is_overwritten_only_when_told_to(file):
     file.write_text("old")
-    with pytest.raises(OperatorError, match="--force overwrites it"), whole(file, force=False):
+    with (
+        pytest.raises(OperatorError, match="--force overwrites it"),
+        atomic_file(file, force=False),
+    ):
         pass
     assert file.read_text() == "old"
-    with whole(file, force=True) as partial:
+    with atomic_file(file, force=True) as partial:
         partial.write_text("new")
     assert file.read_text() == "new"
 
@@ -56,7 +59,7 @@ def test_what_a_command_left_that_was_cut_short_is_gone(file, left):
         partial.joinpath("backup-journal").write_text("from before")
     else:
         partial.write_text("from before")  # as an earlier version left it
-    with whole(file, force=False) as mine:
+    with atomic_file(file, force=False) as mine:
         assert mine.read_text() == ""
         assert [path.name for path in mine.parent.iterdir()] == ["backup"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -65,15 +68,15 @@ def test_what_a_command_left_that_was_cut_short_is_gone(file, left):
 
 @pytest.mark.parametrize("force", [False, True])
 def test_two_commands_do_not_write_one_file(file, force):
-    with whole(file, force=force) as partial:
+    with atomic_file(file, force=force) as partial:
         partial.write_text("first")
         with (
             pytest.raises(OperatorError, match="another command is writing"),
-            whole(file, force=force),
+            atomic_file(file, force=force),
         ):
             pass
         assert partial.read_text() == "first"
-    with whole(file, force=True) as partial:
+    with atomic_file(file, force=True) as partial:
         assert partial.read_text() == ""
         partial.write_text("second")
     assert file.read_text() == "second"
@@ -84,7 +87,7 @@ def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, mo
     left = file.with_name("backup.partial")
     left.mkdir()
     (left / "backup").write_text("of another command")
-    lock = atomic_file.fcntl.flock
+    lock = fcntl.flock
 
     def late(descriptor, how):
         if (left / "backup").exists():
@@ -92,15 +95,15 @@ def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, mo
             left.rmdir()
         lock(descriptor, how)
 
-    monkeypatch.setattr(atomic_file.fcntl, "flock", late)
-    with whole(file, force=True) as mine:
+    monkeypatch.setattr(fcntl, "flock", late)
+    with atomic_file(file, force=True) as mine:
         assert file.read_text() == "of another command"
         mine.write_text("mine")
     assert file.read_text() == "mine"
 
 
 def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, monkeypatch):
-    place, lock, seen = file.with_name("backup.partial"), atomic_file.fcntl.flock, []
+    place, lock, seen = file.with_name("backup.partial"), fcntl.flock, []
 
     def late(descriptor, how):
         if not seen:
@@ -108,8 +111,8 @@ def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, mon
         seen.append(how)
         lock(descriptor, how)
 
-    monkeypatch.setattr(atomic_file.fcntl, "flock", late)
-    with whole(file, force=False) as mine:
+    monkeypatch.setattr(fcntl, "flock", late)
+    with atomic_file(file, force=False) as mine:
         mine.write_text("mine")
     assert file.read_text() == "mine"
     assert len(seen) == 2
@@ -118,7 +121,7 @@ def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, mon
 def test_a_link_in_its_place_is_not_followed(file, tmp_path):
     (tmp_path / "other").write_text("precious")
     file.with_name("backup.partial").symlink_to(tmp_path / "other")
-    with pytest.raises(OperatorError, match="cannot write"), whole(file, force=True):
+    with pytest.raises(OperatorError, match="cannot write"), atomic_file(file, force=True):
         pass
     assert (tmp_path / "other").read_text() == "precious"
 
@@ -127,10 +130,10 @@ def test_a_link_in_its_place_is_not_followed(file, tmp_path):
 def test_what_another_user_put_in_its_place_first_is_left_alone(file, monkeypatch, folder):
     theirs = file.with_name("backup.partial")
     theirs.mkdir() if folder else theirs.write_text("theirs")
-    monkeypatch.setattr(atomic_file.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with (
         pytest.raises(OperatorError, match=r"backup\.partial is another user's"),
-        whole(file, force=True),
+        atomic_file(file, force=True),
     ):
         pass
     assert leftovers(file) == ["backup.partial"]
