@@ -152,7 +152,7 @@ def _rebuild(
     log.warning("%s", told)
     if notices is not None:
         at = f"{clock.wall()[:19]}Z"
-        notices.keep(f"the store was found damaged and was mended at {at}: {told}")
+        notices.add(f"the store was found damaged and was mended at {at}: {told}")
 
 
 async def run(home: Home, *, accept_loss: bool = False) -> None:
@@ -197,7 +197,7 @@ async def _live(
     called = queries.Called(lambda: driver.replica.ledger)
     notices.called, notices.own = called, replica.own.hex()
     notices.has_left = leaving.has_left
-    driver.bus.tap(notices.take)
+    driver.bus.tap(notices.on_event)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(accepting_socket.handler())
     for number in (signal.SIGINT, signal.SIGTERM):

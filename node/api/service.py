@@ -99,7 +99,7 @@ class NodeService:
             peers=len(self.driver.links),
             forks=sum(ledger.fork_of(feed) is not None for feed in ledger.proofs),
             writable=self.parting.why_gone() or replica.writable(clock.now()),
-            notices=self._notices.all(replica, clock.now()),
+            notices=self._notices.current(replica, clock.now()),
         )
 
     async def nodes(self) -> list[types.NodeRow]:

@@ -57,7 +57,7 @@ class Notices:
         self._last: deque[str] = deque(maxlen=KEPT)
         self._pace = LogRateLimit(ROSTER_AT_ONCE, ROSTER_SECONDS, clock.monotonic())
 
-    def take(self, event: Observation) -> None:
+    def on_event(self, event: Observation) -> None:
         """Note what an operator should find in the log."""
         match event:
             case RecordRejected():
@@ -113,7 +113,7 @@ class Notices:
         known = {"what": "roster"} | {name: said for name, said in told.items() if said}
         log.info("%s", roster_change(told, names, own=self.own), extra=fields(**known))
 
-    def keep(self, sentence: str) -> None:
+    def add(self, sentence: str) -> None:
         """Show by ``status`` from now on what was logged already."""
         self._last.append(sentence)
 
@@ -121,7 +121,7 @@ class Notices:
         log.warning("%s", sentence, extra=fields(**known))
         self._last.append(sentence)
 
-    def all(self, replica: Replica, now: Now) -> tuple[str, ...]:
+    def current(self, replica: Replica, now: Now) -> tuple[str, ...]:
         """What stands now, then what happened since the start, the oldest first."""
         return (*standing(replica, now), *self._last)
 

@@ -36,14 +36,14 @@ def test_a_change_of_the_roster_is_logged_with_the_names_that_are_known(caplog):
     taken.called = queries.Called(lambda: court.ledger)
     court.take(court.founder.member(court.ada.node, Role.ADMIN, "ada"))
     [moved] = court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam")).observe[:1]
-    taken.take(moved)
+    taken.on_event(moved)
     [entry] = caplog.records
     assert entry.getMessage() == f"sam ({court.sam.node.short}) was admitted as member by ada"
     assert entry.fields == {
         "what": "roster", "node": court.sam.node.hex(), "name": "sam", "role": "member",
         "by": court.ada.node.hex(),
     }  # fmt: skip
-    assert taken.all(Cluster(1).replicas[0], Cluster(1).now) == (), "it is no trouble"
+    assert taken.current(Cluster(1).replicas[0], Cluster(1).now) == (), "it is no trouble"
 
 
 def test_a_roster_that_moves_without_end_does_not_fill_the_log(caplog, monkeypatch):
@@ -51,7 +51,7 @@ def test_a_roster_that_moves_without_end_does_not_fill_the_log(caplog, monkeypat
     monkeypatch.setattr(operator_notices.clock, "monotonic", lambda: 100.0)
     taken = Notices()
     for number in range(10, 1000):
-        taken.take(RosterMoved((admitted(number % 200 + 1),)))
+        taken.on_event(RosterMoved((admitted(number % 200 + 1),)))
     assert len(caplog.records) == ROSTER_AT_ONCE + 1
     assert "faster than is told" in caplog.records[-1].getMessage()
 
@@ -61,10 +61,10 @@ def test_a_node_that_left_is_not_told_that_it_was_revoked(caplog):
     taken = Notices()
     taken.own = key(2).pubkey.hex()
     gone = RosterMoved((RosterChange(key(2).pubkey, "b", "revoked", "b", "member", None),))
-    taken.take(gone)
+    taken.on_event(gone)
     assert caplog.records.pop().getMessage() == f"this node, b ({key(2).pubkey.short}), was revoked"
     taken.has_left = lambda: True
-    taken.take(gone)
+    taken.on_event(gone)
     assert caplog.records == []
 
 
@@ -85,8 +85,8 @@ def test_who_did_what_no_honest_node_does_is_logged_by_name_and_with_what_it_was
     court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam"))
     sam = court.sam.node
     record = RecordRef(sam, 3, 7, RecordId(bytes(32)))
-    taken.take(RecordRejected(record, Reason.ILLEGAL_TRANSITION, "qa ignores accepted", None))
-    taken.take(PeerFaulted(sam, Reason.TOO_LARGE, "a frame of 9 MiB"))
+    taken.on_event(RecordRejected(record, Reason.ILLEGAL_TRANSITION, "qa ignores accepted", None))
+    taken.on_event(PeerFaulted(sam, Reason.TOO_LARGE, "a frame of 9 MiB"))
     assert [entry.getMessage() for entry in caplog.records] == [
         f"rejected a record of sam ({sam.short}), 3#7: illegal_transition: qa ignores accepted",
         f"dropped sam ({sam.short}): too_large: a frame of 9 MiB",
