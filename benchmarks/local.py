@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from benchmarks.report import Measured, say
 from crdt.authoring.intents import AddStory
 from machines.values import FreeText, StoryId
-from node.cli.demo.demo_node import PATIENCE_SECONDS, Node, agreed
+from node.cli.demo.demo_node import PATIENCE_SECONDS, DemoNode, agreed
 from node.config import settings
 from node.daemon import open_driver
 from node.provisioning import init_join
@@ -104,7 +104,7 @@ async def write_both(folder: Path, writes: int) -> tuple[float, float]:
 
 def reach(folder: Path, writes: int) -> float:
     """The median of a write on one daemon until another's stream shows it, in milliseconds."""
-    one, two = Node(folder / "one"), Node(folder / "two")
+    one, two = DemoNode(folder / "one"), DemoNode(folder / "two")
     one.command("init", "--listen", "127.0.0.1:0")
     one.start()
     try:
@@ -119,7 +119,7 @@ def reach(folder: Path, writes: int) -> float:
                 node.process.wait()
 
 
-def seen_after(one: Node, two: Node, writes: int) -> list[float]:
+def seen_after(one: DemoNode, two: DemoNode, writes: int) -> list[float]:
     """Fire an event on one daemon, and wait for it in the stream of the other."""
     names = [f"s-{number}" for number in range(writes)]
     for name in names:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from machines.execution import EXECUTION
 from machines.kernel import Action
-from machines.kernel import Transition as Moved
+from machines.kernel import StateChange as Moved
 from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
 

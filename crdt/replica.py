@@ -120,7 +120,7 @@ class Replica:
             former_end = written
         self.rewriting = reissue.Reissuer(self.own, self.ledger, self.sessions, former, former_end)
         self._observer = Observer(self.own, self.ledger.board, checkpoint)
-        self._new_keys = roster_requests.Pace()
+        self._new_keys = roster_requests.RequestPace()
         self._wrote_at = self._rebuild_at = float("-inf")
 
     # --- the line ------------------------------------------------------------------------------

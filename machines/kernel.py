@@ -39,7 +39,7 @@ class Action(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class StateChange:
     """The event led to a state (it may be the same one, left and entered anew)."""
 
     state: State
@@ -60,7 +60,7 @@ class Ignored:
 
 
 IGNORED: Final = Ignored()
-Outcome = Transition | Updated | Ignored
+Outcome = StateChange | Updated | Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class Machine:
         way = (type(state), type(after))
         left = _actions(self._leaving[way], "exit", state)
         entered = _actions(self._entering[way], "entry", after)
-        return Transition(after, (*left, *own, *entered))
+        return StateChange(after, (*left, *own, *entered))
 
     def ignores(self, state: State, event: Event) -> bool:
         """Whether an event means nothing to a state: what ``step`` would say, without doing it."""

@@ -47,7 +47,7 @@ class _Event(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, 
 # --- why a story is archived -------------------------------------------------------------------
 
 
-class Completed(_Reason, frozen=True, tag="completed"):
+class StoryCompleted(_Reason, frozen=True, tag="completed"):
     """Merged and accepted."""
 
 
@@ -91,7 +91,7 @@ class ReviewHeld(_Reason, frozen=True, tag="review_held"):
         require(self.reason, FreeText, "reason")
 
 
-ArchiveReason = Completed | Abandoned | Superseded | MergeFailed | Blocked | ReviewHeld
+ArchiveReason = StoryCompleted | Abandoned | Superseded | MergeFailed | Blocked | ReviewHeld
 
 # --- stages ------------------------------------------------------------------------------------
 
@@ -278,7 +278,7 @@ _RULES: Final = (
     Rule(ACTIVE, ReviewHold, Archived, lambda _s, e, at: Archived(at, ReviewHeld(e.reason))),
     Rule(ACTIVE, Abandon, Archived, lambda _s, _e, at: Archived(at, Abandoned())),
     Rule(ACTIVE, Supersede, Archived, lambda _s, e, at: Archived(at, Superseded(e.by))),
-    Rule("done", Accepted, Archived, lambda _s, _e, at: Archived(at, Completed())),
+    Rule("done", Accepted, Archived, lambda _s, _e, at: Archived(at, StoryCompleted())),
     Rule("done", Abandon, Archived, lambda _s, _e, at: Archived(at, Abandoned())),
     Rule("done", Supersede, Archived, lambda _s, e, at: Archived(at, Superseded(e.by))),
     Rule(

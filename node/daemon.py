@@ -36,7 +36,7 @@ from node.runtime import leave_rotate, recovery_watch, stale_executions
 from node.runtime.driver import Driver
 from node.runtime.operator_notices import Notices
 from node.storage import recovery
-from node.storage.history import Bounds
+from node.storage.history import HistoryBounds
 from node.storage.meta_keys import MetaKey
 from node.storage.recovery_scan import InMemoryRows
 from node.storage.rollback_guard import host_name
@@ -118,7 +118,9 @@ def open_driver(
     """
 
     def opened() -> Driver:
-        store = Store(home.store, history=Bounds(settings.history_rows, settings.history_days))
+        store = Store(
+            home.store, history=HistoryBounds(settings.history_rows, settings.history_days)
+        )
         try:
             if accept_loss:
                 store.set_meta(MetaKey.HURT, b"")

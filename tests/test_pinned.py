@@ -174,10 +174,10 @@ def masked(name):
 def files(_folder):
     """The files that people carry about."""
     yield from shaped("config.toml", settings.Config)
-    yield from shaped("a backup's label", backup.Label)
+    yield from shaped("a backup's label", backup.BackupLabel)
     yield from shaped("an evidence file", evidence_file.EvidenceFile)
     yield from shaped("export, the first line", board_transfer.Head)
-    yield from shaped("export, each other line", board_transfer.Story)
+    yield from shaped("export, each other line", board_transfer.ExportedStory)
     yield from shaped("a list of members", roster_file.Hosts)
     yield f"a ticket begins with {PREFIX}"
     yield from shaped("a ticket, in MessagePack", typing.get_type_hints(read_ticket)["return"])

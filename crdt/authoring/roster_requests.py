@@ -51,7 +51,7 @@ def petition(
     return asked._replace(signatures=tuple(bytes(one.sign(said)) for one in keys))
 
 
-class Pace:
+class RequestPace:
     """How often a node may take a new key: each old one keeps its weight and its rooms for good.
 
     By name, which a new key keeps.
@@ -75,7 +75,7 @@ def answer(
     ledger: Ledger,
     own: NodePubkey,
     now: Now,
-    pace: Pace,
+    pace: RequestPace,
     write: Callable[[roster_intents.Step], Receipt],
 ) -> Answer:
     """Do what a petition asks, or say in one word why not.

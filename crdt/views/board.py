@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 from machines.codec import enc_hook
-from machines.pipeline import PIPELINE, Archived, Blocked, Completed, Done, Stage
+from machines.pipeline import PIPELINE, Archived, Blocked, Done, Stage, StoryCompleted
 from machines.values import Instant, NodePubkey
 
 from crdt.primitives import limits
@@ -227,7 +227,7 @@ class Board:
             return False
         stage = state.stage
         return isinstance(stage, Done) or (
-            isinstance(stage, Archived) and isinstance(stage.reason, Completed)
+            isinstance(stage, Archived) and isinstance(stage.reason, StoryCompleted)
         )
 
     def take_stirred(self, most: int) -> list[str]:

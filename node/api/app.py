@@ -167,7 +167,7 @@ def _acting(desk: NodeService) -> list[HTTPRouteHandler]:
 
     @post("/stories/{story:str}/execution")
     async def fire_execution(
-        story: FromPath[str], data: JSONBody[rows.FireExecution]
+        story: FromPath[str], data: JSONBody[rows.ExecutionEventRequest]
     ) -> rows.Written:
         """Fire an event at this node's own execution."""
         return await desk.fire_execution(story, data)

@@ -33,7 +33,7 @@ KEY_DIGITS: Final = 64
 KEEP: Final = re.compile(r"\d{1,10}:\d{1,10}(,\d{1,10}:\d{1,10})*")
 
 
-class Admit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AdmitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Admit a node by its key; a role or name that is left out is the one that it had."""
 
     node: str
@@ -49,14 +49,14 @@ class ChangeRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: str | None = None
 
 
-class Rename(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RenameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Call a node something else."""
 
     node: str
     name: str
 
 
-class Revoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Take a node off; ``keep`` is ``written``, ``nothing``, or a list of incarnation:clock."""
 
     node: str
@@ -71,7 +71,7 @@ class Revoked(msgspec.Struct, frozen=True):
     at: str
 
 
-class Admitted(msgspec.Struct, frozen=True):
+class AdmitResponse(msgspec.Struct, frozen=True):
     """One admission of a node that counts."""
 
     role: str
@@ -91,7 +91,7 @@ class MemberRow(msgspec.Struct, frozen=True):
     role: str
     belongs: bool
     founder: bool
-    admissions: tuple[Admitted, ...]
+    admissions: tuple[AdmitResponse, ...]
 
 
 class Membership:
@@ -105,7 +105,7 @@ class Membership:
         """Every key on the roster."""
         return await self._driver.query(lambda replica: member_rows(replica.ledger.roster))
 
-    async def admit(self, asked: Admit) -> rows.Written:
+    async def admit(self, asked: AdmitRequest) -> rows.Written:
         """Admit a node by its key."""
         if len(asked.node) != KEY_DIGITS:
             raise Malformed(
@@ -125,13 +125,13 @@ class Membership:
         kind = roster_intents.Promote if asked.up else roster_intents.Demote
         return await self._change(kind(node, role))
 
-    async def rename(self, asked: Rename) -> rows.Written:
+    async def rename(self, asked: RenameRequest) -> rows.Written:
         """Call a node something else."""
         node, name = await self._find(asked.node), node_name(asked.name)
         await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
         return await self._change(roster_intents.Rename(node, name))
 
-    async def revoke(self, asked: Revoke) -> rows.Written:
+    async def revoke(self, asked: RevokeRequest) -> rows.Written:
         """Take a node off."""
         node = await self._find(asked.node)
         return await self._change(roster_intents.Revoke(node, kept(asked.keep)))
@@ -210,9 +210,9 @@ def member_rows(roster: Roster) -> list[MemberRow]:
     ]
 
 
-def _admitted(admission: Admission, roster: Roster) -> Admitted:
+def _admitted(admission: Admission, roster: Roster) -> AdmitResponse:
     body, by = admission.body, admission.ref.author
-    return Admitted(
+    return AdmitResponse(
         role=str(body.role),
         name=body.name,
         by=by.hex(),
@@ -248,7 +248,7 @@ def routes(desk: Membership) -> list[HTTPRouteHandler]:
         return await desk.members()
 
     @post("/members")
-    async def admit(data: JSONBody[Admit]) -> rows.Written:
+    async def admit(data: JSONBody[AdmitRequest]) -> rows.Written:
         """Admit a node by its key."""
         return await desk.admit(data)
 
@@ -258,12 +258,12 @@ def routes(desk: Membership) -> list[HTTPRouteHandler]:
         return await desk.change_role(data)
 
     @post("/members/name")
-    async def rename(data: JSONBody[Rename]) -> rows.Written:
+    async def rename(data: JSONBody[RenameRequest]) -> rows.Written:
         """Call a node something else."""
         return await desk.rename(data)
 
     @post("/members/revoke")
-    async def revoke(data: JSONBody[Revoke]) -> rows.Written:
+    async def revoke(data: JSONBody[RevokeRequest]) -> rows.Written:
         """Take a node off."""
         return await desk.revoke(data)
 

@@ -68,7 +68,7 @@ class Callers:
         return self._answer
 
 
-class Caller(H11Protocol):
+class ApiCaller(H11Protocol):
     """One connection of a local caller."""
 
     callers: Callers
@@ -118,7 +118,7 @@ class Caller(H11Protocol):
 
 def build(desk: NodeService) -> uvicorn.Server:
     """The server around one daemon."""
-    protocol: type[Any] = type("OfOneDaemon", (Caller,), {"callers": Callers()})
+    protocol: type[Any] = type("OfOneDaemon", (ApiCaller,), {"callers": Callers()})
     settings = uvicorn.Config(
         app.build(desk),
         http=protocol,

@@ -168,7 +168,7 @@ class NodeService:
             raise UnknownStory(story)
         return found
 
-    async def export(self) -> list[board_transfer.Head | board_transfer.Story]:
+    async def export(self) -> list[board_transfer.Head | board_transfer.ExportedStory]:
         """The board, to be carried elsewhere."""
         return await self.driver.query(lambda replica: board_transfer.export(replica, _now()[0]))
 
@@ -229,7 +229,7 @@ class NodeService:
         state = await self.driver.query(lambda r: own_execution(r.ledger, r.own, story))
         return shown.OwnExecution(state)
 
-    async def fire_execution(self, story: str, asked: types.FireExecution) -> types.Written:
+    async def fire_execution(self, story: str, asked: types.ExecutionEventRequest) -> types.Written:
         """Fire an event at this node's own execution of a story."""
         event = asked_for.execution_event(asked.event)
         written = await self._write(FireExecution(StoryId(story), event), Patience())

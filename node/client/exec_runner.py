@@ -18,7 +18,7 @@ from types import FrameType
 from typing import IO, Any
 
 from machines.values import Instant
-from node.client.http_client import Client, Refused, segment
+from node.client.http_client import Client, RequestRefused, segment
 from node.config.settings import RateLimit
 from node.system import clock
 from node.system.errors import NoDaemon, OperatorError, OtherVersion
@@ -35,7 +35,7 @@ SIGNALLED = 128
 RESUMABLE = ("rate_limited", "pending")
 
 
-class Execution:
+class AgentRun:
     """One agent's work on one story.
 
     Args:
@@ -68,7 +68,7 @@ class Execution:
         while True:
             try:
                 self._client.ask("POST", self._path, {"event": {"event": event, **fields}})
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 if not refusal.passing:
                     # An event that was asked for twice may have been recorded the first time.
                     if not unanswered:
@@ -102,7 +102,7 @@ class Execution:
             self.say(f"{why}; the agent goes on, and is recorded as soon as can be")
 
 
-def run(execution: Execution, command: Sequence[str], limits: Sequence[RateLimit]) -> int:
+def run(execution: AgentRun, command: Sequence[str], limits: Sequence[RateLimit]) -> int:
     """Run a command to its end; gives its own exit code, or a shell's where it cannot be started.
 
     Raises:
@@ -188,9 +188,7 @@ def _copy(source: IO[bytes], sink: int, matched: _Matches) -> None:
                 return
 
 
-def _keep_beating(
-    process: subprocess.Popen[bytes], execution: Execution, matched: _Matches
-) -> None:
+def _keep_beating(process: subprocess.Popen[bytes], execution: AgentRun, matched: _Matches) -> None:
     beat_at = clock.monotonic() + BEAT_SECONDS
     durable_at = clock.monotonic() + DURABLE_SECONDS
     while process.poll() is None:
@@ -208,7 +206,7 @@ def _keep_beating(
 
 
 def _record_end(
-    execution: Execution, code: int, limits: Sequence[RateLimit], matched: _Matches
+    execution: AgentRun, code: int, limits: Sequence[RateLimit], matched: _Matches
 ) -> None:
     limit = next((one for one in limits if one.exit_code == code), None) or matched.found
     if limit is None or code == 0:

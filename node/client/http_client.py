@@ -37,7 +37,7 @@ PEER = "3i"
 """Process, user and group, as the system says them."""
 
 
-class Refused(OperatorError):
+class RequestRefused(OperatorError):
     """The daemon said no.
 
     Attributes:
@@ -246,7 +246,7 @@ def _read(response: http.client.HTTPResponse, data: bytes, *, of_any_version: bo
             "the daemon ended before it answered; ask again once it runs"
         ) from fault
     if response.status >= http.client.BAD_REQUEST:
-        raise Refused(answer if isinstance(answer, dict) else {}, response.status)
+        raise RequestRefused(answer if isinstance(answer, dict) else {}, response.status)
     return answer
 
 

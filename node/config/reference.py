@@ -10,10 +10,10 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from node.config.settings import Config, Peer, RateLimit
+from node.config.settings import Config, PeerSettings, RateLimit
 
 TABLES: dict[str, tuple[type[msgspec.Struct], dict[str, Any]]] = {
-    "peers": (Peer, {"node": "0" * 64, "address": "host.example:7467"}),
+    "peers": (PeerSettings, {"node": "0" * 64, "address": "host.example:7467"}),
     "rate_limits": (RateLimit, {"resume_after": 60, "exit_code": 75, "pattern": "try again later"}),
 }
 

@@ -22,7 +22,7 @@ from node.system.home import ANEW, Home
 _KEY = re.compile("[0-9a-f]{64}")
 
 
-class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node that this one dials."""
 
     node: Annotated[str, Meta(description="its public key, 64 hex digits")]
@@ -62,7 +62,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(max_length=8, description="addresses that others dial; empty: the listen address"),
     ] = []
     peers: Annotated[
-        list[Peer], Meta(description="nodes to dial besides those learned from peers")
+        list[PeerSettings], Meta(description="nodes to dial besides those learned from peers")
     ] = []
     rate_limits: Annotated[
         list[RateLimit], Meta(description="how agents signal that they must wait")

@@ -34,7 +34,7 @@ LOOK_SECONDS = 0.5
 
 
 @dataclass(slots=True)
-class Attempt:
+class DialAttempt:
     """How dialling one node goes."""
 
     delay: float = BACKOFF_SECONDS_MIN
@@ -81,7 +81,7 @@ class Dialer:
         holder: LinkSupervisor,
         has_left: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.attempts: dict[NodePubkey, Attempt] = {}
+        self.attempts: dict[NodePubkey, DialAttempt] = {}
         self.known: dict[NodePubkey, tuple[str, ...]] = {}
         self.door = holder.door
         self.spare: Callable[[], SigningKey | None] = lambda: None
@@ -151,7 +151,7 @@ class Dialer:
             for node in sorted(self.known.keys() - busy - self._revoked - {self._me.key.pubkey})
             if not self.door.is_banned(node)
             and (node in self._once or not self._has_left())
-            and self.attempts.setdefault(node, Attempt()).retry_at <= at
+            and self.attempts.setdefault(node, DialAttempt()).retry_at <= at
         ]
         random.shuffle(due)
         room = self._links - len(busy)
@@ -203,7 +203,7 @@ class Dialer:
         finally:
             del self._dialling[node]
 
-    async def _try(self, node: NodePubkey, attempt: Attempt) -> None:
+    async def _try(self, node: NodePubkey, attempt: DialAttempt) -> None:
         """Try a node's addresses in turn; where none will do, all of them count as one failure."""
         errors: dict[str, None] = {}
         refused = False
@@ -226,7 +226,7 @@ class Dialer:
             called = self._holder.called(node)
             log.info("no link to %s at %s: %s", called, where, error, extra=known)
 
-    async def _hold(self, node: NodePubkey, link: Link, attempt: Attempt) -> None:
+    async def _hold(self, node: NodePubkey, link: Link, attempt: DialAttempt) -> None:
         """Be linked until the link ends."""
         pause = attempt.delay
         attempt.worked()
@@ -241,7 +241,7 @@ class Dialer:
             attempt.failed(end.message)
 
 
-class Seen(NamedTuple):
+class SeenAddress(NamedTuple):
     """Where nodes say that they listen, who was not heard of for long, and who is revoked."""
 
     heard: dict[NodePubkey, tuple[str, ...]]
@@ -249,10 +249,10 @@ class Seen(NamedTuple):
     revoked: set[NodePubkey]
 
 
-def _look(replica: Replica) -> Seen:
+def _look(replica: Replica) -> SeenAddress:
     roster, liveness = replica.ledger.roster, replica.beacon.liveness
     at = clock.monotonic()
-    seen = Seen({}, set(), set())
+    seen = SeenAddress({}, set(), set())
     for node in roster.nodes():
         last = liveness.last(node)
         if last is not None:

@@ -47,7 +47,7 @@ class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="welc
     signature: str
 
 
-class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="proof"):
+class ProofMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="proof"):
     """The dialer proves itself; one who joins shows his ticket."""
 
     at: Instant
@@ -62,14 +62,14 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="proof"
         return [("at", str(self.at))]
 
 
-class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="accepted"):
+class AcceptMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="accepted"):
     """The session begins; one who joined is told whose cluster it is."""
 
     founder: str = ""
     founding: str = ""
 
 
-class Refused(
+class RefuseMessage(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="refused"
 ):
     """No session, and one word why.
@@ -84,7 +84,7 @@ class Refused(
     free: str = ""
 
 
-Message = Hello | Welcome | Proof | Accepted | Refused
+Message = Hello | Welcome | ProofMessage | AcceptMessage | RefuseMessage
 _DECODER = msgspec.json.Decoder(Message, dec_hook=dec_hook)
 
 
@@ -136,7 +136,7 @@ class PeerAuthorizer(Protocol):
     def why_not(self, node: NodePubkey) -> str:
         """One word why a node may not link; empty where it may."""
 
-    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> Accepted:
+    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> AcceptMessage:
         """Let a node in by ticket.
 
         Raises:
@@ -170,7 +170,7 @@ async def receive(socket: Socket, kind: type[M]) -> M:
         message = _DECODER.decode(data)
     except UNREADABLE as fault:
         raise _why_unreadable(data) from fault
-    if isinstance(message, Refused):
+    if isinstance(message, RefuseMessage):
         raise _refused(message.reason, message.version, message.free)
     if not isinstance(message, kind):
         raise HelloRefused("malformed_frame")
@@ -244,7 +244,7 @@ async def dial(
     *,
     ticket: str = "",
     name: str = "",
-) -> tuple[Instant, Accepted]:
+) -> tuple[Instant, AcceptMessage]:
     """The dialer's side; gives the listener's clock, and what it says to one who joined.
 
     Raises:
@@ -263,8 +263,8 @@ async def dial(
     _check(wanted, said, welcome.signature)
     said = _signed(me, handshake_transcript.DIALLED, own, wanted, nonces, certificate)
     # Only now, to a node that has proven that it is the one meant, does the secret leave.
-    await send(socket, Proof(now, me.key.sign(said).hex(), ticket, name))
-    return welcome.at, await receive(socket, Accepted)
+    await send(socket, ProofMessage(now, me.key.sign(said).hex(), ticket, name))
+    return welcome.at, await receive(socket, AcceptMessage)
 
 
 async def listen(
@@ -299,10 +299,10 @@ async def listen(
         nonces = (_nonce(first.nonce), mine)
         said = _signed(me, handshake_transcript.LISTENED, first.node, own, nonces, certificate)
         await send(socket, Welcome(own, mine.hex(), now, me.key.sign(said).hex()))
-        proof = await receive(socket, Proof)
+        proof = await receive(socket, ProofMessage)
         said = _signed(me, handshake_transcript.DIALLED, first.node, own, nonces, certificate)
         _check(first.node, said, proof.signature)
-        accepted = Accepted()
+        accepted = AcceptMessage()
         if joins:
             accepted = await keeper.join(first.node, _secret(proof.ticket), proof.name)
         await send(socket, accepted)
@@ -313,7 +313,7 @@ async def listen(
                 own_version = (
                     handshake_transcript.PROTOCOL_VERSION if fault.reason == "wrong_version" else 0
                 )
-                await send(socket, Refused(fault.reason, own_version, fault.free))
+                await send(socket, RefuseMessage(fault.reason, own_version, fault.free))
         raise
     return first.node, proof.at, joins
 

@@ -17,7 +17,7 @@ from crdt.views.roster import Roster
 from machines.errors import InvalidValue
 from machines.values import NodePubkey
 from node.config.node_name import node_name
-from node.network.handshake import Accepted, HelloRefused
+from node.network.handshake import AcceptMessage, HelloRefused
 from node.reporting.node_names import free_name, taken_by
 from node.runtime.driver import Driver
 from node.system import clock
@@ -38,7 +38,7 @@ class JoinAuthorizer:
             return ""
         return "revoked" if roster.on_roster(node) else "not_a_member"
 
-    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> Accepted:
+    async def join(self, node: NodePubkey, ticket: bytes, name: str) -> AcceptMessage:
         """Let a node in by ticket; who was let in by it and asks again gets the same answer.
 
         Raises:
@@ -96,7 +96,7 @@ def _free_instead(roster: Roster, node: NodePubkey, name: str) -> str:
     return free_name(roster, node, name) if taken else ""
 
 
-def _accepted(replica: Replica) -> Accepted | None:
+def _accepted(replica: Replica) -> AcceptMessage | None:
     """What is shown to whoever joins: the founder, and the founding record, which proves itself.
 
     ``None`` where it is not here, as after a loss that peers have not made good yet.
@@ -105,5 +105,5 @@ def _accepted(replica: Replica) -> Accepted | None:
     for entry in feed.entries_at(0) if feed is not None else ():
         body = entry.record.value[limits.SIGNATURE_BYTES :]
         if cluster_id_of(replica.founder, body) == replica.cluster:
-            return Accepted(replica.founder.hex(), entry.record.value.hex())
+            return AcceptMessage(replica.founder.hex(), entry.record.value.hex())
     return None

@@ -25,7 +25,7 @@ from machines.values import Instant, NodePubkey
 from node.config import addresses
 from node.network import tls
 from node.network.disconnect_reasons import word_of
-from node.network.handshake import Accepted, HelloRefused, Identity, dial
+from node.network.handshake import AcceptMessage, HelloRefused, Identity, dial
 from node.system import clock
 
 OPTIONS: Final[dict[str, Any]] = {
@@ -207,7 +207,7 @@ def _why(fault: OSError) -> str:
 
 async def reach(
     address: str, peer: NodePubkey, me: Identity, now: Instant, *, ticket: str = "", name: str = ""
-) -> tuple[Link, Accepted]:
+) -> tuple[Link, AcceptMessage]:
     """Dial a node and say hello.
 
     Raises:

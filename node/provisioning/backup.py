@@ -48,7 +48,7 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
 
-class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BackupLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a backup says of itself.
 
     Attributes:
@@ -112,7 +112,7 @@ def backup(
     at = clock.wall()
     addresses = told(settings.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
-    label = Label(own.hex(), at, text, addresses, key if with_key else "")
+    label = BackupLabel(own.hex(), at, text, addresses, key if with_key else "")
     with atomic_file(file, force=force) as partial:
         _copy(home.store, partial, settings.cluster, MEND, progress)
         with _sqlite(partial) as db:
@@ -174,7 +174,7 @@ def restore(
 # --- the parts of a restore --------------------------------------------------------------------
 
 
-def _find_key(home: Home, label: Label, key_file: Path | None) -> str:
+def _find_key(home: Home, label: BackupLabel, key_file: Path | None) -> str:
     """The key that the backup's node had: as given, as kept in the backup, or as it is here."""
     if key_file is not None:
         key, where = keys.text_of(key_file), str(key_file)
@@ -198,7 +198,9 @@ def _find_key(home: Home, label: Label, key_file: Path | None) -> str:
     return key
 
 
-def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: Progress) -> int:
+def _put_store(
+    home: Home, file: Path, label: BackupLabel, *, as_new: bool, progress: Progress
+) -> int:
     """Put the store in its place once all of it holds; gives how many records it has."""
     with atomic_file(home.store, force=True) as partial:
         _copy(file, partial, _config_of(label).cluster, ANOTHER, progress)
@@ -220,7 +222,7 @@ def _put_store(home: Home, file: Path, label: Label, *, as_new: bool, progress: 
     return records
 
 
-def _check(kept: Store, file: Path, label: Label, progress: Progress) -> None:
+def _check(kept: Store, file: Path, label: BackupLabel, progress: Progress) -> None:
     """Check every signature: a start takes the store's word for them.
 
     Raises:
@@ -254,7 +256,7 @@ def _bad_rows(rows: list[Row], cluster: ClusterId, founder: NodePubkey) -> int:
     return sum((r.author, r.incarnation, r.clock, r.record_id) not in held for r in rows)
 
 
-def _new_config(label: Label, name: str, listen: str | None) -> str:
+def _new_config(label: BackupLabel, name: str, listen: str | None) -> str:
     """A new node's config: a name of its own, and not the other's addresses.
 
     Raises:
@@ -272,7 +274,7 @@ def _put_config(home: Home, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _config_of(label: Label) -> config.Config:
+def _config_of(label: BackupLabel) -> config.Config:
     return config.parse(label.config, Path("the backup's config"))
 
 
@@ -295,7 +297,7 @@ def _copy(store: Path, partial: Path, cluster: str, way_out: str, progress: Prog
         raise OperatorError(f"{says}; {way_out}", Exit.DIFFER) from damage
 
 
-def _read_label(file: Path) -> Label:
+def _read_label(file: Path) -> BackupLabel:
     """What a backup says of itself.
 
     Raises:
@@ -312,7 +314,7 @@ def _read_label(file: Path) -> Label:
                 f"{file} is a store, but no backup; make one with: gangline backup FILE",
                 Exit.MALFORMED,
             )
-        label = msgspec.json.decode(said, type=Label, dec_hook=dec_hook)
+        label = msgspec.json.decode(said, type=BackupLabel, dec_hook=dec_hook)
         NodePubkey.from_hex(label.node)
         if label.key:
             keys.pubkey_of(label.key)

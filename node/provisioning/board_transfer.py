@@ -30,7 +30,7 @@ class Head(msgspec.Struct, frozen=True, tag_field="type", tag="board"):
     stories: int
 
 
-class Story(msgspec.Struct, frozen=True, tag_field="type", tag="story"):
+class ExportedStory(msgspec.Struct, frozen=True, tag_field="type", tag="story"):
     """One story: its fields, where it stands, and the events that brought it there, in order."""
 
     id: str
@@ -42,16 +42,16 @@ class Story(msgspec.Struct, frozen=True, tag_field="type", tag="story"):
     events: tuple[PipelineEvent, ...]
 
 
-def export(replica: Replica, at: Instant) -> list[Head | Story]:
+def export(replica: Replica, at: Instant) -> list[Head | ExportedStory]:
     """The lines of a board."""
     board = replica.ledger.board
-    lines: list[Head | Story] = []
+    lines: list[Head | ExportedStory] = []
     for view in board.stories():
         state = board.state(view.id)
         assert state is not None, "a story that is shown is known"
         events = tuple(transition_of(one).event for one in (*state.fold.spine, *state.fold.applied))
         lines.append(
-            Story(
+            ExportedStory(
                 view.id, view.title, view.description, view.depends_on, view.labels, view.stage,
                 events,
             )
@@ -114,7 +114,7 @@ def read(lines: list[bytes]) -> list[Line]:
     return found
 
 
-class Plan(msgspec.Struct):
+class ImportPlan(msgspec.Struct):
     """What an import does about one story.
 
     Attributes:
@@ -130,7 +130,7 @@ class Plan(msgspec.Struct):
     left: list[str]
 
 
-def plan(there: Line, here: Line | None, *, force: bool) -> Plan:
+def plan(there: Line, here: Line | None, *, force: bool) -> ImportPlan:
     """What to do so that a story that is here says what the file says.
 
     What is missing here is written; what differs is left, or with ``force`` its fields are
@@ -140,8 +140,8 @@ def plan(there: Line, here: Line | None, *, force: bool) -> Plan:
         name: getattr(there, name) for name in FIELDS if getattr(there, name) not in (None, ())
     }
     if here is None:
-        return Plan(there.id, True, wanted, there.events, [])
-    made = Plan(there.id, False, {}, (), [])
+        return ImportPlan(there.id, True, wanted, there.events, [])
+    made = ImportPlan(there.id, False, {}, (), [])
     for name, value in wanted.items():
         known = getattr(here, name)
         if known == value:

@@ -22,7 +22,7 @@ from machines.values import Instant, NodePubkey
 from node.config import key_file
 from node.config import settings as config
 from node.config.node_name import node_name
-from node.config.settings import Config, Peer, bad_address
+from node.config.settings import Config, PeerSettings, bad_address
 from node.config.validation_messages import plain
 from node.network.disconnect_reasons import message_for_peer
 from node.network.handshake import HelloRefused, Identity
@@ -74,7 +74,7 @@ async def join(
     if clock.wall_ms() > ticket.expires_ms:
         raise OperatorError(message_for_peer("expired_ticket"), Exit.REFUSED)
     inviter = NodePubkey(ticket.inviter)
-    peers = [Peer(inviter.hex(), ticket.address)]
+    peers = [PeerSettings(inviter.hex(), ticket.address)]
     at = _time()
     check(Config("", "", name, listen, [*advertise], peers))
     fresh = not home.path.exists()

@@ -214,7 +214,7 @@ class Patience(msgspec.Struct, frozen=True):
     seconds: float = 10.0
 
 
-class FireExecution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExecutionEventRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event of this node's own execution of a story."""
 
     event: dict[str, Any]

@@ -40,14 +40,14 @@ _ENCODER = msgspec.json.Encoder(
 )
 
 
-class Bounds(NamedTuple):
+class HistoryBounds(NamedTuple):
     """How much is kept."""
 
     rows: int
     days: int
 
 
-BOUNDS = Bounds(10_000, 30)
+BOUNDS = HistoryBounds(10_000, 30)
 
 
 def is_kept(event: Observation) -> bool:
@@ -57,7 +57,9 @@ def is_kept(event: Observation) -> bool:
     )
 
 
-def write(db: apsw.Connection, events: Sequence[Observation], at_ms: int, bounds: Bounds) -> None:
+def write(
+    db: apsw.Connection, events: Sequence[Observation], at_ms: int, bounds: HistoryBounds
+) -> None:
     """Add events, and let go of what is too much or too old."""
     rows = [
         (at_ms, getattr(event, "story", None), _ENCODER.encode(event))

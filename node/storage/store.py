@@ -18,7 +18,7 @@ import apsw
 from crdt.contract.ready import Observation, Persist, Quarantined, RowKey
 from crdt.primitives.identity import FeedId
 from node.storage import history
-from node.storage.history import BOUNDS, Bounds
+from node.storage.history import BOUNDS, HistoryBounds
 from node.storage.meta_keys import MetaKey
 from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
 from node.storage.quarantine import Quarantine
@@ -54,7 +54,7 @@ class Store(Reading):
         readonly: bool = False,
         lock: Lock | None = None,
         vfs: str = "",
-        history: Bounds = BOUNDS,
+        history: HistoryBounds = BOUNDS,
     ) -> None:
         self._writes = 0
         self._witness = RollbackGuard(path)

@@ -133,10 +133,10 @@ def test_watch_shows_events_and_obeys_none(den, monkeypatch, event, as_json):
 
 
 def test_a_refusal_of_the_daemon_is_shown_and_not_obeyed(den, monkeypatch):
-    from node.client.http_client import Refused  # noqa: PLC0415 - where it is raised
+    from node.client.http_client import RequestRefused  # noqa: PLC0415 - where it is raised
 
     def refuse(*_):
-        raise Refused({"detail": POISON, "title": POISON}, 409)
+        raise RequestRefused({"detail": POISON, "title": POISON}, 409)
 
     monkeypatch.setattr(Client, "ask", refuse)
     told = run("--home", str(den.home), "fire", "s-1", "deps_met", code=4)

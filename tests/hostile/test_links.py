@@ -16,7 +16,7 @@ from machines.codec import enc_hook
 from machines.values import Instant
 from node.network import connection_limits as doors
 from node.network import handshake, source_addresses, tls
-from node.network.handshake import Hello, HelloRefused, Identity, Proof, Welcome, dial
+from node.network.handshake import Hello, HelloRefused, Identity, ProofMessage, Welcome, dial
 from node.network.link import OPTIONS, Link, reach
 from node.system import clock
 from tests.support.builders.cluster import START, key
@@ -331,7 +331,7 @@ async def test_a_proof_that_proves_nothing_costs_one_check(node, monkeypatch):
         await one.upgrade()
         await one.write(frame(BINARY, hello(node)))
         await one.frame()
-        proof = msgspec.json.encode(Proof(NOW, "00" * 64), enc_hook=enc_hook)
+        proof = msgspec.json.encode(ProofMessage(NOW, "00" * 64), enc_hook=enc_hook)
         await one.write(frame(BINARY, proof) * 5)
         _, answer = await one.frame()
         assert b"bad_signature" in answer
@@ -472,7 +472,7 @@ async def test_a_hello_that_was_replayed_or_reflected_proves_nothing(node):
     await until(lambda: not node.driver.links)
     first, proof = recorder.sent
     welcome = msgspec.json.decode(recorder.heard[0], type=Welcome, dec_hook=handshake.dec_hook)
-    reflected = msgspec.json.encode(Proof(NOW, welcome.signature), enc_hook=enc_hook)
+    reflected = msgspec.json.encode(ProofMessage(NOW, welcome.signature), enc_hook=enc_hook)
     for second in (proof, reflected):
         async with wire(node.address) as one:
             await one.upgrade()

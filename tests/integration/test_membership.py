@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from node.client.http_client import Refused
+from node.client.http_client import RequestRefused
 from tests.support.builders.cluster import key
 from tests.support.harness.daemons import Fleet, Node, agree, eventually
 
@@ -241,7 +241,7 @@ def test_what_nothing_can_be_called_is_one_plain_sentence_wherever_it_is_said(fl
         assert new.gangline("join", "--name", name, stdin=ticket, code=2) == sentence
         assert not new.home.exists()
     body = {"node": "den", "name": "x" * 65}
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         den.client.ask("POST", "/members/name", body)
     assert f"gangline: {refused.value.message}\n" == sentence
     told = den.gangline("members", "promote", "x" * 5000, code=4)
@@ -305,7 +305,7 @@ def test_a_node_that_is_revoked_while_it_writes(fleet):
         for number in range(500):
             try:
                 b.client.ask("POST", f"/stories/w-{number}", {})
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 refusals.append(refusal.message)
                 return
             written.append(f"w-{number}")

@@ -56,7 +56,7 @@ def fleet(tmp_path_factory):
     home.make()
     key_file.put(home.key, f"{key_file.HEADER}\n{(bytes([NODE + 1]) * 32).hex()}\n")
     den = cluster.keys[DEN].pubkey
-    peers = [config.Peer(den.hex(), "127.0.0.1:1")]
+    peers = [config.PeerSettings(den.hex(), "127.0.0.1:1")]
     options = {"cluster": cluster.found.id.hex(), "founder": den.hex(), "name": "node"}
     config.write(home.config, config.Config(listen="", peers=peers, **options))
     persist = Persist(incarnation=0, doubt="", settled=[lost.record_id])

@@ -71,7 +71,7 @@ def test_the_fold_is_the_naive_fold(story, chance):
     events, acks = story
     chance.shuffle(events)
     found = folded(events, acks)
-    naive = naive_fold.Naive(events, acks)
+    naive = naive_fold.NaiveFold(events, acks)
     assert_same(found, naive)
     for event in found.spine:
         assert found.tree.behind(event.record_id) == tuple(sorted(naive.authors(event)))
@@ -92,7 +92,7 @@ def test_a_story_that_gains_and_loses_records_one_by_one_stays_the_naive_fold(st
         if chance.random() < 0.2:
             gone = live.pop(chance.randrange(len(live)))
             state.remove(gone)
-        naive = naive_fold.Naive(
+        naive = naive_fold.NaiveFold(
             [r for r in live if r in events], [r for r in live if r not in events]
         )
         if chance.random() < 0.5:  # who does not look leaves it to whoever looks next

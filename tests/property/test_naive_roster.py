@@ -40,7 +40,7 @@ def statements(draw):
 @given(statements(), st.randoms(use_true_random=False))
 def test_the_roster_is_the_naive_roster(records, chance):
     founder = FOUND.founder.pubkey
-    naive = naive_roster.Naive(founder, records)
+    naive = naive_roster.NaiveRoster(founder, records)
     shuffled = [*records]
     chance.shuffle(shuffled)
     found = Roster(founder, shuffled)

@@ -11,13 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from crdt.contract.ready import Noticed, Persist, Row, RowKey
 from crdt.primitives.identity import FeedId
-from node.storage.history import Bounds
+from node.storage.history import HistoryBounds
 from node.storage.store import Store
 from node.system.errors import StoreFailure
 from tests.support.builders.cluster import key
 
 FEEDS = [FeedId(key(number).pubkey, incarnation) for number in (1, 2) for incarnation in (0, 9)]
-HISTORY = Bounds(5, 30)
+HISTORY = HistoryBounds(5, 30)
 slots = st.tuples(st.sampled_from(FEEDS), st.integers(0, 6), st.sampled_from(b"ab"))
 values = st.binary(min_size=1, max_size=3000)
 

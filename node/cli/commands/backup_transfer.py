@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from node.cli.console import Chosen, Json, client, put_json, say, speaking
-from node.client.http_client import Refused, segment
+from node.client.http_client import RequestRefused, segment
 from node.system.errors import NoDaemon, Silent
 from node.system.exit_codes import Exit
 from node.system.local_time import local
@@ -260,7 +260,7 @@ def _carry_out(plan: Any, told: dict[str, Any]) -> None:
         for event in plan.events:
             daemon.ask("POST", f"{path}/events", {"event": event, "force": True})
             told["fired"] += 1
-    except Refused as refusal:
+    except RequestRefused as refusal:
         if refusal.passing:
             raise
         told["left"].append(f"{plan.id}: {refusal.message}")

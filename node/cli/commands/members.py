@@ -19,7 +19,7 @@ from node.cli.console import (
     short,
     speaking,
 )
-from node.client.http_client import Refused
+from node.client.http_client import RequestRefused
 from node.system.exit_codes import Exit
 from node.system.local_time import local
 from node.system.sanitize import clean
@@ -242,7 +242,7 @@ def apply_file(
             try:
                 client().ask("POST", step.path, step.body)
                 typer.echo(f"done: {clean(step.said)}")
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 if refusal.passing:
                     raise
                 left.append(f"cannot {step.said}: {refusal.message}")

@@ -13,7 +13,7 @@ import typer
 
 from machines.codec import enc_hook, lenient_hook
 from machines.execution import ExecutionEvent, ExecutionState
-from machines.kernel import Ignored, Machine, Transition, Updated, tag_of
+from machines.kernel import Ignored, Machine, StateChange, Updated, tag_of
 from machines.pipeline import PipelineEvent, Stage
 from machines.values import Instant
 from node.system import clock
@@ -91,10 +91,10 @@ def _ask(machine: Machine, state: Any) -> None:
     typer.secho(f"{machine.state_name(state)} ({events}) > ", nl=False, err=True, fg="cyan")
 
 
-def _tell(event: str, outcome: Transition | Updated | Ignored, state: str) -> None:
+def _tell(event: str, outcome: StateChange | Updated | Ignored, state: str) -> None:
     """One line for people; the colours fall away where the output is no terminal."""
     match outcome:
-        case Transition():
+        case StateChange():
             typer.echo(f"{typer.style(event, bold=True)} → {state}")
         case Updated():
             typer.echo(f"{typer.style(event, bold=True)}   updated: still {state}")

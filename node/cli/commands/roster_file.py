@@ -28,7 +28,7 @@ from node.system.exit_codes import Exit
 RANK = {"observer": 0, "member": 1, "admin": 2}
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RosterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One host."""
 
     node: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -39,10 +39,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole file."""
 
-    member: list[Entry]
+    member: list[RosterEntry]
 
 
-class Step(msgspec.Struct, frozen=True):
+class RosterStep(msgspec.Struct, frozen=True):
     """One thing to ask the daemon for, and how to say it."""
 
     said: str
@@ -51,7 +51,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RosterPlan:
     """What follows from a file.
 
     Attributes:
@@ -60,12 +60,12 @@ class Plan:
         extra: who belongs and is not in the file.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RosterStep] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
 
 
-def read(path: Path) -> list[Entry]:
+def read(path: Path) -> list[RosterEntry]:
     """The hosts in a file.
 
     Raises:
@@ -89,15 +89,17 @@ def read(path: Path) -> list[Entry]:
     return hosts
 
 
-def plan(hosts: list[Entry], roster: list[dict[str, Any]]) -> Plan:
+def plan(hosts: list[RosterEntry], roster: list[dict[str, Any]]) -> RosterPlan:
     """Compare a file with the roster, as ``GET /members`` gives it."""
-    found = Plan()
+    found = RosterPlan()
     known = {row["node"]: row for row in roster}
     for host in hosts:
         row = known.get(host.node)
         if row is None:
             body = {"node": host.node, "role": host.role, "name": host.name}
-            found.steps.append(Step(f"admit {_called(host)} as {host.role}", "/members", body))
+            found.steps.append(
+                RosterStep(f"admit {_called(host)} as {host.role}", "/members", body)
+            )
         elif not row["belongs"]:
             name = f" --name {shlex.quote(host.name)}" if host.name else ""
             way = f"take it back with: gangline members admit {host.node} --role {host.role}{name}"
@@ -113,12 +115,12 @@ def plan(hosts: list[Entry], roster: list[dict[str, Any]]) -> Plan:
     return found
 
 
-def _compare(host: Entry, row: dict[str, Any], found: Plan) -> None:
+def _compare(host: RosterEntry, row: dict[str, Any], found: RosterPlan) -> None:
     has = row["role"]
     if RANK[host.role] > RANK[has]:
         body = {"node": host.node, "up": True, "role": host.role}
         said = f"promote {_called(host)} from {has} to {host.role}"
-        found.steps.append(Step(said, "/members/role", body))
+        found.steps.append(RosterStep(said, "/members/role", body))
     elif RANK[host.role] < RANK[has]:
         way = f"gangline members demote {host.node[:8]} --role {host.role}"
         found.left.append(
@@ -127,8 +129,8 @@ def _compare(host: Entry, row: dict[str, Any], found: Plan) -> None:
     if host.name and host.name != row["name"]:
         body = {"node": host.node, "name": host.name}
         said = f"rename {host.node[:8]} from {row['name'] or 'no name'} to {host.name}"
-        found.steps.append(Step(said, "/members/name", body))
+        found.steps.append(RosterStep(said, "/members/name", body))
 
 
-def _called(host: Entry) -> str:
+def _called(host: RosterEntry) -> str:
     return f"{host.node[:8]} {host.name}".rstrip()

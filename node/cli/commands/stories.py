@@ -225,7 +225,7 @@ def execute(
         raise typer.BadParameter("say what to run behind --")
     with speaking():
         limits = settings.load(Chosen.home.config).rate_limits
-        running = agents.Execution(client(), story_id, agent, say)
+        running = agents.AgentRun(client(), story_id, agent, say)
         code = agents.run(running, context.args, limits)
     raise typer.Exit(code)
 

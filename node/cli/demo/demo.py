@@ -19,8 +19,8 @@ from threading import Barrier
 from typing import Any
 
 from node.cli.console import short
-from node.cli.demo.demo_node import GIT_ENVIRONMENT, Node, agreed, git, module, tell, until
-from node.client.http_client import Refused
+from node.cli.demo.demo_node import GIT_ENVIRONMENT, DemoNode, agreed, git, module, tell, until
+from node.client.http_client import RequestRefused
 from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
@@ -71,7 +71,7 @@ git("commit", "--quiet", "-m", f"Test {name}")
 """What the coding agents of the demo run: they commit code and its test to a feature branch."""
 
 
-def work(node: Node, repository: Path, story: str, branch: str, name: str) -> int:
+def work(node: DemoNode, repository: Path, story: str, branch: str, name: str) -> int:
     """Let an agent work on a story, run by ``exec``; gives how many commits the branch is ahead."""
     body, expected = CODE[name]
     agent = [sys.executable, "-c", AGENT, name, body, str(expected), branch]
@@ -82,7 +82,7 @@ def work(node: Node, repository: Path, story: str, branch: str, name: str) -> in
     return int(git(repository, "rev-list", "--count", f"main..{branch}"))
 
 
-def drive(nodes: list[Node], repository: Path, number: int) -> None:
+def drive(nodes: list[DemoNode], repository: Path, number: int) -> None:
     """Drive one story through the whole pipeline, each move from another node."""
     story, title, name, _ = STORIES[number]
     first, second, third = (nodes[(number + turn) % 3] for turn in range(3))
@@ -108,17 +108,17 @@ def drive(nodes: list[Node], repository: Path, number: int) -> None:
     tell(f"  {story} done: {title} ({ahead} commits, merged as {commit[:8]})")
 
 
-def collide(nodes: list[Node]) -> None:
+def collide(nodes: list[DemoNode]) -> None:
     """Two nodes move one story at the same moment."""
     nodes[0].client.ask("POST", "/stories/s-6", {"title": "Wanted by two"})
     nodes[0].fire("s-6", "deps_met")
     until(lambda: all(n.stage("s-6") == "coding" for n in nodes), "all see s-6 in coding")
     both = Barrier(2)
 
-    def move(node: Node, **event: object) -> None:
+    def move(node: DemoNode, **event: object) -> None:
         both.wait()
         # Who comes second may be refused, if the other's move was there already.
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(RequestRefused):
             node.client.ask("POST", "/stories/s-6/events", {"event": event})
 
     with ThreadPoolExecutor(2) as pool:
@@ -135,9 +135,9 @@ def collide(nodes: list[Node]) -> None:
     tell(f"  lost, and listed as such: {', '.join(lost) or 'nothing: one came first after all'}")
 
 
-def lie(nodes: list[Node], folder: Path) -> None:
+def lie(nodes: list[DemoNode], folder: Path) -> None:
     """A fourth member forges a record and sends an illegal move."""
-    bad = Node(folder / "bad")
+    bad = DemoNode(folder / "bad")
     ticket = nodes[0].command("invite")
     bad.command("join", "--name", "bad", "--listen", "127.0.0.1:0", stdin=ticket)
     agreed(nodes)
@@ -156,9 +156,9 @@ def lie(nodes: list[Node], folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, *, keep: bool) -> Iterator[list[Node]]:
+def cluster(folder: Path, *, keep: bool) -> Iterator[list[DemoNode]]:
     """Three running nodes; ended at the end, unless they are to be kept."""
-    nodes = [Node(folder / name) for name in ("den", "b", "c")]
+    nodes = [DemoNode(folder / name) for name in ("den", "b", "c")]
     kept = False
     try:
         nodes[0].command("init", "--name", "den", "--listen", "127.0.0.1:0")
@@ -204,7 +204,7 @@ def show(keep: bool) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _play(nodes: list[Node], folder: Path) -> None:
+def _play(nodes: list[DemoNode], folder: Path) -> None:
     repository = folder / "repository"
     make_repository(repository)
     for story, title, _, depends_on in STORIES:
@@ -235,7 +235,7 @@ def _play(nodes: list[Node], folder: Path) -> None:
     tell(nodes[0].command("stories").rstrip())
 
 
-def _say_how(nodes: list[Node]) -> None:
+def _say_how(nodes: list[DemoNode]) -> None:
     den = nodes[0].home.path
     tell("the three daemons go on; look further with:")
     for command in ("status", "nodes", "inspect explain s-6", "inspect feeds", "watch"):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from node.client.http_client import Client, Refused
+from node.client.http_client import Client, RequestRefused
 from node.system import clock
 from node.system.errors import NoDaemon, OperatorError
 from node.system.home import Home
@@ -27,7 +27,7 @@ GIT_ENVIRONMENT = {
 """Nothing of the user's own git settings. In a git hook, GIT_DIR names the user's repository."""
 
 
-class Node:
+class DemoNode:
     """One demo node: its home, its daemon."""
 
     def __init__(self, home: Path) -> None:
@@ -90,7 +90,7 @@ class Node:
         """Where a story stands, as this node sees it; empty where it has not heard of it."""
         try:
             return str(self.client.ask("GET", f"/stories/{story}")["stage"]["stage"])
-        except Refused:
+        except RequestRefused:
             return ""
 
 
@@ -121,7 +121,7 @@ def until(check: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def agreed(nodes: list[Node]) -> str:
+def agreed(nodes: list[DemoNode]) -> str:
     """Wait until the nodes show one digest; gives it."""
     until(lambda: len({node.status()["digest"] for node in nodes}) == 1, "one digest")
     return str(nodes[0].status()["digest"])

@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.support.attack.environment import eventually
-from tests.support.attack.member import Rogue, parts, wall_ms
+from tests.support.attack.member import HostileMember, parts, wall_ms
 from tests.support.builders.record_author import Pen, as_frame
 
 STORIES = 1_000
@@ -26,7 +26,7 @@ async def fill(ground, records):
             if number % AT_ONCE == 0:
                 await one.word()
 
-    await Rogue(ground, ground.scribe, ground.targets[0]).play(write)
+    await HostileMember(ground, ground.scribe, ground.targets[0]).play(write)
     who = ground.scribe.pubkey.hex()
     await asyncio.to_thread(eventually, lambda: _held(ground, who) == {records},
                             f"every node holds {records} records", SECONDS_MAX)  # fmt: skip

@@ -7,7 +7,7 @@ import sys
 from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
-from tests.support.attack.work import Report
+from tests.support.attack.work import CallerReport
 from tests.support.harness.daemons import Failed
 from tests.support.harness.workload import Acked
 from tests.support.invariants.laws import Broken
@@ -63,7 +63,7 @@ class Honest:
         if code := self._process.returncode:
             raise Failed(f"the honest work ended with {code}; what it died of is told above")
         *lines, last = self._path.read_text(encoding="utf-8").splitlines()
-        self.report = Report(**json.loads(last))
+        self.report = CallerReport(**json.loads(last))
         for line in lines:
             name, author, incarnation, clock, record, key = json.loads(line)
             receipt = Receipt(

@@ -84,7 +84,7 @@ class Nobody(NamedTuple):
     ref: RecordRef
 
 
-class Rogue:
+class HostileMember:
     """One key at one daemon, for one attempt: a link, a pen, and what the link brings.
 
     Attributes:
@@ -379,16 +379,18 @@ async def pending_bomb(one):
 async def fill(ground):
     """Fill what is bounded at every daemon: what waits of each member, and the outbox of one."""
     for key in ground.rogues:
-        records = _waiting(Rogue(ground, key, ground.target()), limits.PENDING_PER_AUTHOR_MAX)
+        records = _waiting(
+            HostileMember(ground, key, ground.target()), limits.PENDING_PER_AUTHOR_MAX
+        )
 
         async def bomb(one, records=records):
             one.tell(as_frame(*records))
 
-        plays = (Rogue(ground, key, target).play(bomb) for target in ground.targets)
+        plays = (HostileMember(ground, key, target).play(bomb) for target in ground.targets)
         await asyncio.gather(*plays)
-    await Rogue(ground, ground.rogues[0], ground.targets[0]).play(long_feed)
+    await HostileMember(ground, ground.rogues[0], ground.targets[0]).play(long_feed)
     for target in ground.targets:
-        await Rogue(ground, ground.rogues[0], target).play(never_reads)
+        await HostileMember(ground, ground.rogues[0], target).play(never_reads)
 
 
 async def long_feed(one):
@@ -651,7 +653,7 @@ async def garbage_from_its_own_place(one):
         writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 2 * limits.HELLO_BYTES_MAX)
         await until_cut_off(reader, writer)
     try:
-        async with Rogue(one.ground, one.key, one.target).linked():
+        async with HostileMember(one.ground, one.key, one.target).linked():
             return "linked again"
     except HelloRefused as refusal:
         return f"refused {refusal.reason}"

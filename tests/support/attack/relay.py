@@ -24,7 +24,7 @@ HOLD_SECONDS = 1.0
 ENDED = ("link ended", "link came back")
 
 
-class Wire:
+class RelayedWire:
     """One connection through the relay: two pumps, and a trick for the next chunk."""
 
     def __init__(self, near, far):
@@ -104,7 +104,7 @@ class Relay:
         except OSError:
             writer.close()
             return
-        wire = Wire((reader, writer), far)
+        wire = RelayedWire((reader, writer), far)
         self.wires.append(wire)
         try:
             await wire.carry()

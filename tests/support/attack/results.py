@@ -14,7 +14,7 @@ AT_THE_DOOR = frozenset({"turned away", "refused banned", "dropped, duplicate"})
 COLUMNS = "{:<9} {:<24} {:>6}  {}"
 
 
-class Attempt(NamedTuple):
+class AttackAttempt(NamedTuple):
     """One row of the catalogue.
 
     Attributes:
@@ -42,13 +42,13 @@ class Catalogue(dict):
     def __call__(self, *got):
         def enter(act):
             name = act.__name__.strip("_")
-            self[name] = Attempt(self.who, name, act, frozenset(got))
+            self[name] = AttackAttempt(self.who, name, act, frozenset(got))
             return act
 
         return enter
 
 
-class Tally:
+class AttackResults:
     """The counts of one run."""
 
     def __init__(self, attempts):

@@ -10,8 +10,8 @@ from tests.support.attack import board, costly, member, relay, stranger
 from tests.support.attack.environment import ROGUES, Ground, resident_kib
 from tests.support.attack.honest import Honest
 from tests.support.attack.relay import Middle, Relay
-from tests.support.attack.results import Tally
-from tests.support.attack.stranger import Stranger
+from tests.support.attack.results import AttackResults
+from tests.support.attack.stranger import HostileStranger
 from tests.support.attack.watched import WatchedNode
 from tests.support.harness.daemons import Fleet
 from tests.support.invariants import fleet_laws
@@ -56,7 +56,7 @@ class Attack:
         self.records = records
         self.rng = random.Random(seed)
         attempts = [one for catalogue in CATALOGUES for one in catalogue.values()]
-        self.tally = Tally(attempts)
+        self.tally = AttackResults(attempts)
         self.memory = {}
         self._faults = Counter()
         self._busy = set()
@@ -148,7 +148,7 @@ class Attack:
             await asyncio.sleep(pause * self.rng.uniform(0.5, 1.5))
 
     async def _stranger(self, attempt):
-        return await attempt.act(Stranger(self.ground))
+        return await attempt.act(HostileStranger(self.ground))
 
     async def _admin(self, attempt):
         return await self._played(attempt, self.ground.admin, self.ground.target())
@@ -175,7 +175,7 @@ class Attack:
         return word
 
     async def _played(self, attempt, key, target):
-        rogue = member.Rogue(self.ground, key, target)
+        rogue = member.HostileMember(self.ground, key, target)
         word = await rogue.play(attempt.act)
         self.tally.sent(attempt, rogue.records)
         return word

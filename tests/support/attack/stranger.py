@@ -30,7 +30,7 @@ UPGRADE = (
 )
 
 
-class Stranger:
+class HostileStranger:
     """One caller: what he aims at, and where he comes from."""
 
     def __init__(self, ground):

@@ -4,7 +4,7 @@
 
 So many writes a second over all nodes, and how soon they are seen elsewhere. Each acknowledged
 write is a line on standard output, ``[node, author, incarnation, clock, record, key]``; it ends
-with its standard input, and its last line is a ``Report``. ``honest.py`` starts and reads it.
+with its standard input, and its last line is a ``CallerReport``. ``honest.py`` starts and reads it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from node.client.http_client import Refused
+from node.client.http_client import RequestRefused
 from node.system.errors import OperatorError
 from tests.support.harness.daemons import Failed, Node, eventually
 from tests.support.harness.workload import SHARED, Workload
@@ -30,7 +30,7 @@ SEEN_SECONDS_MAX = 120
 
 
 @dataclass
-class Report:
+class CallerReport:
     """What became of the work.
 
     Attributes:
@@ -46,7 +46,7 @@ class Report:
     fault: str
 
 
-class Caller(NamedTuple):
+class HonestCaller(NamedTuple):
     """One of the callers of a node; for a workload, a node."""
 
     node: Node
@@ -60,7 +60,7 @@ class Caller(NamedTuple):
         return self.node.client
 
 
-class Lines:
+class CallerLines:
     """Takes what is acknowledged, and tells it as lines."""
 
     def append(self, acked):
@@ -79,7 +79,7 @@ class Steady(Workload):
     """
 
     def __init__(self, nodes, seed, acked, rate):
-        callers = [Caller(node, number) for number in range(CALLERS) for node in nodes]
+        callers = [HonestCaller(node, number) for number in range(CALLERS) for node in nodes]
         super().__init__(callers, seed, acked)
         self.took = []
         self._pause = len(nodes) / rate
@@ -117,7 +117,7 @@ class Steady(Workload):
         """Move a story that all nodes move; whoever comes second is refused, and told why."""
         try:
             self._move(node, rng, f"shared-{rng.randrange(SHARED)}")
-        except Refused:
+        except RequestRefused:
             return False
         return True
 
@@ -166,7 +166,7 @@ class Probe:
 def _shows(node, story):
     try:
         node.client.ask("GET", f"/stories/{story}")
-    except Refused:
+    except RequestRefused:
         return False
     return True
 
@@ -184,11 +184,11 @@ def main():
     asked = parser.parse_args()
     nodes = [Node(home) for home in asked.homes]
     begin = time.monotonic()
-    with Steady(nodes, asked.seed, Lines(), asked.rate) as work, Probe(nodes) as probe:
+    with Steady(nodes, asked.seed, CallerLines(), asked.rate) as work, Probe(nodes) as probe:
         sys.stdin.read()
         seconds = time.monotonic() - begin
     took, seen = (_within(work.took, 50), _within(work.took, 99)), probe.seen
-    report = Report(seconds, took, (len(seen), max(seen, default=0.0)), probe.fault)
+    report = CallerReport(seconds, took, (len(seen), max(seen, default=0.0)), probe.fault)
     print(json.dumps(asdict(report)), flush=True)
 
 

@@ -58,7 +58,7 @@ def missing():
     return ""
 
 
-class Host:
+class NamespaceHost:
     """One host: a namespace with one interface and one address."""
 
     def __init__(self, namespace, address):
@@ -111,7 +111,7 @@ class Network:
     def host(self):
         """Another host on the switch."""
         number = len(self.hosts) + 1
-        host = Host(f"{self.name}-{number}", f"{SUBNET}.{number}")
+        host = NamespaceHost(f"{self.name}-{number}", f"{SUBNET}.{number}")
         self.hosts.append(host)
         run("ip", "netns", "add", host.namespace)
         run(

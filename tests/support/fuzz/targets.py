@@ -37,7 +37,7 @@ from tests.support.builders.cluster import Cluster, key
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 CLUSTER = ClusterId(b"c" * 32)
 NODE = NodePubkey(b"k" * 32)
-BODIES = (rows.Add, rows.Fire, rows.FireExecution, rows.ClaimFor)
+BODIES = (rows.Add, rows.Fire, rows.ExecutionEventRequest, rows.ClaimFor)
 
 
 def update(data):
@@ -89,7 +89,12 @@ class _Said:
 
 
 def hello(data):
-    for kind in (handshake.Hello, handshake.Welcome, handshake.Proof, handshake.Accepted):
+    for kind in (
+        handshake.Hello,
+        handshake.Welcome,
+        handshake.ProofMessage,
+        handshake.AcceptMessage,
+    ):
         reading = handshake.receive(_Said(data), kind)
         try:
             reading.send(None)
@@ -152,7 +157,7 @@ def api(data):
                 request_parsing.story_fields(read)
             elif isinstance(read, rows.Fire):
                 request_parsing.pipeline_event(read.event)
-            elif isinstance(read, rows.FireExecution):
+            elif isinstance(read, rows.ExecutionEventRequest):
                 request_parsing.execution_event(read.event)
         except (request_parsing.Malformed, InvalidValue):
             pass

@@ -169,7 +169,7 @@ class Fleet:
     """Nodes of one cluster in one folder; ends every process it started.
 
     Args:
-        make: makes a node of its home, where it shall be another than ``Node``.
+        make: makes a node of its home, where it shall be another than ``SimulatedNode``.
     """
 
     def __init__(self, folder, make=Node):

@@ -5,7 +5,7 @@ import contextlib
 
 from crdt.contract.ready import Ready
 from node.network.connection_limits import ConnectionLimiter
-from node.network.handshake import Accepted, HelloRefused, Identity
+from node.network.handshake import AcceptMessage, HelloRefused, Identity
 from node.network.link_supervisor import LinkSupervisor
 from node.network.listener import Listener
 from node.runtime.driver import Driver
@@ -14,7 +14,7 @@ from node.system import clock
 from tests.support.builders.cluster import Cluster
 
 
-class Keeper:
+class OpenAuthorizer:
     """Lets in the nodes it is given, and whoever shows the ticket ``good``."""
 
     def __init__(self, *nodes):
@@ -26,7 +26,7 @@ class Keeper:
     async def join(self, node, ticket, name):
         if ticket != b"good":
             raise HelloRefused("bad_ticket")
-        return Accepted("founder", name)
+        return AcceptMessage("founder", name)
 
 
 class Listening:
@@ -49,7 +49,7 @@ async def listening(tmp_path, *members, address="127.0.0.1:0"):
         driver = Driver(store, lambda *_: (cluster.replicas[0], Ready()))
         running = asyncio.create_task(driver.run())
         holder = LinkSupervisor(driver, door, lambda node: node.short)
-        listener = Listener(driver, me, Keeper(*members), tmp_path, holder)
+        listener = Listener(driver, me, OpenAuthorizer(*members), tmp_path, holder)
         try:
             yield Listening(await listener.start(address), me, driver, door)
         finally:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from crdt.authoring.intents import Receipt
 from crdt.primitives.identity import RecordId
 from machines.values import NodePubkey
-from node.client.http_client import Refused
+from node.client.http_client import RequestRefused
 from node.system.errors import OperatorError
 from tests.support.harness.daemons import eventually
 
@@ -100,7 +100,7 @@ class Workload:
             number += 1
             try:
                 self._write(node, rng, number)
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 with self._lock:
                     self.counts["refused"] += 1
                     self.refusals.add(refusal.message)

@@ -18,7 +18,7 @@ from crdt.records.bodies import parse_body
 from tests.support.invariants.laws import Broken
 
 
-class Seen(NamedTuple):
+class SeenRecord(NamedTuple):
     """One record: where it stands, which one it is, and what it would supersede."""
 
     slot: tuple[bytes, int, int]
@@ -106,7 +106,7 @@ def read_store(path):
             if told != ["ok"]:
                 raise Broken("L8", f"{path} fails its check: {told[:3]}")
             records = [
-                Seen.of(*row)
+                SeenRecord.of(*row)
                 for row in database.execute(
                     "SELECT author, incarnation, clock, record_id, value "
                     "FROM records JOIN feeds ON feeds.id = records.feed"

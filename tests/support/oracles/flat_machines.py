@@ -32,7 +32,7 @@ def pipeline(state, event, at):
         case ((p.Backlog() | p.Coding() | p.Qa() | p.Merge() | p.Done()), p.Supersede(by)):
             return "transition", p.Archived(at, p.Superseded(by))
         case p.Done(), p.Accepted():
-            return "transition", p.Archived(at, p.Completed())
+            return "transition", p.Archived(at, p.StoryCompleted())
         case p.Archived(_, p.Blocked()), p.Unblock():
             return "transition", p.Backlog()
     return "ignored", state

@@ -27,7 +27,7 @@ STARTS = (
 """A stage of each kind; an event leads to one stage whatever it started from."""
 
 
-class Naive:
+class NaiveFold:
     """One story.
 
     Attributes:

@@ -17,7 +17,7 @@ from crdt.records.bodies import Member, Revocation, Role
 ROLES = (Role.ADMIN, Role.MEMBER, Role.OBSERVER)
 
 
-class Naive:
+class NaiveRoster:
     """Who belongs, from one set of ``member`` and ``revocation`` records."""
 
     def __init__(self, founder, records):
@@ -129,7 +129,7 @@ class Naive:
         )
 
 
-class Remembered(Naive):
+class RememberedRoster(NaiveRoster):
     """The same, asked often: each answer is found once.
 
     Between two clocks that some revocation keeps, every slot of an incarnation has one answer.

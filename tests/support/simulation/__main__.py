@@ -31,7 +31,7 @@ def main():
         return trace(options)
     begin = time.perf_counter()
     with multiprocessing.Pool(options.jobs) as pool:
-        tally = Tally(options)
+        tally = SeedTally(options)
         for outcome in pool.imap_unordered(play, schedules(options)):
             tally.add(outcome)
             if options.minutes and time.perf_counter() - begin > options.minutes * 60:
@@ -92,7 +92,7 @@ def trace(options):
     return 1 if outcome.broken else 0
 
 
-class Tally:
+class SeedTally:
     """What all runs came to."""
 
     def __init__(self, options):

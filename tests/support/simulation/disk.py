@@ -11,7 +11,7 @@ from node.storage.rollback_guard import StoreStamp, mismatch
 
 
 @dataclass
-class Disk:
+class SimulatedDisk:
     """What one node has on disk.
 
     ``taken`` is no part of it: every row that this disk, or the one it is a copy of, ever took.
@@ -55,7 +55,7 @@ class Disk:
 
     def copy(self, *, inode):
         """The same contents in another file."""
-        return Disk(
+        return SimulatedDisk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
             self.incarnation, self.doubt, self.token, self.writes, set(self.reissue_done), self.former,
             self.former_end,

@@ -4,8 +4,8 @@ As in ``work.py``, each is called with the world, the node and two numbers.
 """
 
 from tests.support.builders.cluster import START
-from tests.support.simulation.disk import Disk
-from tests.support.simulation.host import Node
+from tests.support.simulation.disk import SimulatedDisk
+from tests.support.simulation.host import SimulatedNode
 
 NOTICES_MS = 10_000
 """How long a link carries nothing before both ends give it up."""
@@ -231,7 +231,7 @@ def _crash(world, node):
 
 def wipe(world, node, a, b):
     _lose_disk(world, node, "wipe")
-    node.disk = Disk(node.disk.host, node.disk.inode + 1000)
+    node.disk = SimulatedDisk(node.disk.host, node.disk.inode + 1000)
     node.witness = None
     world.after(b % 8000, world.restart, node)
 
@@ -332,7 +332,7 @@ def clone(world, node, a, b):
         _may_fork(world, node)
     else:
         disk.host = f"clone of {disk.host}"
-    other = Node(len(world.nodes), node.key, disk, honest=node.honest)
+    other = SimulatedNode(len(world.nodes), node.key, disk, honest=node.honest)
     other.witness, other.next_key, other.had = witness, node.next_key, list(node.had)
     other.clock.set(world.t, node.clock.at(world.t))
     world.nodes.append(other)
@@ -346,7 +346,7 @@ def clone(world, node, a, b):
 def _retire(world, clone):
     """The operator found it, and stopped it; what only it had is gone with it."""
     _lose_disk(world, clone, "clone stopped")
-    clone.disk = Disk(clone.disk.host, clone.disk.inode)
+    clone.disk = SimulatedDisk(clone.disk.host, clone.disk.inode)
 
 
 STEPS = {

@@ -9,7 +9,7 @@ all that was acknowledged must be there.
 import random
 
 from tests.support.simulation.members import KEEPS
-from tests.support.simulation.plan import WORK, Plan, Step
+from tests.support.simulation.plan import WORK, FaultPlan, FaultStep
 
 ROSTER = (
     "revocation", "revocation", "revocation", "withdrawal", "promote", "promote", "demote",
@@ -19,7 +19,7 @@ NETWORK = ("partition", "partition", "one_way", "clog", "jam", "flap", "replay")
 PROCESSES = ("kill", "kill", "kill", "storm", "stall", "wipe", "restore", "eio", "slow_disk")
 
 
-def make(seed: int) -> Plan:
+def make(seed: int) -> FaultPlan:
     """The history of a seed."""
     chance = random.Random(f"roster {seed}")
     size = chance.randint(3, 5)
@@ -37,8 +37,10 @@ def make(seed: int) -> Plan:
     ]
     if chance.random() < 0.4:
         # Whatever the roster is then, all of them have to go on from their disks.
-        steps += [Step(seconds * 1000, "kill", n, 0, chance.getrandbits(31)) for n in range(size)]
-    return Plan(
+        steps += [
+            FaultStep(seconds * 1000, "kill", n, 0, chance.getrandbits(31)) for n in range(size)
+        ]
+    return FaultPlan(
         seed=seed,
         nodes=size,
         hostile=(),
@@ -55,7 +57,7 @@ def make(seed: int) -> Plan:
 
 def _let_in(chance, newcomer, by):
     """A newcomer is admitted early, often by an admin alone."""
-    return Step(chance.randint(200, 3000), "admit", by, newcomer, chance.getrandbits(30) * 2)
+    return FaultStep(chance.randint(200, 3000), "admit", by, newcomer, chance.getrandbits(30) * 2)
 
 
 def _spread(chance, size, seconds, names, many):
@@ -63,7 +65,7 @@ def _spread(chance, size, seconds, names, many):
     for _ in range(many):
         at = chance.randint(1000, seconds * 1000)
         what, node = chance.choice(names), chance.randrange(size)
-        yield Step(at, what, node, chance.getrandbits(31), chance.getrandbits(31))
+        yield FaultStep(at, what, node, chance.getrandbits(31), chance.getrandbits(31))
 
 
 def must_fire():

@@ -25,7 +25,7 @@ class Clock:
         self.since, self.base, self.rate = t, base, rate
 
 
-class Node:
+class SimulatedNode:
     """One daemon. ``replica`` is ``None`` while it is down.
 
     Attributes:

@@ -25,7 +25,7 @@ from machines.values import Instant
 from tests.support.builders.cluster import START, check_document, shown
 from tests.support.invariants import laws
 from tests.support.invariants.laws import Broken
-from tests.support.oracles.naive_roster import Remembered
+from tests.support.oracles.naive_roster import RememberedRoster
 from tests.support.simulation.members import ticket_of
 
 BYTES_FOR_A_RUN = 32
@@ -253,7 +253,7 @@ class Laws:
             return None
         known = frozenset(record.record_id for record in records)
         if known not in self._rosters:
-            self._rosters[known] = Remembered(ledger.roster.founder, records)
+            self._rosters[known] = RememberedRoster(ledger.roster.founder, records)
         return self._rosters[known]
 
     @staticmethod

@@ -190,7 +190,8 @@ def ticket_of(world, inviter):
 def ticket(world, node, a, b):
     """Somebody who does not belong shows an admin's ticket, which another may have shown before.
 
-    As ``Keeper.join`` decides: whoever was let in by it gets the same answer, the roster counts.
+    As ``OpenAuthorizer.join`` decides: whoever was let in by it gets the same answer, the roster
+    counts.
     """
     admins = [n for n in world.honest() if n.roster.role(n.pub) is Role.ADMIN]
     if not admins:

@@ -40,7 +40,7 @@ MEMBERSHIP = (
 """What admins wish, and what nodes ask of them; in some runs, drawn apart from the rest."""
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+class FaultStep(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that happens at ``at`` (ms of virtual time); the rest as ``what`` reads it."""
 
     at: int
@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     b: int = 0
 
 
-class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+class FaultPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that decides a run.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     delay_ms: int
     loss: int
     duplicates: int
-    steps: tuple[Step, ...]
+    steps: tuple[FaultStep, ...]
     observers: tuple[int, ...] = ()
     newcomers: tuple[int, ...] = ()
     small: bool = False
@@ -90,7 +90,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         return quiet and all(step.what in {*WORK, *CALM, "old_records"} for step in self.steps)
 
 
-def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
+def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> FaultPlan:
     """The schedule of a seed."""
     chance = random.Random(f"plan {seed}")
     size = nodes or chance.randint(3, 7)
@@ -110,13 +110,13 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
         for _ in range(chance.randint(5, 12) if fault == theme else chance.randint(1, 4)):
             at = chance.randint(3, seconds) * 1000 + chance.randrange(1000)
             node = chance.randrange(size)
-            steps.append(Step(at, fault, node, chance.getrandbits(31), chance.getrandbits(31)))
+            steps.append(FaultStep(at, fault, node, chance.getrandbits(31), chance.getrandbits(31)))
     for node in hostile:
         for program in programs:
             for _ in range(chance.randint(5, 12) if program == theme else chance.randint(1, 5)):
                 at = chance.randint(3, seconds) * 1000 + chance.randrange(1000)
                 steps.append(
-                    Step(at, program, node, chance.getrandbits(31), chance.getrandbits(31))
+                    FaultStep(at, program, node, chance.getrandbits(31), chance.getrandbits(31))
                 )
     # Drawn apart, so that the schedules of before stay what they were but for these.
     apart = random.Random(f"membership {seed}")
@@ -144,7 +144,7 @@ def make(seed: int, *, seconds: int = 60, nodes: int | None = None) -> Plan:
             steps += _drawn(apart, CALM, size, seconds, 5, by=node)
         small, loss, duplicates, newcomers = True, 0, 0, ()
     steps.sort(key=lambda step: step.at)
-    return Plan(
+    return FaultPlan(
         seed=seed,
         nodes=size,
         hostile=hostile,
@@ -182,7 +182,7 @@ def _drawn(
         for _ in range(chance.randint(0, most)):
             at = chance.randint(3, seconds) * 1000 + chance.randrange(1000)
             node = chance.randrange(size) if by is None else by
-            yield Step(at, what, node, chance.getrandbits(31), chance.getrandbits(31))
+            yield FaultStep(at, what, node, chance.getrandbits(31), chance.getrandbits(31))
 
 
 def _work(chance: random.Random, size: int, seconds: int):
@@ -194,17 +194,17 @@ def _work(chance: random.Random, size: int, seconds: int):
         if chance.random() < 0.03:
             at += 4000
         what = chance.choice(WORK)
-        yield Step(
+        yield FaultStep(
             int(at), what, chance.randrange(size), chance.getrandbits(31), chance.getrandbits(31)
         )
 
 
-def load(data: bytes) -> Plan:
+def load(data: bytes) -> FaultPlan:
     """A schedule that was kept."""
-    return msgspec.json.decode(data, type=Plan)
+    return msgspec.json.decode(data, type=FaultPlan)
 
 
-def dump(plan: Plan) -> bytes:
+def dump(plan: FaultPlan) -> bytes:
     """A schedule to keep: one step a line, so that a person can read it and cut it."""
     head = msgspec.json.encode(msgspec.structs.replace(plan, steps=()))
     body = b",\n".join(msgspec.json.encode(step) for step in plan.steps)

@@ -23,7 +23,7 @@ from tests.support.simulation.plan import (
     PROGRAMS_APART,
     PROGRAMS_LATER,
     ROSTER_WORK,
-    Plan,
+    FaultPlan,
 )
 from tests.support.simulation.world import World
 
@@ -74,7 +74,7 @@ opened = functools.lru_cache(2**14)(crypto_sign_open)
 class Outcome:
     """How one run went. ``broken`` is the law that did not hold, with what was seen."""
 
-    plan: Plan
+    plan: FaultPlan
     broken: str = ""
     settled_ms: int = 0
     counts: Counter = field(default_factory=Counter)

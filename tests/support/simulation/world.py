@@ -24,8 +24,8 @@ from node.system.errors import StoreFailure
 from tests.support.builders.cluster import START, Found, key
 from tests.support.invariants.laws import Broken
 from tests.support.simulation import faults, hostile, members, work
-from tests.support.simulation.disk import Disk
-from tests.support.simulation.host import Node
+from tests.support.simulation.disk import SimulatedDisk
+from tests.support.simulation.host import SimulatedNode
 
 TICK_MS = 500
 DIAL_MS = 1000
@@ -96,9 +96,9 @@ class World:
         self._hash = hashlib.blake2b(digest_size=16)
         self.nodes = []
         for number in range(plan.nodes):
-            disk = Disk(f"host-{number}", number)
+            disk = SimulatedDisk(f"host-{number}", number)
             honest = number not in plan.hostile
-            self.nodes.append(Node(number, key(number + 1), disk, honest=honest))
+            self.nodes.append(SimulatedNode(number, key(number + 1), disk, honest=honest))
         for node in self.nodes:
             founding = self.found.record
             node.disk.token = self._seed("founded", node)[:16]

@@ -28,7 +28,7 @@ from node.system import clock
 from node.system.errors import StoreFailure
 from node.system.home import Home
 from tests.support.faults.faulty_vfs import FrailDisk
-from tests.support.invariants.acked_writes import Account, Seen
+from tests.support.invariants.acked_writes import Account, SeenRecord
 from tests.support.invariants.laws import Broken
 
 PEER_SEED = b"p" * 32
@@ -46,7 +46,7 @@ class House:
         self.account = Account()
         self.node, self.cluster = init_join.found(self.home, "house", "")
         self.settings = settings.load(self.home.config)
-        self.peer = Peer(self.cluster, self.node)
+        self.peer = SoakPeer(self.cluster, self.node)
         self.stories = 0
         self.may_doubt = False
         self.dropped = []
@@ -112,7 +112,7 @@ class House:
     async def _link(self, driver):
         """Keep the link up; a daemon that cannot write drops it until it can."""
         while True:
-            await driver.attach(PeerLink(self, driver))
+            await driver.attach(SoakPeerLink(self, driver))
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _write_all(self, driver, writes):
@@ -195,7 +195,7 @@ class House:
             yield
 
 
-class Peer:
+class SoakPeer:
     """A member in memory that never fails."""
 
     def __init__(self, cluster, founder):
@@ -203,7 +203,7 @@ class Peer:
         self.node = self.replica.own
 
 
-class PeerLink:
+class SoakPeerLink:
     """The link to the peer, as the driver has it. What is sent over it must be on disk."""
 
     dialled = True
@@ -220,7 +220,7 @@ class PeerLink:
         for record, record_id in self._records(data):
             feed = self.driver.replica.ledger.feeds[record.feed]
             self.house.must_be_durable(record.clock, record.value, feed, "a peer sees")
-            seen = Seen.of(*record.feed, record.clock, record_id, record.value)
+            seen = SeenRecord.of(*record.feed, record.clock, record_id, record.value)
             # What a peer was sent is as good as promised.
             self.house.account.acknowledge(seen.slot, seen.record_id, seen.key)
         ready = self.house.peer.replica.receive(self.house.node, data, clock.now())

@@ -31,7 +31,7 @@ class Lag(NamedTuple):
         return f"{self.half:.1f}/{self.most:.1f}/{self.worst:.1f} ms"
 
 
-class Report(NamedTuple):
+class LagReport(NamedTuple):
     """Both, and how many records a second it came to."""
 
     records_a_second: float
@@ -51,7 +51,7 @@ def measure(folder, seconds):
     home = Home(folder / "lag")
     init_join.found(home, "lag", "")
     written, driver = asyncio.run(_write(home, seconds))
-    return Report(written / seconds, driver, bare)
+    return LagReport(written / seconds, driver, bare)
 
 
 async def _watched(work):

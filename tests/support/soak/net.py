@@ -27,7 +27,7 @@ PACKETS = ("partition", "one-way loss", "loss", "thin link")
 """Faults that count only where packets were really dropped or held back."""
 
 
-class Soak:
+class NetworkSoak:
     """One fleet, its callers, and how often which fault struck."""
 
     def __init__(self, folder, network, seed):
@@ -191,7 +191,7 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="gangline-soak-net-"))
     begin = time.monotonic()
     with network_namespaces.Network() as network:
-        soak = Soak(folder, network, chosen.seed)
+        soak = NetworkSoak(folder, network, chosen.seed)
         with soak.fleet:
             broken = ""
             try:

@@ -269,7 +269,9 @@ def fast(every: list[Mutant]) -> tuple[list[Ended], Ended]:
             for stream in (0, 1, 2):
                 os.dup2(quiet, stream)
             options = [*OPTIONS, f"--basetemp={folder}/tests"]
-            pytest.main([*options, *paths(every[0].module)], plugins=[Swift(), Host(every, told)])
+            pytest.main(
+                [*options, *paths(every[0].module)], plugins=[Swift(), MutantHost(every, told)]
+            )
             os._exit(0)
         os.waitpid(host, 0)
         if not told.exists():
@@ -278,7 +280,7 @@ def fast(every: list[Mutant]) -> tuple[list[Ended], Ended]:
     return found, sound
 
 
-class Host:
+class MutantHost:
     """In the place of pytest's own loop: every mutant gets a run of what was collected."""
 
     def __init__(self, every: list[Mutant], told: Path) -> None:

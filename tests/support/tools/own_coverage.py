@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("machines", "crdt")
 
 
-class Measured(NamedTuple):
+class ModuleCoverage(NamedTuple):
     """What one test module covers of its module."""
 
     module: Path
@@ -48,11 +48,11 @@ def tests_of(module: Path) -> Path:
     return ROOT / "tests" / "unit" / module.parent.relative_to(ROOT) / f"test_{name}.py"
 
 
-def measure(module: Path) -> Measured:
+def measure(module: Path) -> ModuleCoverage:
     """Run a module's own tests in an interpreter of their own."""
     tests = tests_of(module)
     if not tests.exists():
-        return Measured(module, 0.0, f"no {tests.relative_to(ROOT)}", passed=False)
+        return ModuleCoverage(module, 0.0, f"no {tests.relative_to(ROOT)}", passed=False)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         done = subprocess.run(
@@ -70,11 +70,11 @@ def measure(module: Path) -> Measured:
         )  # fmt: skip
         if done.returncode or not report.exists():
             print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-            return Measured(module, 0.0, "its tests fail", passed=False)
+            return ModuleCoverage(module, 0.0, "its tests fail", passed=False)
         said = json.loads(report.read_text())["files"][str(module.relative_to(ROOT))]
     lines = [str(line) for line in said["missing_lines"]]
     branches = [f"{tail}->{max(head, 0) or 'exit'}" for tail, head in said["missing_branches"]]
-    return Measured(
+    return ModuleCoverage(
         module, said["summary"]["percent_covered"], " ".join(lines + branches), passed=True
     )
 

@@ -54,7 +54,7 @@ def test_three_nodes_agree_on_a_story_driven_through_the_whole_pipeline(trio):
     trio.assert_agreed()
     view = trio.replicas[2].ledger.board.story("s-1")
     assert view.title == "first"
-    assert view.stage.reason == p.Completed()
+    assert view.stage.reason == p.StoryCompleted()
     assert not trio.faults
     assert not any(trio.quarantined)
 

@@ -7,7 +7,7 @@ from machines import execution as x
 from machines.codec import dec_hook, enc_hook
 from machines.errors import InvalidValue
 from machines.execution import EXECUTION
-from machines.kernel import Transition, Updated
+from machines.kernel import StateChange, Updated
 from machines.values import AgentName, Instant
 from tests.support.builders import tables
 from tests.support.builders.tables import AT
@@ -67,7 +67,7 @@ def test_a_rate_limit_then_resume():
 @pytest.mark.parametrize("event", [x.Stopped(), x.Reset()])
 def test_stop_and_reset_lead_to_idle_from_anywhere(state, event):
     outcome = EXECUTION.step(state, event, AT)
-    assert isinstance(outcome, Transition)
+    assert isinstance(outcome, StateChange)
     assert outcome.state == x.Idle()
 
 

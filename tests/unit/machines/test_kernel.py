@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from machines.kernel import Action, Ignored, Machine, Rule, Superstate, Transition, Updated
+from machines.kernel import Action, Ignored, Machine, Rule, StateChange, Superstate, Updated
 from machines.values import Instant
 
 AT = Instant("2026-03-03T03:03:03.003Z")
@@ -79,7 +79,7 @@ def test_superstate_actions_only_where_it_is_entered_or_left():
 def test_a_state_that_leads_to_itself_is_left_and_entered_anew():
     lamp = build((Rule("on", Flip, On, to(On)),), entry={"on": ("shine",)})
     outcome = lamp.step(On(), Flip(), AT)
-    assert outcome == Transition(On(), (Action("shine", "entry", "on"),))
+    assert outcome == StateChange(On(), (Action("shine", "entry", "on"),))
 
 
 def test_what_nobody_answers_is_ignored():
@@ -176,7 +176,7 @@ def test_a_rule_with_a_condition_answers_only_where_it_holds():
         entry={},
         exit={},
     )
-    assert dimmer.step(Lit(40, On()), Dim("me"), AT) == Transition(Off(), ())
+    assert dimmer.step(Lit(40, On()), Dim("me"), AT) == StateChange(Off(), ())
     assert dimmer.step(Lit(4, On()), Dim("me"), AT) == Ignored()
     assert not dimmer.ignores(Lit(40, On()), Dim("me"))
     assert dimmer.ignores(Lit(4, On()), Dim("me"))

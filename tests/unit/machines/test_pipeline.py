@@ -8,7 +8,7 @@ import pytest
 from machines import pipeline as p
 from machines.codec import dec_hook, enc_hook
 from machines.errors import InvalidValue
-from machines.kernel import Ignored, Transition, tag_of
+from machines.kernel import Ignored, StateChange, tag_of
 from machines.pipeline import PIPELINE, stage_after
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
 from tests.support.builders import tables
@@ -27,7 +27,7 @@ def walk(*events, start=PIPELINE.initial):
     state = start
     for event in events:
         outcome = PIPELINE.step(state, event, AT)
-        assert isinstance(outcome, Transition), (state, event)
+        assert isinstance(outcome, StateChange), (state, event)
         state = outcome.state
     return state
 
@@ -60,7 +60,7 @@ def test_happy_path():
         p.MergeSucceeded(GitSha("abc123")),
         p.Accepted(),
     )
-    assert end == p.Archived(AT, p.Completed())
+    assert end == p.Archived(AT, p.StoryCompleted())
 
 
 def test_a_failed_gate_goes_back_to_coding_and_may_be_tried_again():
@@ -93,7 +93,7 @@ def test_a_merge_with_nothing_to_merge_cannot_be_built(count):
         (p.ReviewHeld, {"reason": WHY}),
         (p.Merge, {"feature_branch": BRANCH, "commits_ahead": 1}),
         (p.Done, {"merged_at": AT, "merge_commit": GitSha("abc")}),
-        (p.Archived, {"archived_at": AT, "reason": p.Completed()}),
+        (p.Archived, {"archived_at": AT, "reason": p.StoryCompleted()}),
         (p.GatesPassed, {"feature_branch": BRANCH, "commits_ahead": 1}),
         (p.GatesFailed, {"reason": WHY}),
         (p.QaSkipped, {"feature_branch": BRANCH, "commits_ahead": 1}),
@@ -141,7 +141,7 @@ def test_unblock_leads_from_blocked_back_to_backlog():
     "reason",
     [
         p.ReviewHeld(WHY),
-        p.Completed(),
+        p.StoryCompleted(),
         p.Abandoned(),
         p.Superseded(StoryId("s")),
         p.MergeFailed(WHY),
@@ -200,7 +200,7 @@ def test_each_stage_asks_for_its_own_when_it_is_entered_and_left():
 def everything():
     """Each stage, reason and event as JSON."""
     whole = [*ACTIVE, p.Done(AT, GitSha("abc")), BLOCKED]
-    whole += [p.Completed(), p.Abandoned(), p.Superseded(StoryId("s")), p.ReviewHeld(WHY)]
+    whole += [p.StoryCompleted(), p.Abandoned(), p.Superseded(StoryId("s")), p.ReviewHeld(WHY)]
     whole += [event for _, event, _, _ in ROWS]
     return {type(one): msgspec.to_builtins(one, enc_hook=enc_hook) for one in whole}.items()
 

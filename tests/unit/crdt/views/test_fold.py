@@ -222,7 +222,7 @@ def test_a_story_is_told_to_its_end_and_reopened(court):
         p.Accepted(),
     )
     fold = folded(*events)
-    assert fold.stage == p.Archived(events[-1].stamp.at, p.Completed())
+    assert fold.stage == p.Archived(events[-1].stamp.at, p.StoryCompleted())
 
 
 def growing(*events):

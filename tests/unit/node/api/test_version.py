@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from node.api import version
 from node.cli.main import app
-from node.client.exec_runner import Execution
+from node.client.exec_runner import AgentRun
 from node.client.http_client import Client
 from node.system.errors import OtherVersion
 from node.system.exit_codes import Exit
@@ -112,7 +112,7 @@ def test_a_daemon_of_any_version_can_be_stopped(tmp_path):
 def test_what_runs_under_exec_says_so_and_waits_for_no_other_daemon(tmp_path):
     said = []
     with daemon(tmp_path, OLDER["says nothing"]) as home:
-        running = Execution(Client(home.socket), "s-1", "coder-1", said.append)
+        running = AgentRun(Client(home.socket), "s-1", "coder-1", said.append)
         with pytest.raises(OtherVersion):
             running.begin()
         running.beat()

@@ -12,8 +12,8 @@ import pytest
 
 from node.api import version
 from node.client import http_client
-from node.client.exec_runner import Execution
-from node.client.http_client import ALIVE, Client, Refused
+from node.client.exec_runner import AgentRun
+from node.client.http_client import ALIVE, Client, RequestRefused
 from node.system.errors import NoDaemon, OperatorError, Silent
 from node.system.exit_codes import Exit
 
@@ -217,7 +217,7 @@ def test_a_stream_that_is_refused_says_so(tmp_path):
     def answer(_daemon, to):
         to.told(409, {"detail": "no"})
 
-    with Daemon(tmp_path / "api.sock", answer) as daemon, pytest.raises(Refused) as refused:
+    with Daemon(tmp_path / "api.sock", answer) as daemon, pytest.raises(RequestRefused) as refused:
         list(Client(daemon.path).stream("/events"))
     assert (refused.value.message, refused.value.code) == ("no", Exit.REFUSED)
 
@@ -243,7 +243,7 @@ def test_an_event_that_a_dead_daemon_may_have_recorded_is_not_said_to_be_lost(
 
     said = []
     with Daemon(tmp_path / "api.sock", answer) as daemon:
-        running = Execution(Client(daemon.path), "s-1", "coder-1", said.append)
+        running = AgentRun(Client(daemon.path), "s-1", "coder-1", said.append)
         running.fire("spawned_successfully")
     assert len(daemon.asked) == 2
     assert said == ["the daemon is away; the agent goes on, and is recorded as soon as can be"]

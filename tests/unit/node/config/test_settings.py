@@ -1,10 +1,12 @@
 import pytest
 
 from node.config import settings
-from node.config.settings import Config, Peer
+from node.config.settings import Config, PeerSettings
 from node.system.errors import OperatorError
 
-WHOLE = Config(cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[Peer("a" * 64, "h:1")])
+WHOLE = Config(
+    cluster="c" * 64, founder="f" * 64, name='a "b"', peers=[PeerSettings("a" * 64, "h:1")]
+)
 
 
 def test_what_is_written_is_read_back(tmp_path):

@@ -165,7 +165,7 @@ async def test_what_a_held_link_raises_backs_off_too(monkeypatch, caplog):
     one = made(KEYS[0], {node: ("192.0.2.7:1",)})
     one._holder.hold = raises
     for factor in (2, 4, 8):
-        one.attempts.setdefault(node, dialer.Attempt()).retry_at = 0.0
+        one.attempts.setdefault(node, dialer.DialAttempt()).retry_at = 0.0
         one._dialling[node] = None
         await one._dial(node)
         assert one.attempts[node].delay == BACKOFF_SECONDS_MIN * factor

@@ -28,8 +28,8 @@ from crdt.wire.yjs_update import CLOCK_END, decode_update
 from machines.values import FreeText, Instant, StoryId
 from node.network import tls
 from node.network.connection_limits import ConnectionLimiter
-from node.network.dialer import BACKOFF_SECONDS_MIN, Attempt, Dialer
-from node.network.handshake import Accepted, HelloRefused, Identity, Proof
+from node.network.dialer import BACKOFF_SECONDS_MIN, DialAttempt, Dialer
+from node.network.handshake import AcceptMessage, HelloRefused, Identity, ProofMessage
 from node.network.link import OPTIONS, reach
 from node.network.link_supervisor import LinkSupervisor
 from node.system.errors import OperatorError
@@ -77,7 +77,7 @@ async def test_a_ticket_lets_in_and_a_bad_one_does_not(tmp_path):
         _, accepted = await reach(
             address, me.key.pubkey, mine, NOW, ticket=b"good".hex(), name="new"
         )
-        assert accepted == Accepted("founder", "new")
+        assert accepted == AcceptMessage("founder", "new")
         with pytest.raises(HelloRefused, match="bad_ticket"):
             await reach(address, me.key.pubkey, mine, NOW, ticket=b"bad".hex(), name="new")
 
@@ -157,7 +157,7 @@ async def test_all_addresses_of_a_node_are_one_try(caplog):
     node = key(9).pubkey
     known = {node: (closed, "nonesuch.invalid:1", closed)}
     dialer = Dialer(None, Identity(key(1), ClusterId(b"c" * 32)), known, 8, held(None))
-    attempt = dialer.attempts[node] = Attempt()
+    attempt = dialer.attempts[node] = DialAttempt()
     dialer._dialling[node] = None
     await dialer._dial(node)
     assert attempt.delay == 2 * BACKOFF_SECONDS_MIN
@@ -382,7 +382,7 @@ async def test_a_message_over_the_bound_is_no_end_of_the_daemon(tmp_path, caplog
 
 
 def test_a_ticket_in_a_hello_shows_itself_nowhere():
-    proof = Proof(NOW, "00", ticket="secret", name="n")
+    proof = ProofMessage(NOW, "00", ticket="secret", name="n")
     assert "secret" not in repr(proof)
     assert "secret" not in str(proof.__rich_repr__())
 

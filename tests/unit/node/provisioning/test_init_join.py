@@ -2,7 +2,7 @@ import pytest
 
 from crdt.primitives.identity import H
 from node.config import key_file, settings
-from node.network.handshake import Accepted, HelloRefused
+from node.network.handshake import AcceptMessage, HelloRefused
 from node.network.ticket import Ticket
 from node.provisioning import config_repair, init_join
 from node.system import clock
@@ -77,7 +77,7 @@ async def unreachable(*_, **__):
 
 
 async def shows_no_record(*_, **__):
-    return None, Accepted("ab" * 32, "")
+    return None, AcceptMessage("ab" * 32, "")
 
 
 @pytest.mark.parametrize("answer", [refused, unreachable, shows_no_record])

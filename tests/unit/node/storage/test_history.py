@@ -21,7 +21,7 @@ from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordId, RecordRef
 from machines.pipeline import INITIAL_STAGE
 from node.reporting import history_report
-from node.storage.history import DAY_MS, Bounds
+from node.storage.history import DAY_MS, HistoryBounds
 from node.storage.store import Store
 from tests.support.builders.cluster import START, key
 
@@ -97,7 +97,7 @@ def test_heartbeats_and_mere_records_are_no_events_of_it(path):
 
 
 def test_it_is_bounded_by_size(path):
-    with Store(path, history=Bounds(3, 30)) as store:
+    with Store(path, history=HistoryBounds(3, 30)) as store:
         for number in range(6):
             store.commit(Persist(), [], number, [happened(number)])
         assert details(store) == ["5", "4", "3"]
@@ -105,13 +105,13 @@ def test_it_is_bounded_by_size(path):
 
 
 def test_it_is_bounded_by_age(path):
-    with Store(path, history=Bounds(100, 2)) as store:
+    with Store(path, history=HistoryBounds(100, 2)) as store:
         for day in range(6):
             store.commit(Persist(), [], day * DAY_MS, [happened(day)])
         assert details(store) == ["5", "4", "3"]
 
 
 def test_none_is_kept_where_none_is_wanted(path):
-    with Store(path, history=Bounds(0, 30)) as store:
+    with Store(path, history=HistoryBounds(0, 30)) as store:
         store.commit(Persist(), [], 0, EVENTS)
         assert store.history() == []

@@ -20,7 +20,7 @@ from machines.values import FreeText, StoryId
 from node import daemon
 from node.client.http_client import Client
 from node.config import settings as config
-from node.config.settings import Peer
+from node.config.settings import PeerSettings
 from node.daemon import open_driver, open_replica
 from node.provisioning import init_join
 from node.runtime.operator_notices import Notices
@@ -430,7 +430,7 @@ def test_who_knows_a_peer_writes_on_in_a_new_feed(tmp_path):
         cluster=lone.settings.cluster,
         founder=lone.settings.founder,
         listen="",
-        peers=[Peer(key(2).pubkey.hex(), "two:1")],
+        peers=[PeerSettings(key(2).pubkey.hex(), "two:1")],
     )
     receipt = asyncio.run(lone.with_driver(open_driver(lone.home, settings), "s-2"))
     assert receipt.incarnation != 0

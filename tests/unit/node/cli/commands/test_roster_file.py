@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from node.cli.commands.roster_file import Entry, plan, read
+from node.cli.commands.roster_file import RosterEntry, plan, read
 from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
@@ -16,22 +16,22 @@ def row(node, role="member", name="", *, belongs=True):
 
 
 def test_who_is_missing_is_admitted():
-    (step,) = plan([Entry(A, "observer", "screen")], []).steps
+    (step,) = plan([RosterEntry(A, "observer", "screen")], []).steps
     assert step.path == "/members"
     assert step.body == {"node": A, "role": "observer", "name": "screen"}
     assert step.said == "admit aaaaaaaa screen as observer"
 
 
 def test_a_higher_role_and_another_name_are_asked_for():
-    found = plan([Entry(A, "admin", "new")], [row(A, name="old")])
+    found = plan([RosterEntry(A, "admin", "new")], [row(A, name="old")])
     assert [step.path for step in found.steps] == ["/members/role", "/members/name"]
     assert found.steps[0].body == {"node": A, "up": True, "role": "admin"}
     assert not found.left
 
 
 def test_nobody_is_lowered_or_taken_back_in_by_a_file():
-    b = Entry(B, "observer", "the wall's $(screen)")
-    found = plan([Entry(A, "observer"), b], [row(A), row(B, belongs=False)])
+    b = RosterEntry(B, "observer", "the wall's $(screen)")
+    found = plan([RosterEntry(A, "observer"), b], [row(A), row(B, belongs=False)])
     assert not found.steps
     lowered, revoked = found.left
     assert "members demote aaaaaaaa --role observer" in lowered
@@ -40,7 +40,7 @@ def test_nobody_is_lowered_or_taken_back_in_by_a_file():
 
 
 def test_a_name_that_is_left_out_is_left_as_it_is():
-    assert plan([Entry(A)], [row(A, name="old")]).steps == []
+    assert plan([RosterEntry(A)], [row(A, name="old")]).steps == []
 
 
 def test_who_belongs_and_is_not_in_the_file_is_named():
@@ -57,7 +57,7 @@ def test_both_forms_are_read(tmp_path, name):
         else f'{{"member":[{{"node":"{A}"}}]}}'
     )
     file.write_text(text)
-    assert read(file) == [Entry(A, "member", "")]
+    assert read(file) == [RosterEntry(A, "member", "")]
 
 
 @pytest.mark.parametrize("text", [
