@@ -57,7 +57,7 @@ from node.system import log_format
 from node.system.exit_codes import Exit
 from node.system.home import Home
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 from tests.support.builders.service import api
 from tests.support.builders.tables import load
 from tests.support.tools import freeze
@@ -401,7 +401,10 @@ def frozen(folder):
 def forked_store(folder):
     """A member forked, something was turned away, and something happened."""
     found = Found()
-    founder, bad = Pen(found.founder, found.id, START.ms, clock=1), Pen(key(2), found.id, START.ms)
+    founder, bad = (
+        RecordAuthor(found.founder, found.id, START.ms, clock=1),
+        RecordAuthor(key(2), found.id, START.ms),
+    )
     rows = [
         found.record,
         founder.member(key(2).pubkey, bodies.Role.MEMBER, "bad"),

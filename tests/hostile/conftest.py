@@ -1,8 +1,8 @@
 import pytest
 
-from tests.support.harness.hostile_cluster import Siege
+from tests.support.harness.hostile_cluster import HostileCluster
 
 
 @pytest.fixture
 def siege():
-    return Siege()
+    return HostileCluster()

@@ -19,7 +19,7 @@ from machines import pipeline as p
 from machines.values import AgentName
 from tests.support.builders.cluster import Found, key
 from tests.support.builders.malformed import AT, BODIES, IDS
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 
 CODER = AgentName("coder")
 STRANGER = key(9)
@@ -306,12 +306,12 @@ def test_a_made_up_founding_record_makes_no_founder(siege):
 
 def test_a_strangers_records_wait_and_are_bounded(siege):
     """Each key for itself, and all keys that anybody can make together."""
-    pen = Pen(STRANGER, siege.found.id, siege.ms)
+    pen = RecordAuthor(STRANGER, siege.found.id, siege.ms)
     siege.show(*[pen.story(f"s-{number}") for number in range(300)])
     ledger = siege.replicas[0].ledger
     assert len(ledger.pending) == limits.STRANGERS_PER_AUTHOR_MAX
     for seed in range(100, 110):
-        other = Pen(key(seed), siege.found.id, siege.ms)
+        other = RecordAuthor(key(seed), siege.found.id, siege.ms)
         siege.show(*[other.story(f"s-{number}") for number in range(200)])
     assert len(ledger.pending) == limits.STRANGERS_MAX
     assert {row.reason for row in ledger.pending.rows()} == {Reason.UNKNOWN_AUTHOR}

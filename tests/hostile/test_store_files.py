@@ -13,7 +13,7 @@ from crdt.primitives.identity import FeedId
 from node.cli.main import app
 from node.storage.store import Store
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 ODD = "\x1b[31mRED\x1b]0;t\x07\u202e\x9b"
 ENDS = (0, 1, 4, 5, 65)
@@ -79,7 +79,7 @@ def good(tmp_path_factory):
     cluster = Cluster(2)
     cluster.admit_all()
     cluster.add(0, "s-1")
-    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms)
+    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms)
     for twin in (pen.story("left", clock=1), pen.story("right", clock=1)):
         cluster.hand(1, 0, as_frame(twin))
     persist = Persist(incarnation=0, doubt="", addresses={key(2).pubkey: ("two:1",)})

@@ -18,7 +18,7 @@ from crdt.sync.yjs_document import Document
 from machines import execution as x
 from machines.values import AgentName, Instant
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 from tests.support.strategies import records as strategies
 
 FOUND = Found()
@@ -33,7 +33,7 @@ def histories(draw, *, forks=True):
     Each writes at its next clock, or again at an old one (a fork); parents, admissions and roles
     are whatever was drawn.
     """
-    pens = [Pen(k, FOUND.id, START.ms, clock=0) for k in KEYS]
+    pens = [RecordAuthor(k, FOUND.id, START.ms, clock=0) for k in KEYS]
     pens[0].clock = 1
     roles = [Role.ADMIN, Role.MEMBER, Role.MEMBER, Role.OBSERVER]
     records = [FOUND.record]
@@ -169,8 +169,8 @@ def test_forks_are_known_when_each_record_came_twice(records, batch):
 
 def test_twins_that_come_in_one_call_are_found():
     """Before either has its place, and before a third record supersedes one of them."""
-    pen = Pen(KEYS[1], FOUND.id, START.ms, clock=0)
-    admission = Pen(KEYS[0], FOUND.id, START.ms, clock=1).member(pen.node, Role.MEMBER)
+    pen = RecordAuthor(KEYS[1], FOUND.id, START.ms, clock=0)
+    admission = RecordAuthor(KEYS[0], FOUND.id, START.ms, clock=1).member(pen.node, Role.MEMBER)
     spawn = x.SpawnRequested(AgentName("a"))
     pending = [x.Pending(AgentName("a"), pen.at()) for _ in range(2)]
     one = pen.execution("s-1", x.Idle(), spawn, pending[0], ms=pending[0].since.ms)

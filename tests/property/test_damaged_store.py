@@ -27,7 +27,7 @@ from node.system import clock
 from node.system.errors import StoreDamaged
 from node.system.home import Home
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 DECIDE = (
     "meta", "feeds", "records", "proofs", "addresses", "tickets", "settled", "total", "totals",
@@ -47,7 +47,7 @@ def fleet(tmp_path_factory):
         cluster.add(DEN, f"den-{number}")
         lost = cluster.add(NODE, f"node-{number}")
         cluster.deliver()
-    pen = Pen(cluster.keys[LIAR], cluster.found.id, cluster.ms)
+    pen = RecordAuthor(cluster.keys[LIAR], cluster.found.id, cluster.ms)
     for twin in (pen.story("left", clock=1), pen.story("right", clock=1)):
         cluster.hand(LIAR, DEN, as_frame(twin))
     cluster.deliver()

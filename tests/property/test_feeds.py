@@ -8,9 +8,9 @@ from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Seal
 from crdt.records.digests import feed_digest, seal_digest
 from crdt.sync.seal_audit import shortfall
-from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
-COURT = Court()
+COURT = LedgerFixture()
 RECORDS = [COURT.bob.story(f"s-{number}", clock=number // 2) for number in range(12)] + [
     spawn(COURT.bob, f"k-{clock}", clock=clock) for clock in range(6)
 ]
@@ -62,7 +62,7 @@ def check(feed):
 )
 def test_no_honest_seal_is_ever_called_false(written, shown):
     """Whatever is withheld: its author may have counted what is not here."""
-    author, court = Court(), Court()
+    author, court = LedgerFixture(), LedgerFixture()
     records = []
     for what in [*written, "seal"]:
         if what == "seal":

@@ -8,7 +8,7 @@ from crdt.views.story_state import StoryState
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 from tests.support.oracles import naive_fold
 
 FOUND = Found()
@@ -27,7 +27,7 @@ def stories(draw):
     Stamps lie close together, so that ties are the rule; a parent may be anything, and half of the
     events are legal on theirs.
     """
-    pens = [Pen(k, FOUND.id, START.ms) for k in KEYS]
+    pens = [RecordAuthor(k, FOUND.id, START.ms) for k in KEYS]
     events = []
     for _ in range(draw(st.integers(1, 14))):
         parent = draw(st.sampled_from([None, *events[-5:]]))

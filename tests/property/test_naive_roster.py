@@ -7,7 +7,7 @@ from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Member, Role
 from crdt.views.roster import Roster
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 from tests.support.oracles import naive_roster
 
 FOUND = Found()
@@ -19,7 +19,7 @@ SLOTS = [(incarnation, clock) for incarnation in (0, 1) for clock in range(4)]
 @st.composite
 def statements(draw):
     """Admissions and revocations by anybody of anybody; most by the founder and whom it named."""
-    pens = [Pen(k, FOUND.id, START.ms) for k in KEYS]
+    pens = [RecordAuthor(k, FOUND.id, START.ms) for k in KEYS]
     records = [FOUND.record]
     pens[0].clock = 1
     for pen in draw(st.lists(st.sampled_from([*pens, pens[0], pens[0], pens[1]]), max_size=12)):

@@ -10,7 +10,7 @@ from crdt.records.signatures import verify_batch
 from crdt.views.roster import Roster
 from machines.values import Instant
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 
 FOUND = Found()
 KEYS = [key(number) for number in range(1, 6)]
@@ -22,7 +22,7 @@ INCARNATIONS = (0, 7)
 def statements(draw):
     """Admissions and revocations by anybody of anybody, in two feeds each, forks among them."""
     pens = [
-        Pen(signing, FOUND.id, START.ms, incarnation, clock=1 if signing is KEYS[0] else 0)
+        RecordAuthor(signing, FOUND.id, START.ms, incarnation, clock=1 if signing is KEYS[0] else 0)
         for signing in KEYS
         for incarnation in INCARNATIONS
     ]

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.support.attack.environment import eventually
 from tests.support.attack.member import HostileMember, parts, wall_ms
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 STORIES = 1_000
 AT_ONCE = 20
@@ -17,7 +17,7 @@ async def fill(ground, records):
     """Write so many records, and wait until every daemon holds them."""
     if not records:
         return
-    pen = Pen(ground.scribe, ground.cluster, wall_ms() - records)
+    pen = RecordAuthor(ground.scribe, ground.cluster, wall_ms() - records)
 
     async def write(one):
         written = (pen.story(f"old-{n % STORIES}", title=f"{n}") for n in range(records))

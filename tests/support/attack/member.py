@@ -53,7 +53,7 @@ from node.network.link import OPTIONS, Link
 from tests.support.attack.environment import PATIENCE_SECONDS, until_cut_off
 from tests.support.attack.results import Catalogue
 from tests.support.builders.malformed import BODIES, IDS
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 from tests.support.builders.vectors import FOLDER
 
 CATALOGUE = Catalogue("member")
@@ -97,7 +97,7 @@ class HostileMember:
         self.rng = ground.rng
         self.place = ground.members_place(key)
         self.cluster = ground.cluster
-        self.pen = Pen(key, self.cluster, wall_ms(), incarnation=self.rng.getrandbits(32))
+        self.pen = RecordAuthor(key, self.cluster, wall_ms(), incarnation=self.rng.getrandbits(32))
         self.story = f"rogue-{self.rng.randrange(40)}"
         self.records = []
         self.deaf = False
@@ -443,7 +443,7 @@ async def old_records_of_others(one):
 @CATALOGUE(*WAITS)
 async def records_of_a_stranger(one):
     """Signed by a key that nobody knows, brought by a member."""
-    stranger = Pen(type(one.key)(os.urandom(32)), one.cluster, wall_ms())
+    stranger = RecordAuthor(type(one.key)(os.urandom(32)), one.cluster, wall_ms())
     one.show(*(stranger.story(one.story, title="hello") for _ in range(20)))
 
 
@@ -467,7 +467,7 @@ async def record_elsewhere(one):
 
 @CATALOGUE(*dropped("bad_signature"))
 async def record_of_another_cluster(one):
-    pen = Pen(one.key, type(one.cluster)(os.urandom(32)), wall_ms(), one.pen.incarnation)
+    pen = RecordAuthor(one.key, type(one.cluster)(os.urandom(32)), wall_ms(), one.pen.incarnation)
     one.tell(as_frame(pen.story(one.story, title="from elsewhere")))
 
 
@@ -489,7 +489,7 @@ async def proof_of_nothing(one):
 async def proofs_against_nobody(one):
     """True proofs against keys that were made to be forked, and that nobody knows."""
     for _ in range(ASKED):
-        pen = Pen(type(one.key)(os.urandom(32)), one.cluster, wall_ms())
+        pen = RecordAuthor(type(one.key)(os.urandom(32)), one.cluster, wall_ms())
         sides = sorted(
             (proof_side(pen.story("s", title=text, clock=0).value) for text in "ab"),
             key=lambda side: side[1],

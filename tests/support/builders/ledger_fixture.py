@@ -8,12 +8,12 @@ from crdt.records.signatures import verify_batch
 from machines import execution as x
 from machines.values import AgentName, Instant
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 
 CODER = AgentName("coder")
 
 
-class Court:
+class LedgerFixture:
     """A ledger that holds the founding record and the founder's admissions.
 
     ``ada`` is an admin, ``bob`` and ``cat`` are members, ``obs`` is an observer; nobody has heard
@@ -24,7 +24,8 @@ class Court:
         self.found = Found()
         self.cluster = self.found.id
         self.founder, self.ada, self.bob, self.cat, self.obs, self.sam = (
-            Pen(key(number), self.cluster, START.ms + 1000 * number) for number in range(1, 7)
+            RecordAuthor(key(number), self.cluster, START.ms + 1000 * number)
+            for number in range(1, 7)
         )
         self.founder.clock = 1
         self.ms = START.ms + 60_000

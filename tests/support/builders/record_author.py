@@ -29,7 +29,7 @@ from crdt.wire.messages import Records, encode_frame
 from machines.values import Instant, StoryId
 
 
-class Pen:
+class RecordAuthor:
     """One author's pen: writes at any slot, with any stamp, whatever the rules say."""
 
     def __init__(self, signing, cluster, start_ms, incarnation=0, clock=0):
@@ -137,4 +137,4 @@ def as_frame(*records):
     return encode_frame(Records(feed.author, feed.incarnation, rows))
 
 
-__all__ = ["Carried", "Pen", "as_frame", "encode_body"]
+__all__ = ["Carried", "RecordAuthor", "as_frame", "encode_body"]

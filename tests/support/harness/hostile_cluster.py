@@ -7,12 +7,12 @@ from crdt.wire.messages import Update, encode_frame
 from machines import pipeline as p
 from machines.values import StoryId
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 BRINGER = 3
 
 
-class Siege(Cluster):
+class HostileCluster(Cluster):
     """Nodes 0 (the founder), 1 and 2 are honest; 3 is a member with a good key and a pen.
 
     What it brings goes to node 0 as the bytes of one message. Story ``s-1`` is in coding;
@@ -31,7 +31,7 @@ class Siege(Cluster):
         self.add(1, "s-2")
         self.deliver()
         self.settle(3)
-        self.pen = Pen(self.keys[BRINGER], self.found.id, self.ms)
+        self.pen = RecordAuthor(self.keys[BRINGER], self.found.id, self.ms)
         self._told = 0
 
     def make(self, signing, **options):

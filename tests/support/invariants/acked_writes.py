@@ -33,7 +33,7 @@ class SeenRecord(NamedTuple):
         return cls((bytes(author), incarnation, clock), bytes(record_id), kept)
 
 
-class Account:
+class AckedWrites:
     """The records of one cluster, as told to callers and as found anywhere."""
 
     def __init__(self):

@@ -15,7 +15,7 @@ from crdt.wire.messages import RangeDigests, Update, encode_frame
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines.values import FreeText, Instant
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 LIARS = ("x", "z")
 FEED = re.compile(r"\b([nxz]\w+)/(\d+)\b")
@@ -23,7 +23,7 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 RANGES = encode_frame(RangeDigests(bytes(32), 0, ()))[:1]
 
 
-class Field(Cluster):
+class NamedCluster(Cluster):
     """A cluster whose nodes have names.
 
     Attributes:
@@ -246,9 +246,9 @@ class Field(Cluster):
         number = self.number(name)
         feed = FeedId(self.keys[number].pubkey, incarnation)
         if feed not in self._pens:
-            self._pens[feed] = Pen(self.keys[number], self.found.id, 0, incarnation)
+            self._pens[feed] = RecordAuthor(self.keys[number], self.found.id, 0, incarnation)
         pen = self._pens[feed]
         pen.ms = self.ms + ms
         if clock is not None:
-            pen = Pen(self.keys[number], self.found.id, pen.ms, incarnation, clock)
+            pen = RecordAuthor(self.keys[number], self.found.id, pen.ms, incarnation, clock)
         return pen

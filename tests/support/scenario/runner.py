@@ -10,7 +10,7 @@ The commands are explained in docs/testing.md.
 from tests.support.builders.cluster import check_document
 from tests.support.invariants import laws
 from tests.support.scenario.commands import COMMANDS
-from tests.support.scenario.named_cluster import Field
+from tests.support.scenario.named_cluster import NamedCluster
 
 
 class NotReadableError(Exception):
@@ -24,7 +24,7 @@ def play(text):
         AssertionError: something that must hold does not.
         NotReadableError: a line means nothing.
     """
-    field = Field()
+    field = NamedCluster()
     told, ended = [], ""
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(" "):

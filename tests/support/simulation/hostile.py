@@ -33,14 +33,14 @@ from crdt.wire.yjs_update import FeedSlice, decode_update, encode_update
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, FreeText, Instant, NodePubkey, StoryId
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 from tests.support.simulation.faults import spoilt_proof
 
 
 def pen_of(world, node, *, clock=None):
     """A pen at the end of the node's own feed, with its clock."""
     feed = node.replica._own_feed()
-    return Pen(
+    return RecordAuthor(
         node.key,
         world.found.id,
         Instant.nearest(node.clock.at(world.t)).ms,
@@ -344,7 +344,9 @@ def strange_forks(world, node, a, b):
     """Proofs that keys which nobody knows have forked, made for it."""
     for number in range(15):
         seed = (a + number).to_bytes(8, "big") * 4
-        pens = [Pen(SigningKey(seed), world.found.id, node.clock.at(0), 0) for _ in range(2)]
+        pens = [
+            RecordAuthor(SigningKey(seed), world.found.id, node.clock.at(0), 0) for _ in range(2)
+        ]
         one, two = (pen.story("s-0", title=t) for pen, t in zip(pens, "ab", strict=True))
         proof = proof_of(one.feed, 0, proof_side(one.value), proof_side(two.value))
         tell(world, node, encode_frame(Proof(*proof)))

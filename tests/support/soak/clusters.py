@@ -12,9 +12,9 @@ import tomllib
 from collections import Counter
 
 from tests.support.harness.daemons import Fleet, agree, eventually, free_port
-from tests.support.invariants.acked_writes import Account, read_store
+from tests.support.invariants.acked_writes import AckedWrites, read_store
 from tests.support.invariants.laws import Broken
-from tests.support.soak.fork_server import Zygote
+from tests.support.soak.fork_server import ForkServer
 from tests.support.soak.kills import Quick, Writers
 
 STORE_FILES = ("store.db", "store.db-wal")
@@ -29,7 +29,7 @@ class Trio:
         self.fleet, self.rng = fleet, rng
         den = fleet.found()
         self.nodes = [den, fleet.join(den, "b"), fleet.join(den, "c")]
-        self.account = Account()
+        self.account = AckedWrites()
         self.done = Counter()
         self._numbers = itertools.count()
         self._settle_down()
@@ -245,7 +245,7 @@ def run(folder, seed, times):
     """Do each so many times, to a node drawn anew; gives how often, and how much was promised."""
     rng = random.Random(seed)
     folder.mkdir(parents=True)
-    with Zygote() as zygote, Fleet(folder, lambda home: Quick(home, zygote)) as fleet:
+    with ForkServer() as zygote, Fleet(folder, lambda home: Quick(home, zygote)) as fleet:
         trio = Trio(fleet, rng)
         for what in rng.sample(WHAT * times, len(WHAT) * times):
             getattr(trio, what)(rng.choice(trio.nodes))

@@ -25,7 +25,7 @@ FOUND, RUN = "found", "run"
 ROOT = Path(__file__).parents[3]
 
 
-class Zygote:
+class ForkServer:
     """The process, seen from the harness."""
 
     def __init__(self):

@@ -28,7 +28,7 @@ from node.system import clock
 from node.system.errors import StoreFailure
 from node.system.home import Home
 from tests.support.faults.faulty_vfs import FrailDisk
-from tests.support.invariants.acked_writes import Account, SeenRecord
+from tests.support.invariants.acked_writes import AckedWrites, SeenRecord
 from tests.support.invariants.laws import Broken
 
 PEER_SEED = b"p" * 32
@@ -43,7 +43,7 @@ class House:
         self.home = Home(folder / "home")
         self.rng = rng
         self.disk = FrailDisk()
-        self.account = Account()
+        self.account = AckedWrites()
         self.node, self.cluster = init_join.found(self.home, "house", "")
         self.settings = settings.load(self.home.config)
         self.peer = SoakPeer(self.cluster, self.node)

@@ -19,8 +19,8 @@ from node.storage.migrations import APPLICATION_ID, MIGRATIONS, add_functions
 from node.system.errors import NoDaemon
 from node.system.home import Home
 from tests.support.harness.daemons import Failed, Fleet, Node, agree, eventually
-from tests.support.invariants.acked_writes import Account
-from tests.support.soak.fork_server import FOUND, Zygote
+from tests.support.invariants.acked_writes import AckedWrites
+from tests.support.soak.fork_server import FOUND, ForkServer
 from tests.support.soak.points import POINTS
 
 AT_RANDOM = "at_random"
@@ -132,7 +132,7 @@ class Lane:
         """Kill once for each of ``kinds``, in some order."""
         kinds = list(kinds)
         self.rng.shuffle(kinds)
-        with Zygote() as zygote:
+        with ForkServer() as zygote:
             for number, start in enumerate(range(0, len(kinds), KILLS_IN_A_CLUSTER)):
                 folder = self.folder / str(number)
                 folder.mkdir(parents=True)
@@ -144,7 +144,7 @@ class Lane:
         den = fleet.found()
         nodes = [den, fleet.join(den, "b"), fleet.join(den, "c")]
         agree(*nodes)
-        account = Account()
+        account = AckedWrites()
         victim = self.rng.choice(nodes)
         victim.stop()
         for number, kind in enumerate(kinds):

@@ -14,11 +14,11 @@ from crdt.records.bodies import Role
 from node.storage.store import Store
 from node.storage.ticket_rows import TicketRow
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 
 FOUND = Found()
-FOUNDER = Pen(FOUND.founder, FOUND.id, START.ms, clock=1)
-MEMBER = Pen(key(2), FOUND.id, START.ms)
+FOUNDER = RecordAuthor(FOUND.founder, FOUND.id, START.ms, clock=1)
+MEMBER = RecordAuthor(key(2), FOUND.id, START.ms)
 RECORDS = [
     FOUND.record,
     FOUNDER.member(key(2).pubkey, Role.MEMBER, "two"),

@@ -20,7 +20,7 @@ from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import FreeText
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 from tests.support.tools.steps import longest, steps
 
 FEW = 1_500
@@ -39,7 +39,9 @@ class Board:
             self.replica.connected(signing.pubkey, self.cluster.now.wall, self.cluster.now)
 
     def pen(self, number=1, **where):
-        return Pen(self.cluster.keys[number], self.cluster.found.id, self.cluster.ms, **where)
+        return RecordAuthor(
+            self.cluster.keys[number], self.cluster.found.id, self.cluster.ms, **where
+        )
 
     def take(self, frame, number=1):
         """One message from a member."""
@@ -197,7 +199,7 @@ def test_what_a_member_says_of_the_roster_costs_the_same_however_much_he_said(bo
 
 
 def test_a_role_costs_the_same_however_many_admissions_and_revocations_it_rests_on(board):
-    admin = Pen(key(9), board.cluster.found.id, board.cluster.ms)
+    admin = RecordAuthor(key(9), board.cluster.found.id, board.cluster.ms)
     board.cluster.propose(0, AdmitNode(admin.node, Role.ADMIN, FreeText("admin")))
     pen = board.pen()
     counts = []
@@ -235,7 +237,7 @@ def test_what_an_admin_says_of_the_roster_costs_no_more_once_he_said_all_that_is
     board, monkeypatch
 ):
     monkeypatch.setattr(limits, "STATEMENTS_BURST", 20)
-    admin = Pen(key(9), board.cluster.found.id, board.cluster.ms)
+    admin = RecordAuthor(key(9), board.cluster.found.id, board.cluster.ms)
     board.cluster.propose(0, AdmitNode(admin.node, Role.ADMIN, FreeText("admin")))
     node = board.cluster.keys[2].pubkey
     counts = []

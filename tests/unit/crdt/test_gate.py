@@ -15,7 +15,7 @@ from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, BranchName, FreeText, StoryId
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")
@@ -38,7 +38,7 @@ def quad():
 
 @pytest.fixture
 def liar(quad):
-    return Pen(quad.keys[3], quad.found.id, quad.ms)
+    return RecordAuthor(quad.keys[3], quad.found.id, quad.ms)
 
 
 def coding(cluster):
@@ -230,7 +230,7 @@ def test_an_observer_writes_nothing():
     cluster.deliver()
     with pytest.raises(NotWritable):
         cluster.add(1, "s-1")
-    pen = Pen(cluster.keys[2], cluster.found.id, cluster.ms)
+    pen = RecordAuthor(cluster.keys[2], cluster.found.id, cluster.ms)
     record = pen.story("s-1")
     cluster.hand(2, 0, as_frame(record))
     assert reasons(cluster) == [Reason.NOT_ALLOWED]
@@ -245,11 +245,11 @@ def test_only_admins_admit_and_nobody_admits_himself(quad, liar):
 
 
 def test_a_strangers_records_wait_until_somebody_admits_him(quad):
-    stranger = Pen(Cluster(6).keys[5], quad.found.id, quad.ms)
+    stranger = RecordAuthor(Cluster(6).keys[5], quad.found.id, quad.ms)
     record = stranger.story("s-5")
     show(quad, record)
     assert [w.reason for w in quad.replicas[0].ledger.pending.rows()] == [Reason.UNKNOWN_AUTHOR]
-    founder = Pen(quad.keys[0], quad.found.id, quad.ms, clock=99)
+    founder = RecordAuthor(quad.keys[0], quad.found.id, quad.ms, clock=99)
     show(quad, founder.member(stranger.node, Role.MEMBER))
     assert "s-5" in quad.replicas[0].ledger.board
 

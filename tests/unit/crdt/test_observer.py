@@ -6,14 +6,14 @@ from crdt.primitives.hlc import Stamp
 from crdt.records.bodies import Claim, Role
 from machines import pipeline as p
 from machines.values import Instant, StoryId
-from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
 
 class Told:
     """A chronicle kept by bob."""
 
     def __init__(self):
-        self.court = Court()
+        self.court = LedgerFixture()
         self.chronicle = Observer(self.court.bob.node, self.court.board)
         self.observe()
 

@@ -24,7 +24,7 @@ from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 BRANCH = BranchName("feature/x")
 
@@ -165,7 +165,7 @@ def test_bytes_that_are_no_frame_are_the_peers_fault_and_change_nothing(trio):
 
 
 def test_true_records_beside_a_forged_one_are_merged_and_the_bringer_is_dropped(trio):
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=50)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=50)
     one, two = pen.story("a"), pen.story("b")
     rows = ((50, one.value), (51, one.value[:64] + two.value[64:]))
     ready = shown(trio, 0, 2, encode_frame(Records(pen.node, 0, rows)))
@@ -175,7 +175,7 @@ def test_true_records_beside_a_forged_one_are_merged_and_the_bringer_is_dropped(
 
 
 def test_a_proof_of_a_fork_cuts_the_feed_and_hands_the_author_what_it_took(trio):
-    pen = Pen(trio.keys[2], trio.found.id, trio.ms, clock=9)
+    pen = RecordAuthor(trio.keys[2], trio.found.id, trio.ms, clock=9)
     kept = pen.story("kept")
     shown(trio, 0, 2, as_frame(kept))
     trio.wire.clear()
@@ -194,7 +194,7 @@ def test_more_of_one_author_than_is_taken_is_told_and_comes_later(trio, monkeypa
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
     fresh = trio.make(trio.keys[0])
     fresh.replay(trio.stores[0].values(), (), {}, trio.now)
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=20)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=20)
     records = [pen.story(name) for name in "abc"]
     ready = fresh.receive(pen.node, as_frame(*records), trio.now)
     assert [n.what for n in ready.observe if isinstance(n, Noticed)] == ["flood"]
@@ -205,7 +205,7 @@ def test_more_of_one_author_than_is_taken_is_told_and_comes_later(trio, monkeypa
 
 
 def test_a_gap_in_anothers_feed_is_believed_as_far_as_a_record_follows(trio):
-    pen = Pen(trio.keys[2], trio.found.id, trio.ms, clock=3)
+    pen = RecordAuthor(trio.keys[2], trio.found.id, trio.ms, clock=3)
     record = pen.story("a")
     client = record.feed.client_id(trio.found.id)
     piece = FeedSlice(client, record.feed.root, 0, 6, [(3, record.value)], [(0, 3), (4, 2)])
@@ -216,7 +216,7 @@ def test_a_gap_in_anothers_feed_is_believed_as_far_as_a_record_follows(trio):
 def test_a_gap_in_the_own_feed_is_believed_of_nobody(trio):
     mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
     before = list(mine.gaps())
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.next_clock + 3)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=mine.next_clock + 3)
     record = pen.story("a")
     records, gaps = [(record.clock, record.value)], [(mine.next_clock, 3)]
     piece = FeedSlice(
@@ -233,7 +233,7 @@ def test_a_member_who_stamps_as_far_ahead_as_it_may_holds_up_no_write(trio):
     """The counter is used up at every millisecond: others can follow it, and be followed."""
     trio.add(0, "s-1")
     trio.deliver()
-    pen = Pen(trio.keys[2], trio.found.id, trio.ms, incarnation=5)
+    pen = RecordAuthor(trio.keys[2], trio.found.id, trio.ms, incarnation=5)
     for turn in range(3):
         edge = Instant.from_ms(trio.ms + limits.STAMP_AHEAD_MS_MAX)
         for n in (limits.STAMP_COUNTER_MAX - 1, limits.STAMP_COUNTER_MAX):
@@ -349,7 +349,7 @@ def test_how_far_the_own_feed_was_written_goes_with_each_own_record(trio):
     assert trio.ends[1] == OwnEnd(trio.keys[1].pubkey, 0, first.clock + 1)
     trio.add(1, "s-2")
     assert trio.ends[1].clock == first.clock + 2
-    pen = Pen(trio.keys[0], trio.found.id, trio.ms, clock=70)
+    pen = RecordAuthor(trio.keys[0], trio.found.id, trio.ms, clock=70)
     assert shown(trio, 1, 0, as_frame(pen.story("theirs"))).persist.own_end is None
 
 
@@ -376,7 +376,7 @@ def test_what_the_former_key_wrote_is_known_by_how_far_it_had_written(trio):
 
 def test_a_peer_that_knows_more_of_the_own_feed_makes_one_go_on_elsewhere(trio):
     mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=mine.next_clock)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=mine.next_clock)
     ready = shown(trio, 1, 0, as_frame(pen.story("forgotten")))
     assert "knows more" in ready.persist.doubt
     assert trio.add(1, "s-1").incarnation != 0
@@ -386,9 +386,9 @@ def test_a_peer_that_knows_more_of_the_own_feed_makes_one_go_on_elsewhere(trio):
 def test_a_cut_feed_is_gone_on_in_another_and_what_it_lost_is_written_again(trio):
     trio.add(1, "mine", title=FreeText("kept"))
     mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
-    twin = Pen(trio.keys[1], trio.found.id, trio.ms, clock=0).story("twin")
+    twin = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=0).story("twin")
     first = next(iter(mine.entries())).record
-    pen = Pen(trio.keys[0], trio.found.id, trio.ms, clock=70)
+    pen = RecordAuthor(trio.keys[0], trio.found.id, trio.ms, clock=70)
     shown(trio, 1, 0, as_frame(pen.evidence(first, twin)))
     assert "mine" not in trio.replicas[1].ledger.board
     for _ in range(8):
@@ -405,9 +405,9 @@ def test_what_cannot_be_written_again_is_reported(trio):
     mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
     records = [entry.record for entry in mine.entries()]
     event = next(record for record in records if record.body.kind == "transition")
-    named = Pen(trio.keys[0], trio.found.id, trio.ms + 10, clock=70)
+    named = RecordAuthor(trio.keys[0], trio.found.id, trio.ms + 10, clock=70)
     done = named.transition("mine", p.Block(FreeText("why")))
-    twin = Pen(trio.keys[1], trio.found.id, trio.ms, clock=0).story("twin")
+    twin = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=0).story("twin")
     shown(trio, 1, 0, as_frame(named.evidence(records[0], twin)))
     shown(trio, 1, 0, as_frame(done))
     for _ in range(8):
@@ -456,7 +456,7 @@ def test_a_damaged_row_is_told_of_and_costs_no_other(trio):
 
 
 def test_a_stored_proof_that_proves_nothing_is_told_of_and_cuts_no_feed(trio):
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=1)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=1)
     shown(trio, 0, 1, as_frame(pen.story("a", clock=1)))
     shown(trio, 0, 1, as_frame(pen.story("b", clock=1)))
     [proof] = trio.proofs[0].values()
@@ -469,7 +469,7 @@ def test_a_stored_proof_that_proves_nothing_is_told_of_and_cuts_no_feed(trio):
 
 
 def test_a_proof_that_was_stored_cuts_again_after_a_start(trio):
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=0)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=0)
     shown(trio, 0, 1, as_frame(pen.story("a", clock=0)))
     shown(trio, 0, 1, as_frame(pen.story("b", clock=0)))
     trio.restart(0)
@@ -480,7 +480,7 @@ def test_what_was_known_to_be_empty_is_still_known_after_a_start(trio):
     feed_id = FeedId(trio.keys[1].pubkey, 0)
     fresh = trio.make(trio.keys[0])
     rendered = {feed_id: 3, FeedId(trio.keys[2].pubkey, 8): 4}
-    record = Pen(trio.keys[1], trio.found.id, trio.ms, clock=3).story("a")
+    record = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=3).story("a")
     row = Row(*record.ref, record.value)
     fresh.replay([*trio.stores[0].values(), row], (), rendered, trio.now)
     assert fresh.ledger.feeds[feed_id].rendered == 4
@@ -504,7 +504,7 @@ def test_a_seal_is_written_at_a_shutdown_and_only_once(trio):
 
 
 def test_a_document_is_built_anew_at_most_once_a_second(trio):
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, clock=90)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=90)
     shown(trio, 0, 1, as_frame(pen.story("x"), pen.story("y")))
     before = trio.replicas[0].document.doc
     shown(trio, 0, 1, as_frame(pen.story("twin", clock=91)))
@@ -555,7 +555,7 @@ def test_who_has_no_link_is_answered_nothing_and_what_it_brings_is_taken(trio):
     offer = encode_frame(DigestOffer(b"d" * 32))
     assert trio.replicas[0].receive(trio.keys[1].pubkey, offer, trio.now).reply
     assert not trio.replicas[0].receive(stranger, offer, trio.now).reply
-    record = Pen(trio.keys[1], trio.found.id, trio.ms, clock=9).story("s-1")
+    record = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=9).story("s-1")
     ready = trio.replicas[0].receive(stranger, as_frame(record), trio.now)
     assert ready.fault is None
     assert "s-1" in trio.replicas[0].ledger.board
@@ -568,7 +568,7 @@ def test_what_is_forwarded_fits_what_a_node_takes_however_much_came_at_once():
     cluster.settle(3)
     den, author = cluster.replicas[0], cluster.keys[1].pubkey
     head = den.ledger.feed(FeedId(author, 0)).next_clock
-    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms, clock=head)
+    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms, clock=head)
     first = pen.story("s-first")
     behind = [pen.story(f"s-{n}", title="t" * 250, description="d" * 4000) for n in range(1100)]
     for start in range(0, len(behind), 100):
@@ -648,7 +648,7 @@ def test_two_feeds_with_one_client_id_make_no_honest_peer_a_forger(monkeypatch):
     cluster.deliver()
     cluster.add(1, "h-1")
     cluster.settle(5)
-    pen = Pen(rogue, cluster.found.id, cluster.ms)
+    pen = RecordAuthor(rogue, cluster.found.id, cluster.ms)
     frame = as_frame(*(pen.story(f"r-{number}") for number in range(3)))
     cluster.carry(2, cluster.replicas[2].receive(rogue.pubkey, frame, cluster.now))
     cluster.wire.clear()  # one of them alone knows of it

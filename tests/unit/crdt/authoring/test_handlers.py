@@ -25,14 +25,14 @@ from crdt.records.fork_proof import claimed_proof
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, Label, StoryId
-from tests.support.builders.ledger_fixture import CODER, Court, spawn
+from tests.support.builders.ledger_fixture import CODER, LedgerFixture, spawn
 
 S1 = StoryId("s-1")
 
 
 @pytest.fixture
 def court():
-    made = Court()
+    made = LedgerFixture()
     made.take(made.ada.story("s-1"))
     return made
 

@@ -13,7 +13,7 @@ from crdt.records.bodies import Role
 from crdt.sync.session import Session, Sessions
 from crdt.wire.messages import Records
 from machines import pipeline as p
-from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
 SOON = limits.WRITE_AGAIN_SECONDS + 1
 BEYOND = limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS + 1
@@ -21,7 +21,7 @@ BEYOND = limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS + 1
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def fork(court, pen):

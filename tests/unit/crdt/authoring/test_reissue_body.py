@@ -10,12 +10,12 @@ from crdt.records.bodies import Claim, Role, Story
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, Instant, StoryId
-from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def fork(court, pen):

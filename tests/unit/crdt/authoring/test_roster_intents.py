@@ -12,8 +12,8 @@ from crdt.records.bodies import Role
 from machines import execution as x
 from machines.values import AgentName, FreeText, StoryId
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.ledger_fixture import Court
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.ledger_fixture import LedgerFixture
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 STORY = StoryId("s-1")
 
@@ -93,7 +93,7 @@ def test_a_name_comes_from_the_admission_that_gives_the_role(team):
     wish(team, 1, m.Rename(pub(team, 3), FreeText("new")))
     assert team.replicas[4].ledger.roster.name(pub(team, 3)) == "new"
     # An admin's word gives another admin no role, and so no name either.
-    pen = Pen(team.keys[2], team.found.id, team.ms + 1000, incarnation=0)
+    pen = RecordAuthor(team.keys[2], team.found.id, team.ms + 1000, incarnation=0)
     pen.clock = team.replicas[2].ledger.feeds[FeedId(pen.node, 0)].next_clock
     ready = team.replicas[0].receive(
         pen.node, as_frame(pen.member(pub(team, 1), Role.MEMBER, "mocked")), team.now
@@ -265,7 +265,7 @@ def test_what_a_revoked_admin_admits_late_counts_nowhere(team):
     feed = team.replicas[0].ledger.feeds[FeedId(admin, 0)]
     head = feed.next_clock
     for incarnation, clock in ((0, head), (77, 0)):
-        pen = Pen(team.keys[1], team.found.id, before - 5000, incarnation, clock)
+        pen = RecordAuthor(team.keys[1], team.found.id, before - 5000, incarnation, clock)
         ready = team.replicas[2].receive(
             admin, as_frame(pen.member(key(9).pubkey, Role.MEMBER)), team.now
         )
@@ -312,7 +312,7 @@ def test_an_observer_shows_everything_and_owes_nothing(team):
 
 
 def test_a_node_is_replaced_by_its_next_key_in_role_and_name():
-    court = Court()
+    court = LedgerFixture()
     before = court.ledger.roster
     admit, revoke = m.expand(m.Replace(court.bob.node, court.sam.node), before, court.founder.node)
     assert (admit.node, admit.role, admit.name) == (

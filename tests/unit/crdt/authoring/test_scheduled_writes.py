@@ -6,7 +6,7 @@ from crdt.primitives import limits
 from crdt.primitives.seeded_random import SeededRandom
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 from tests.support.tools.steps import steps
 
 LONG = limits.ACK_AFTER_SECONDS + 1
@@ -16,7 +16,7 @@ class Node:
     """What cat owes."""
 
     def __init__(self):
-        self.court = Court()
+        self.court = LedgerFixture()
         self.duties = ScheduledWrites(self.court.cat.node, self.court.ledger, SeededRandom(b"seed"))
 
     def due_commands(self, mono, quiet=0.0):

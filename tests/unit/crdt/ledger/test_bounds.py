@@ -10,14 +10,14 @@ from crdt.ledger.bounds import (
 )
 from crdt.ledger.feed import Entry
 from crdt.primitives import limits
-from tests.support.builders.ledger_fixture import ADMITTED, VOID_FORK, Court
+from tests.support.builders.ledger_fixture import ADMITTED, VOID_FORK, LedgerFixture
 
 MANY = 10**9
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def filled(bounds, *records):

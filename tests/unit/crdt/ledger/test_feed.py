@@ -9,7 +9,7 @@ from tests.support.builders.ledger_fixture import (
     BUILT_UPON,
     VOID_FORK,
     VOID_REVOKED,
-    Court,
+    LedgerFixture,
     spawn,
 )
 from tests.support.tools.steps import Walked, steps
@@ -19,7 +19,7 @@ ADMITTED = EntryStatus.ADMITTED
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def fed(court, *records, verdict=ADMITTED):

@@ -15,12 +15,12 @@ from crdt.records.bodies import Role, Story
 from crdt.records.record import record_id_of, signed_bytes, signed_record
 from crdt.records.signatures import verify_batch
 from crdt.wire.yjs_update import FeedSlice
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def opened(court, *signed):

@@ -16,7 +16,7 @@ from crdt.views.roster import Roster
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant
-from tests.support.builders.ledger_fixture import CODER, Court, spawn
+from tests.support.builders.ledger_fixture import CODER, LedgerFixture, spawn
 
 WHY = FreeText("why")
 
@@ -51,7 +51,7 @@ class World:
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 @pytest.fixture

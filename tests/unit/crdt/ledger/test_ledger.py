@@ -24,10 +24,10 @@ from tests.support.builders.ledger_fixture import (
     VOID_FORK,
     VOID_REVOKED,
     WAITING,
-    Court,
+    LedgerFixture,
     spawn,
 )
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")
@@ -36,7 +36,7 @@ BEYOND = limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS + 1
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def revoke(court, pen, keep=()):
@@ -485,7 +485,7 @@ def test_proofs_against_strangers_are_bounded_and_keep_out_none_against_a_member
         return proof_of(one.feed, clock, proof_side(one.value), proof_side(two.value))
 
     monkeypatch.setattr(limits, "PENDING_MAX", 1)
-    other = Pen(key(9), court.cluster, court.ms)
+    other = RecordAuthor(key(9), court.cluster, court.ms)
     assert accuse(court, claimed(3, court.sam))
     assert not accuse(court, claimed(3, other))
     assert accuse(court, claimed(2, court.sam))
@@ -496,7 +496,7 @@ def test_proofs_against_strangers_are_bounded_and_keep_out_none_against_a_member
 def test_made_up_keys_that_fork_in_one_message_are_bounded_too(court, monkeypatch):
     monkeypatch.setattr(limits, "PENDING_MAX", 3)
     for number in range(20, 30):
-        court.take(*twins(Pen(key(number), court.cluster, court.ms)))
+        court.take(*twins(RecordAuthor(key(number), court.cluster, court.ms)))
     assert len(court.ledger.proofs) == 3
 
 
@@ -507,7 +507,7 @@ def bounded(*, openings):
     ledger = Ledger(
         found.id, found.founder.pubkey, verify_batch, lambda _: next(left, None) is not None
     )
-    return Court(ledger)
+    return LedgerFixture(ledger)
 
 
 def test_a_feed_that_does_not_fit_has_no_verdict_and_comes_back():
@@ -559,7 +559,9 @@ def test_what_an_honest_node_writes_down_waits_for_no_liars_share():
     court = bounded(openings=99)
     asked = []
     court.ledger._openings = lambda author: asked.append(author) or author != court.bob.node
-    lies = [twins(Pen(key(3), court.cluster, court.ms, incarnation=n), 0) for n in range(3)]
+    lies = [
+        twins(RecordAuthor(key(3), court.cluster, court.ms, incarnation=n), 0) for n in range(3)
+    ]
     evidence = court.founder.evidence(*lies[0])
     court.take(evidence)
     assert court.verdict(evidence) is ADMITTED

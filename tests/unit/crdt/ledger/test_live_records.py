@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from crdt.ledger.live_records import LiveRecords
 from crdt.records.digests import feed_digest, seal_digest
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 from tests.support.tools.steps import steps
 
-COURT = Court()
+COURT = LedgerFixture()
 SEAL_AT = 3
 RECORDS = [
     COURT.bob.seal(0, bytes(32), clock=clock)

@@ -15,13 +15,13 @@ from tests.support.builders.ledger_fixture import (
     REJECTED,
     VOID_FORK,
     WAITING,
-    Court,
+    LedgerFixture,
 )
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 @pytest.fixture

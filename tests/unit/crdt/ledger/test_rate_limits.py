@@ -13,15 +13,15 @@ from crdt.records.signatures import verify_batch
 from crdt.wire.messages import RecordsWanted, encode_frame
 from machines import pipeline as p
 from tests.support.builders.cluster import START, Cluster, Found, key
-from tests.support.builders.ledger_fixture import Court, spawn
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 NOTHING = Ledger(Found().id, Found().founder.pubkey, verify_batch)
 """To which everything is news."""
 
 
 def records(number, count):
-    pen = Pen(key(number), Found().id, START.ms)
+    pen = RecordAuthor(key(number), Found().id, START.ms)
     return [pen.story(f"s-{n}", title="x") for n in range(count)]
 
 
@@ -45,8 +45,8 @@ def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(mon
     monkeypatch.setattr(limits, "STATEMENTS_BURST", 3)
     monkeypatch.setattr(limits, "STATEMENTS_PER_SECOND", 1.0)
     quota = AuthorRateLimits(key(1).pubkey)
-    admin = Pen(key(2), Found().id, START.ms)
-    founder = Pen(Found().founder, Found().id, START.ms)
+    admin = RecordAuthor(key(2), Found().id, START.ms)
+    founder = RecordAuthor(Found().founder, Found().id, START.ms)
     said, by_founder = (
         [pen.member(key(3).pubkey, Role.MEMBER) for _ in range(5)] for pen in (admin, founder)
     )
@@ -63,7 +63,7 @@ def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(mon
 def test_a_revocation_counts_as_much_as_it_names_and_keeps(monkeypatch):
     monkeypatch.setattr(limits, "STATEMENTS_BURST", 10)
     monkeypatch.setattr(limits, "STATEMENT_STEPS", 10)
-    admin = Pen(key(2), Found().id, START.ms)
+    admin = RecordAuthor(key(2), Found().id, START.ms)
     named = [admin.member(key(3).pubkey, Role.MEMBER) for _ in range(3)]
     small, large = (
         admin.revocation(key(3).pubkey, named, [(n, 1) for n in range(many)]) for many in (3, 6)
@@ -114,7 +114,7 @@ def test_a_flood_is_told_and_what_did_not_fit_comes_back_when_asked_for(monkeypa
     cluster.admit_all()
     cluster.link_all()
     cluster.settle(2)
-    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms)
+    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms)
     written = [pen.story(f"s-{n}", title="x") for n in range(8)]
     den, liar = cluster.replicas[0], cluster.keys[1].pubkey
     cluster.carry(0, den.receive(liar, as_frame(*written), cluster.now))
@@ -135,7 +135,7 @@ def test_of_one_story_so_much_is_taken_of_one_author_and_the_rest_comes_back(mon
     monkeypatch.setattr(limits, "STORY_EVENTS_PER_SECOND", 0.5)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 8)
     quota = AuthorRateLimits(key(1).pubkey)
-    own, liar, honest = (Pen(key(number), Found().id, START.ms) for number in (1, 2, 3))
+    own, liar, honest = (RecordAuthor(key(number), Found().id, START.ms) for number in (1, 2, 3))
     begin = liar.transition("s-1", p.DepsMet())
     events = [begin, liar.ack("s-1", begin), *(liar.transition("s-1", p.Abandon()) for _ in "abc")]
     others = [liar.transition("s-2", p.Abandon()), liar.story("s-1")]
@@ -158,7 +158,7 @@ def test_many_buckets_are_looked_through_as_seldom_as_they_double(monkeypatch):
     original = TokenBucket.full
     monkeypatch.setattr(TokenBucket, "full", lambda b, mono: looked.append(1) or original(b, mono))
     quota = AuthorRateLimits(key(1).pubkey)
-    pen = Pen(key(2), Found().id, START.ms)
+    pen = RecordAuthor(key(2), Found().id, START.ms)
     assert (
         len(quota.take([pen.transition(f"s-{n}", p.Abandon()) for n in range(200)], NOTHING)) == 200
     )
@@ -170,7 +170,7 @@ def test_many_buckets_are_looked_through_as_seldom_as_they_double(monkeypatch):
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def test_what_has_a_place_is_no_news(court):
@@ -232,7 +232,7 @@ def test_what_cannot_be_read_is_news_until_it_was_rejected(court):
 
 def old_and_new(cluster, count=40):
     """What an honest node wrote for one key, the last of which alone is live."""
-    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms - 100_000, incarnation=77)
+    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms - 100_000, incarnation=77)
     return [spawn(pen) for _ in range(count)]
 
 
@@ -270,7 +270,7 @@ def test_a_record_that_is_brought_many_times_over_is_one(trio):
 def test_what_there_was_no_room_for_costs_nothing(trio, monkeypatch):
     """A relay that withholds a parent brings what hangs below it again and again."""
     monkeypatch.setattr(limits, "PENDING_PER_AUTHOR_MAX", 3)
-    pen = Pen(trio.keys[1], trio.found.id, trio.ms, incarnation=77)
+    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, incarnation=77)
     parent = pen.transition("s-1", p.DepsMet())
     orphans = [pen.transition("s-1", p.GatesStarted(), parent) for _ in range(40)]
     den, relay = trio.replicas[0], trio.keys[2].pubkey
@@ -285,7 +285,7 @@ def test_what_there_was_no_room_for_costs_nothing(trio, monkeypatch):
 def test_what_was_not_taken_after_all_is_charged_to_no_share(monkeypatch):
     monkeypatch.setattr(limits, "STORY_EVENTS_BURST", 1)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 1)
-    pen = Pen(key(2), Found().id, START.ms)
+    pen = RecordAuthor(key(2), Found().id, START.ms)
     for record in (pen.transition("s-1", p.Abandon()), pen.story("s-1")):
         quota = AuthorRateLimits(key(1).pubkey)
         assert quota.take([record], NOTHING) == [record]

@@ -4,13 +4,13 @@ from crdt.ledger.reference_index import ReferenceIndex, referenced_by
 from crdt.primitives.identity import FeedId
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 
 @pytest.fixture
 def told():
     """A story's first event, two that build on it and an ack of it, known in this order."""
-    court = Court()
+    court = LedgerFixture()
     first = court.bob.transition("s-1", p.DepsMet())
     children = [
         court.bob.transition("s-1", p.GatesStarted(), first),

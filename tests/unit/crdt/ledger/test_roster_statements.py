@@ -7,12 +7,12 @@ from crdt.primitives.identity import Hash
 from crdt.records.bodies import Role
 from crdt.records.horizon import Horizon
 from machines.values import Instant
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from crdt.records.evidence_file import (
 from crdt.records.fork_proof import proof_of, proof_side
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 from tests.support.builders.vectors import CLUSTER, KEYS
 
 ONE, OTHER, *_ = KEYS.values()
@@ -28,7 +28,7 @@ AT_MS = 1_795_500_000_000
 
 
 def fork(signing=ONE, clock=4):
-    pen = Pen(signing, CLUSTER, AT_MS)
+    pen = RecordAuthor(signing, CLUSTER, AT_MS)
     return [pen.story("s", title=title, clock=clock, incarnation=9) for title in ("a", "b")]
 
 

@@ -12,7 +12,7 @@ from crdt.records.fork_proof import (
 )
 from crdt.records.record import sign_record, signed_bytes
 from crdt.records.signatures import verify_batch
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 from tests.support.builders.vectors import CLUSTER, KEYS
 
 ONE, OTHER, *_ = KEYS.values()
@@ -20,7 +20,7 @@ AT_MS = 1_795_500_000_000
 
 
 def fork(clock=4, incarnation=9):
-    pen = Pen(ONE, CLUSTER, AT_MS)
+    pen = RecordAuthor(ONE, CLUSTER, AT_MS)
     return [
         pen.story("s", title=title, clock=clock, incarnation=incarnation) for title in ("a", "b")
     ]
@@ -74,7 +74,7 @@ def test_a_side_is_the_signature_and_the_hash_of_the_body():
 
 def test_evidence_carries_a_proof_to_those_who_have_neither_record():
     one, other = fork()
-    record = Pen(OTHER, CLUSTER, AT_MS).evidence(one, other)
+    record = RecordAuthor(OTHER, CLUSTER, AT_MS).evidence(one, other)
     body = parse_body(record.value[64:])
     assert isinstance(body, Evidence)
     assert body.key == evidence_key(one.feed)

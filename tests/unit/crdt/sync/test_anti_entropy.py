@@ -15,14 +15,14 @@ from crdt.wire.messages import (
 )
 from machines import pipeline as p
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 EMPTY = feed_digest([])
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def digest_row(court, feed_id):

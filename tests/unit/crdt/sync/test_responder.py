@@ -25,7 +25,7 @@ from crdt.wire.messages import (
     decode_frame,
 )
 from crdt.wire.yjs_update import decode_update
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 DIGEST = b"d" * 32
 
@@ -34,7 +34,7 @@ class Node:
     """Bob's side of a session with cat."""
 
     def __init__(self):
-        self.court = Court()
+        self.court = LedgerFixture()
         self.session = Session(self.court.cat.node, 0.0, 0, 1.0)
         self.sessions = Sessions()
         self.sessions.open(self.session)

@@ -8,12 +8,12 @@ from crdt.records.digests import seal_digest
 from crdt.sync.seal_audit import SAY_SECONDS, SealWatch, Source, SourceState, shortfall, sources
 from crdt.sync.session import Session, Sessions
 from machines import pipeline as p
-from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def seal(pen, records, **said):

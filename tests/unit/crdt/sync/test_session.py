@@ -9,7 +9,7 @@ from crdt.records.horizon import Horizon
 from crdt.sync.session import ClockWatch, Session, Sessions, ahead_ms
 from machines.values import Instant
 from tests.support.builders.cluster import key
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 ANN, BOB, CAT = sorted(key(number).pubkey for number in (1, 2, 3))
 FEED = FeedId(ANN, 0)
@@ -198,7 +198,7 @@ def test_a_clock_that_shows_no_possible_time_is_told(ms):
 
 
 def test_a_clock_that_stands_before_the_founding_is_told():
-    court, horizon = Court(), Horizon()
+    court, horizon = LedgerFixture(), Horizon()
     watch = ClockWatch(opened(), horizon)
     now = Now(Instant("2021-01-01T00:00:00.000Z"), 1.0)
     horizon.tell_time(now.wall)

@@ -9,12 +9,12 @@ from crdt.primitives.identity import FeedId
 from crdt.sync.yjs_document import Document, Stretch, render_slice
 from crdt.wire.yjs_update import decode_update
 from tests.support.builders.cluster import updates_since
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from crdt.views.board import Board, story_of
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
-from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
 WHY = FreeText("why")
 BRANCH = BranchName("feature/x")
@@ -17,7 +17,7 @@ BRANCH = BranchName("feature/x")
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def board(*records):

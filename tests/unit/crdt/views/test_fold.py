@@ -12,7 +12,7 @@ from crdt.views.fold import (
 )
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 from tests.support.tools.steps import steps
 
 BRANCH = BranchName("feature/x")
@@ -21,7 +21,7 @@ WHY = FreeText("why")
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def folded(*events, acks=()):

@@ -7,14 +7,14 @@ from crdt.views.story_state import StoryState
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, StoryId
-from tests.support.builders.ledger_fixture import Court, spawn
+from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
 WHY = FreeText("why")
 
 
 @pytest.fixture
 def court():
-    return Court()
+    return LedgerFixture()
 
 
 def story(*records):

@@ -6,7 +6,7 @@ from machines import pipeline as p
 from machines.values import FreeText
 from node.reporting import queries, seal_report
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 from tests.support.tools.steps import steps
 
 
@@ -45,7 +45,7 @@ def test_a_feed_costs_the_same_to_tell_of_however_much_of_others_was_rejected():
     replica, peer = cluster.replicas[0], cluster.keys[1].pubkey
 
     def written(incarnation, *events):
-        pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms, incarnation=incarnation)
+        pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms, incarnation=incarnation)
         story = pen.story("s")
         records = [pen.transition("s", event) for event in events] or [pen.seal(3, bytes(32))]
         replica.receive(peer, as_frame(story, *records), cluster.now)

@@ -14,7 +14,7 @@ from node.cli.main import app
 from node.reporting import record_report, store_audit
 from node.storage.store import Store
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 from tests.unit.node.reporting.test_store_audit import write
 
 
@@ -84,7 +84,7 @@ def test_the_place_of_a_superseded_record_says_what_can_be_known(cluster, tmp_pa
 
 
 def test_a_rejected_record_is_found_in_quarantine_with_its_reason(cluster, tmp_path):
-    pen = Pen(key(2), cluster.found.id, cluster.ms, clock=5)
+    pen = RecordAuthor(key(2), cluster.found.id, cluster.ms, clock=5)
     bad = pen.transition("s-1", p.Accepted())
     cluster.hand(1, 0, as_frame(bad))
     path = held(cluster, tmp_path, cluster.quarantined[0])
@@ -95,7 +95,7 @@ def test_a_rejected_record_is_found_in_quarantine_with_its_reason(cluster, tmp_p
 
 
 def test_what_is_void_says_so(cluster, tmp_path):
-    one = Pen(key(2), cluster.found.id, cluster.ms, clock=0)
+    one = RecordAuthor(key(2), cluster.found.id, cluster.ms, clock=0)
     first, second = one.story("s-1", title="a", clock=0), one.story("s-1", title="b", clock=0)
     cluster.hand(1, 0, as_frame(first))
     cluster.hand(1, 0, as_frame(second))
@@ -104,7 +104,7 @@ def test_what_is_void_says_so(cluster, tmp_path):
 
 
 def test_each_kind_says_what_its_verdict_rests_on(cluster, tmp_path):
-    pen = Pen(key(2), cluster.found.id, cluster.ms, clock=0)
+    pen = RecordAuthor(key(2), cluster.found.id, cluster.ms, clock=0)
     end = cluster.replicas[0].ledger.board.state("s-1").fold.last
     pending = e.Pending(agent=AgentName("a"), since=pen.at())
     spawn = e.SpawnRequested(agent=AgentName("a"))

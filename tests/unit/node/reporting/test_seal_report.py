@@ -12,7 +12,7 @@ from node.reporting import queries, seal_report
 from node.runtime import operator_notices
 from node.storage.store import Store
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def liar():
     cluster.link(0, 1)
     cluster.deliver()
     cluster.settle(3)
-    return cluster, Pen(cluster.keys[2], cluster.found.id, cluster.ms)
+    return cluster, RecordAuthor(cluster.keys[2], cluster.found.id, cluster.ms)
 
 
 def show(cluster, *records):
@@ -92,7 +92,7 @@ def test_long_lists_are_cut_short(liar):
 def test_what_is_as_sealed_has_no_such_sentence(liar):
     cluster, _ = liar
     replica = cluster.replicas[0]
-    own = Pen(cluster.keys[0], cluster.found.id, cluster.ms)
+    own = RecordAuthor(cluster.keys[0], cluster.found.id, cluster.ms)
     assert told(cluster, own) is None
     assert not operator_notices.standing(replica, cluster.now)
 
@@ -103,7 +103,7 @@ def test_status_says_it_while_it_stands(liar):
     show(cluster, pen.story("s-1"), pen.seal(7, bytes(32)))
     [said] = operator_notices.standing(replica, cluster.now)
     assert said == f"not as its author sealed it: {pen.node.short}/0; see: gangline inspect feeds"
-    other = Pen(cluster.keys[2], cluster.found.id, cluster.ms, incarnation=5)
+    other = RecordAuthor(cluster.keys[2], cluster.found.id, cluster.ms, incarnation=5)
     show(cluster, other.seal(7, bytes(32)))
     [said] = operator_notices.standing(replica, cluster.now)
     assert "/0 and 1 more; see" in said

@@ -14,7 +14,7 @@ from node.storage.migrations import add_functions
 from node.storage.store import Store
 from node.system.errors import OperatorError
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 
 def write(cluster, number, path):
@@ -168,7 +168,7 @@ def test_the_document_a_feed_and_a_record_as_people_mean_them(stores):
 def test_evidence_shows_both_sides_and_what_it_voids(tmp_path):
     cluster = Cluster(2)
     cluster.admit_all()
-    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms)
+    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms)
     left, right = pen.story("left", clock=0), pen.story("right", clock=0)
     for twin in (left, right):
         cluster.hand(1, 0, as_frame(twin))

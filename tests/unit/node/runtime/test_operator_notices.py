@@ -8,7 +8,7 @@ from node.reporting import queries
 from node.runtime import operator_notices
 from node.runtime.operator_notices import ROSTER_AT_ONCE, Notices
 from tests.support.builders.cluster import Cluster, key
-from tests.support.builders.ledger_fixture import Court
+from tests.support.builders.ledger_fixture import LedgerFixture
 
 
 def test_what_does_not_count_because_the_clock_was_set_back_is_told():
@@ -32,7 +32,7 @@ def admitted(number):
 
 def test_a_change_of_the_roster_is_logged_with_the_names_that_are_known(caplog):
     caplog.set_level("INFO", "gangline")
-    court, taken = Court(), Notices()
+    court, taken = LedgerFixture(), Notices()
     taken.called = queries.Called(lambda: court.ledger)
     court.take(court.founder.member(court.ada.node, Role.ADMIN, "ada"))
     [moved] = court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam")).observe[:1]
@@ -69,7 +69,7 @@ def test_a_node_that_left_is_not_told_that_it_was_revoked(caplog):
 
 
 def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
-    court = Court()
+    court = LedgerFixture()
     called = queries.Called(lambda: court.ledger)
     sam = court.sam.node
     assert called(sam) == sam.short
@@ -80,7 +80,7 @@ def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
 
 
 def test_who_did_what_no_honest_node_does_is_logged_by_name_and_with_what_it_was(caplog):
-    court, taken = Court(), Notices()
+    court, taken = LedgerFixture(), Notices()
     taken.called = queries.Called(lambda: court.ledger)
     court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam"))
     sam = court.sam.node

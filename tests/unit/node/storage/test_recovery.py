@@ -34,11 +34,11 @@ from node.system import clock
 from node.system.errors import OperatorError, StoreDamaged, StoreFailure
 from node.system.home import Home
 from tests.support.builders.cluster import START, Found, key
-from tests.support.builders.record_author import Pen
+from tests.support.builders.record_author import RecordAuthor
 from tests.support.tools.downgrade import without_sums
 
 FOUND = Found()
-PEN = Pen(FOUND.founder, FOUND.id, START.ms, clock=1)
+PEN = RecordAuthor(FOUND.founder, FOUND.id, START.ms, clock=1)
 FEED = FeedId(FOUND.founder.pubkey, 0)
 MANY = 200
 RECORDS = [FOUND.record, *(PEN.story(f"s-{n}", title="x" * 200) for n in range(MANY))]

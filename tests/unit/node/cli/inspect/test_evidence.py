@@ -12,7 +12,7 @@ from crdt.wire.messages import Records, encode_frame
 from node.cli.main import app
 from node.storage.store import Store
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.record_author import Pen, as_frame
+from tests.support.builders.record_author import RecordAuthor, as_frame
 
 HOSTILE = "that \x1b[31mred\u202e"
 
@@ -32,7 +32,7 @@ def forked(tmp_path):
     """A member that signed two records for clock 3 of its feed, and one node's store."""
     cluster = Cluster(2)
     cluster.admit_all()
-    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms)
+    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms)
     pair = [pen.story("s-1", title=title, clock=3) for title in ("this", "that [bold]é")]
     for record in pair:
         cluster.hand(1, 0, as_frame(record))
@@ -103,7 +103,7 @@ def test_which_fork_is_meant(forked, tmp_path):
 def test_a_side_that_was_rejected_or_is_no_body_is_shown_too(tmp_path):
     cluster = Cluster(2)
     cluster.admit_all()
-    pen = Pen(cluster.keys[1], cluster.found.id, cluster.ms)
+    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms)
     good = pen.story("s-1", clock=0)
     cluster.hand(1, 0, as_frame(good))
     body = b'{"kind":"story","no":"body"}'
