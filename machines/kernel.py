@@ -8,7 +8,7 @@ Harel, "Statecharts" (1987), for superstates and entry and exit actions.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -42,6 +42,7 @@ class Action(msgspec.Struct, frozen=True):
 class StateChange:
     """The event led to a state (it may be the same one, left and entered anew)."""
 
+    word: ClassVar = "transition"
     state: State
     actions: tuple[Action, ...]
 
@@ -50,6 +51,7 @@ class StateChange:
 class Updated:
     """The event changed the state's data in place; nothing was left or entered."""
 
+    word: ClassVar = "updated"
     state: State
     actions: tuple[Action, ...]
 
@@ -57,6 +59,8 @@ class Updated:
 @dataclass(frozen=True, slots=True)
 class Ignored:
     """The event means nothing here; nothing changed."""
+
+    word: ClassVar = "ignored"
 
 
 IGNORED: Final = Ignored()

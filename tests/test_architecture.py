@@ -1,6 +1,7 @@
 """The shape of the code, held by tests."""
 
 import ast
+import collections
 import importlib.metadata
 import re
 import subprocess
@@ -172,6 +173,16 @@ def test_the_command_line_starts_without_what_only_some_commands_need():
 
 
 # The size and the words
+
+
+def test_a_public_class_name_stands_for_one_thing():
+    # As websockets does: a name that two modules share sends a reader to the wrong one.
+    where = collections.defaultdict(list)
+    for path in [*sources(), *sorted((ROOT / "tests" / "support").rglob("*.py"))]:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where[node.name].append(named(path))
+    assert not {name: paths for name, paths in where.items() if len(paths) > 1}
 
 
 @pytest.mark.parametrize("path", sources(), ids=named)

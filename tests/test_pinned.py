@@ -473,7 +473,7 @@ def logged(event):
     before = logger.level
     logger.setLevel(logging.DEBUG)
     try:
-        operator_notices.Notices().take(event)
+        operator_notices.Notices().on_event(event)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)

@@ -59,7 +59,7 @@ def fleet(tmp_path_factory):
     peers = [config.PeerSettings(den.hex(), "127.0.0.1:1")]
     options = {"cluster": cluster.found.id.hex(), "founder": den.hex(), "name": "node"}
     config.write(home.config, config.Config(listen="", peers=peers, **options))
-    persist = Persist(incarnation=0, doubt="", settled=[lost.record_id])
+    persist = Persist(incarnation=0, doubt="", reissue_done=[lost.record_id])
     persist.addresses[den] = ("127.0.0.1:1",)
     persist.rows.update({RowKey(*row[:4]): row for row in cluster.stores[NODE].values()})
     persist.rendered.update(cluster.rendered[NODE])

@@ -53,7 +53,7 @@ class Disk:
             else:
                 self.rows[tuple(key)] = row
         self.rendered.update(persist.rendered)
-        self.settled.update(persist.settled)
+        self.settled.update(persist.reissue_done)
         self.own_end = persist.own_end or self.own_end
         if persist.incarnation is not None:
             self.incarnation = persist.incarnation

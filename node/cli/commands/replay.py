@@ -76,7 +76,7 @@ def replay(machine: Machine, state: Any, source: BinaryIO, *, as_json: bool, ask
             if not isinstance(outcome, Ignored):
                 state = outcome.state
             if as_json:
-                typer.echo(to_json({"outcome": type(outcome).__name__.lower(), "state": state}))
+                typer.echo(to_json({"outcome": outcome.word, "state": state}))
             else:
                 _tell(machine.event_name(event), outcome, to_json(state))
         first = False

@@ -33,7 +33,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     store = Store(home.store)
     driver = Driver(store, partial(open_replica, home, settings))
     notices = Notices()
-    driver.bus.tap(notices.take)
+    driver.bus.tap(notices.on_event)
     me = Identity(key_file.load(home.key), driver.replica.cluster)
     leaving = LeaveOrRotate(driver, home, lambda: None)
     holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), lambda node: node.short)

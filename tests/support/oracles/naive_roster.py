@@ -36,7 +36,7 @@ class NaiveRoster:
             and record.body.node == author
             and record.body.role is Role.ADMIN
             and not any(
-                self.revocations(revocation, record, incarnation, clock)
+                self.takes(revocation, record, incarnation, clock)
                 for revocation in self.revocations
                 if revocation.feed.author == self.founder
             )
@@ -82,7 +82,7 @@ class NaiveRoster:
         same = revocation.body.node == record.body.node
         return same and record.record_id in revocation.body.admissions
 
-    def revocations(self, revocation, record, incarnation, clock):
+    def takes(self, revocation, record, incarnation, clock):
         if not self.names(revocation, record) or revocation.body.node == self.founder:
             return False
         return clock >= dict(revocation.body.keep).get(incarnation, 0)
@@ -109,9 +109,7 @@ class NaiveRoster:
         held = {
             record.body.role
             for record in self.of(node)
-            if not any(
-                self.revocations(r, record, incarnation, clock) for r in self.revoking(record)
-            )
+            if not any(self.takes(r, record, incarnation, clock) for r in self.revoking(record))
         }
         return next((role for role in ROLES if role in held), None)
 

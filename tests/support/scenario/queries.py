@@ -173,8 +173,9 @@ def _missing(field, number, word):
     if found is None:
         return
     yield f"#{found.seal} seals {found.sealed_count} live records, {found.held} here"
-    for what in ("unknown", "gone", "idle"):
-        for start, end in getattr(found, what):
+    runs = {"unknown": found.unknown, "gone": found.gone, "idle": found.not_counted}
+    for what, missing in runs.items():
+        for start, end in missing:
             yield f"{what}: #{start}" + (f" to #{end - 1}" if end > start + 1 else "")
     if found.unsatisfiable:
         yield "no records could make that true"

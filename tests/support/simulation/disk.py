@@ -57,8 +57,8 @@ class SimulatedDisk:
         """The same contents in another file."""
         return SimulatedDisk(
             self.host, inode, dict(self.rows), dict(self.proofs), dict(self.rendered),
-            self.incarnation, self.doubt, self.token, self.writes, set(self.reissue_done), self.former,
-            self.former_end,
+            self.incarnation, self.doubt, self.token, self.writes, set(self.reissue_done),
+            self.former, self.former_end,
             own_end=self.own_end, taken=set(self.taken),
         )  # fmt: skip
 

@@ -135,7 +135,7 @@ def what_rested_on_a_failed_commit_stays():
 
 @planted("a-clone-and-its-original-both-open-the-next-incarnation")
 def a_restored_store_is_trusted():
-    with mock.patch.object(disk, "why_doubt", lambda _found, _said: ""):
+    with mock.patch.object(disk, "mismatch", lambda _found, _said: ""):
         yield
 
 
@@ -170,7 +170,7 @@ def what_waited_for_the_clock_is_looked_at_later():
     original = Replica._write
 
     def hasty(self, *args, **named):
-        with mock.patch.object(Ledger, "ripen", lambda *_: None):
+        with mock.patch.object(Ledger, "release_due", lambda *_: None):
             return original(self, *args, **named)
 
     with mock.patch.object(Replica, "_write", hasty):
@@ -258,7 +258,7 @@ def the_next_incarnation_is_counted():
 
 @planted(1)
 def a_cut_keeps_keyed_records():
-    with mock.patch.object(Feed, "keyed_dead", property(lambda _feed: False)):
+    with mock.patch.object(Feed, "keyed_void", property(lambda _feed: False)):
         yield
 
 
@@ -309,7 +309,7 @@ def of_two_events_the_one_that_came_first_wins():
 
 @planted("gate-a-clock-delays-a-verdict-and-changes-none.txt")
 def what_waited_for_the_clock_waits_for_ever():
-    with mock.patch.object(Ledger, "ripen", lambda _self, _now: None):
+    with mock.patch.object(Ledger, "release_due", lambda _self, _now: None):
         yield
 
 
@@ -324,7 +324,7 @@ def an_illegal_event_is_let_in():
 
     with (
         mock.patch.object(ledger, "judge", lenient),
-        mock.patch.object(event_tree, "hangs", lambda _record, _parent: True),
+        mock.patch.object(event_tree, "attaches", lambda _record, _parent: True),
     ):
         yield
 
@@ -451,9 +451,9 @@ def a_revocation_knows_no_incarnations():
     original = Admission.ends
 
     def ends(self):
-        if not self.takes:
+        if not self.revocations:
             return original(self)
-        return {}, min(max(take.keep.values(), default=0) for take in self.takes)
+        return {}, min(max(take.keep.values(), default=0) for take in self.revocations)
 
     with mock.patch.object(Admission, "ends", ends):
         yield
@@ -477,7 +477,7 @@ def twins_in_one_call_are_overlooked():
     def one_by_one(self, record, _beside):
         return original(self, record, None)
 
-    with mock.patch.object(Ledger, "_affords", one_by_one):
+    with mock.patch.object(Ledger, "_has_budget", one_by_one):
         yield
 
 
@@ -523,13 +523,13 @@ def what_a_fork_took_is_not_written_again():
 
 @planted("belonging-what-a-fork-took-is-handed-back.txt")
 def what_a_fork_took_is_not_handed_back():
-    with mock.patch.object(reissue, "handed_back", lambda _ledger, _session: iter(())):
+    with mock.patch.object(reissue, "return_void_records", lambda _ledger, _session: iter(())):
         yield
 
 
 @planted("links-a-feed-that-stays-different.txt")
 def a_clock_that_went_back_keeps_what_it_let_in():
-    with mock.patch.object(Ledger, "_set_back", lambda _self, _bound: None):
+    with mock.patch.object(Ledger, "_clock_went_back", lambda _self, _bound: None):
         yield
 
 
@@ -623,13 +623,13 @@ def twins_never_tell_whom_they_heard():
 @planted("a-restart-is-no-twin")
 def a_restart_is_taken_for_a_twin():
     """Any other run with the own key, without asking whether it is of before."""
-    original = DuplicateKeyDetector.hear
+    original = DuplicateKeyDetector.receive
 
     def hasty(self, state, mono):
         named = (self.run,) if state.run not in (UNSET, self.run) else UNSET
         return original(self, msgspec.structs.replace(state, heard=named), mono)
 
-    with mock.patch.object(DuplicateKeyDetector, "hear", hasty):
+    with mock.patch.object(DuplicateKeyDetector, "receive", hasty):
         yield
 
 
@@ -652,7 +652,7 @@ def a_new_key_comes_beside_the_old_one():
         done = original(wish, roster, own)
         return done[:1] if isinstance(wish, roster_intents.Replace) else done
 
-    with mock.patch.object(roster_intents, "steps", polite):
+    with mock.patch.object(roster_intents, "expand", polite):
         yield
 
 
@@ -866,7 +866,7 @@ def a_founder_without_a_store_writes_at_once():
     def bold(self, node):
         return "" if node == self.founder else original(self, node)
 
-    with mock.patch.object(Roster, "why_no_voice", bold):
+    with mock.patch.object(Roster, "write_block", bold):
         yield
 
 
@@ -878,7 +878,7 @@ def a_peers_clock_is_read_at_the_hello_alone():
 
 @planted(1)
 def what_a_peer_names_is_remembered():
-    original = Sync.hear
+    original = Sync.receive
 
     def naive(self, frame, session, digest, mono):
         if isinstance(frame, HaveUpTo):
@@ -886,7 +886,7 @@ def what_a_peer_names_is_remembered():
         else:
             original(self, frame, session, digest, mono)
 
-    with mock.patch.object(Sync, "hear", naive):
+    with mock.patch.object(Sync, "receive", naive):
         yield
 
 
@@ -898,7 +898,7 @@ def of_a_key_the_latest_presence_alone_is_handed_on():
 
 @planted("a-word-from-2099-for-one-node")
 def a_statement_counts_before_its_time():
-    with mock.patch.object(Statements, "ripe", lambda self, *_: [*self._known.values()]):
+    with mock.patch.object(Statements, "due", lambda self, *_: [*self._known.values()]):
         yield
 
 

@@ -156,8 +156,8 @@ def test_what_a_revocation_took_of_the_key_before_moves_over_to_the_next(court):
 def test_a_feed_in_which_all_is_well_is_gone_on_in(court):
     court.take(court.bob.story("a", ms=court.ms + limits.STAMP_AHEAD_MS_MAX))
     assert why_not(court) == ""
-    assert reissue.new_feed_reason(court.ledger.feed(FeedId(court.bob.node, 7)), court.ledger.roster,
-                               court.now) == ""  # fmt: skip
+    feed = court.ledger.feed(FeedId(court.bob.node, 7))
+    assert reissue.new_feed_reason(feed, court.ledger.roster, court.now) == ""
 
 
 def why_not(court):

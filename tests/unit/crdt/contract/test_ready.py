@@ -18,7 +18,7 @@ EACH = {
     "incarnation": 0,
     "doubt": "",
     "own_end": OwnEnd(NODE, 0, 4),
-    "settled": [RecordId(bytes(32))],
+    "reissue_done": [RecordId(bytes(32))],
     "addresses": {NODE: ("wss://a",)},
 }
 

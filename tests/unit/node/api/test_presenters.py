@@ -49,7 +49,7 @@ def hear(cluster, of, *, beats, by=None):
     state = PresenceState(at.wall, (), beats)
     by = node if by is None else cluster.keys[by].pubkey
     liveness = cluster.replicas[0].beacon.liveness
-    assert liveness.hear(node, entry, state, at.wall.ms, at.mono, by)
+    assert liveness.receive(node, entry, state, at.wall.ms, at.mono, by)
 
 
 def test_the_heartbeat_shown_is_the_newer_of_the_durable_one_and_the_one_from_presence(cluster):

@@ -121,7 +121,7 @@ async def test_what_is_no_address_is_never_dialled(said):
     assert one.known == {}
     state = PresenceState(Instant(START), (said, "192.0.2.7:1"))
     entry = sign_presence(peer, cluster.found.id, 1, state)
-    replica.beacon.liveness.hear(peer.pubkey, entry, state, START.ms, 0.0, peer.pubkey)
+    replica.beacon.liveness.receive(peer.pubkey, entry, state, START.ms, 0.0, peer.pubkey)
     await one._learn()
     assert one.known == {peer.pubkey: ("192.0.2.7:1",)}
 

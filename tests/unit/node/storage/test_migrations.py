@@ -39,7 +39,7 @@ def check(store):
     assert store.rendered() == freeze.RENDERED
     assert store.addresses() == freeze.ADDRESSES
     assert [row[6] for row in store.quarantine()] == ["bad_signature"]
-    assert store.reissue_done() == []
+    assert store.settled() == []
     assert store.history() == []
 
 

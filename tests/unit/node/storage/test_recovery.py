@@ -191,7 +191,7 @@ def test_whatever_byte_of_the_file_is_another_the_daemon_starts(tmp_path):
     """Somewhere in the file, one byte or a few in a row; also where it makes no text of a text."""
     lone = Lone(tmp_path, spoiled=False)
     with Store(lone.home.store) as store:
-        persist = Persist(addresses={key(2).pubkey: ("two:1",)}, settled=[RecordId(b"s" * 32)])
+        persist = Persist(addresses={key(2).pubkey: ("two:1",)}, reissue_done=[RecordId(b"s" * 32)])
         turned = Quarantined(key(2).pubkey, FEED, 1, None, Reason.BAD_SIGNATURE, "detail", b"b")
         store.commit(persist, [turned], START.ms, [Noticed("what", "detail")])
         store.add_ticket(TicketRow(b"t" * 32, "member", 5), 0)
@@ -267,7 +267,7 @@ def test_a_proof_that_proves_nothing_is_not_taken_over(path):
 )
 def test_a_row_of_a_small_table_that_is_not_as_written_is_left_out(path, hurt):
     with Store(path) as store:
-        store.commit(Persist(incarnation=0, settled=[RECORDS[1].record_id]), [], 0)
+        store.commit(Persist(incarnation=0, reissue_done=[RECORDS[1].record_id]), [], 0)
         store.commit(Persist(rendered={FeedId(key(2).pubkey, 0): 3}), [], 0)
         store.withdraw_ticket(b"t" * 32)
     with contextlib.closing(apsw.Connection(str(path))) as database:
@@ -357,7 +357,7 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
 def test_that_it_was_mended_stands_in_status_with_when_and_how_much_was_kept(tmp_path):
     lone, notices = Lone(tmp_path), Notices()
     driver = open_driver(lone.home, lone.settings, notices=notices)
-    told = notices.all(driver.replica, clock.now())
+    told = notices.current(driver.replica, clock.now())
     asyncio.run(driver.stop())
     when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
     assert re.search(rf"damaged and was mended at {when}: (no|\d+) records? of", told[-1])
@@ -477,7 +477,7 @@ def test_an_older_page_of_a_small_table_is_noticed_and_frees_no_ticket(path, tab
     addresses = {key(2).pubkey: ("two:2",)}
     with Store(path) as store:
         settled = [RECORDS[1].record_id]
-        store.commit(Persist(proofs=[proof], settled=settled, addresses=addresses), [], 0)
+        store.commit(Persist(proofs=[proof], reissue_done=settled, addresses=addresses), [], 0)
         store.withdraw_ticket(b"t" * 32)
         assert store.hurt_rows() == []
     put_back(path, table, before)

@@ -103,7 +103,7 @@ EVENTS = [
 
 @pytest.mark.parametrize(("event", "known"), EVENTS, ids=lambda one: type(one).__name__)
 def test_what_happened_stands_in_fields_beside_its_sentence(told, event, known):
-    Notices().take(event)
+    Notices().on_event(event)
     entry = only(told())
     assert entry["message"]
     assert {name: entry.get(name) for name in known} == known
@@ -111,7 +111,7 @@ def test_what_happened_stands_in_fields_beside_its_sentence(told, event, known):
 
 def test_the_name_that_a_host_gives_itself_is_logged_and_not_obeyed(told):
     state = PresenceState(Instant(START), host=POISON, twin=POISON)
-    Notices().take(Noticed("twin", peer_sentence(NODE, state), NODE))
+    Notices().on_event(Noticed("twin", peer_sentence(NODE, state), NODE))
     assert only(told())["message"].count(POISON) == 2
 
 
