@@ -258,7 +258,7 @@ async def test_a_cause_in_the_host_ends_every_write_alike(node, monkeypatch, nam
 async def test_what_the_rules_refuse_ends_every_write_alike(node, monkeypatch, name):
     client, desk = node
     await client.post("/stories/s-1", json={})
-    monkeypatch.setattr(type(desk.driver.replica.ledger.roster), "why_no_voice", lambda *_: "mute")
+    monkeypatch.setattr(type(desk.driver.replica.ledger.roster), "write_block", lambda *_: "mute")
     method, path, body = EVERY_WRITE[name]
     answer = await client.request(method, path, json=body)
     assert problem(answer, 409, "refused")["detail"] == "mute"
@@ -363,5 +363,5 @@ async def test_the_api_describes_itself_whole(client):
     names = [one["operationId"] for one in operations]
     assert len(set(names)) == len(names)
     board = described["paths"]["/stories"]["get"]["responses"]["200"]["content"]
-    assert "StoryShown" in json.dumps(board)
+    assert "StoryOut" in json.dumps(board)
     assert "/inspect/feeds" in described["paths"]
