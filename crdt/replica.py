@@ -28,6 +28,7 @@ from crdt.contract.ready import (
     Ready,
     Row,
 )
+from crdt.ledger.changes import Changes
 from crdt.ledger.feed import Feed
 from crdt.ledger.ingest import Arrivals, locate_slices, stored_records, verify_records
 from crdt.ledger.judge import Admitted
@@ -120,8 +121,11 @@ class Replica:
             former_end = written
         self.rewriting = reissue.Reissuer(self.own, self.ledger, self.sessions, former, former_end)
         self._observer = Observer(self.own, self.ledger.board, checkpoint)
+        self._ready = Ready()  # what this step asks the shell to do
+        self._changes = Changes()  # what this step changed
         self._new_keys = roster_requests.RequestPace()
         self._wrote_at = self._rebuild_at = float("-inf")
+        self._redraw = False  # the document shows what it should not, or not what it should
 
     # --- the line ------------------------------------------------------------------------------
 
@@ -157,7 +161,7 @@ class Replica:
                 return self._finish(peer, now)
             case Proof(author, incarnation, clock, sides):
                 self.ledger.accuse(ProofRow(author, incarnation, clock, sides))
-                self.ledger.take((), now.wall, peer=peer)
+                self._note(self.ledger.merge((), now.wall, peer=peer))
                 return self._finish(peer, now)
         replies = self._answer(peer, frame, now)
         ready = self._finish(None, now)  # what was written for a petition is its peer's news too
@@ -178,11 +182,10 @@ class Replica:
         if any(r.feed == own.id and r.clock >= own.next_clock for r in opened.records):
             self._doubt("a peer knows more of the own feed than this node does")
         news = self._quota.take(opened.records, self.ledger)
-        self.ledger.take(news, now.wall, peer=peer)
-        self._quota.give_back(news, self.ledger)
-        for feed, start, end in arrivals.gaps:
-            if feed.author != self.own:
-                self.ledger.believe_gap(feed, start, end)
+        gaps = [gap for gap in arrivals.gaps if gap[0].author != self.own]
+        changes = self.ledger.merge(news, now.wall, peer=peer, gaps=gaps)
+        self._quota.give_back(news, self.ledger, changes.live)
+        self._note(changes)
         if opened.forged:
             raise opened.fault()
 
@@ -199,7 +202,7 @@ class Replica:
                     roster_requests.answer(frame, peer, self.ledger, self.own, now, pace, write)
                 ]
             case Answer(nonce, word):
-                self.ledger.ready.observe.append(PetitionAnswered(peer, nonce, word))
+                self._ready.observe.append(PetitionAnswered(peer, nonce, word))
                 return []
         session = self.sessions.get(peer)
         if session is None:  # its link is gone, and so is whoever would read an answer
@@ -207,7 +210,7 @@ class Replica:
         if isinstance(frame, QueryAwareness):
             session.owed.add(iter(self.beacon.everybody()))
         else:
-            self._sync.receive(frame, session, self.document_digest, now.mono)
+            self._note(self._sync.receive(frame, session, self.document_digest, now.mono))
         return []
 
     # --- local callers -------------------------------------------------------------------------
@@ -243,7 +246,7 @@ class Replica:
         return ready
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
-        self.ledger.release_due(now.wall)  # before anything is written by this clock
+        self._note(self.ledger.release_due(now.wall))  # before anything is written by this clock
         write_state.must_write(self, now)
         feed, why = self._check_incarnation(now)
         author = handlers.author(feed, self.ledger, now.wall)
@@ -264,11 +267,11 @@ class Replica:
             if not isinstance(verdict, Admitted):
                 raise NotWritable(f"the gate would not admit this record: {verdict}")
         if why:
-            self.incarnation = self.ledger.ready.persist.incarnation = feed.id.incarnation
-            self.ledger.ready.observe.append(IncarnationOpened(self.incarnation, why))
+            self.incarnation = self._ready.persist.incarnation = feed.id.incarnation
+            self._ready.observe.append(IncarnationOpened(self.incarnation, why))
             self._doubt("")
-        self.ledger.take([record], now.wall)
-        self.ledger.ready.persist.own_end = OwnEnd(*feed.id, clock + 1)
+        self._note(self.ledger.merge([record], now.wall))
+        self._ready.persist.own_end = OwnEnd(*feed.id, clock + 1)
         self._wrote_at = now.mono
         return Receipt(*record.ref, warnings)
 
@@ -287,20 +290,21 @@ class Replica:
 
     def _doubt(self, why: str) -> None:
         """Go on in the own feed no further; or, where there is no reason, in this one."""
-        self.doubt = self.ledger.ready.persist.doubt = why
+        self.doubt = self._ready.persist.doubt = why
 
     # --- time ----------------------------------------------------------------------------------
 
     def tick(self, now: Now) -> Ready:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
         if self.takes:
-            self.ledger.release_due(now.wall)
+            self._note(self.ledger.release_due(now.wall))
         if not self.writable(now):
             quiet = 0.0 if self.doubt else now.mono - self._wrote_at
             for intent in self._duties.due_commands(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
-            self.rewriting.carry_out(now.mono, lambda one: self._write(WriteAgain(one), now))
-        self.ledger.ready.observe += self.clock_watch.news(now) + self._seal_watch.news(now.mono)
+            for record in self.rewriting.due(now.mono):
+                self._write_again(record, now)
+        self._ready.observe += self.clock_watch.news(now) + self._seal_watch.news(now.mono)
         ready = self._finish(None, now)
         if self.sessions.peers() and (said := self.beacon.announce(now)) is not None:
             ready.send(self.sessions.peers(), encode_frame(said))
@@ -322,6 +326,20 @@ class Replica:
         """Write what is due, where the rules allow it."""
         with contextlib.suppress(ProposalRefused):
             self._write(intent, now)
+
+    def _write_again(self, record: VerifiedRecord, now: Now) -> None:
+        """Write a record that counts nowhere again if it still applies (protocol §9)."""
+        outcome: Receipt | ProposalRefused
+        try:
+            outcome = self._write(WriteAgain(record), now)
+        except ProposalRefused as refusal:
+            outcome = refusal
+        notice = self.rewriting.settle(record, outcome)
+        if notice is not None:
+            self._ready.observe.append(notice)
+        if record.feed.author == self.own:
+            self._note(self.ledger.retire(record))
+        self._ready.persist.reissue_done.append(record.record_id)
 
     # --- sessions ------------------------------------------------------------------------------
 
@@ -346,12 +364,12 @@ class Replica:
             PeerFault: an entry that its node did not sign.
         """
         news = self.beacon.receive(peer, frame, self.ledger.roster, now)
-        self.ledger.ready.persist.addresses |= news.addresses
-        self.ledger.ready.observe += news.noticed
+        self._ready.persist.addresses |= news.addresses
+        self._ready.observe += news.noticed
         self.sessions.hear_clock(peer, news.at, now)
         if news.entries:
             others = self.sessions.peers(but=peer)
-            self.ledger.ready.send(others, encode_frame(Awareness(news.entries)))
+            self._ready.send(others, encode_frame(Awareness(news.entries)))
 
     def go_on(self, peer: NodePubkey, now: Now) -> Ready:
         """A part of a long answer to a peer is out: give the next one."""
@@ -361,25 +379,31 @@ class Replica:
 
     # --- the end of each step ------------------------------------------------------------------
 
+    def _note(self, changes: Changes) -> None:
+        """Take note of what the ledger changed in this step."""
+        changes.instruct(self._ready)
+        self._changes.live += changes.live
+        self._changes.feeds |= changes.feeds
+        self._redraw |= changes.redraw
+
     def _finish(self, peer: NodePubkey | None, now: Now) -> Ready:
-        """Render what changed, say it to the others, and hand out the instructions."""
+        """Render what changed, publish it, and return the instructions."""
         ledger = self.ledger
-        touched = [ledger.feeds[feed] for feed in sorted(ledger.touched) if feed in ledger.feeds]
-        ledger.touched.clear()
+        ready, self._ready = self._ready, Ready()
+        changes, self._changes = self._changes, Changes()
+        touched = [ledger.feeds[feed] for feed in sorted(changes.feeds) if feed in ledger.feeds]
         # A Yjs document cannot show again what it showed as deleted: such records go by position.
-        back = [r for r in in_steps(ledger.admitted, ledger.checkpoint) if self._by_position(r)]
-        anew = ledger.comeback and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
+        back = [r for r in in_steps(changes.live, ledger.checkpoint) if self._by_position(r)]
+        anew = self._redraw and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
         if anew:
             self._rebuild_at = now.mono
-            ledger.comeback = False
+            self._redraw = False
             touched = list(ledger.feeds.values())
         lacked, deleted = self.document.show(touched, ledger.by_client, anew=anew)
-        ready = ledger.take_ready()
         ready.persist.rendered |= {feed.id: feed.stored_end() for feed in touched}
         self._sync.publish(lacked, deleted, back, peer, ready)
         self._sync.acknowledge(touched, ready)
-        ready.observe += self._quota.news() + self._observer.observe(ledger.admitted, now.wall)
-        ledger.admitted.clear()
+        ready.observe += self._quota.news() + self._observer.observe(changes.live, now.wall)
         return ready
 
     def _by_position(self, record: VerifiedRecord) -> bool:
@@ -402,16 +426,14 @@ class Replica:
         self.rewriting.restore(settled)
         records, damaged = stored_records(rows)
         unproven = sum(not self.ledger.restore_proof(proof) for proof in proofs)
-        self.ledger.take(records, now.wall, stored=True)
+        changes = self.ledger.merge(records, now.wall, stored=True)
+        changes.instruct(self._ready)
         if short := reissue.why_short(self._own_feed(), self._written):
             self._doubt(short)
         for feed_id in rendered.keys() & self.ledger.feeds.keys():
             self.ledger.feeds[feed_id].empty(0, rendered[feed_id])
         self.document.rebuild(self.ledger.feeds.values())
-        self.ledger.touched.clear()
-        self.ledger.comeback = False
-        self._observer.skip((*reissue.dead(self.ledger), *self.ledger.admitted), now.wall)
-        self.ledger.admitted.clear()
+        self._observer.skip((*reissue.dead(self.ledger), *changes.live), now.wall)
         ready = self._finish(None, now)
         said = f"{damaged} of its rows hold no record, {unproven} of its proofs prove no fork"
         ready.observe, ready.damage = [], said if damaged or unproven else ""

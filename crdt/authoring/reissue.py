@@ -6,7 +6,7 @@ writes again what still applies, and reports the rest. Reads the ledger, changes
 protocol §9.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from machines.values import Instant, NodePubkey
@@ -117,38 +117,31 @@ class Reissuer:
 
         Of what a revocation took of that key, only what this node knows to have written moves over.
         """
-        entry, end = self._ledger.entry(record.ref), self._former_end
+        entry, end = self._ledger.entry_of(record), self._former_end
         if record.feed.author != self._former or entry is None:
             return True
         if entry.verdict is not EntryStatus.VOID_REVOKED:
             return True
         return end is not None and record.feed == end[:2] and record.clock < end.clock
 
-    def carry_out(self, mono: float, write: Callable[[VerifiedRecord], Receipt]) -> None:
-        """Write anew what counts nowhere and still applies, and report the rest (protocol §9)."""
-        for record in self.due(mono):
-            what = f"{record.body.kind} {_slot(record.ref)}"
-            said = ""
-            try:
-                receipt = write(record)
-            except AlreadySuperseded:
-                pass
-            except ProposalRefused as refusal:
-                said = f"{what} counts nowhere and was not written again: {refusal}"
-            else:
-                self.moved[record.record_id] = receipt.ref
-                if record.feed.author != self._former:  # what moves to the next key was to move
-                    said = f"{what} counted nowhere and was written again at {_slot(receipt.ref)}"
-            if said:
-                self._ledger.ready.observe.append(Noticed("written_again", said, self._own))
-            self.settle(record)
+    def settle(self, record: VerifiedRecord, outcome: Receipt | ProposalRefused) -> Noticed | None:
+        """Record that this was written again, or cannot be: never again, whatever crashes.
 
-    def settle(self, record: VerifiedRecord) -> None:
-        """A record was written again, or reported: never again, whatever crashes."""
+        Returns:
+            What to report to the operator, if anything.
+        """
         self._settled.add(record.record_id)
-        if record.feed.author == self._own:
-            self._ledger.retire(record)
-        self._ledger.ready.persist.reissue_done.append(record.record_id)
+        what = f"{record.body.kind} {_slot(record.ref)}"
+        if isinstance(outcome, Receipt):
+            self.moved[record.record_id] = outcome.ref
+            if record.feed.author == self._former:  # what moves to the next key was to move
+                return None
+            said = f"{what} counted nowhere and was written again at {_slot(outcome.ref)}"
+        elif isinstance(outcome, AlreadySuperseded):
+            return None
+        else:
+            said = f"{what} counts nowhere and was not written again: {outcome}"
+        return Noticed("written_again", said, self._own)
 
 
 def new_feed_reason(feed: Feed, roster: Roster, wall: Instant) -> str:

@@ -3,12 +3,12 @@
 Takes verified records from ``signatures.py``, asks ``judge.py``, and keeps each in exactly one
 place: held in its feed, pending, rejected, or gone (superseded, or not taken). What is held is on
 disk, and leaves it only when it is superseded: where the roster or a cut moves, what rested on it
-is judged again, and kept if it counts no longer. What must be stored and what happened is
-collected in a ``Ready``. No verdict depends on the order of arrival. Source: protocol §5, §9.
+is judged again, and kept if it counts no longer. Returns ``Changes``. No verdict depends on the
+order of arrival. Source: protocol §5, §9.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, assert_never
 
 from machines.values import Instant, NodePubkey
@@ -18,12 +18,12 @@ from crdt.contract.ready import (
     ForkProven,
     ProofRow,
     Quarantined,
-    Ready,
     RecordRejected,
     RosterMoved,
     Row,
 )
 from crdt.ledger.bounds import VoidRoom
+from crdt.ledger.changes import Changes
 from crdt.ledger.feed import LIVE, VOID, Entry, EntryStatus, Feed
 from crdt.ledger.ingest import Signed, UndecodableRecord
 from crdt.ledger.judge import Admitted, Deferred, Rejected, Verdict, Void, judge
@@ -61,12 +61,9 @@ class Ledger(Holdings):
     Attributes:
         evidence: live ``evidence`` records, by the feed they accuse.
         by_client: whose feed a Yjs client id stands for; ``None`` where it is that of several.
-        touched: feeds that changed since the document was last rendered.
         ahead: what is held and waits for its time.
         broken: what is held and breaks the rules since the roster moved.
-        comeback: something must come back into, or be withdrawn from, what was rendered.
         statements: what is said of who belongs, whatever its verdict.
-        admitted: records that became live since ``take`` was last called.
     """
 
     def __init__(
@@ -83,10 +80,7 @@ class Ledger(Holdings):
         self.checkpoint = checkpoint
         self.board = Board()
         self.evidence: dict[FeedId, list[VerifiedRecord]] = {}
-        self.touched: set[FeedId] = set()
-        self.comeback = False
-        self.admitted: list[VerifiedRecord] = []
-        self.ready = Ready()
+        self._changes = Changes()
         self.by_client: dict[int, FeedId | None] = {}
         self.horizon = Horizon(own)
         self.statements = Statements()
@@ -101,20 +95,22 @@ class Ledger(Holdings):
 
     # --- in ------------------------------------------------------------------------------------
 
-    def take(
+    def merge(
         self,
         records: Sequence[Signed],
         now: Instant,
         *,
         peer: NodePubkey | None = None,
+        gaps: Iterable[tuple[FeedId, int, int]] = (),
         stored: bool = False,
-    ) -> None:
-        """Judge and merge verified records, in any order.
+    ) -> Changes:
+        """Judge and merge verified records, in any order; return what changed since the last call.
 
         Args:
             now: the own wall clock; delays a record stamped too far ahead, decides nothing. Where
                 it goes back, so does what it let in.
             peer: who brought them (``None``: the own store, or a local caller).
+            gaps: runs without content (feed, start, end) that came with them.
             stored: they come from the own store: no bound applies and nothing is written again.
         """
         self._peer, self._stored = peer, stored
@@ -140,18 +136,22 @@ class Ledger(Holdings):
         self._tell_time(now)
         self._settle()
         self._stored = False
+        for gap in gaps:
+            self.believe_gap(*gap)
+        return self.take_changes()
 
-    def release_due(self, now: Instant) -> None:
-        """Judge what waited for the clock alone."""
+    def release_due(self, now: Instant) -> Changes:
+        """Judge what waited for the clock alone; return what changed since the last call."""
         self._peer = None
         self._tell_time(now)
         self._settle()
+        return self.take_changes()
 
     def _tell_time(self, now: Instant) -> None:
         """Queue what the clock lets count from now on, or, where it went back, no longer."""
         horizon, was_clockless = self.horizon, self.horizon.is_clockless
         horizon.tell_time(now)
-        held = filter(lambda record: self.entry(record.ref), self.ahead.due(horizon.on_disk))
+        held = filter(self.entry_of, self.ahead.due(horizon.on_disk))
         for record in (*self.pending.due(now.ms), *held):
             self._queue(record)
         if self._latest > horizon.on_disk:
@@ -175,20 +175,21 @@ class Ledger(Holdings):
         if self.proofs.is_news(claimed):
             self._prove(claimed, accused(claimed).author)
 
-    def retire(self, record: VerifiedRecord) -> None:
-        """Let go of an own record that waits for its stamp, and was dealt with since.
+    def retire(self, record: VerifiedRecord) -> Changes:
+        """Drop an own record that waits for its stamp, and was written again since.
 
         It would count a second time once its time has come. Its bytes go to quarantine.
         """
-        entry = self.entry(record.ref)
+        entry = self.entry_of(record)
         if entry is None:
             self.pending.discard(record)
         elif entry.verdict is EntryStatus.AHEAD:
             self._drop(entry, known_empty=True)
         else:
-            return
+            return self.take_changes()
         self._unindex(record)
         self._quarantine(record, Reason.STAMP_AHEAD, "written again since, or reported", None)
+        return self.take_changes()
 
     def restore_proof(self, row: ProofRow) -> bool:
         """Take back a stored proof, which no sum guards; returns whether it proves a fork."""
@@ -201,9 +202,9 @@ class Ledger(Holdings):
         """Take a run without content as empty, as far as a record of the feed follows it."""
         held = self.feeds.get(feed)
         if held is not None and held.believe_gap(start, end):
-            self.touched.add(feed)
+            self._changes.feeds.add(feed)
 
-    def believe_holes(self) -> None:
+    def believe_holes(self) -> Changes:
         """A peer holds the very same live records: what lies between them is empty for both.
 
         Without this a message lost on the way leaves a slot unknown for ever, and whoever reads the
@@ -218,12 +219,13 @@ class Ledger(Holdings):
             held = self.feeds.get(waiting.record.feed)
             if held is not None and waiting.record.clock not in held.slots:
                 held.pass_over(waiting.record.clock)
-                self.touched.add(held.id)
+                self._changes.feeds.add(held.id)
+        return self.take_changes()
 
-    def take_ready(self) -> Ready:
-        """Hand out what was collected since the last call."""
-        ready, self.ready = self.ready, Ready()
-        return ready
+    def take_changes(self) -> Changes:
+        """Return what changed since the last call, and forget it."""
+        changes, self._changes = self._changes, Changes()
+        return changes
 
     # --- the work list -----------------------------------------------------------------------
 
@@ -241,7 +243,7 @@ class Ledger(Holdings):
             self.checkpoint()
             record = self._work.popleft()
             self._queued.discard(record.record_id)
-            held = self.entry(record.ref)
+            held = self.entry_of(record)
             if self._apply(record, held, self.judge(record, on_disk=self._is_kept(held))):
                 self._queue_dependents(record)
             if not self._work:
@@ -318,16 +320,16 @@ class Ledger(Holdings):
             else:  # It came after the one that supersedes it: its slot is empty.
                 feed.empty(record.clock, record.clock + 1)
                 if self._stored:
-                    self.ready.persist.rows[record.ref] = None
+                    self._changes.rows[record.ref] = None
             self._unindex(record)
-            self.touched.add(feed.id)
+            self._changes.feeds.add(feed.id)
             return True
         if held is None:
             held = Entry(record, verdict)
             feed.place(held)
             if not self._stored:
                 ref = record.ref
-                self.ready.persist.rows[ref] = Row(*ref, record.value)
+                self._changes.rows[ref] = Row(*ref, record.value)
                 self.horizon.see(record)
             if verdict in VOID:
                 self._void.take(held, stored=self._stored)
@@ -342,7 +344,7 @@ class Ledger(Holdings):
             self._latest = max(self._latest, record.body.at)
         elif verdict is EntryStatus.AHEAD:
             self.ahead.add(record)
-        self.touched.add(feed.id)
+        self._changes.feeds.add(feed.id)
         self._key(feed, record, live=live)
         self._show(feed, held)
         return True
@@ -381,7 +383,7 @@ class Ledger(Holdings):
             # Of two feeds with one client id only the first by key is rendered (protocol §3).
             if self.by_client.setdefault(feed.client_id, feed_id) != feed_id:
                 self.by_client[feed.client_id] = None
-                self.comeback = True
+                self._changes.redraw = True
         return feed
 
     def _drop(self, entry: Entry, *, known_empty: bool) -> None:
@@ -394,9 +396,9 @@ class Ledger(Holdings):
         self._key(feed, record, live=False)
         if not known_empty and record.clock not in feed.slots:
             feed.forget(record.clock)
-            self.comeback = self.comeback or record.clock < feed.rendered
-        self.ready.persist.rows[record.ref] = None
-        self.touched.add(feed.id)
+            self._changes.redraw |= record.clock < feed.rendered
+        self._changes.rows[record.ref] = None
+        self._changes.feeds.add(feed.id)
 
     def _show(self, feed: Feed, entry: Entry) -> None:
         """Bring the board and the document in line with whether an entry is live."""
@@ -407,14 +409,15 @@ class Ledger(Holdings):
             self.board.add(entry.record)
             if isinstance(entry.record.body, Evidence):
                 self.evidence.setdefault(entry.record.body.feed, []).append(entry.record)
-            self.admitted.append(entry.record)
+            self._changes.live.append(entry.record)
             if entry.record.clock < feed.rendered:
-                self.comeback = True
+                self._changes.redraw = True
 
     def _hide(self, feed: Feed, entry: Entry) -> None:
         if entry.shown:
             entry.shown = False
             self.board.remove(entry.record)
+            self._changes.ceased.append(entry.record)
             if isinstance(entry.record.body, Evidence):
                 self.evidence[entry.record.body.feed].remove(entry.record)
             if entry.record.clock < feed.rendered:
@@ -430,18 +433,18 @@ class Ledger(Holdings):
         if self.roster.on_roster(record.feed.author):
             feed = self.feed(record.feed)
             feed.empty(record.clock, record.clock + 1)
-            self.touched.add(feed.id)
+            self._changes.feeds.add(feed.id)
         self._tell_rejected(record, reason, detail)
 
     def _tell_rejected(self, record: Signed, reason: Reason, detail: str) -> None:
         self._quarantine(record, reason, detail, self._peer)
-        self.ready.observe.append(RecordRejected(record.ref, reason, detail, self._peer))
+        self._changes.observed.append(RecordRejected(record.ref, reason, detail, self._peer))
 
     def _quarantine(
         self, record: Signed, reason: Reason, detail: str, peer: NodePubkey | None
     ) -> None:
         where = (record.feed, record.clock, record.record_id)
-        self.ready.quarantine.append(Quarantined(peer, *where, reason, detail, record.value))
+        self._changes.quarantined.append(Quarantined(peer, *where, reason, detail, record.value))
 
     def _unindex(self, record: VerifiedRecord) -> None:
         """A record is gone: nothing may find it any longer."""
@@ -486,7 +489,7 @@ class Ledger(Holdings):
         elif feed not in self.proofs and len(self.proofs) >= limits.PENDING_MAX:
             return True
         self.proofs[feed] = row
-        self.ready.persist.proofs.append(row)
+        self._changes.proofs.append(row)
         self._cut(feed)
         return True
 
@@ -502,26 +505,26 @@ class Ledger(Holdings):
         if feed is not None:
             feed.fork = fork
             feed.invalidate()
-            self.touched.add(feed_id)
+            self._changes.feeds.add(feed_id)
             for entry in feed.entries_between(start, end):
                 self._queue(entry.record)
         for record in self.names.of_feed(feed_id, start, end):
             self._queue(record)
-        self.comeback = True
-        self.ready.observe.append(ForkProven(feed_id.author, feed_id.incarnation, fork))
+        self._changes.redraw = True
+        self._changes.observed.append(ForkProven(feed_id.author, feed_id.incarnation, fork))
 
     def _move_roster(self) -> None:
         """Compute the roster anew, and judge again what rested on what changed."""
         before, self._roster_stale = self.roster, False
-        ripe = self.statements.due(self.horizon, lambda r: self._is_kept(self.entry(r.ref)))
+        ripe = self.statements.due(self.horizon, lambda r: self._is_kept(self.entry_of(r)))
         self.roster = Roster(before.founder, ripe)
         moved = self.roster.changed_nodes(before)
         if moved:
             self._rejudge(moved)
             for statement in self.statements.about(moved):
                 self._queue(statement)
-            self.comeback = True
-            self.ready.observe.append(RosterMoved(self.roster.changes(before, moved)))
+            self._changes.redraw = True
+            self._changes.observed.append(RosterMoved(self.roster.changes(before, moved)))
 
     def _rejudge(self, authors: set[NodePubkey]) -> None:
         """Queue every record of these authors, and every one that names a record of theirs."""
@@ -530,7 +533,7 @@ class Ledger(Holdings):
                 feed.fork = self.fork_of(feed.id)
                 feed.keeps = self.roster.keeps(feed.id)
                 feed.invalidate()
-                self.touched.add(feed.id)
+                self._changes.feeds.add(feed.id)
                 for entry in feed.entries():
                     self._queue(entry.record)
         for author in sorted(authors):

@@ -53,7 +53,7 @@ class Holdings:
     def is_known(self, record: Signed) -> bool:
         """Whether a record has a place."""
         known = record.record_id in self.rejected or record.record_id in self.pending
-        return known or self.entry(record.ref) is not None
+        return known or self.entry_of(record) is not None
 
     def at(self, feed_id: FeedId, clock: int) -> Signed | None:
         """The first record that is known for a slot, whatever its verdict."""
@@ -65,9 +65,14 @@ class Holdings:
         return next(others, None)
 
     def entry(self, ref: RecordRef) -> Entry | None:
-        """A held record with its verdict."""
+        """The entry of the record that a reference names, if it is held."""
         feed = self.feeds.get(ref.feed)
         return feed.find(ref.clock, ref.record_id) if feed is not None else None
+
+    def entry_of(self, record: Signed) -> Entry | None:
+        """The entry of a record, if it is held."""
+        feed = self.feeds.get(record.feed)
+        return feed.find(record.clock, record.record_id) if feed is not None else None
 
     # --- for the judge ---------------------------------------------------------------------------
 
@@ -98,7 +103,7 @@ class Holdings:
 
     def builds_on(self, namer: VerifiedRecord, record: VerifiedRecord) -> bool:
         """Whether one that names an event keeps it live behind its author's fork."""
-        entry = self.entry(namer.ref)
+        entry = self.entry_of(namer)
         if entry is None or entry.verdict is not EntryStatus.ADMITTED:
             return entry is not None and entry.verdict is EntryStatus.BUILT_UPON
         return namer.feed.author != record.feed.author

@@ -20,6 +20,7 @@ from crdt.primitives import limits
 from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.bodies import Ack, Evidence, Member, Statement, Transition
 from crdt.records.fork_proof import claimed_proof
+from crdt.records.record import VerifiedRecord
 
 SAY_SECONDS: Final = 60.0
 TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"
@@ -66,10 +67,19 @@ class AuthorRateLimits:
             for buckets, key, amount in self._charges(record, ledger)
         )
 
-    def give_back(self, records: Sequence[Signed], ledger: Ledger) -> None:
-        """Charge nothing for those of the records that were not taken after all."""
+    def give_back(
+        self, records: Sequence[Signed], ledger: Ledger, live: Sequence[VerifiedRecord]
+    ) -> None:
+        """Charge nothing for those of the records that were not taken after all.
+
+        Args:
+            live: what became live, and so was taken.
+        """
+        taken = {record.record_id for record in live}
         for record in records:
-            if record.feed.author != self._own and is_news(ledger, record):
+            if record.record_id in taken or record.feed.author == self._own:
+                continue
+            if is_news(ledger, record):
                 for buckets, key, amount in self._charges(record, ledger):
                     buckets.give_back(key, amount)
 

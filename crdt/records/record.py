@@ -59,7 +59,7 @@ class VerifiedRecord(msgspec.Struct, eq=False, gc=False):
     @property
     def stamp(self) -> Stamp:
         """When its author says it was written."""
-        return self.body.stamp
+        return Stamp(self.body.at, self.body.n)
 
     def __repr__(self) -> str:
         feed = f"{self.feed.author.short}/{self.feed.incarnation}"

@@ -17,6 +17,7 @@ from machines.values import NodePubkey
 
 from crdt.contract.checkpoint import in_steps
 from crdt.contract.ready import Outgoing, Ready
+from crdt.ledger.changes import Changes
 from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -56,13 +57,16 @@ class Sync:
 
     def receive(
         self, frame: Frame, session: Session, digest: Callable[[], bytes], mono: float
-    ) -> None:
+    ) -> Changes:
         """Note what a frame says, and that it is to be answered: ``next_part`` does it.
 
         Args:
             session: with the peer that sent it.
             digest: gives the own document digest.
             mono: monotonic seconds.
+
+        Returns:
+            What changed in the ledger.
         """
         match frame:
             case SyncStep1(vector):
@@ -70,7 +74,7 @@ class Sync:
                 session.lacked = lacking(self._told_by_client(), vector)
                 session.asked = True
             case DigestOffer(document):
-                self._compare_documents(session, agrees=document == digest())
+                return self._compare_documents(session, agrees=document == digest())
             case FeedDigests():
                 self._compare_feeds(session, frame, mono)
             case RangeDigests():
@@ -83,6 +87,7 @@ class Sync:
                 feed = FeedId(author, incarnation)
                 if feed in self._ledger.feeds:  # a peer can name feeds without end
                     session.holds(feed, end)
+        return Changes()
 
     def next_part(self, session: Session | None, *, is_out: bool = False) -> list[Outgoing]:
         """The next part of what a peer is to be sent; nothing where one is on its way.
@@ -195,15 +200,16 @@ class Sync:
             if feed is not None and feed.author == self._own:
                 session.holds(feed, end)
 
-    def _compare_documents(self, session: Session, *, agrees: bool) -> None:
+    def _compare_documents(self, session: Session, *, agrees: bool) -> Changes:
         session.agrees = agrees
-        if agrees:
-            self._ledger.believe_holes()
-            for feed in self._ledger.feeds.values():
-                session.holds(feed.id, feed.next_clock)
-        else:
+        if not agrees:
             digests = _made_late(partial(anti_entropy.feed_digests, self._ledger))
             session.owed.add(digests, limits.QUESTION_WEIGHT)
+            return Changes()
+        changes = self._ledger.believe_holes()
+        for feed in self._ledger.feeds.values():
+            session.holds(feed.id, feed.next_clock)
+        return changes
 
     def _compare_feeds(self, session: Session, theirs: FeedDigests, mono: float) -> None:
         """Open the comparison of the feeds that differ, as many as are compared at once."""

@@ -147,7 +147,7 @@ class AuditedStore:
         again = Ledger(self.cluster, self.ledger.roster.founder, verify_batch)
         for proof in self.ledger.proofs.values():
             again.restore_proof(proof)
-        again.take([*reversed(self.records.values())], clock.now().wall, stored=True)
+        again.merge([*reversed(self.records.values())], clock.now().wall, stored=True)
         mine = {view.id: view for view in self.ledger.board.stories()}
         other = {view.id: view for view in again.board.stories()}
         faults = [
@@ -227,7 +227,7 @@ def examine(place: Path) -> AuditedStore:
         if not held.ledger.restore_proof(proof)
     ]
     held.unsound = len(held.faults)
-    held.ledger.take(good, clock.now().wall, stored=True)
+    held.ledger.merge(good, clock.now().wall, stored=True)
     for feed_id, end in rendered.items():
         if feed_id in held.ledger.feeds:
             held.ledger.feeds[feed_id].empty(0, end)

@@ -167,7 +167,6 @@ def test_what_is_no_update_of_ours_is_refused_on_its_bytes(siege, root, client, 
 def test_every_cut_of_a_good_update_is_refused(siege, root, client):
     data = good(siege, root, client)
     for end in range(len(data)):
-        siege.replicas[0].ledger.touched.clear()
         ready = siege.replicas[0].receive(
             siege.bringer, encode_frame(Update(data[:end])), siege.now
         )

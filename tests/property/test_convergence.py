@@ -78,13 +78,11 @@ def draw_record(draw, pen, records, where):
             return pen.transition(story, event, parent, ms=ms, **where)
 
 
-def render(ledger, document):
-    """As the replica does: what changed, or all of it where something must come back."""
-    if ledger.comeback:
-        ledger.comeback = False
+def render(ledger, document, changes):
+    """As the replica does: what changed, or all of it if something must come back."""
+    if changes.redraw:
         document.rebuild(ledger.feeds.values())
-    document.advance([ledger.feeds[feed] for feed in ledger.touched])
-    ledger.touched.clear()
+    document.advance([ledger.feeds[feed] for feed in changes.feeds])
 
 
 def texts(ledger, document):
@@ -98,7 +96,7 @@ def texts(ledger, document):
 def taken(records, batch):
     ledger = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
     for start in range(0, len(records), batch):
-        ledger.take(records[start : start + batch], NOW)
+        ledger.merge(records[start : start + batch], NOW)
     return ledger
 
 
@@ -106,7 +104,7 @@ def told(ledger, proofs):
     """What anti-entropy brings at the latest: the proofs that others hold."""
     for proof in proofs:
         ledger.accuse(proof)
-    ledger.take((), NOW)
+    ledger.merge((), NOW)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -120,7 +118,7 @@ def test_any_order_of_any_records_gives_one_digest_and_one_view(records, chance,
         told(ledger, proofs)
     # What a bound or a rejection dropped comes back by anti-entropy, and is judged alike.
     for ledger in (one, other):
-        ledger.take(records, NOW)
+        ledger.merge(records, NOW)
     assert one.board.canonical() == other.board.canonical()
     assert anti_entropy.digest_of_document(one) == anti_entropy.digest_of_document(other)
     assert set(one.feeds) >= {feed for feed in other.feeds if other.feeds[feed].live()}
@@ -133,7 +131,7 @@ def test_the_fold_kept_step_by_step_is_the_fold_made_at_once(records, chance):
     chance.shuffle(shuffled)
     ledger = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
     for record in shuffled:
-        ledger.take([record], NOW)
+        ledger.merge([record], NOW)
         list(ledger.board.take_changes())
     again = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
     for feed in ledger.feeds.values():
@@ -151,8 +149,7 @@ def state(ledger):
 def test_taking_records_again_changes_nothing(records, batch):
     ledger = taken(records, batch)
     before = state(ledger)
-    ledger.take_ready()
-    ledger.take(records, NOW)
+    ledger.merge(records, NOW)
     assert state(ledger) == before
 
 
@@ -161,9 +158,9 @@ def test_taking_records_again_changes_nothing(records, batch):
 def test_forks_are_known_when_each_record_came_twice(records, batch):
     """Once may be too few: a twin of what was superseded finds nothing to be compared with."""
     ledger = taken(records, batch)
-    ledger.take(records, NOW)
+    ledger.merge(records, NOW)
     before = state(ledger)
-    ledger.take(records, NOW)
+    ledger.merge(records, NOW)
     assert state(ledger) == before
 
 
@@ -179,7 +176,7 @@ def test_twins_that_come_in_one_call_are_found():
     ledger = taken([FOUND.record, admission, one, two, newer], 5)
     assert list(ledger.proofs) == [one.feed]
     once = state(ledger)
-    ledger.take([one, two, newer], NOW)
+    ledger.merge([one, two, newer], NOW)
     assert state(ledger) == once
 
 
@@ -189,8 +186,7 @@ def test_the_document_rendered_step_by_step_is_the_one_rendered_at_once(records,
     ledger = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
     kept = Document()
     for start in range(0, len(records), batch):
-        ledger.take(records[start : start + batch], NOW)
-        render(ledger, kept)
+        render(ledger, kept, ledger.merge(records[start : start + batch], NOW))
     fresh = Document()
     fresh.rebuild(ledger.feeds.values())
     assert texts(ledger, kept) == texts(ledger, fresh)
@@ -254,13 +250,13 @@ def test_a_local_clock_may_delay_a_verdict_and_never_changes_one(records, chance
     for record in shuffled:
         off = chance.choice((0, -limits.STAMP_AHEAD_MS_MAX, -60_000 - limits.STAMP_AHEAD_MS_MAX))
         wall = Instant.from_ms(START.ms + off + chance.randrange(20))
-        wrong.take([record], wall)
+        wrong.merge([record], wall)
         wrong.release_due(wall)
     wrong.release_due(NOW)
     proofs = [*right.proofs.values(), *wrong.proofs.values()]
     for ledger in (right, wrong):
         told(ledger, proofs)
-        ledger.take(records, NOW)
+        ledger.merge(records, NOW)
     assert state(right) == state(wrong)
 
 
@@ -278,7 +274,7 @@ def test_a_true_seal_holds_for_the_whole_feed_and_for_nothing_less(records, chan
         seal = sign_record(signing, FOUND.id, 0, feed.next_clock, body)
         if feed.id.author != FOUND.founder.pubkey and not ledger.roster.belongs(feed.author):
             continue
-        ledger.take([seal], NOW)
+        ledger.merge([seal], NOW)
         if ledger.entry(seal.ref) is None:
             continue  # an observer seals nothing
         assert feed.as_sealed() is True

@@ -73,7 +73,7 @@ def test_a_ledger_comes_to_the_same_roster_however_its_records_come(records, cha
         chance.shuffle(arriving)
         while arriving:
             size = chance.randint(1, len(arriving))
-            ledger.take(arriving[:size], NOW)
+            ledger.merge(arriving[:size], NOW)
             del arriving[:size]
         found.append(standing(ledger.roster))
     assert found[0] == found[1]

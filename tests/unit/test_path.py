@@ -2,8 +2,8 @@
 
 from benchmarks.path import Journey, calls_of, rooms_of
 
-CALLS_MAX = 184
-ROOM_CHANGES_MAX = 70
+CALLS_MAX = 170
+ROOM_CHANGES_MAX = 65
 
 
 def test_one_transition_takes_few_calls_and_changes_of_room():

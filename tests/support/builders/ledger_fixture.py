@@ -50,9 +50,8 @@ class LedgerFixture:
         return self.ledger.board
 
     def take(self, *records, **options):
-        """Bring records, and hand out what the ledger asks for."""
-        self.ledger.take(records, self.now, **options)
-        return self.ledger.take_ready()
+        """Merge records, and return what changed."""
+        return self.ledger.merge(records, self.now, **options)
 
     def feed(self, pen):
         return self.ledger.feeds[FeedId(pen.node, pen.incarnation)]

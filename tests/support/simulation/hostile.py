@@ -55,7 +55,7 @@ def spread(world, node, *records, to=None):
     for frame in frames:
         tell(world, node, frame, to=to)
     for record in records:
-        node.replica.ledger.take([record], world.now(node).wall)
+        node.replica._note(node.replica.ledger.merge([record], world.now(node).wall))
 
 
 def tell(world, node, frame, *, to=None):

@@ -23,6 +23,7 @@ from crdt.contract.ready import Outgoing, Persist, Ready
 from crdt.ledger import judge, ledger
 from crdt.ledger import rate_limits as quota
 from crdt.ledger.bounds import Bounds, pending_bounds
+from crdt.ledger.changes import Changes
 from crdt.ledger.feed import EntryStatus, Feed
 from crdt.ledger.judge import Deferred, Rejected
 from crdt.ledger.ledger import Ledger
@@ -154,14 +155,15 @@ def a_peer_that_knows_more_is_passed_over():
 
 @planted("what-a-torn-store-brings-back")
 def what_a_torn_store_brings_back_stays():
-    original = Ledger.take
+    original = Ledger.merge
 
     def careless(self, records, now, *, peer=None, stored=False):
-        original(self, records, now, peer=peer, stored=stored)
+        changes = original(self, records, now, peer=peer, stored=stored)
         if stored:
-            self.ready.persist.rows.clear()
+            changes.rows.clear()
+        return changes
 
-    with mock.patch.object(Ledger, "take", careless):
+    with mock.patch.object(Ledger, "merge", careless):
         yield
 
 
@@ -170,7 +172,7 @@ def what_waited_for_the_clock_is_looked_at_later():
     original = Replica._write
 
     def hasty(self, *args, **named):
-        with mock.patch.object(Ledger, "release_due", lambda *_: None):
+        with mock.patch.object(Ledger, "release_due", lambda *_: Changes()):
             return original(self, *args, **named)
 
     with mock.patch.object(Replica, "_write", hasty):
@@ -283,7 +285,7 @@ def what_hangs_on_a_record_is_not_judged_again():
 
 @planted("renewed-claim-of-a-later-clock")
 def holes_stay_unknown():
-    with mock.patch.object(Ledger, "believe_holes", lambda _self: None):
+    with mock.patch.object(Ledger, "believe_holes", lambda _self: Changes()):
         yield
 
 
@@ -309,7 +311,7 @@ def of_two_events_the_one_that_came_first_wins():
 
 @planted("gate-a-clock-delays-a-verdict-and-changes-none.txt")
 def what_waited_for_the_clock_waits_for_ever():
-    with mock.patch.object(Ledger, "release_due", lambda _self, _now: None):
+    with mock.patch.object(Ledger, "release_due", lambda _self, _now: Changes()):
         yield
 
 
@@ -357,7 +359,7 @@ def a_gap_is_believed_to_its_end():
         held = self.feeds.get(feed)
         if held is not None:
             held.empty(start, end)
-            self.touched.add(feed)
+            self._changes.feeds.add(feed)
 
     with mock.patch.object(Ledger, "believe_gap", trusting):
         yield
@@ -517,7 +519,7 @@ def everybody_accuses_at_once_and_for_ever():
 
 @planted("belonging-a-host-put-back-while-it-ran.txt")
 def what_a_fork_took_is_not_written_again():
-    with mock.patch.object(Reissuer, "carry_out", lambda _self, _mono, _write: None):
+    with mock.patch.object(Reissuer, "due", lambda _self, _mono: []):
         yield
 
 
@@ -883,8 +885,8 @@ def what_a_peer_names_is_remembered():
     def naive(self, frame, session, digest, mono):
         if isinstance(frame, HaveUpTo):
             session.holds(FeedId(frame.author, frame.incarnation), frame.end)
-        else:
-            original(self, frame, session, digest, mono)
+            return Changes()
+        return original(self, frame, session, digest, mono)
 
     with mock.patch.object(Sync, "receive", naive):
         yield
@@ -960,7 +962,7 @@ def one_author_may_fill_the_room_of_all():
 
 @planted("board-a-clock-that-was-a-day-ahead.txt")
 def what_was_written_again_counts_twice():
-    with mock.patch.object(Ledger, "retire", lambda *_: None):
+    with mock.patch.object(Ledger, "retire", lambda *_: Changes()):
         yield
 
 

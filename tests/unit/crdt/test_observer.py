@@ -17,15 +17,11 @@ class Told:
         self.chronicle = Observer(self.court.bob.node, self.court.board)
         self.observe()
 
-    def observe(self, ms=None):
-        wall = Instant.from_ms(ms or self.court.ms)
-        admitted = [*self.court.ledger.admitted]
-        self.court.ledger.admitted.clear()
-        return self.chronicle.observe(admitted, wall)
+    def observe(self, live=(), ms=None):
+        return self.chronicle.observe(live, Instant.from_ms(ms or self.court.ms))
 
     def after(self, *records, ms=None):
-        self.court.take(*records)
-        return self.observe(ms)
+        return self.observe(self.court.take(*records).live, ms)
 
 
 @pytest.fixture
@@ -94,9 +90,8 @@ def test_an_execution_is_told_by_its_event_and_state(told):
 def test_what_was_stored_is_no_news_but_who_holds_what_is_kept_in_mind(told):
     court, ms = told.court, told.court.ms
     first = court.cat.transition("s-1", p.DepsMet())
-    court.take(first, claim(court.cat, ms, ms, ms + 1000), court.ada.story("s-2"))
-    told.chronicle.skip(court.ledger.admitted, Instant.from_ms(ms))
-    court.ledger.admitted.clear()
+    changes = court.take(first, claim(court.cat, ms, ms, ms + 1000), court.ada.story("s-2"))
+    told.chronicle.skip(changes.live, Instant.from_ms(ms))
     assert told.observe() == []
     assert told.after(claim(court.cat, ms + 1, ms, ms + 1000), ms=ms + 1) == []
     [moved] = told.after(court.cat.transition("s-1", p.GatesStarted(), first))

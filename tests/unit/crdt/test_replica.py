@@ -336,7 +336,7 @@ def opened(cluster, number):
 def test_a_store_in_doubt_makes_the_first_write_open_a_new_feed(trio):
     trio.settle(3)
     trio.restart(1, doubt="the store was restored")
-    assert not trio.replicas[1].ledger.take_ready().persist
+    assert not trio.replicas[1]._ready.persist
     receipt = trio.add(1, "s-1")
     [one] = opened(trio, 1)
     assert (one.incarnation, one.why) == (receipt.incarnation, "the store was restored")

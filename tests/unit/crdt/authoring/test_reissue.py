@@ -5,7 +5,7 @@ from crdt.authoring.intents import Receipt
 from crdt.authoring.reissue import Reissuer
 from crdt.authoring.reissue_body import AlreadySuperseded
 from crdt.contract.ready import OwnEnd
-from crdt.ledger.feed import EntryStatus, Feed
+from crdt.ledger.feed import Feed
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId, RecordRef
@@ -17,6 +17,7 @@ from tests.support.builders.ledger_fixture import LedgerFixture, spawn
 
 SOON = limits.WRITE_AGAIN_SECONDS + 1
 BEYOND = limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS + 1
+REFUSED = ProposalRefused("moved on")
 
 
 @pytest.fixture
@@ -199,22 +200,21 @@ def test_each_is_dealt_with_once_whatever_crashes(court):
     fork(court, court.bob)
     rewriting.due(0.0)
     first, second = rewriting.due(SOON)
-    rewriting.settle(first)
+    rewriting.settle(first, REFUSED)
     assert rewriting.due(SOON) == [second]
-    assert court.ledger.take_ready().persist.reissue_done == [first.record_id]
     started = Reissuer(court.bob.node, court.ledger, Sessions())
     started.restore([first.record_id, second.record_id])
     assert started.due(0.0) == started.due(SOON) == []
 
 
-def carried_out(court, rewriting, write):
-    """What the own node is told of it, and what was settled on disk."""
+def settled(rewriting, outcomes):
+    """Deal with what is due; return what is reported, and which records were dealt with."""
     rewriting.due(0.0)
-    court.ledger.take_ready()
-    rewriting.carry_out(SOON, write)
-    ready = court.ledger.take_ready()
-    assert {noticed.what for noticed in ready.observe} <= {"written_again"}
-    return [noticed.detail for noticed in ready.observe], ready.persist.reissue_done
+    due = rewriting.due(SOON)
+    notices = [rewriting.settle(record, outcomes[record.record_id]) for record in due]
+    told = [notice for notice in notices if notice is not None]
+    assert {notice.what for notice in told} <= {"written_again"}
+    return [notice.detail for notice in told], due
 
 
 def test_much_that_was_lost_is_written_again_a_few_a_tick(court, monkeypatch):
@@ -230,7 +230,7 @@ def test_much_that_was_lost_is_written_again_a_few_a_tick(court, monkeypatch):
     for tick in range(4):
         for record in rewriting.due(SOON + tick):
             written.append((tick, record))
-            rewriting.settle(record)
+            rewriting.settle(record, REFUSED)
     # Two that prove the fork, and three behind it; a feed that stays as it is is walked once.
     assert [tick for tick, _ in written] == [0, 0, 1, 1, 2]
     assert [record for _, record in written][2:] == lost_ones
@@ -246,17 +246,15 @@ def test_what_is_written_again_is_told_with_where_it_stood_and_stands(court):
     first, second = lost(court, court.bob)
     places = {first.record_id: RecordRef(court.bob.node, 7, 0, first.record_id),
               second.record_id: RecordRef(court.bob.node, 7, 1, second.record_id)}  # fmt: skip
-    said, settled = carried_out(
-        court, rewriting, lambda record: Receipt(*places[record.record_id], ())
-    )
+    said, due = settled(rewriting, {one: Receipt(*place, ()) for one, place in places.items()})
     short = court.bob.node.short
     assert said == [
         f"story {short}/0 #0 counted nowhere and was written again at {short}/7 #{clock}"
         for clock in (0, 1)
     ]
-    assert settled == [first.record_id, second.record_id]
+    assert due == [first, second]
     assert rewriting.moved == places
-    assert carried_out(court, rewriting, lambda _: pytest.fail("twice")) == ([], [])
+    assert settled(rewriting, {}) == ([], [])
 
 
 def test_what_moves_to_the_next_key_moves_at_once_with_nothing_said(court):
@@ -270,12 +268,9 @@ def test_what_moves_to_the_next_key_moves_at_once_with_nothing_said(court):
     fork(court, court.cat)
     assert rewriting.due(0.0) == [taken]
     assert len(rewriting.due(SOON)) == 3
-    court.ledger.take_ready()
     place = RecordRef(court.cat.node, 0, 0, taken.record_id)
-    rewriting.carry_out(0.0, lambda _: Receipt(*place, ()))
-    ready = court.ledger.take_ready()
-    assert not ready.observe
-    assert ready.persist.reissue_done == [taken.record_id]
+    assert rewriting.settle(taken, Receipt(*place, ())) is None
+    assert rewriting.due(0.0) == []
 
 
 def test_what_somebody_else_wrote_with_the_former_key_does_not_move(court):
@@ -304,25 +299,8 @@ def test_a_node_knows_whether_something_is_still_to_move_to_its_key(court):
     assert rewriting.is_moving()
     observing = Reissuer(court.obs.node, court.ledger, Sessions(), court.bob.node)
     assert not observing.is_moving(), "it writes nothing, and would wait for ever"
-    rewriting.settle(kept)
+    rewriting.settle(kept, REFUSED)
     assert not rewriting.is_moving()
-
-
-def test_what_was_stamped_ahead_counts_no_second_time_once_it_was_written_again(court):
-    ahead = court.bob.story("s-1", ms=court.ms + BEYOND)
-    waits = court.bob.story("s-2", ms=court.ms + BEYOND)
-    court.take(ahead, stored=True)
-    court.take(waits, now := court.bob.story("s-3", ms=court.ms))
-    rewriting = Reissuer(court.bob.node, court.ledger, Sessions())
-    for record in (ahead, waits, now):
-        rewriting.settle(record)
-    ready = court.ledger.take_ready()
-    assert ready.persist.rows[ahead.ref] is None
-    assert [turned.record_id for turned in ready.quarantine] == [ahead.record_id, waits.record_id]
-    court.ms += 2000
-    court.ledger.release_due(court.now)
-    verdicts = [court.verdict(record) for record in (ahead, waits, now)]
-    assert verdicts == [None, None, EntryStatus.ADMITTED]
 
 
 def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court):
@@ -330,14 +308,14 @@ def test_what_no_longer_applies_is_reported_and_what_nobody_misses_is_not(court)
     fork(court, court.bob)
     first, second = lost(court, court.bob)
 
-    def write(record):
-        raise AlreadySuperseded("said since") if record == first else ProposalRefused("moved on")
-
-    said, settled = carried_out(court, rewriting, write)
+    said, due = settled(
+        rewriting,
+        {first.record_id: AlreadySuperseded("said since"), second.record_id: REFUSED},
+    )
     assert said == [
         f"story {court.bob.node.short}/0 #0 counts nowhere and was not written again: moved on"
     ]
-    assert settled == [first.record_id, second.record_id]
+    assert due == [first, second]
     assert rewriting.moved == {}
 
 

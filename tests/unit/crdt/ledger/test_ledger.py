@@ -56,9 +56,9 @@ def unreadable(pen, clock=0):
     )
 
 
-def rows(ready):
+def rows(changes):
     """What must be stored, and what must be gone."""
-    return {tuple(key)[3]: row is not None for key, row in ready.persist.rows.items()}
+    return {tuple(key)[3]: row is not None for key, row in changes.rows.items()}
 
 
 # What is taken
@@ -66,19 +66,19 @@ def rows(ready):
 
 def test_an_admitted_record_is_stored_shown_and_found(court):
     record = court.bob.story("s-1")
-    ready = court.take(record)
-    assert ready.persist.rows == {record.ref: Row(*record.ref, record.value)}
+    changes = court.take(record)
+    assert changes.rows == {record.ref: Row(*record.ref, record.value)}
     assert court.verdict(record) is ADMITTED
     assert court.ledger.find(record.ref) is record
     assert court.ledger.find(court.cat.story("s-1").ref) is None
     assert "s-1" in court.board
-    assert record in court.ledger.admitted
+    assert changes.live == [record]
 
 
 def test_one_that_comes_again_changes_nothing(court):
     record = court.bob.story("s-1")
     court.take(record, record)
-    assert not court.take(record).persist
+    assert not court.take(record).rows
     assert len(court.live(court.bob)) == 1
 
 
@@ -94,14 +94,14 @@ def test_the_very_bytes_of_a_slot_need_not_be_checked_again(court):
 
 def test_what_comes_from_the_own_store_is_not_written_again(court):
     record = court.bob.story("s-1")
-    assert not court.take(record, stored=True).persist.rows
+    assert not court.take(record, stored=True).rows
     assert court.verdict(record) is ADMITTED
 
 
 def test_what_waits_in_the_own_store_is_not_written_again_when_its_parent_comes(court):
     parent = court.bob.transition("s-1", p.DepsMet())
     child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
-    assert not court.take(child, stored=True).persist.rows
+    assert not court.take(child, stored=True).rows
     assert court.verdict(child) is WAITING
     later = court.bob.transition("s-1", p.GatesPassed(BRANCH, 1), child, ms=court.ms + 1)
     court.take(later)
@@ -115,10 +115,10 @@ def test_what_waits_in_the_own_store_keeps_its_row_if_it_comes_to_break_the_rule
     child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
     court.take(child, stored=True)
     assert court.verdict(child) is WAITING
-    ready = court.take(parent)
-    assert not ready.persist.rows
+    changes = court.take(parent)
+    assert not changes.rows
     assert court.verdict(child) is REJECTED
-    assert [turned.reason for turned in ready.quarantine] == [
+    assert [turned.reason for turned in changes.quarantined] == [
         Reason.ILLEGAL_TRANSITION, Reason.REJECTED_PARENT,
     ]  # fmt: skip
     assert court.ledger.broken == {child.record_id: child}
@@ -132,18 +132,18 @@ def test_what_waited_in_the_own_store_is_held_as_void_whatever_the_bound(court, 
     parent = court.bob.transition("s-1", p.DepsMet())
     child = court.cat.transition("s-1", p.GatesStarted(), parent, ms=court.ms)
     court.take(child, stored=True)
-    ready = court.take(revoke(court, court.cat))
+    changes = court.take(revoke(court, court.cat))
     assert court.verdict(child) is VOID_REVOKED
-    assert child.record_id not in rows(ready)
+    assert child.record_id not in rows(changes)
 
 
 def test_of_a_store_that_was_torn_goes_what_is_superseded_alone(court):
     illegal = court.bob.transition("s-1", p.Accepted())
     first, second = court.cat.release("s-2"), court.cat.release("s-2")
-    ready = court.take(illegal, second, first, stored=True)
-    assert rows(ready) == {first.record_id: False}
+    changes = court.take(illegal, second, first, stored=True)
+    assert rows(changes) == {first.record_id: False}
     assert court.verdict(illegal) is REJECTED
-    assert not ready.quarantine  # it was told of when it came to be so
+    assert not changes.quarantined  # it was told of when it came to be so
     assert court.live(court.cat) == [second]
 
 
@@ -152,25 +152,25 @@ def test_of_a_store_that_was_torn_goes_what_is_superseded_alone(court):
 
 def test_a_rejected_record_leaves_an_empty_slot_and_goes_to_quarantine(court):
     illegal = court.bob.transition("s-1", p.Accepted())
-    ready = court.take(illegal, peer=court.cat.node)
-    [row] = ready.quarantine
+    changes = court.take(illegal, peer=court.cat.node)
+    [row] = changes.quarantined
     assert (row.peer, row.feed, row.clock, row.reason, row.value) == (
         court.cat.node, illegal.feed, 0, Reason.ILLEGAL_TRANSITION, illegal.value,
     )  # fmt: skip
-    assert [type(one) for one in ready.observe] == [RecordRejected]
-    assert not ready.persist.rows
+    assert [type(one) for one in changes.observed] == [RecordRejected]
+    assert not changes.rows
     assert court.verdict(illegal) == "rejected"
     assert list(court.feed(court.bob).gaps()) == [(0, 1)]
     court.take(illegal)
-    assert not court.take(illegal).quarantine
+    assert not court.take(illegal).quarantined
 
 
 def test_a_body_that_is_no_body_is_rejected_in_its_authors_name(court):
     broken = unreadable(court.bob)
-    ready = court.take(broken)
-    assert [row.reason for row in ready.quarantine] == [Reason.MALFORMED_RECORD]
+    changes = court.take(broken)
+    assert [row.reason for row in changes.quarantined] == [Reason.MALFORMED_RECORD]
     assert court.verdict(broken) == "rejected"
-    assert not court.take(broken).quarantine
+    assert not court.take(broken).quarantined
 
 
 def test_what_a_stranger_sends_makes_no_feed(court):
@@ -202,7 +202,7 @@ def test_an_event_waits_for_its_parent_and_a_chain_of_them_unwinds(court):
     first = court.bob.transition("s-1", p.DepsMet())
     second = court.bob.transition("s-1", p.GatesStarted(), first)
     third = court.bob.transition("s-1", p.GatesPassed(BRANCH, 1), second)
-    assert not court.take(third, second).persist
+    assert not court.take(third, second).rows
     assert [court.verdict(record) for record in (third, second)] == ["pending"] * 2
     court.take(first)
     assert court.board.state("s-1").stage == p.Merge(BRANCH, 1)
@@ -213,13 +213,13 @@ def test_a_strangers_records_wait_until_somebody_admits_him(court):
     record = court.sam.story("s-1")
     court.take(record)
     assert court.verdict(record) == "pending"
-    ready = court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    changes = court.take(court.ada.member(court.sam.node, Role.MEMBER))
     assert court.verdict(record) is ADMITTED
-    [moved] = [one for one in ready.observe if isinstance(one, RosterMoved)]
+    [moved] = [one for one in changes.observed if isinstance(one, RosterMoved)]
     assert [(one.node, one.before_role, one.role) for one in moved.changes] == [
         (court.sam.node, "", "member")
     ]
-    assert rows(ready)[record.record_id]
+    assert rows(changes)[record.record_id]
 
 
 def test_what_does_not_fit_is_not_taken_and_may_come_again(court, monkeypatch):
@@ -270,12 +270,12 @@ def test_a_held_record_whose_parent_is_not_here_waits_on_disk(court):
     """A stranger's event that was built on, and that nobody brought; then he is admitted."""
     stranger = court.sam.transition("s-1", p.DepsMet())
     child = court.cat.transition("s-1", p.GatesStarted(), stranger, ms=court.ms)
-    ready = court.take(child)
+    changes = court.take(child)
     assert court.verdict(child) is ADMITTED  # whoever built on a stranger could not know
-    assert rows(ready) == {child.record_id: True}
-    ready = court.take(court.ada.member(court.sam.node, Role.MEMBER))
+    assert rows(changes) == {child.record_id: True}
+    changes = court.take(court.ada.member(court.sam.node, Role.MEMBER))
     assert court.verdict(child) is WAITING
-    assert child.record_id not in rows(ready)
+    assert child.record_id not in rows(changes)
     court.take(stranger)
     assert court.verdict(child) is ADMITTED
     assert court.board.state("s-1").stage == p.Qa()
@@ -287,10 +287,10 @@ def test_a_held_record_whose_parent_turns_out_illegal_counts_no_longer(court):
     court.take(child, stranger)
     assert court.verdict(child) is ADMITTED
     admission = court.ada.member(court.sam.node, Role.MEMBER)
-    ready = court.take(admission)
+    changes = court.take(admission)
     assert court.verdict(stranger) == "rejected"
     assert court.verdict(child) is REJECTED
-    assert child.record_id not in rows(ready)
+    assert child.record_id not in rows(changes)
     assert court.live(court.cat) == []
     court.take(court.ada.revocation(court.sam.node, [admission]))
     assert court.verdict(child) is ADMITTED
@@ -304,16 +304,16 @@ def test_a_keyed_record_supersedes_every_earlier_one_of_its_key(court):
     first, second = court.bob.release("s-1"), court.bob.release("s-1")
     other = court.bob.release("s-2")
     court.take(first, other)
-    ready = court.take(second)
-    assert rows(ready) == {first.record_id: False, second.record_id: True}
+    changes = court.take(second)
+    assert rows(changes) == {first.record_id: False, second.record_id: True}
     assert court.live(court.bob) == sorted((other, second), key=lambda record: record.clock)
 
 
 def test_whichever_of_them_came_first(court):
     first, second = court.bob.release("s-1"), court.bob.release("s-1")
     court.take(second)
-    ready = court.take(first)
-    assert not ready.persist.rows
+    changes = court.take(first)
+    assert not changes.rows
     assert court.verdict(first) is None
     assert court.live(court.bob) == [second]
     assert list(court.feed(court.bob).gaps()) == [(0, 1)]
@@ -369,10 +369,10 @@ def test_one_that_ripens_after_what_supersedes_it_is_gone(court):
     assert [court.verdict(record) for record in (first, second)] == [AHEAD, AHEAD]
     for _ in range(2):
         court.ms += 5_001
-        court.ledger.release_due(court.now)
+        changes = court.ledger.release_due(court.now)
     assert court.verdict(first) is None
     assert court.live(court.bob) == [second]
-    assert rows(court.ledger.take_ready()) == {first.record_id: False}
+    assert rows(changes) == {first.record_id: False}
 
 
 def test_twins_with_a_key_stand_for_it_until_both_are_void(court):
@@ -391,15 +391,15 @@ def test_two_records_in_one_slot_cut_the_feed_whichever_came_first(court):
     one, two = twins(court.bob, clock=1)
     before, after = court.bob.story("before", clock=0), court.bob.story("after", clock=2)
     court.take(before, one, after)
-    ready = court.take(two)
+    changes = court.take(two)
     assert [court.verdict(record) for record in (before, one, two, after)] == [
         ADMITTED, VOID_FORK, VOID_FORK, VOID_FORK,
     ]  # fmt: skip
     assert court.ledger.fork_of(one.feed) == court.feed(court.bob).fork == 1
-    assert ForkProven(court.bob.node, 0, 1) in ready.observe
+    assert ForkProven(court.bob.node, 0, 1) in changes.observed
     proof = proof_of(one.feed, 1, proof_side(one.value), proof_side(two.value))
-    assert ready.persist.proofs == [proof]
-    assert court.ledger.comeback
+    assert changes.proofs == [proof]
+    assert changes.redraw
 
 
 def test_a_fork_is_found_against_what_waits_and_what_was_turned_away(court):
@@ -620,7 +620,7 @@ def test_a_stored_proof_counts_again_and_the_lowest_of_them(court):
         row = proof_of(one.feed, clock, proof_side(one.value), proof_side(two.value))
         assert court.ledger.restore_proof(row)
         assert court.ledger.fork_of(one.feed) == cut
-    assert not court.ledger.take_ready().persist.proofs
+    assert not court.ledger.take_changes().proofs
 
 
 def test_a_stored_proof_that_proves_nothing_cuts_no_feed(court):
@@ -721,16 +721,16 @@ def test_what_is_rejected_in_a_slot_that_is_known_as_empty_leaves_it_so(court):
 def test_what_is_rejected_again_for_the_same_reason_is_told_once(court):
     illegal = court.bob.transition("s-1", p.Accepted())
     court.take(illegal)
-    ready = court.take(court.founder.member(court.bob.node, Role.MEMBER, "anew"))
-    assert any(isinstance(one, RosterMoved) for one in ready.observe)
-    assert not any(isinstance(one, RecordRejected) for one in ready.observe)
-    assert ready.quarantine == []
+    changes = court.take(court.founder.member(court.bob.node, Role.MEMBER, "anew"))
+    assert any(isinstance(one, RosterMoved) for one in changes.observed)
+    assert not any(isinstance(one, RecordRejected) for one in changes.observed)
+    assert changes.quarantined == []
     assert court.verdict(illegal) == "rejected"
 
 
 def test_a_statement_that_moves_nobody_is_only_a_record(court):
-    ready = court.take(court.ada.revocation(court.sam.node, []))
-    assert not any(isinstance(one, RosterMoved) for one in ready.observe)
+    changes = court.take(court.ada.revocation(court.sam.node, []))
+    assert not any(isinstance(one, RosterMoved) for one in changes.observed)
 
 
 def test_what_is_void_is_bounded_for_each_author_and_in_all(court, monkeypatch):
@@ -783,9 +783,9 @@ def test_all_of_a_built_upon_chain_is_taken_however_long(court, monkeypatch):
     for event in steps:
         chain.append(court.bob.transition("s-1", event, chain[-1], ms=court.ms + len(chain)))
     chain.append(court.cat.transition("s-1", p.Abandon(), chain[-1], ms=court.ms + 9))
-    ready = court.take(*chain[1:])
+    changes = court.take(*chain[1:])
     assert [court.verdict(record) for record in chain[1:]] == [BUILT_UPON] * 4 + [ADMITTED]
-    assert {chain[n].record_id for n in range(1, 6)} == {i for i, on in rows(ready).items() if on}
+    assert {chain[n].record_id for n in range(1, 6)} == {i for i, on in rows(changes).items() if on}
 
 
 def test_an_own_record_that_waits_for_its_stamp_is_let_go_of(court):
@@ -794,11 +794,9 @@ def test_an_own_record_that_waits_for_its_stamp_is_let_go_of(court):
     now = court.cat.story("s-3")
     court.take(held, stored=True)
     court.take(waits, now)
-    for record in (held, waits, now):
-        court.ledger.retire(record)
-    ready = court.ledger.take_ready()
-    assert ready.persist.rows == {held.ref: None}
-    assert [(t.record_id, t.reason) for t in ready.quarantine] == [
+    changes = [court.ledger.retire(record) for record in (held, waits, now)]
+    assert [one.rows for one in changes] == [{held.ref: None}, {}, {}]
+    assert [(t.record_id, t.reason) for one in changes for t in one.quarantined] == [
         (held.record_id, Reason.STAMP_AHEAD), (waits.record_id, Reason.STAMP_AHEAD),
     ]  # fmt: skip
     court.ms += 2000
@@ -828,7 +826,7 @@ def test_what_a_clock_that_is_none_finds_on_disk_counts(court):
     assert court.verdict(new) == "pending"
     again = Ledger(court.cluster, court.founder.node, verify_batch)
     held = [entry.record for feed in court.ledger.feeds.values() for entry in feed.entries()]
-    again.take(held, court.now, stored=True)
+    again.merge(held, court.now, stored=True)
     assert again.entry(story.ref).verdict is ADMITTED
 
 
@@ -894,9 +892,7 @@ def test_a_slot_that_something_waits_for_is_shown_as_empty_and_not_known_to_be(c
     assert [bytes(value) for value in document.doc.get(feed.id.root, type=Array)] == [
         entry.record.value for entry in feed.entries_at(3)
     ]
-    court.ledger.comeback = False
-    court.take(parent)
-    assert court.ledger.comeback, "what waited must be shown now"
+    assert court.take(parent).redraw, "what waited must be shown now"
     document.rebuild([feed])
     assert feed.rendered == feed.stored_end() == feed.known_end() == 4
 
@@ -908,9 +904,7 @@ def test_something_that_comes_back_below_what_was_rendered_asks_for_a_new_docume
     court.take(late := court.bob.story("late", clock=1), court.bob.story("a", clock=2))
     court.ledger.believe_gap(late.feed, 0, 2)
     court.feed(court.bob).rendered = 3
-    court.ledger.comeback = False
-    court.take(court.bob.story("first", clock=0))
-    assert court.ledger.comeback
+    assert court.take(court.bob.story("first", clock=0)).redraw
 
 
 def test_something_withdrawn_below_what_was_rendered_must_be_deleted_there(court):
@@ -926,8 +920,7 @@ def test_something_that_waits_again_below_what_was_rendered_asks_for_a_new_docum
     child = court.cat.transition("s-1", p.GatesStarted(), stranger, ms=court.ms)
     court.take(child)
     court.feed(court.cat).rendered = 1
-    court.take(court.ada.member(court.sam.node, Role.MEMBER))
-    assert court.ledger.comeback
+    assert court.take(court.ada.member(court.sam.node, Role.MEMBER)).redraw
     assert court.feed(court.cat).known_end() == 1
 
 
@@ -938,10 +931,9 @@ def test_of_two_feeds_with_one_client_id_it_is_known_that_they_share_it(court, m
     assert court.ledger.by_client == {7: FeedId(court.cat.node, 0)}
     court.take(court.cat.story("c"))
     assert court.ledger.by_client == {7: FeedId(court.cat.node, 0)}
-    court.ledger.comeback = False
-    court.take(court.bob.story("a"))
+    changes = court.take(court.bob.story("a"))
     assert court.ledger.by_client == {7: None}
-    assert court.ledger.comeback, "another may have to be shown"
+    assert changes.redraw, "another may have to be shown"
 
 
 def test_a_statement_stamped_ahead_counts_from_when_it_is_ripe(court, monkeypatch):

@@ -54,7 +54,7 @@ def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(mon
     assert quota.news() == [
         Noticed("flood", f"{key(2).pubkey.short} {TOO_BOSSY}", key(2).pubkey),
     ]
-    quota.give_back(said[:1], NOTHING)
+    quota.give_back(said[:1], NOTHING, [])
     assert quota.take(said[3:], NOTHING) == said[3:4]
     quota.mono = 1.0
     assert quota.take(said[4:], NOTHING) == said[4:]
@@ -290,5 +290,5 @@ def test_what_was_not_taken_after_all_is_charged_to_no_share(monkeypatch):
         quota = AuthorRateLimits(key(1).pubkey)
         assert quota.take([record], NOTHING) == [record]
         assert quota.take([record], NOTHING) == []
-        quota.give_back([record], NOTHING)
+        quota.give_back([record], NOTHING, [])
         assert quota.take([record], NOTHING) == [record]
