@@ -1,1 +1,1 @@
-"""Values and bounds that know nothing of records."""
+"""Values and limits that do not depend on records."""

@@ -1,26 +1,25 @@
-"""Whose fault it is: the peer's, the local caller's, or ours; and the one word for each reason.
+"""The errors of the core, by whose fault they are, and the reasons of verdicts and refusals.
 
-Stands beside the whole line: every stage that turns something away does it with a ``Reason`` from
-here, and that word is the same in code, log, table and command line. Source: protocol §5.
+A ``Reason`` is the same word in code, log, table and command line. Source: protocol §5.
 
     Exception
-    ├── PeerFault            bytes or a signature that an honest peer would refuse: link dropped
-    ├── MalformedRecord      a body that is not what it must be: its author's, slot stays empty
-    ├── MalformedEvidence    a file that is no evidence file: of whoever handed it to a person
-    └── ProposalRefused      what a local caller asked for is against the rules; nothing is written
+    ├── PeerFault            the peer sent what an honest one would refuse; the link is dropped
+    ├── MalformedRecord      the author signed an invalid body; its slot stays empty
+    ├── MalformedEvidence    a file is not an evidence file
+    └── ProposalRefused      a local request breaks the rules; nothing is written
         ├── UnknownStory
-        ├── EventIgnored     the stage ignores the event; names the legal ones
-        └── NotWritable      this node may not write, whatever is asked (observer, revoked)
-            └── HeldUp       what keeps it from writing now is its host (clock off, store read-only)
+        ├── EventIgnored     the stage ignores the event; names the legal events
+        └── NotWritable      this node may write nothing (observer, revoked)
+            └── HeldUp       its host prevents it for now (clock off, store read-only)
 
-Our own mistakes are assertions, never one of these.
+Mistakes of our own are assertions.
 """
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The one word for why something was turned away, waits, or is void."""
+    """Why something was refused, rejected, pending or void."""
 
     # refused: the link is dropped
     MALFORMED_FRAME = "malformed_frame"
@@ -48,8 +47,8 @@ class PeerFault(Exception):
     """A peer sent what no honest node would forward.
 
     Attributes:
-        reason: the one word.
-        detail: what exactly, for the log; contains no bytes of the peer's.
+        reason: the reason to record.
+        detail: details for the log; contains no bytes from the peer.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -62,7 +61,7 @@ class PeerFault(Exception):
 
 
 class MalformedRecord(Exception):
-    """A body that is not the one canonical form of a record (protocol §4)."""
+    """A body is not the canonical form of a record (protocol §4)."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -73,7 +72,7 @@ class MalformedRecord(Exception):
 
 
 class MalformedEvidence(Exception):
-    """What somebody was sent as an evidence file is none (protocol §17)."""
+    """A file is not a valid evidence file (protocol §17)."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -84,7 +83,7 @@ class MalformedEvidence(Exception):
 
 
 class ProposalRefused(Exception):
-    """A local caller asked for what the rules do not allow; nothing was written."""
+    """A local caller asked for something that the rules forbid; nothing was written."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -103,13 +102,13 @@ class UnknownStory(ProposalRefused):
 
 
 class EventIgnored(ProposalRefused):
-    """The machine ignores the event where the story (or the execution) stands.
+    """The current state of the story, or of the execution, ignores the event.
 
     Attributes:
-        subject: the story, or whose execution of it.
-        state: where it stands, by name.
-        event: the event's name.
-        legal: the events that are legal there, in the order of the table.
+        subject: the story, or the execution of it.
+        state: name of the current state.
+        event: name of the event.
+        legal: names of the legal events, in the order of the table.
     """
 
     def __init__(self, subject: str, state: str, event: str, legal: tuple[str, ...]) -> None:
@@ -124,8 +123,8 @@ class EventIgnored(ProposalRefused):
 
 
 class NotWritable(ProposalRefused):
-    """This node may not write at present, whatever is asked."""
+    """This node may not write anything at present."""
 
 
 class HeldUp(NotWritable):
-    """Its host keeps this node from writing now, whatever is asked; it may pass."""
+    """A condition of the host prevents all writes for now."""

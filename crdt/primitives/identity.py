@@ -1,6 +1,6 @@
-"""Who signed what, where: the hash, keys, feeds and references that everything else is made of.
+"""Hashes, keys, feeds and references to records.
 
-Stands under the whole line. Source: protocol §3, §4; RFC 7693 (BLAKE2), RFC 8032 (Ed25519).
+Source: protocol §3, §4; RFC 7693 (BLAKE2), RFC 8032 (Ed25519).
 """
 
 import hashlib
@@ -23,13 +23,13 @@ CLUSTER_DOMAIN: Final = b"gangline/cluster/1"
 CLIENT_ID_MASK: Final = (1 << limits.CLIENT_ID_BITS) - 1
 
 
-def H(data: bytes) -> bytes:  # noqa: N802 - the design's one letter
-    """BLAKE2b with a digest of 32 bytes, no key, salt or person."""
+def H(data: bytes) -> bytes:  # noqa: N802 - its name in the protocol
+    """Return the BLAKE2b digest (32 bytes) without key, salt or person."""
     return hashlib.blake2b(data, digest_size=limits.HASH_BYTES).digest()
 
 
 class _Hex(bytes):
-    """Bytes of one length that cross JSON as lower-case hex."""
+    """Bytes of a fixed length; in JSON lower-case hex."""
 
     __slots__ = ()
     size: ClassVar[int]
@@ -41,7 +41,7 @@ class _Hex(bytes):
 
     @classmethod
     def from_hex(cls, text: str) -> Self:
-        """Read the one text form.
+        """Decode lower-case hex.
 
         Raises:
             InvalidValue: not lower-case hex of the right length.
@@ -59,7 +59,7 @@ _HEX: Final = re.compile(r"[0-9a-f]*", re.ASCII)
 
 
 class RecordId(_Hex):
-    """H of a record's signed bytes: of what is signed, never of the signature."""
+    """H of the signed bytes of a record; the signature itself is not hashed."""
 
     __slots__ = ()
     size = limits.HASH_BYTES
@@ -80,21 +80,21 @@ class Signature(_Hex):
 
 
 class FeedId(NamedTuple):
-    """One author's log: the author and which of its incarnations."""
+    """A feed: its author and the incarnation."""
 
     author: NodePubkey
     incarnation: Incarnation
 
     @property
     def root(self) -> str:
-        """The root name of the feed's array in the document."""
+        """The name of the feed's root array in the Yjs document."""
         return f"feed/{self.author.hex()}/{self.incarnation}"
 
     def client_id(self, cluster: ClusterId) -> int:
-        """The feed's Yjs client id, below 2^53. Only Yjs goes by it; it may collide."""
-        said = FEED_DOMAIN + cluster + self.author + self.incarnation.to_bytes(4, "big")
-        whole: int = int.from_bytes(H(said)[:8], "big")
-        return whole & CLIENT_ID_MASK
+        """The Yjs client id, below 2^53. Only Yjs uses it; two feeds may have the same."""
+        data = FEED_DOMAIN + cluster + self.author + self.incarnation.to_bytes(4, "big")
+        number: int = int.from_bytes(H(data)[:8], "big")
+        return number & CLIENT_ID_MASK
 
 
 class RecordRef(NamedTuple):
@@ -107,12 +107,12 @@ class RecordRef(NamedTuple):
 
     @property
     def feed(self) -> FeedId:
-        """The feed it stands in."""
+        """The feed of the record."""
         return FeedId(self.author, self.incarnation)
 
 
 class SigningKey:
-    """A node's Ed25519 private key. Shows itself nowhere and cannot be pickled.
+    """A node's Ed25519 private key. Never printed; cannot be pickled or copied.
 
     Args:
         seed: 32 secret bytes.
@@ -130,11 +130,11 @@ class SigningKey:
         self.pubkey = NodePubkey(public)
 
     def sign(self, message: bytes) -> bytes:
-        """The signature (64 bytes) of a message."""
+        """Return the signature (64 bytes) of a message."""
         return crypto_sign(message, self._secret)[:crypto_sign_BYTES]
 
     def seed(self) -> bytes:
-        """The secret itself, for the key file and the certificate, and for nothing else."""
+        """Return the secret (32 bytes); only for the key file and the certificate."""
         return self._secret[: limits.KEY_BYTES]
 
     def __repr__(self) -> str:
@@ -148,5 +148,5 @@ class SigningKey:
 
 
 def cluster_id_of(founder: NodePubkey, founding_body: bytes) -> ClusterId:
-    """The cluster id that a founding record makes (protocol §4)."""
+    """Return the id of the cluster that a founding record creates (protocol §4)."""
     return ClusterId(H(CLUSTER_DOMAIN + founder + founding_body))

@@ -1,6 +1,6 @@
-"""A set of clocks kept as runs: which slots of a feed are held, and which are known.
+"""A set of integers stored as runs, for the clocks of a feed.
 
-Stands under ``feed.py``. A feed of a million overwrites has one run here, not a million entries.
+A feed with a million overwrites needs one run here, not a million entries.
 """
 
 from bisect import bisect_right
@@ -8,10 +8,16 @@ from collections.abc import Iterable, Iterator
 
 
 class RangeSet:
-    """Integers as sorted, disjoint, never touching runs ``[start, end)``.
+    """Sorted, disjoint runs ``[start, end)``; runs that touch are merged.
+
+    >>> clocks = RangeSet([(0, 3)])
+    >>> clocks.add(3, 5)
+    >>> clocks.discard(1)
+    >>> list(clocks)
+    [(0, 1), (2, 5)]
 
     Args:
-        runs: such runs.
+        runs: the first content: rising, with a gap between any two.
     """
 
     __slots__ = ("_ends", "_starts")
@@ -33,12 +39,12 @@ class RangeSet:
 
     @property
     def end(self) -> int:
-        """One past the greatest; 0 where there is none."""
+        """One past the greatest integer; 0 if the set is empty."""
         return self._ends[-1] if self._ends else 0
 
     @property
     def total(self) -> int:
-        """How many integers there are."""
+        """The number of integers."""
         return sum(self._ends) - sum(self._starts)
 
     def add(self, start: int, end: int) -> None:
@@ -46,11 +52,11 @@ class RangeSet:
         if start >= end:
             return
         starts, ends = self._starts, self._ends
-        if ends and start == ends[-1]:  # nearly every record comes behind all others
+        if ends and start == ends[-1]:  # the usual case: a record at the end
             ends[-1] = end
             return
-        # The runs that touch the new one: from the first that ends at or after its start, to the
-        # last that starts at or before its end.
+        # The runs to merge with: from the first that ends at or after ``start`` to the last that
+        # starts at or before ``end``.
         low = bisect_right(starts, start)
         if low and ends[low - 1] >= start:
             low -= 1
@@ -62,7 +68,7 @@ class RangeSet:
         ends[low:high] = [end]
 
     def discard(self, value: int) -> None:
-        """Take one integer out."""
+        """Remove one integer, if it is in the set."""
         index = bisect_right(self._starts, value) - 1
         if index < 0 or value >= self._ends[index]:
             return
@@ -73,14 +79,14 @@ class RangeSet:
         self._ends[index : index + 1] = [run[1] for run in kept]
 
     def run_end(self, value: int) -> int:
-        """The end of the run that holds ``value``, or ``value`` itself where none does."""
+        """Return the end of the run that contains ``value``, or ``value`` if none does."""
         index = bisect_right(self._starts, value) - 1
         if index >= 0 and value < self._ends[index]:
             return self._ends[index]
         return value
 
     def within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The runs, clipped to ``[start, end)``."""
+        """Yield the runs, clipped to ``[start, end)``."""
         index = max(bisect_right(self._starts, start) - 1, 0)
         while index < len(self._starts) and self._starts[index] < end:
             low, high = max(self._starts[index], start), min(self._ends[index], end)
@@ -89,7 +95,7 @@ class RangeSet:
             index += 1
 
     def missing(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The runs of ``[start, end)`` that are not in the set."""
+        """Yield the runs of ``[start, end)`` that are not in the set."""
         for low, high in self.within(start, end):
             if start < low:
                 yield start, low

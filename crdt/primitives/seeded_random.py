@@ -1,7 +1,6 @@
-"""Random numbers for the core, drawn from a seed that is handed in.
+"""Random numbers for the core, derived from a seed: hash(seed, counter).
 
-Stands beside ``replica.py``: incarnations and delays must be random, the core owns no randomness,
-and the same seed must give the same run. A counter under the hash is all it takes.
+Incarnations and delays must be random, but the core is pure: the same seed gives the same run.
 """
 
 from crdt.primitives.identity import H
@@ -12,8 +11,11 @@ DOMAIN = b"gangline/draw/1"
 class SeededRandom:
     """A deterministic stream of numbers.
 
+    >>> SeededRandom(b"seed").u32() == SeededRandom(b"seed").u32()
+    True
+
     Args:
-        seed: secret bytes; from the operating system in a daemon, from the run's seed in a test.
+        seed: secret bytes: from the operating system in a daemon, fixed in a test.
     """
 
     def __init__(self, seed: bytes) -> None:
@@ -21,13 +23,13 @@ class SeededRandom:
         self._count = 0
 
     def u32(self) -> int:
-        """An integer below 2^32."""
+        """Return an integer below 2^32."""
         self._count += 1
         return int.from_bytes(H(DOMAIN + self._seed + self._count.to_bytes(8, "big"))[:4], "big")
 
     def fraction(self) -> float:
-        """A number from 0 up to, not including, 1."""
+        """Return a number in ``[0, 1)``."""
         return self.u32() / 2**32
 
     def __repr__(self) -> str:
-        return "Draw(***)"
+        return "SeededRandom(***)"

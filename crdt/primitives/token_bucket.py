@@ -1,16 +1,17 @@
-"""A token bucket: so much at once, so much a second after that.
-
-Stands under ``rate_limits.py``, and under the door of the shell; handed the time in monotonic
-seconds.
-"""
+"""A token bucket, for rate limits."""
 
 
 class TokenBucket:
-    """One bucket, full at first.
+    """A bucket that starts full. All times are in monotonic seconds.
+
+    >>> bucket = TokenBucket(burst=2, rate=1, mono=0.0)
+    >>> [bucket.take(0.0) for _ in range(3)], bucket.take(1.0)
+    ([True, True, False], True)
 
     Args:
-        burst: what may be taken at once.
-        rate: what flows back in a second.
+        burst: the capacity.
+        rate: tokens added per second.
+        mono: the time now.
     """
 
     __slots__ = ("_at", "_burst", "_left", "_rate")
@@ -22,7 +23,7 @@ class TokenBucket:
         self._at = mono
 
     def take(self, mono: float, amount: float = 1.0) -> bool:
-        """Take some out; says whether so much was there. If not, nothing is taken."""
+        """Take ``amount`` tokens if there are enough; return whether there were."""
         self._fill(mono)
         if self._left < amount:
             return False
@@ -30,11 +31,11 @@ class TokenBucket:
         return True
 
     def give_back(self, amount: float = 1.0) -> None:
-        """Put back what was taken for nothing."""
+        """Return tokens that were not needed after all."""
         self._left = min(self._burst, self._left + amount)
 
     def full(self, mono: float) -> bool:
-        """Whether nothing is missing: then the bucket need not be remembered."""
+        """Whether the bucket is full, so that it need not be remembered."""
         self._fill(mono)
         return self._left >= self._burst
 

@@ -1,7 +1,7 @@
-"""Unsigned integers in lib0's variable length, read strictly.
+"""Unsigned integers in lib0's variable-length format, and a strict reader of bytes.
 
-Stands under ``yjs_update.py`` and ``messages.py``: seven bits a byte, the lowest first, the high
-bit on every byte but the last. Only the shortest form is taken. Source: lib0 ``encoding.js``.
+Seven bits per byte, lowest first; the high bit is set on every byte but the last. Only the shortest
+form is accepted. Source: lib0 ``encoding.js``.
 """
 
 from machines.errors import InvalidValue
@@ -10,7 +10,11 @@ from crdt.primitives import limits
 
 
 class Reader:
-    """Reads bytes from the front; whoever runs past the end gets ``InvalidValue``."""
+    """Reads bytes from the front. Every method raises ``InvalidValue`` at the end of the data.
+
+    >>> Reader(block(b"abc")).block(8)
+    b'abc'
+    """
 
     __slots__ = ("at", "data", "end")
 
@@ -20,10 +24,10 @@ class Reader:
         self.end = len(data)
 
     def uint(self, most: int = limits.INTEGER_MAX) -> int:
-        """One integer, at most ``most``.
+        """Read an integer of at most ``most``.
 
         Raises:
-            InvalidValue: cut short, longer than need be, or too large.
+            InvalidValue: incomplete, not in its shortest form, or too large.
         """
         data, at = self.data, self.at
         value = shift = 0
@@ -44,7 +48,7 @@ class Reader:
         raise InvalidValue("varint", "complete, and below 2^53")
 
     def take(self, size: int) -> bytes:
-        """So many bytes.
+        """Read ``size`` bytes.
 
         Raises:
             InvalidValue: fewer are left.
@@ -57,11 +61,11 @@ class Reader:
         return found
 
     def block(self, most: int) -> bytes:
-        """A length, at most ``most``, and so many bytes."""
+        """Read a length of at most ``most``, then that many bytes."""
         return self.take(self.uint(most))
 
     def text(self, most: int) -> str:
-        """A length and so much UTF-8.
+        """Read a length of at most ``most`` bytes, then that much UTF-8.
 
         Raises:
             InvalidValue: not UTF-8.
@@ -72,28 +76,32 @@ class Reader:
             raise InvalidValue("text", "UTF-8") from None
 
     def count(self, weight: int, most: int = limits.INTEGER_MAX) -> int:
-        """How many things follow, each of at least ``weight`` bytes: no more than can be left.
+        """Read the number of items that follow, each at least ``weight`` bytes long.
 
         Raises:
-            InvalidValue: more than fit.
+            InvalidValue: more than ``most``, or than fit into the bytes left.
         """
         count = self.uint(most)
         if count * weight > self.end - self.at:
-            raise InvalidValue("count", "no more than fit the bytes left")
+            raise InvalidValue("count", "no more than fit into the bytes left")
         return count
 
     def finish(self) -> None:
-        """Nothing may follow.
+        """Check that no bytes are left.
 
         Raises:
-            InvalidValue: something does.
+            InvalidValue: some are.
         """
         if self.at != self.end:
             raise InvalidValue("end", f"here, but {self.end - self.at} bytes follow")
 
 
 def uint(value: int) -> bytes:
-    """An integer in its shortest form."""
+    """Encode an integer in its shortest form.
+
+    >>> uint(300).hex()
+    'ac02'
+    """
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -103,5 +111,5 @@ def uint(value: int) -> bytes:
 
 
 def block(data: bytes) -> bytes:
-    """Bytes behind their length."""
+    """Encode the length of ``data``, then ``data``."""
     return uint(len(data)) + data

@@ -1,1 +1,1 @@
-"""Bytes to messages and back."""
+"""Messages between nodes: decoding and encoding."""

@@ -1,7 +1,7 @@
-"""What two nodes sign before they open a session, so that a hello cannot be replayed or relayed.
+"""The bytes that both nodes of a new link sign.
 
-Stands before the line, at the link: both keys, both nonces, both roles and the certificate of the
-connection are signed. Source: protocol §10.
+Keys, nonces, role and certificate are signed, so a hello cannot be replayed, relayed or reflected.
+Source: protocol §10.
 """
 
 from typing import Final
@@ -26,7 +26,7 @@ def hello_bytes(
     listener_nonce: bytes,
     certificate_sha256: bytes,
 ) -> bytes:
-    """What the side with this role (1 dialled, 2 listened) signs; nonces and hash are 32 bytes."""
+    """Return what the side with ``role`` signs; nonces and the hash are 32 bytes each."""
     return b"".join(
         (
             HELLO_DOMAIN,

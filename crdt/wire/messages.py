@@ -1,9 +1,8 @@
-"""Stage 2 of the line: one message on a link.
+"""Stage 2 of the gate: one websocket message, decoded and encoded.
 
-Takes a websocket message from the link, gives a ``Frame`` to ``replica.py``, and the other way
-round. Sync and awareness are y-protocols' own, unchanged; what compares two nodes and carries
-records by position has numbers of ours, from 100 up. Every count is compared with the bytes left
-before it is believed. Source: y-protocols ``sync.js``, ``awareness.js``; protocol §10.
+Sync and awareness are unchanged y-protocols. Messages for anti-entropy and roster requests are ours
+and have numbers from 100 up. Every count is checked against the bytes left before it is used.
+Source: y-protocols ``sync.js``, ``awareness.js``; protocol §10.
 """
 
 from typing import Final, NamedTuple, assert_never
@@ -27,19 +26,19 @@ Sides = tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
 
 
 class SyncStep1(NamedTuple):
-    """What the sender's document has, client id → next clock."""
+    """The state vector of the sender's document: client id → next clock."""
 
     state_vector: dict[int, int]
 
 
 class SyncStep2(NamedTuple):
-    """What the sender has that the receiver's state vector lacks."""
+    """The update from the receiver's state vector to the sender's document."""
 
     update: bytes
 
 
 class Update(NamedTuple):
-    """Something new."""
+    """A new change."""
 
     update: bytes
 
@@ -53,13 +52,13 @@ class AwarenessEntry(NamedTuple):
 
 
 class Awareness(NamedTuple):
-    """Presence of some nodes."""
+    """The presence of some nodes."""
 
     entries: tuple[AwarenessEntry, ...]
 
 
 class QueryAwareness(NamedTuple):
-    """Asks for everybody's presence."""
+    """A request for the presence of all nodes."""
 
 
 class DigestOffer(NamedTuple):
@@ -78,7 +77,7 @@ class FeedDigest(NamedTuple):
 
 
 class FeedDigests(NamedTuple):
-    """The sender's feed digests; ``last`` where no more follow."""
+    """Digests of the sender's feeds; ``last`` if no more frames follow."""
 
     feeds: tuple[FeedDigest, ...]
     last: bool
@@ -102,7 +101,7 @@ class RangeDigests(NamedTuple):
 
 
 class RecordsWanted(NamedTuple):
-    """Asks for one feed's live records with clocks in these ranges."""
+    """A request for the live records of one feed with clocks in these ranges."""
 
     author: NodePubkey
     incarnation: int
@@ -118,7 +117,7 @@ class Records(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """A proof of a fork: twice (signature, H(body)) for one slot."""
+    """A proof of a fork: two pairs (signature, H(body)) for one slot."""
 
     author: NodePubkey
     incarnation: int
@@ -127,7 +126,7 @@ class Proof(NamedTuple):
 
 
 class HaveUpTo(NamedTuple):
-    """The sender has everything of a feed below ``end`` on disk."""
+    """The sender has all records of a feed below ``end`` on disk."""
 
     author: NodePubkey
     incarnation: int
@@ -161,7 +160,13 @@ STATE_BYTES_MAX: Final = 2 * limits.PRESENCE_BYTES_MAX
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """Write a message."""
+    """Encode a message.
+
+    >>> encode_frame(Update(b"abc")).hex()
+    '000203616263'
+    >>> decode_frame(bytes.fromhex("000203616263"))
+    Update(update=b'abc')
+    """
     match frame:
         case SyncStep1(vector):
             return bytes([SYNC, STEP1]) + block(encode_state_vector(vector))
@@ -227,10 +232,10 @@ def _encode_own(
 
 
 def decode_frame(data: bytes) -> Frame:
-    """Read a message.
+    """Decode a message.
 
     Raises:
-        PeerFault: ``too_large``, ``malformed_frame``, or what is wrong with a state vector.
+        PeerFault: ``too_large``, ``malformed_frame``, or ``malformed_update`` for a state vector.
     """
     if len(data) > limits.FRAME_BYTES_MAX:
         raise PeerFault(Reason.TOO_LARGE, f"a frame of {len(data)} bytes")
@@ -289,7 +294,7 @@ def _read_frame(reader: Reader) -> Frame:
             return read_petition(reader)
         case 108:
             return read_answer(reader)
-    raise InvalidValue("message", "of a kind that this protocol knows")
+    raise InvalidValue("message", "of a known type")
 
 
 def _read_sync(reader: Reader) -> Frame:

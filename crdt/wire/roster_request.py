@@ -1,7 +1,7 @@
-"""The bytes of a petition, with which a node asks to leave the roster, and of its answer.
+"""The bytes of a roster request and of its answer.
 
-Stands under ``messages.py``; ``roster_requests.py`` makes and judges them. Source: protocol §9,
-§10.
+With a roster request a node asks an admin to revoke it, or to admit its next key in its place;
+``roster_requests.py`` makes and answers them. Source: protocol §9, §10.
 """
 
 from typing import Final, NamedTuple
@@ -21,9 +21,13 @@ INSTANT_MS_MAX: Final = 2**53 - 1
 
 
 class RosterRequest(NamedTuple):
-    """A node asks the receiver to take it off the roster, or to put ``successor`` in its place.
+    """``node`` asks the receiver to revoke it, or to admit ``successor`` in its place.
 
-    ``ends``: per own incarnation the next clock, rising. One signature of each key that is named.
+    Attributes:
+        at_ms: milliseconds since 1970.
+        nonce: 32 random bytes, repeated in the answer.
+        ends: (incarnation, next clock) of each feed of ``node``, rising.
+        signatures: one by ``node``, then one by ``successor`` if there is one.
     """
 
     node: NodePubkey
@@ -35,55 +39,55 @@ class RosterRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of a petition, in one word."""
+    """The result of a request, in one word."""
 
     nonce: bytes
     word: str
 
 
-def petition_bytes(cluster: ClusterId, receiver: NodePubkey, asked: RosterRequest) -> bytes:
-    """What the asking key signs, and its successor where there is one."""
+def petition_bytes(cluster: ClusterId, receiver: NodePubkey, request: RosterRequest) -> bytes:
+    """Return what ``node`` and its successor sign."""
     parts = [
-        PETITION_DOMAIN, cluster, asked.node, receiver, asked.successor or NOBODY,
-        asked.at_ms.to_bytes(8, "big"), asked.nonce, len(asked.ends).to_bytes(4, "big"),
+        PETITION_DOMAIN, cluster, request.node, receiver, request.successor or NOBODY,
+        request.at_ms.to_bytes(8, "big"), request.nonce, len(request.ends).to_bytes(4, "big"),
     ]  # fmt: skip
-    for incarnation, end in asked.ends:
+    for incarnation, end in request.ends:
         parts += [incarnation.to_bytes(4, "big"), end.to_bytes(8, "big")]
     return b"".join(parts)
 
 
-def encode_petition(asked: RosterRequest) -> bytes:
-    """Write one, without the number of its message type."""
-    named = b"" if asked.successor is None else asked.successor
-    out = [asked.node, uint(len(asked.signatures) - 1), named, uint(asked.at_ms), asked.nonce]
-    out.append(uint(len(asked.ends)))
-    for incarnation, end in asked.ends:
+def encode_petition(request: RosterRequest) -> bytes:
+    """Encode a request, without its message number."""
+    out = [request.node, uint(len(request.signatures) - 1), request.successor or b""]
+    out += [uint(request.at_ms), request.nonce]
+    out.append(uint(len(request.ends)))
+    for incarnation, end in request.ends:
         out += [uint(incarnation), uint(end)]
-    return b"".join((*out, *asked.signatures))
+    return b"".join((*out, *request.signatures))
 
 
 def read_petition(reader: Reader) -> RosterRequest:
-    """Read one.
+    """Decode a request.
 
     Raises:
-        InvalidValue: the bytes are none.
+        InvalidValue: not a request.
     """
     node = NodePubkey(reader.take(limits.KEY_BYTES))
-    named = reader.uint(1)
-    successor = NodePubkey(reader.take(limits.KEY_BYTES)) if named else None
+    has_successor = reader.uint(1)
+    successor = NodePubkey(reader.take(limits.KEY_BYTES)) if has_successor else None
     at_ms, nonce = reader.uint(INSTANT_MS_MAX), reader.take(NONCE_BYTES)
     count = reader.count(2, limits.FEEDS_PER_FRAME_MAX)
     ends = tuple(
         (reader.uint(limits.INCARNATION_MAX), reader.uint(CLOCK_END)) for _ in range(count)
     )
-    signatures = tuple(reader.take(limits.SIGNATURE_BYTES) for _ in range(named + 1))
+    signatures = tuple(reader.take(limits.SIGNATURE_BYTES) for _ in range(has_successor + 1))
     return RosterRequest(node, successor, at_ms, nonce, ends, signatures)
 
 
 def read_answer(reader: Reader) -> Answer:
-    """Read an answer.
+    """Decode an answer.
 
     Raises:
-        InvalidValue: the bytes are none.
+        InvalidValue: not an answer.
     """
     return Answer(reader.take(NONCE_BYTES), reader.text(WORD_BYTES_MAX))

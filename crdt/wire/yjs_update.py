@@ -1,9 +1,8 @@
-"""Stage 3 of the line: Yjs update format v1, decoded strictly and encoded by ourselves.
+"""Stage 3 of the gate: a strict decoder and an encoder for Yjs updates, format v1.
 
-Takes an update's bytes from ``messages.py``, gives ``FeedSlice`` to ``ingest.py``; and makes, for
-``yjs_document.py`` and for peers, the only updates that ever reach a native document. Exactly the
-grammar of protocol §3 is taken. Linear in the bytes, without recursion; no length is believed
-before it is compared with the bytes left. Source: Yjs ``UpdateEncoder``, ``Item.write``.
+The decoder accepts exactly the grammar of protocol §3, in linear time and without recursion; every
+length is checked against the bytes left before it is used. Only updates from this encoder reach a
+native document. Source: Yjs ``UpdateEncoder``, ``Item.write``.
 """
 
 import re
@@ -29,13 +28,13 @@ _ROOT: Final = re.compile(r"feed/([0-9a-f]{64})/(0|[1-9][0-9]{0,9})")
 
 
 class FeedSlice(NamedTuple):
-    """A run of one client's clocks, ``[start, end)``.
+    """The clocks ``[start, end)`` of one client.
 
     Attributes:
         client: the Yjs client id.
-        root: the root name, where the slice holds clock 0; else ``None``.
-        records: (clock, value) of those with content.
-        gaps: (clock, length) of those without; never two that touch.
+        root: the root name if the slice contains clock 0, else ``None``.
+        records: (clock, value) of the clocks with content.
+        gaps: (clock, length) of the runs without content; no two of them touch.
     """
 
     client: int
@@ -47,7 +46,11 @@ class FeedSlice(NamedTuple):
 
 
 def parse_root(root: str) -> tuple[bytes, int] | None:
-    """The author's key (32 bytes) and the incarnation in a root name, or ``None``."""
+    """Return the key (32 bytes) and the incarnation in a root name; ``None`` if it is invalid.
+
+    >>> parse_root("feed/" + "00" * 32 + "/7")[1]
+    7
+    """
     found = _ROOT.fullmatch(root)
     if found is None or (incarnation := int(found[2])) > limits.INCARNATION_MAX:
         return None
@@ -55,7 +58,12 @@ def parse_root(root: str) -> tuple[bytes, int] | None:
 
 
 def decode_update(data: bytes, *, bytes_max: int = limits.UPDATE_BYTES_MAX) -> list[FeedSlice]:
-    """Read an update.
+    """Decode an update.
+
+    >>> root = "feed/" + "00" * 32 + "/0"
+    >>> update = encode_update([FeedSlice(9, root, 0, 2, [(1, b"value")], [(0, 1)])])
+    >>> decode_update(update)[0].records
+    [(1, b'value')]
 
     Raises:
         PeerFault: ``too_large``, or ``malformed_update`` with what is wrong.
@@ -76,7 +84,7 @@ def decode_update(data: bytes, *, bytes_max: int = limits.UPDATE_BYTES_MAX) -> l
 
 
 def _read_client(reader: Reader) -> FeedSlice:
-    """One client's structs, whose clocks follow each other."""
+    """Read the structs of one client; their clocks must be consecutive."""
     structs = reader.count(4)
     if structs == 0:
         raise InvalidValue("client", "there with at least one struct")
@@ -114,7 +122,7 @@ def _read_client(reader: Reader) -> FeedSlice:
 
 
 def _read_root(reader: Reader, info: int) -> str:
-    """The parent of a client's first element: the root name of a feed, and nothing else."""
+    """Read the parent of a client's first element, which must be the root name of a feed."""
     if info & 0xE0 or reader.uint(0xFF) != PARENT_IS_ROOT:
         raise InvalidValue("first element", "with a root as its parent, and no origin or key")
     root = reader.text(ROOT_BYTES_MAX)
@@ -124,7 +132,7 @@ def _read_root(reader: Reader, info: int) -> str:
 
 
 def _read_any(reader: Reader, clock: int, records: list[tuple[int, bytes]]) -> int:
-    """A run of byte strings; says how many."""
+    """Read a run of byte strings into ``records``; return how many."""
     length = reader.count(2)
     for position in range(clock, clock + length):
         if reader.take(1)[0] != ANY_BYTES:
@@ -134,7 +142,7 @@ def _read_any(reader: Reader, clock: int, records: list[tuple[int, bytes]]) -> i
 
 
 def _skip_delete_set(reader: Reader) -> None:
-    """It must be well formed; what it says is derived from the records, never believed."""
+    """Check the syntax of a delete set. Its content is ignored: deletions follow from records."""
     for _ in range(reader.count(2)):
         reader.uint(CLIENT_MAX)
         for _ in range(reader.count(2)):
@@ -148,23 +156,23 @@ def _skip_delete_set(reader: Reader) -> None:
 def encode_update(
     slices: Iterable[FeedSlice], deletes: Mapping[int, list[tuple[int, int]]] | None = None
 ) -> bytes:
-    """Write an update: clients from the highest id down, as Yjs does; runs of values as one item.
+    """Encode an update, highest client id first as Yjs does; a run of values is one item.
 
     Args:
-        slices: at most one for a client, each covering its clocks with records and gaps exactly.
+        slices: at most one per client; records and gaps of each cover its clocks exactly.
         deletes: by client, (clock, length) of elements that the reader has and must delete.
     """
     ordered = sorted(slices, key=lambda piece: piece.client, reverse=True)
     out = [varint.uint(len(ordered))]
-    gone: dict[int, list[tuple[int, int]]] = dict(deletes or {})
+    deleted: dict[int, list[tuple[int, int]]] = dict(deletes or {})
     for piece in ordered:
         out += _write_client(piece)
         if piece.gaps:
-            gone[piece.client] = sorted([*gone.get(piece.client, []), *piece.gaps])
-    out.append(varint.uint(len(gone)))
-    for client in sorted(gone, reverse=True):
-        out += [varint.uint(client), varint.uint(len(gone[client]))]
-        for clock, length in gone[client]:
+            deleted[piece.client] = sorted([*deleted.get(piece.client, []), *piece.gaps])
+    out.append(varint.uint(len(deleted)))
+    for client in sorted(deleted, reverse=True):
+        out += [varint.uint(client), varint.uint(len(deleted[client]))]
+        for clock, length in deleted[client]:
             out += [varint.uint(clock), varint.uint(length)]
     return b"".join(out)
 
@@ -199,7 +207,7 @@ def _write_client(piece: FeedSlice) -> list[bytes]:
 
 
 def encode_state_vector(vector: Mapping[int, int]) -> bytes:
-    """Client id → next clock."""
+    """Encode a state vector: client id → next clock."""
     out = [varint.uint(len(vector))]
     for client in sorted(vector, reverse=True):
         out += [varint.uint(client), varint.uint(vector[client])]
@@ -207,7 +215,7 @@ def encode_state_vector(vector: Mapping[int, int]) -> bytes:
 
 
 def decode_state_vector(data: bytes) -> dict[int, int]:
-    """Read a state vector.
+    """Decode a state vector.
 
     Raises:
         PeerFault: ``malformed_update``.

@@ -24,4 +24,4 @@ def test_fractions_lie_from_nought_to_below_one_and_use_up_the_same_stream():
 
 
 def test_the_seed_is_never_shown():
-    assert repr(SeededRandom(b"secret")) == "Draw(***)"
+    assert repr(SeededRandom(b"secret")) == "SeededRandom(***)"

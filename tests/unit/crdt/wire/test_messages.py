@@ -94,8 +94,8 @@ def test_nothing_may_follow(frame):
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (uint(2), "of a kind that this protocol knows"),
-        (uint(109), "of a kind that this protocol knows"),
+        (uint(2), "of a known type"),
+        (uint(109), "of a known type"),
         (uint(0) + uint(3), "step 1, step 2 or update"),
         (uint(101) + uint(2) + uint(0), "at most 1"),
         (uint(101) + uint(1) + uint(1), "no more than fit"),
