@@ -1,1 +1,1 @@
-"""One signed record, and proofs about it."""
+"""Signed records, and proofs about them."""

@@ -1,8 +1,7 @@
-"""What a record says: one struct for each kind, read from and written in canonical form.
+"""The bodies of records: a struct for each kind, with its canonical JSON form.
 
-Takes a body's bytes from ``record.py``, gives a typed value, or ``MalformedRecord``. A body that is
-not byte for byte its own canonical form is refused, which settles duplicate keys, escapes and
-spellings at one stroke. Source: protocol §4.
+A body whose bytes differ from its canonical form is malformed. This one rule covers duplicate keys,
+escapes and alternative spellings. Source: protocol §4.
 """
 
 from collections.abc import Callable
@@ -40,7 +39,7 @@ Description = Annotated[str, Meta(max_length=4096)]
 
 
 class Role(StrEnum):
-    """What an admission makes of a node."""
+    """The role that an admission gives a node."""
 
     ADMIN = "admin"
     MEMBER = "member"
@@ -50,35 +49,35 @@ class Role(StrEnum):
 class _Body(
     msgspec.Struct,
     frozen=True,
-    gc=False,  # what never changes and names only what was there before is part of no ring
+    gc=False,  # immutable, and refers to older objects only: never part of a cycle
     forbid_unknown_fields=True,
     tag_field="kind",
     kw_only=True,
 ):
-    """What every kind has: its name and its stamp."""
+    """The fields of every kind."""
 
     at: Instant
     n: Counter
 
     @property
     def kind(self) -> str:
-        """The kind's name."""
+        """The name of the kind."""
         return str(self.__struct_config__.tag)
 
     @property
     def stamp(self) -> Stamp:
-        """When its author says it was written."""
+        """When it was written, according to its author."""
         return Stamp(self.at, self.n)
 
 
 class _Unkeyed(_Body, frozen=True):
-    """A kind whose records supersede nothing."""
+    """A kind without a key: its records supersede nothing."""
 
     key: ClassVar[None] = None
 
 
 class Execution(_Body, frozen=True, tag="execution"):
-    """What this node is doing about the story that is its key."""
+    """What its author is doing about the story ``key``."""
 
     key: StoryId
     previous: ExecutionState
@@ -87,7 +86,7 @@ class Execution(_Body, frozen=True, tag="execution"):
 
 
 class Transition(_Unkeyed, frozen=True, tag="transition"):
-    """An event in the pipeline, and the event that made the stage it acts on."""
+    """A pipeline event, and its parent: the event that led to the stage it acts on."""
 
     story: StoryId
     event: PipelineEvent
@@ -95,14 +94,14 @@ class Transition(_Unkeyed, frozen=True, tag="transition"):
 
 
 class Ack(_Unkeyed, frozen=True, tag="ack"):
-    """Another node has seen the story archived by this event."""
+    """A node has seen that the event ``end`` archived the story."""
 
     story: StoryId
     end: RecordRef
 
 
 class Story(_Unkeyed, frozen=True, tag="story"):
-    """Those of a story's fields that change."""
+    """New values for some fields of a story."""
 
     story: StoryId
     title: Title | UnsetType = UNSET
@@ -116,7 +115,7 @@ class Story(_Unkeyed, frozen=True, tag="story"):
 
 
 class Claim(_Body, frozen=True, tag="claim"):
-    """The node holds the story that is its key ``since`` … ``until``; or has released it."""
+    """Its author claims the story ``key`` from ``since`` until ``until``, or has released it."""
 
     key: StoryId
     since: Stamp | UnsetType = UNSET
@@ -137,7 +136,7 @@ class Claim(_Body, frozen=True, tag="claim"):
 
 
 class Member(_Unkeyed, frozen=True, tag="member"):
-    """A node is admitted. ``nonce`` stands in the founding record and in no other."""
+    """Admits ``node``. Only the founding record has a ``nonce``."""
 
     node: NodePubkey
     role: Role
@@ -147,7 +146,7 @@ class Member(_Unkeyed, frozen=True, tag="member"):
 
 
 class Revocation(_Unkeyed, frozen=True, tag="revocation"):
-    """Admissions are withdrawn, from the clock that ``keep`` gives each incarnation."""
+    """Withdraws admissions of ``node``, for each incarnation from the clock in ``keep``."""
 
     node: NodePubkey
     admissions: tuple[RecordId, ...]
@@ -160,7 +159,7 @@ class Revocation(_Unkeyed, frozen=True, tag="revocation"):
 
 
 class ProofSide(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One of the two signatures for a slot, and the hash of the body it stands for."""
+    """One of two signatures for a slot, and H of the signed body."""
 
     signature: Signature
     body_hash: Hash
@@ -182,7 +181,7 @@ class Evidence(_Body, frozen=True, tag="evidence"):
 
 
 class Seal(_Body, frozen=True, tag="seal"):
-    """The feed's live records below this clock, older seals left out: how many, and their hash."""
+    """Count and hash of the live records of the feed below this clock, without older seals."""
 
     key: str
     count: Clock
@@ -194,7 +193,7 @@ class Seal(_Body, frozen=True, tag="seal"):
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """A kind that this build does not know: carried along, folded into nothing."""
+    """A record of an unknown kind: stored and forwarded, but not folded into a view."""
 
     kind: str
     at: Instant
@@ -203,14 +202,14 @@ class Carried(msgspec.Struct, frozen=True):
 
     @property
     def stamp(self) -> Stamp:
-        """When its author says it was written."""
+        """When it was written, according to its author."""
         return Stamp(self.at, self.n)
 
 
 Known = Execution | Transition | Ack | Story | Claim | Member | Revocation | Evidence | Seal
 Body = Known | Carried
 Statement = Member | Revocation
-"""What the roster is made of."""
+"""The kinds that the roster is computed from."""
 
 SEAL_KEY: Final = "feed"
 KINDS: Final = frozenset(
@@ -219,8 +218,8 @@ KINDS: Final = frozenset(
 )
 INTERNED_MAX: Final = 4096
 DETAIL_CHARS_MAX: Final = 200
-# Names and keys come again in record after record: the last few are kept, which is faster than to
-# check them anew, and lets all records that say the same share one object.
+# Names and keys repeat from record to record. Caching the latest is faster than checking them
+# again, and records with the same value share one object.
 _MAKE: Final[dict[type, Callable[[Any], object]]] = {
     NodePubkey: lru_cache(INTERNED_MAX)(NodePubkey.from_hex),
     StoryId: lru_cache(INTERNED_MAX)(StoryId),
@@ -234,7 +233,7 @@ _MAKE: Final[dict[type, Callable[[Any], object]]] = {
 
 
 def evidence_key(feed: FeedId) -> str:
-    """The key of evidence against a feed."""
+    """Return the ``key`` of evidence against a feed."""
     return f"{feed.author.hex()}.{feed.incarnation}"
 
 
@@ -251,10 +250,10 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=_enc_hook, order="sorted")
 
 
 def encode_body(body: Known) -> bytes:
-    """A body in canonical form.
+    """Encode a body in canonical form.
 
     Raises:
-        MalformedRecord: it breaks a bound that its types do not hold.
+        MalformedRecord: it exceeds a limit that its types do not check.
     """
     data = _ENCODER.encode(body)
     parse_body(data)
@@ -262,10 +261,16 @@ def encode_body(body: Known) -> bytes:
 
 
 def parse_body(data: bytes) -> Body:
-    """Read a body.
+    """Decode a body from a peer.
+
+    >>> body = parse_body(
+    ...     b'{"at":"2026-01-01T12:00:00.000Z","kind":"story","n":0,"story":"s-1","title":"Add"}'
+    ... )
+    >>> body.kind, body.story, body.title
+    ('story', 's-1', 'Add')
 
     Raises:
-        MalformedRecord: it is not the canonical form of a record; says why.
+        MalformedRecord: it is not the canonical form of a record.
     """
     canonical_json.check_bytes(data)
     try:
@@ -278,36 +283,35 @@ def parse_body(data: bytes) -> Body:
 
 
 def stored_body(data: bytes) -> Body:
-    """Read a body from the own store, which takes none that is not canonical.
+    """Decode a body from our own store, which holds canonical bodies only.
 
     Raises:
-        MalformedRecord: it is none, since its row is damaged.
+        MalformedRecord: the row is damaged.
     """
     try:
         body: Known = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return parse_body(data)  # a kind that this build does not know, or damage
+        return parse_body(data)  # an unknown kind, or damage
     return body
 
 
 def _detail(fault: Exception) -> str:
-    """What the parser says, which may quote the record: escaped, and not much of it."""
+    """Return the message of the parser, escaped and shortened: it may quote the record."""
     return str(fault).encode("unicode_escape").decode("ascii")[:DETAIL_CHARS_MAX]
 
 
 def _parse_carried(data: bytes, fault: Exception) -> Carried:
-    """Read a body of a kind this build does not know.
+    """Decode a body of an unknown kind.
 
     Raises:
-        MalformedRecord: the kind is known (then ``fault`` says what is wrong), or it is not well
-            formed.
+        MalformedRecord: the kind is known (then because of ``fault``), or the body is malformed.
     """
     try:
         raw = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as broken:
-        raise MalformedRecord(f"no JSON: {broken}") from broken
+        raise MalformedRecord(f"not JSON: {broken}") from broken
     if not isinstance(raw, dict) or not isinstance(kind := raw.get("kind"), str):
-        raise MalformedRecord("no object with a kind")
+        raise MalformedRecord("not an object with a kind")
     if kind in KINDS:
         raise MalformedRecord(_detail(fault)) from fault
     if canonical_json.encode(raw) != data:
@@ -319,5 +323,5 @@ def _parse_carried(data: bytes, fault: Exception) -> Carried:
     except (InvalidValue, KeyError) as broken:
         raise MalformedRecord(f"kind, at, n or key: {broken}") from broken
     if type(n) is not int or not 0 <= n <= limits.STAMP_COUNTER_MAX:
-        raise MalformedRecord("n is no counter below 2^16")
+        raise MalformedRecord("n is not an integer from 0 to 2^16 - 1")
     return Carried(str(kind), at, n, None if key is None else str(key))

@@ -1,7 +1,4 @@
-"""The hashes that two nodes compare, and the one an author seals its feed with.
-
-Stands beside ``feed.py``. Source: protocol §8.
-"""
+"""The digests that nodes compare, and the digest in a seal. Source: protocol §8."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -17,32 +14,32 @@ NO_FORK: Final = 2**64 - 1
 
 
 def seal_digest(record_ids: Iterable[bytes | bytearray]) -> bytes:
-    """What a seal states of the ids of a feed's live records, in order of clock.
+    """Return the digest in a seal.
 
     Args:
-        record_ids: each by itself, or any number side by side.
+        record_ids: ids of the live records in order of clock; an item may hold several.
     """
     return H(SEAL_DOMAIN + b"".join(record_ids))
 
 
 def feed_digest(record_ids: Iterable[bytes | bytearray]) -> bytes:
-    """The digest of a feed's (or a range's) live records, in order of clock, then id.
+    """Return the digest of a feed, or of a range of its clocks.
 
     Args:
-        record_ids: each by itself, or any number side by side.
+        record_ids: ids of the live records in order of clock, then id; an item may hold several.
     """
     return H(LIVE_DOMAIN + b"".join(record_ids))
 
 
 def document_digest(feeds: Iterable[tuple[NodePubkey, int, bytes, int | None]]) -> bytes:
-    """The answer to "do these two nodes agree?".
+    """Return the document digest, which is equal on two nodes that agree.
 
     Args:
-        feeds: (pubkey, incarnation, feed digest, lowest proven fork) in order of the first two,
-            for every feed of a key on the roster that has a live record or a proven fork.
+        feeds: (pubkey, incarnation, feed digest, lowest proven fork) of every feed that has a live
+            record or a proven fork and whose author is on the roster, in order of the first two.
     """
-    said = [DOCUMENT_DOMAIN]
+    parts = [DOCUMENT_DOMAIN]
     for author, incarnation, digest, fork in feeds:
         cut = NO_FORK if fork is None else fork
-        said += [author, incarnation.to_bytes(4, "big"), digest, cut.to_bytes(8, "big")]
-    return H(b"".join(said))
+        parts += [author, incarnation.to_bytes(4, "big"), digest, cut.to_bytes(8, "big")]
+    return H(b"".join(parts))

@@ -1,9 +1,8 @@
-"""A proven fork as one small file that anyone can be sent, and checked by anyone.
+"""A proven fork as a small file that anyone can check without a store, a roster or a node.
 
-Stands beside ``fork_proof.py``. The file holds the slot, both signatures, and for each side the
-record's body or, where nobody held it any more, its hash; so that it needs no store, no roster and
-no other node. Whoever reads one may have had it from anybody: it is bounded before it is read, and
-has one form. Source: protocol §9, §17.
+The file holds the slot, both signatures, and for each side the body or, if it is gone, its hash. A
+file may come from anywhere, so its size is limited and it has one canonical form. Source: protocol
+§9, §17.
 """
 
 import re
@@ -29,25 +28,25 @@ _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
 
 
 class BodyBytes(bytes):
-    """The bytes of a record's body, whatever they say; in JSON as lower-case hex."""
+    """The unparsed bytes of a body; in JSON lower-case hex."""
 
     __slots__ = ()
 
     @classmethod
     def from_hex(cls, text: str) -> Self:
-        """Read the one text form.
+        """Decode lower-case hex.
 
         Raises:
             InvalidValue: not lower-case hex, or longer than any body.
         """
-        most = 2 * limits.BODY_BYTES_MAX
-        if not isinstance(text, str) or len(text) > most or not _HEX.fullmatch(text):
-            raise InvalidValue("a body", f"at most {most} lower-case hex digits")
+        limit = 2 * limits.BODY_BYTES_MAX
+        if not isinstance(text, str) or len(text) > limit or not _HEX.fullmatch(text):
+            raise InvalidValue("a body", f"at most {limit} lower-case hex digits")
         return cls(bytes.fromhex(text))
 
 
 class Side(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One of the two records: its signature, and its body or the hash of that, never both."""
+    """One of the two records: its signature, and either its body or the hash of its body."""
 
     signature: Signature
     body: BodyBytes | UnsetType = UNSET
@@ -55,11 +54,11 @@ class Side(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def __post_init__(self) -> None:
         if (self.body is UNSET) == (self.body_hash is UNSET):
-            raise InvalidValue("a side", "its body or its body_hash, one of the two")
+            raise InvalidValue("a side", "either body or body_hash")
 
     @property
     def hash(self) -> bytes:
-        """H(body), which is what was signed."""
+        """H(body), which is signed."""
         if self.body_hash is not UNSET:
             return self.body_hash
         assert self.body is not UNSET
@@ -70,7 +69,7 @@ class EvidenceFile(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
     tag_field="format", tag=FORMAT,
 ):  # fmt: skip
-    """What the file claims: this key signed two different records for one slot of this cluster."""
+    """The claim that ``author`` signed two different records for one slot of ``cluster``."""
 
     cluster: Hash
     author: NodePubkey
@@ -80,21 +79,21 @@ class EvidenceFile(
 
     @property
     def feed(self) -> FeedId:
-        """The feed that it accuses."""
+        """The accused feed."""
         return FeedId(self.author, self.incarnation)
 
     def proof(self) -> ProofRow:
-        """The same without the bodies, as nodes exchange it."""
+        """Return the claim without the bodies, as nodes exchange it."""
         one, other = ((bytes(side.signature), side.hash) for side in self.sides)
         return ProofRow(self.author, self.incarnation, self.clock, (one, other))
 
 
 class Finding(NamedTuple):
-    """What a file proves.
+    """The result of checking an evidence file.
 
     Attributes:
-        hold: for each side, whether its signature is the key's, for this slot of this cluster.
-        differ: the two are signatures of different bodies.
+        hold: for each side, whether its signature is valid for the key, the slot and the cluster.
+        differ: whether the two bodies differ.
     """
 
     hold: tuple[bool, bool]
@@ -107,21 +106,21 @@ class Finding(NamedTuple):
 
 
 def check(file: EvidenceFile, verifier: Verifier) -> Finding:
-    """Check both signatures. Needs nothing but the file."""
+    """Check both signatures; only the file is needed."""
     one, other = sides_hold(ClusterId(file.cluster), file.proof(), verifier)
     return Finding((one, other), file.sides[0].hash != file.sides[1].hash)
 
 
 def evidence_file(cluster: ClusterId, proof: ProofRow, bodies: Iterable[bytes]) -> EvidenceFile:
-    """Put a proof into a file.
+    """Make a file from a proof.
 
     Args:
-        bodies: what is held of the slot; the two that were signed are taken.
+        bodies: the known bodies of the slot; only those named in the proof are used.
     """
-    held = {H(body): BodyBytes(body) for body in bodies}
+    known = {H(body): BodyBytes(body) for body in bodies}
     one, other = (
-        Side(signature=Signature(signature), body=held[body_hash])
-        if body_hash in held
+        Side(signature=Signature(signature), body=known[body_hash])
+        if body_hash in known
         else Side(signature=Signature(signature), body_hash=Hash(body_hash))
         for signature, body_hash in proof.sides
     )
@@ -135,15 +134,15 @@ def evidence_file(cluster: ClusterId, proof: ProofRow, bodies: Iterable[bytes]) 
 
 
 def encode_evidence(file: EvidenceFile) -> bytes:
-    """The bytes of a file: canonical JSON, and a newline."""
+    """Encode a file: canonical JSON and a newline."""
     return _ENCODER.encode(file) + b"\n"
 
 
 def parse_evidence(data: bytes) -> EvidenceFile:
-    """Read a file.
+    """Decode a file.
 
     Raises:
-        MalformedEvidence: it is none; says why.
+        MalformedEvidence: it is not an evidence file.
     """
     if len(data) > limits.EVIDENCE_FILE_BYTES_MAX:
         raise MalformedEvidence(f"longer than {limits.EVIDENCE_FILE_BYTES_MAX} bytes")
@@ -151,14 +150,14 @@ def parse_evidence(data: bytes) -> EvidenceFile:
     try:
         file = _DECODER.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
-        raise MalformedEvidence(f"no evidence file: {_detail(fault)}") from fault
+        raise MalformedEvidence(f"not an evidence file: {_detail(fault)}") from fault
     if _ENCODER.encode(file) != text:
-        raise MalformedEvidence("no evidence file: not in canonical form")
+        raise MalformedEvidence("not an evidence file: not in canonical form")
     return file
 
 
 def _detail(fault: Exception) -> str:
-    """What the parser says, which may quote the file: not much of it."""
+    """Return the message of the parser, escaped and shortened: it may quote the file."""
     return str(fault).encode("unicode_escape").decode("ascii")[:DETAIL_CHARS_MAX]
 
 

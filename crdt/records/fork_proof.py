@@ -1,8 +1,7 @@
-"""Proof of equivocation: two signatures by one author over two different records for one slot.
+"""Fork proofs: signatures by one author of two different records for one slot.
 
-Stands beside ``ledger.py``, which finds forks and keeps the lowest proof for each feed. A proof
-needs no record: the two signatures and the two body hashes say it all, to anybody who knows the
-cluster id. Source: protocol §5, §9.
+A proof needs no records: anyone who knows the cluster id can check the two signatures and body
+hashes. Source: protocol §5, §9.
 """
 
 from machines.values import NodePubkey
@@ -19,24 +18,24 @@ Side = tuple[bytes, bytes]
 
 
 def proof_side(value: bytes) -> Side:
-    """One side of a proof, from a record's value (signature ‖ body)."""
+    """Return one side of a proof, from the value of a record (signature ‖ body)."""
     return value[: limits.SIGNATURE_BYTES], H(value[limits.SIGNATURE_BYTES :])
 
 
 def proof_of(feed: FeedId, clock: int, one: Side, other: Side) -> ProofRow:
-    """The proof that two sides make, in the one order that every node writes it in."""
+    """Make a proof from two sides; their order is the same on every node."""
     first, second = sorted((one, other), key=lambda side: side[1])
     return ProofRow(feed.author, feed.incarnation, clock, (first, second))
 
 
 def claimed_proof(body: Evidence) -> ProofRow:
-    """What an ``evidence`` record claims to prove."""
+    """Return the proof in an ``evidence`` record, unchecked."""
     one, other = ((bytes(side.signature), bytes(side.body_hash)) for side in body.proof)
     return proof_of(body.feed, body.clock, one, other)
 
 
 def sides_hold(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> list[bool]:
-    """For each side whether its signature is the author's, for this very slot."""
+    """Return for each side whether its signature is valid for the author and the slot."""
     feed = accused(proof)
     return verifier(
         [
@@ -47,13 +46,13 @@ def sides_hold(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> list[
 
 
 def proves_fork(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> bool:
-    """Whether both signatures hold for the slot and the bodies differ."""
+    """Whether both signatures are valid for the slot and the bodies differ."""
     (_, one), (_, other) = proof.sides
     return one != other and all(sides_hold(cluster, proof, verifier))
 
 
 class Proofs(dict[FeedId, ProofRow]):
-    """For each accused feed the lowest proven fork."""
+    """The lowest proven fork of each accused feed."""
 
     def __init__(self, cluster: ClusterId, verifier: Verifier) -> None:
         super().__init__()
@@ -61,19 +60,19 @@ class Proofs(dict[FeedId, ProofRow]):
         self._verifier = verifier
 
     def is_news(self, claimed: ProofRow) -> bool:
-        """Whether a claimed proof is lower than what is known, and proves what it claims."""
+        """Whether a proof is valid, and lower than the known one."""
         return self.is_lower(claimed) and self.holds(claimed)
 
     def holds(self, claimed: ProofRow) -> bool:
-        """Whether a claimed proof proves what it claims."""
+        """Whether a proof is valid."""
         return proves_fork(self._cluster, claimed, self._verifier)
 
     def is_lower(self, claimed: ProofRow) -> bool:
-        """Whether it is, if it proves anything, lower than what is known."""
+        """Whether a proof is lower than the known one; does not check signatures."""
         known = self.get(accused(claimed))
         return known is None or claimed.clock < known.clock
 
 
 def accused(proof: ProofRow) -> FeedId:
-    """The feed that a proof is about."""
+    """Return the feed that a proof accuses."""
     return FeedId(NodePubkey(proof.author), proof.incarnation)

@@ -1,10 +1,9 @@
-"""Up to which stamp a record counts, by the own clock.
+"""The latest stamp that counts, by our own clock.
 
-Stands beside ``ledger.py``. A clock may delay a verdict and never change one: what is stamped
-further ahead of it than it may be off waits, and where it goes back, what it let in too early waits
-again. An own record follows what arrived, so it may lie a little further ahead: if it might not,
-one member who stamps as far ahead as he may could stop every write on a story. Source: protocol §5,
-1 and 8; §7.
+Records stamped over five minutes ahead stay pending. If the clock is set back, records that it
+admitted too early become pending again. Our own records may be stamped a little further ahead, so
+that a member that stamps as far ahead as allowed cannot stop all writes on a story. Source:
+protocol §5, 1 and 9; §7.
 """
 
 from typing import Final
@@ -20,15 +19,15 @@ LAST: Final = Instant.nearest(2**63)
 
 
 class Horizon:
-    """The latest stamp that counts now.
+    """The latest stamps that count now.
 
     Args:
-        own: the own key, whose new records are taken as those on disk are.
+        own: our own key; our new records are treated like records on disk.
 
     Attributes:
-        arriving: of what others wrote, as it arrives.
-        on_disk: of what is on disk, and of the own records. A clock that stands before the founding
-            record is none, and all of it counts.
+        arriving: the latest stamp for records of other authors that arrive.
+        on_disk: the latest stamp for records on disk and our own. If the clock shows a time before
+            the founding record, it is wrong, and all of these count.
     """
 
     __slots__ = ("_founded", "_own", "arriving", "on_disk")
@@ -39,27 +38,27 @@ class Horizon:
 
     @property
     def is_clockless(self) -> bool:
-        """Whether the own clock stands before the founding record, which cannot be."""
+        """Whether our clock is certainly wrong: it is before the founding record."""
         return self._founded > self.arriving
 
     def tell_time(self, now: Instant) -> None:
-        """Learn what the own wall clock shows."""
+        """Set the time of our wall clock."""
         self.arriving = Instant.nearest(now.ms + limits.STAMP_AHEAD_MS_MAX)
         self.on_disk = LAST if self.is_clockless else latest_own(now)
 
     def of(self, record: VerifiedRecord, *, on_disk: bool) -> Instant:
-        """The latest stamp under which this record counts."""
+        """Return the latest stamp with which this record counts."""
         return self.on_disk if on_disk or record.feed.author == self._own else self.arriving
 
     def see(self, record: VerifiedRecord) -> None:
-        """Learn of a record on disk: the founding one, which alone has a nonce, dates the cluster.
+        """Note a record on disk: the founding record (only it has a nonce) dates the cluster.
 
-        What it dates counts from when the time is told.
+        Takes effect at the next ``tell_time``.
         """
         if isinstance(record.body, Member) and record.body.nonce:
             self._founded = record.body.at
 
 
 def latest_own(now: Instant) -> Instant:
-    """The latest stamp that an own record may have, by the own clock."""
+    """Return the latest stamp that one of our own records may have."""
     return Instant.nearest(now.ms + limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS)

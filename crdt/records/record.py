@@ -1,8 +1,7 @@
-"""Stage 4 of the line: a record, from its bytes and its position.
+"""Stage 4 of the gate: records, from their bytes and position.
 
-Takes a value (signature ‖ body) and the slot it was found in from ``ingest.py``; what is signed
-binds cluster, author, incarnation and clock, which are not stored, so a record replayed elsewhere
-fails. Source: protocol §4.
+A value is signature ‖ body. The signature also covers cluster, author, incarnation and clock, which
+are not stored in it, so a record replayed elsewhere is invalid. Source: protocol §4.
 """
 
 from typing import Final, NamedTuple
@@ -21,7 +20,7 @@ BODY_BYTES_MIN: Final = 2
 
 
 class SignedRecord(NamedTuple):
-    """A record as somebody brought it: nothing about it is verified."""
+    """A record as a peer sent it; nothing is verified."""
 
     feed: FeedId
     clock: int
@@ -34,15 +33,15 @@ class SignedRecord(NamedTuple):
 
     @property
     def body_bytes(self) -> bytes:
-        """The rest."""
+        """The bytes after the signature."""
         return self.value[limits.SIGNATURE_BYTES :]
 
 
 class VerifiedRecord(msgspec.Struct, eq=False, gc=False):
-    """A record whose signature holds and whose body is well formed.
+    """A record with a valid signature and a well-formed body.
 
-    Made by ``ingest.py`` and ``sign_record``, and from the own store; nowhere else. It refers to
-    nothing that refers back, so the garbage collector need not walk over it (``gc=False``).
+    Made only by ``ingest.py``, ``sign_record`` and ``stored_record``. It is never part of a
+    reference cycle, so the garbage collector skips it (``gc=False``).
     """
 
     feed: FeedId
@@ -53,12 +52,12 @@ class VerifiedRecord(msgspec.Struct, eq=False, gc=False):
 
     @property
     def ref(self) -> RecordRef:
-        """Where it stands, and its id."""
+        """Its slot and its id."""
         return RecordRef(self.feed.author, self.feed.incarnation, self.clock, self.record_id)
 
     @property
     def stamp(self) -> Stamp:
-        """When its author says it was written."""
+        """When it was written, according to its author."""
         return Stamp(self.body.at, self.body.n)
 
     def __repr__(self) -> str:
@@ -67,10 +66,10 @@ class VerifiedRecord(msgspec.Struct, eq=False, gc=False):
 
 
 def signed_record(feed: FeedId, clock: int, value: bytes) -> SignedRecord:
-    """Take a value as a record.
+    """Make a record from its slot and value, and check the length.
 
     Raises:
-        PeerFault: too short or too long to be anybody's.
+        PeerFault: too short or too long for any record.
     """
     if not limits.SIGNATURE_BYTES + BODY_BYTES_MIN <= len(value) <= limits.RECORD_BYTES_MAX:
         raise PeerFault(Reason.BAD_SIGNATURE, f"{len(value)} bytes cannot be a record")
@@ -78,7 +77,7 @@ def signed_record(feed: FeedId, clock: int, value: bytes) -> SignedRecord:
 
 
 def signed_bytes(cluster: ClusterId, feed: FeedId, clock: int, body_hash: bytes) -> bytes:
-    """What an author signs (protocol §4)."""
+    """Return the bytes that an author signs (protocol §4)."""
     return b"".join(
         (
             RECORD_DOMAIN,
@@ -92,39 +91,39 @@ def signed_bytes(cluster: ClusterId, feed: FeedId, clock: int, body_hash: bytes)
 
 
 def signed_bytes_and_id(cluster: ClusterId, record: SignedRecord) -> tuple[bytes, RecordId]:
-    """What the author of a record must have signed, and the id that makes."""
-    said = signed_bytes(cluster, record.feed, record.clock, H(record.body_bytes))
-    return said, RecordId(H(said))
+    """Return the bytes that the author must have signed, and the id of the record."""
+    signed = signed_bytes(cluster, record.feed, record.clock, H(record.body_bytes))
+    return signed, RecordId(H(signed))
 
 
 def record_id_of(cluster: ClusterId, feed: FeedId, clock: int, body: bytes) -> RecordId:
-    """A record's id."""
+    """Return the id of a record."""
     return RecordId(H(signed_bytes(cluster, feed, clock, H(body))))
 
 
 def sign_record(
     key: SigningKey, cluster: ClusterId, incarnation: int, clock: int, body: Known
 ) -> VerifiedRecord:
-    """Write a record.
+    """Sign a body as the record at ``clock`` of a feed of ``key``.
 
     Raises:
-        MalformedRecord: the body breaks a bound.
+        MalformedRecord: the body exceeds a limit.
     """
     feed = FeedId(key.pubkey, incarnation)
     data = encode_body(body)
-    said = signed_bytes(cluster, feed, clock, H(data))
-    return VerifiedRecord(feed, clock, key.sign(said) + data, RecordId(H(said)), body)
+    signed = signed_bytes(cluster, feed, clock, H(data))
+    return VerifiedRecord(feed, clock, key.sign(signed) + data, RecordId(H(signed)), body)
 
 
 def stored_record(
     author: NodePubkey, incarnation: int, clock: int, record_id: bytes, value: bytes
 ) -> VerifiedRecord:
-    """Take a row of the own store, whose signature was checked before it was written.
+    """Make a record from a row of our own store; its signature was checked before it was stored.
 
     Raises:
         MalformedRecord: the row is damaged.
     """
     if len(record_id) != limits.HASH_BYTES:
-        raise MalformedRecord("a row whose record id is no hash")
+        raise MalformedRecord("a row whose record id is not a hash")
     body = stored_body(value[limits.SIGNATURE_BYTES :])
     return VerifiedRecord(FeedId(author, incarnation), clock, value, RecordId(record_id), body)

@@ -1,9 +1,8 @@
-"""Stage 5 of the line: signatures, a batch at a time.
+"""Stage 5 of the gate: Ed25519 signatures, verified in batches.
 
-Takes (public key, message, signature), gives for each whether it holds, in order; never raises.
-libsodium releases the GIL, so a pool of threads can stand behind a ``Verifier`` without touching
-anything else. Refuses what libsodium refuses: S not below the group order, keys and points of
-small order or not canonical. Source: RFC 8032 §5.1.7; protocol §5, 8.
+libsodium releases the GIL, so a ``Verifier`` may use a pool of threads. As in libsodium, S must be
+below the group order; keys and points that are not canonical or of small order are invalid. Source:
+RFC 8032 §5.1.7; protocol §5, 10.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +19,12 @@ Verifier = Callable[[Sequence[Job]], list[bool]]
 
 
 def verify_batch(jobs: Sequence[Job]) -> list[bool]:
-    """Check each signature."""
+    """Return for each job, in order, whether its signature is valid. Never raises."""
     return [_holds(*job) for job in jobs]
 
 
 def may_sign(pubkey: NodePubkey) -> bool:
-    """Whether a key is one that a secret makes: for any other no signature of a node ever holds."""
+    """Whether a public key has a private key; without one, no signature is ever valid."""
     return bool(crypto_core_ed25519_is_valid_point(bytes(pubkey)))
 
 

@@ -146,8 +146,8 @@ def test_what_is_no_evidence_file_is_refused_with_one_reason():
     assert "128 lower-case hex" in said(sides=[one, other | {"signature": "00"}])
     for body in ("0", "0g", "AB", "00" * (limits.BODY_BYTES_MAX + 1), 7):
         assert "lower-case hex digits" in said(sides=[one, other | {"body": body}])
-    assert "one of the two" in said(sides=[one, {"signature": other["signature"]}])
-    assert "one of the two" in said(sides=[one, other | {"body_hash": "00" * 32}])
+    assert "either body or body_hash" in said(sides=[one, {"signature": other["signature"]}])
+    assert "either body or body_hash" in said(sides=[one, other | {"body_hash": "00" * 32}])
     for other_form in (good + b"\n", b" " + good, good.replace(b":", b": ", 1)):
         assert "canonical form" in why(other_form)
     assert parse_evidence(good.removesuffix(b"\n")) == parse_evidence(good)
