@@ -57,8 +57,8 @@ class ScheduledWrites:
     def _acks(self, mono: float) -> list[Intent]:
         """Ends that others wrote, seen for a minute and acknowledged by nobody; a few at a time."""
         board = self._ledger.board
-        for story in board.take_stirred(limits.ENDS_PER_TICK_MAX):
-            end = board.open_end(story)
+        for story in board.take_touched(limits.ENDS_PER_TICK_MAX):
+            end = board.unacknowledged_end(story)
             known = self._ends_seen.get(story)
             if end is None or end.author == self._own:
                 self._ends_seen.pop(story, None)
@@ -70,7 +70,7 @@ class ScheduledWrites:
                 break
             at, story = heapq.heappop(self._queue)
             end, since = self._ends_seen.get(story, (None, 0.0))
-            if end is not None and since == at and board.open_end(story) == end:
+            if end is not None and since == at and board.unacknowledged_end(story) == end:
                 due.append(AcknowledgeEnd(StoryId(story)))
                 self._wait(story, end, mono + ACK_AGAIN_SECONDS)
         return due

@@ -1,7 +1,6 @@
-"""The view of all stories, folded from live records.
+"""The board: the view of all stories, folded from live records in any order.
 
-Takes records from ``ledger.py`` as they become and cease to be live, in any order; gives views, and
-what changed since it was last asked. Can be rebuilt at any time. Source: protocol §7.
+It can be rebuilt at any time. Source: protocol §7.
 """
 
 from collections import Counter, defaultdict
@@ -25,7 +24,7 @@ from crdt.views.fold import Lost
 from crdt.views.story_state import StoryState
 from crdt.views.view_types import ClaimView, ExecutionView, ExplainView, StoryView
 
-# Unions that are made once, since every record is held against them.
+# Made once, because every record is matched against them.
 _MOVING: Final = Transition | Ack
 _OF_STORY: Final = Transition | Ack | Story
 _BY_STORY: Final = Execution | Claim
@@ -37,10 +36,12 @@ _ENCODER: Final = msgspec.json.Encoder(
 
 @dataclass(frozen=True, slots=True)
 class BoardChange:
-    """A story's stage or conflicts changed.
+    """A change of the stage or the conflicts of a story.
 
-    ``late``: by an event stamped more than five minutes before the newest that had counted.
-    ``lost``: what lost since, as many as are told at once.
+    Attributes:
+        last: the last event that counts, if any.
+        late: whether a new event is stamped over five minutes before the last one that counted.
+        lost: events that lost since the last change; at most ``LOSSES_TOLD_MAX``.
     """
 
     story: str
@@ -53,7 +54,7 @@ class BoardChange:
 
 @dataclass(slots=True)
 class _Reported:
-    """What was last told of a story that changed since, and the events and acks that it gained."""
+    """The last reported state of a changed story, and the events and acks added since."""
 
     last: VerifiedRecord | None = None
     gained: list[VerifiedRecord] = field(default_factory=list)
@@ -65,9 +66,9 @@ class Board:
     def __init__(self) -> None:
         self._stories: dict[str, StoryState] = {}
         self._changed: dict[str, _Reported] = {}
-        # Most stories stand still: only those with new events or acks are looked at again.
-        self._stirred: dict[str, None] = {}
-        # Asked for often, and never by looking at every story.
+        # Most stories do not change: only those with new events or acks are checked for due acks.
+        self._touched: dict[str, None] = {}
+        # Kept up to date, so that a count needs no pass over all stories.
         self._counts: Counter[str] = Counter()
         self._counted: dict[str, str] = {}
         self._miscounted: set[str] = set()
@@ -76,7 +77,7 @@ class Board:
     # --- in ------------------------------------------------------------------------------------
 
     def add(self, record: VerifiedRecord) -> None:
-        """A record became live. Kinds that are not about a story are passed over."""
+        """Add a record that became live. Kinds that are not about a story are ignored."""
         story = story_of(record)
         if story is None:
             return
@@ -91,7 +92,7 @@ class Board:
         state.add(record)
 
     def remove(self, record: VerifiedRecord) -> None:
-        """A record is live no longer."""
+        """Remove a record that is no longer live."""
         story = story_of(record)
         if story is None:
             return
@@ -109,30 +110,32 @@ class Board:
             self._miscounted.add(story)
 
     def _mark(self, story: str, state: StoryState) -> _Reported:
-        """A story's events or acks are about to change: keep what was told of it until now."""
-        self._stirred[story] = None
+        """Before the events or acks of a story change: keep its last reported state."""
+        self._touched[story] = None
         self._miscounted.add(story)
-        told = self._changed.get(story)
-        if told is None:
-            told = self._changed[story] = _Reported(state.last)
+        reported = self._changed.get(story)
+        if reported is None:
+            reported = self._changed[story] = _Reported(state.last)
             state.mark()
-        return told
+        return reported
 
     def take_changes(self) -> Iterator[BoardChange]:
-        """What changed of stages and conflicts since the last call, story by story."""
+        """Yield the changes of stages and conflicts since the last call, story by story."""
         changed, self._changed = self._changed, {}
-        for story, told in changed.items():
+        for story, reported in changed.items():
             state = self._stories.get(story)
             last = state.last if state is not None else None
-            before, after = stage_made_by(told.last), stage_made_by(last)
+            before, after = stage_made_by(reported.last), stage_made_by(last)
             fresh = () if state is None else tuple(state.fresh_losses(limits.LOSSES_TOLD_MAX))
             if before != after or fresh:
-                newest = None if told.last is None else told.last.stamp
-                late = before != after and any(_is_late(record, newest) for record in told.gained)
+                newest = None if reported.last is None else reported.last.stamp
+                late = before != after and any(
+                    _is_late(record, newest) for record in reported.gained
+                )
                 yield BoardChange(story, before, after, last, late, fresh)
 
     def forget_changes(self) -> None:
-        """What was read from the own store is no news."""
+        """Report no changes for what was read from our own store."""
         self._changed.clear()
 
     # --- out -----------------------------------------------------------------------------------
@@ -144,16 +147,16 @@ class Board:
         return len(self._stories)
 
     def story(self, story: str) -> StoryView | None:
-        """One story, or ``None`` where no record names it."""
+        """Return a story, or ``None`` if no record names it."""
         state = self._stories.get(story)
         return state.view() if state is not None else None
 
     def stories(self) -> list[StoryView]:
-        """Every story, in order of id."""
+        """Return all stories in order of id."""
         return [self._stories[story].view() for story in sorted(self._stories)]
 
     def stages(self) -> Mapping[str, int]:
-        """How many stories stand at each stage, by its name."""
+        """Return the number of stories in each stage, by the name of the stage."""
         for story in self._miscounted:
             before = self._counted.pop(story, None)
             if before is not None:
@@ -166,35 +169,35 @@ class Board:
         return +self._counts
 
     def executions(self, node: NodePubkey) -> Iterator[tuple[str, ExecutionView]]:
-        """What a node is doing, story by story."""
+        """Yield the executions of a node, story by story."""
         for story in self._worked_on.get(node, ()):
             for view in self._stories[story].execution_views():
                 if view.node == node:
                     yield story, view
 
     def explain(self, story: str) -> ExplainView | None:
-        """Why a story stands where it stands."""
+        """Return why a story is in its stage, or ``None`` if no record names it."""
         state = self._stories.get(story)
         return state.explain() if state is not None else None
 
     def state(self, story: str) -> StoryState | None:
-        """A story's live records."""
+        """Return the live records of a story, or ``None`` if no record names it."""
         return self._stories.get(story)
 
     def holder(self, story: str, at: Instant) -> ClaimView | None:
-        """Who holds a story at an instant: the lowest (since, pubkey) of the claims that stand."""
+        """Return the claim that holds a story at an instant: the lowest (since, pubkey)."""
         state = self._stories.get(story)
         if state is None:
             return None
-        standing = [c for c in state.claim_views() if c.since is not None and c.stands(at)]
-        return min(standing, key=lambda claim: (claim.since, claim.node), default=None)
+        valid = [c for c in state.claim_views() if c.since is not None and c.stands(at)]
+        return min(valid, key=lambda claim: (claim.since, claim.node), default=None)
 
     def dependency_path(self, begin: str, end: str) -> list[str]:
-        """How a story waits for another, step by step; empty where it does not.
+        """Return a chain of dependencies from story ``begin`` to ``end``; empty if there is none.
 
-        Each story is looked at once: concurrent edits may make a circle that nobody was refused.
+        Each story is visited once, because concurrent edits may create a cycle.
         """
-        came_from: dict[str, str | None] = {begin: None}
+        previous: dict[str, str | None] = {begin: None}
         left = [begin]
         while left:
             story: str | None = left.pop()
@@ -202,20 +205,19 @@ class Board:
                 steps = []
                 while story is not None:
                     steps.append(story)
-                    story = came_from[story]
+                    story = previous[story]
                 return steps[::-1]
             state = self.state(str(story))
             for other in (state.field("depends_on") if state is not None else None) or ():
-                if other not in came_from:
-                    came_from[other] = story
+                if other not in previous:
+                    previous[other] = story
                     left.append(other)
         return []
 
     def unmet(self, story: str) -> list[str]:
-        """Those of a story's dependencies that are not done.
+        """Return the dependencies of a story that are neither done nor accepted.
 
-        Met is what is done or was accepted; a dependency that was given up is not met, since what
-        depends on it still lacks it.
+        An abandoned dependency is not met: the story still lacks it.
         """
         state = self._stories.get(story)
         wanted = (state.field("depends_on") if state is not None else None) or ()
@@ -230,15 +232,18 @@ class Board:
             isinstance(stage, Archived) and isinstance(stage.reason, StoryCompleted)
         )
 
-    def take_stirred(self, most: int) -> list[str]:
-        """So many of the stories whose events or acks changed, each told once."""
-        found = [*islice(self._stirred, most)]
+    def take_touched(self, limit: int) -> list[str]:
+        """Return up to ``limit`` stories with changed events or acks, each of them once."""
+        found = [*islice(self._touched, limit)]
         for story in found:
-            del self._stirred[story]
+            del self._touched[story]
         return found
 
-    def open_end(self, story: str) -> RecordRef | None:
-        """What archived a story (not blocked), where nobody but its author acknowledged it."""
+    def unacknowledged_end(self, story: str) -> RecordRef | None:
+        """Return the event that archived a story, if no other author acknowledged it.
+
+        A blocked story may be unblocked, so it needs no ack.
+        """
         state = self._stories.get(story)
         if state is None:
             return None
@@ -248,12 +253,12 @@ class Board:
         return None if _is_acknowledged(state, last) else last.ref
 
     def canonical(self) -> bytes:
-        """The whole view in canonical JSON: equal where two nodes hold the same live records."""
+        """Return the view as canonical JSON; equal on nodes with the same live records."""
         return _ENCODER.encode({view.id: view for view in self.stories()})
 
 
 def story_of(record: VerifiedRecord) -> str | None:
-    """The story that a record is about, or ``None``."""
+    """Return the story that a record is about, or ``None``."""
     body = record.body
     if isinstance(body, _OF_STORY):
         return body.story

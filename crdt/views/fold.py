@@ -1,11 +1,9 @@
-"""Where a story stands: its spine, what was applied after it, and what lost.
+"""The fold of a story: its spine, the events applied after it, and the events that lost.
 
-Takes a story's live transitions and acks from ``story_state.py`` as they come, and hangs them in
-the tree of ``event_tree.py``; what it says is a pure function of the set, whatever the order.
-Weight comes from others: of two branches the one with more distinct authors counts, so that nobody
-can back-date himself into another's past. A member may write events of one story without end: so
-one more costs what it changes, and what beat an event is worked out for whoever asks. Source:
-protocol §7.
+The result depends on the set of live transitions and acks, not on their order. Of two branches the
+one with more distinct authors counts, so that no author can rewrite the past by back-dating events.
+A member may write any number of events, so adding one costs only what it changes, and what beat an
+event is computed on demand. Source: protocol §7.
 """
 
 from bisect import bisect_left, insort
@@ -34,7 +32,7 @@ from crdt.views.event_tree import (
 Ordered = tuple[Order, VerifiedRecord]
 
 MOVES_MAX: Final = 32
-"""What goes off the spine or onto it is put in its place one by one up to here, then in one go."""
+"""Up to this many events that leave or join the spine are inserted one by one; more are sorted."""
 WHY_WEIGHT: Final = "more authors stand behind the other branch"
 WHY_ORDER: Final = "as many authors stand behind both branches, and the other is earlier"
 WHY_BEFORE: Final = "stamped before the end of the branch that counts"
@@ -43,7 +41,7 @@ WHY_IGNORED: Final = "the stage that was reached ignores it"
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An event that counts for nothing, what beat it, and why."""
+    """An event that does not count, what beat it, and why."""
 
     record: VerifiedRecord
     beaten_by: RecordRef | None
@@ -51,72 +49,72 @@ class Lost:
 
 
 class Fold:
-    """A story's events, weighed.
+    """The fold of one story.
 
     Args:
-        events: its live transitions, by id. The fold looks here; it must be told of each that comes
-            later, and made anew when one goes.
+        events: its live transitions, by id. The fold reads this mapping; later events must also be
+            passed to ``add``. After a removal, make a new fold.
         acks: its live acks, by the id of the event that each names; likewise.
 
     Attributes:
-        tree: the events in their tree.
+        tree: the tree of the events.
     """
 
     def __init__(self, events: Events, acks: Acks) -> None:
         self.tree = Tree(events, acks)
         self._events = events
-        self._came = dict(events)  # since the spine was last followed
+        self._added = dict(events)  # since the last ``_settle``
         self._spine: list[VerifiedRecord] = []
-        self._at: dict[RecordId, int] = {}  # where on the spine an event stands
+        self._at: dict[RecordId, int] = {}  # index of an event on the spine
         self._off: list[Ordered] = []
         self._applied: list[Ordered] = []
         self._lost: list[Lost] | None = None
-        # Since ``mark``: what was lost, and what had been and then counted again.
+        # Since ``mark``: events that lost, and events that had lost before and count again.
         self._fallen: dict[RecordId, VerifiedRecord] = {}
         self._risen: set[RecordId] = set()
 
     def add(self, record: VerifiedRecord) -> None:
-        """One more event is live."""
+        """Add an event that became live."""
         self.tree.add(record)
-        self._came[record.record_id] = record
+        self._added[record.record_id] = record
         self._lost = None
 
     def acknowledge(self, end: RecordId, author: NodePubkey) -> None:
-        """One more ack is live."""
+        """Add an ack that became live."""
         self.tree.acknowledge(end, author)
         self._lost = None
 
     # --- the spine, and what is applied after it -------------------------------------------------
 
     def _settle(self) -> None:
-        """Bring the spine, and what lies off it, in line with what came."""
-        if not self._came and not self.tree.moved:
+        """Update the spine, and the events off it, after additions."""
+        if not self._added and not self.tree.moved:
             return
-        came, self._came = self._came, {}
-        gone: Events = {}
+        added, self._added = self._added, {}
+        left: Events = {}
         joined: Events = {}
         old: list[Ordered] = []
         new: list[Ordered] = []
         wrong = [self._at[a] + 1 if a else 0 for a in self.tree.moved if a is None or a in self._at]
         self.tree.moved.clear()
         if wrong:
-            gone, joined = self._follow(min(wrong))
-        self._sort_in({**gone, **came}, joined)
-        if gone or joined:
+            left, joined = self._follow(min(wrong))
+        self._sort_in({**left, **added}, joined)
+        if left or joined:
             old, new = self._apply(0, self._after_spine())
         else:
-            for item in sorted((order(record), record) for record in came.values()):
+            for item in sorted((order(record), record) for record in added.values()):
                 place = bisect_left(self._applied, item)
                 if self._applies(item[1], self._before(place)):
                     old, new = self._apply(place, bisect_left(self._off, item))
                     break
-        self._note(came, {**gone, **_by_id(old)}, {**joined, **_by_id(new)})
+        self._note(added, {**left, **_by_id(old)}, {**joined, **_by_id(new)})
 
     def _follow(self, place: int) -> tuple[Events, Events]:
-        """Follow the best child from a place on the spine; gives what left it and what joined."""
-        gone = {record.record_id: record for record in self._spine[place:]}
+        """Follow the best children from an index of the spine; return what left and what joined."""
+        left = {record.record_id: record for record in self._spine[place:]}
         del self._spine[place:]
-        for record_id in gone:
+        for record_id in left:
             del self._at[record_id]
         joined: dict[RecordId, VerifiedRecord] = {}
         best = self.tree.best.get(self._spine[-1].record_id if place else None)
@@ -125,10 +123,10 @@ class Fold:
             self._at[best.record_id] = len(self._spine)
             self._spine.append(best)
             best = self.tree.best.get(best.record_id)
-        return gone, joined
+        return left, joined
 
     def _sort_in(self, off: Events, on: Events) -> None:
-        """Keep what lies off the spine in order."""
+        """Add and remove events off the spine, keeping them sorted."""
         coming = [(order(r), r) for record_id, r in off.items() if record_id not in self._at]
         if len(off) + len(on) > MOVES_MAX:
             self._off = [item for item in self._off if item[1].record_id not in self._at]
@@ -143,12 +141,12 @@ class Fold:
                 del self._off[place]
 
     def _after_spine(self) -> int:
-        """Where among those off the spine the first is that is stamped after its end."""
+        """Return the index of the first off-spine event stamped after the end of the spine."""
         at, n = self._spine[-1].stamp
         return bisect_left(self._off, ((Stamp(at, n + 1),),))
 
     def _before(self, place: int) -> VerifiedRecord | None:
-        """What counts last before a place among those that are applied."""
+        """Return the last event that counts before an index of the applied events."""
         if place:
             return self._applied[place - 1][1]
         return self._spine[-1] if self._spine else None
@@ -158,14 +156,14 @@ class Fold:
         return later and not PIPELINE.ignores(stage_made_by(before), transition_of(record).event)
 
     def _apply(self, place: int, start: int) -> tuple[list[Ordered], list[Ordered]]:
-        """Apply in order what is legal at the stage that was reached.
+        """Apply events off the spine, in order, if they are legal at the stage reached.
 
         Args:
-            place: of those that are applied, the first that need not stay.
-            start: of those off the spine, the first to look at.
+            place: index of the first applied event to drop.
+            start: index, off the spine, of the first event to try.
 
         Returns:
-            What was applied there before, and what is now.
+            What was applied from ``place`` on before, and what is applied now.
         """
         old = self._applied[place:]
         del self._applied[place:]
@@ -182,15 +180,15 @@ class Fold:
                 ignored.clear()
         return old, self._applied[place:]
 
-    def _note(self, came: Events, before: Events, after: Events) -> None:
-        """Note what no longer counts, or counts again."""
-        for record_id, record in {**came, **before}.items():
+    def _note(self, added: Events, before: Events, after: Events) -> None:
+        """Note which events no longer count, and which count again."""
+        for record_id, record in {**added, **before}.items():
             if record_id in after:
                 continue
             if record_id not in self._risen:
                 self._fallen[record_id] = record
         for record_id in after:
-            if record_id in before or record_id in came:
+            if record_id in before or record_id in added:
                 continue
             if self._fallen.pop(record_id, None) is None:
                 self._risen.add(record_id)
@@ -205,24 +203,24 @@ class Fold:
 
     @property
     def applied(self) -> list[VerifiedRecord]:
-        """Events off the spine that still applied, in order."""
+        """Events off the spine that are applied after it, in order."""
         self._settle()
         return [record for _, record in self._applied]
 
     @property
     def last(self) -> VerifiedRecord | None:
-        """The last event applied, on the spine or off it; the next one's parent."""
+        """The last event that counts; the parent of the next one."""
         self._settle()
         return self._before(len(self._applied))
 
     @property
     def stage(self) -> Stage:
-        """Where the story stands."""
+        """The stage of the story."""
         return stage_made_by(self.last)
 
     @property
     def lost(self) -> list[Lost]:
-        """The events that count for nothing, in order."""
+        """The events that do not count, in order."""
         self._settle()
         if self._lost is None:
             applied = _by_id(self._applied)
@@ -230,23 +228,23 @@ class Fold:
         return self._lost
 
     def mark(self) -> None:
-        """What is lost from here on is news."""
+        """Start a new period for ``fallen``."""
         self._settle()
         self._fallen.clear()
         self._risen.clear()
 
-    def fallen(self, most: int) -> list[Lost]:
-        """So many of those that were lost since ``mark``, the first in order."""
+    def fallen(self, limit: int) -> list[Lost]:
+        """Return the first ``limit`` events, in order, that lost since ``mark``."""
         self._settle()
-        return self._explain(islice(sorted(self._fallen.values(), key=order), most))
+        return self._explain(islice(sorted(self._fallen.values(), key=order), limit))
 
     def lost_at_mark(self) -> set[RecordId]:
-        """What was lost when ``mark`` was called."""
+        """Return the events that had lost when ``mark`` was called."""
         lost = {record.record_id for _, record in self._off} - _by_id(self._applied).keys()
         return (lost - self._fallen.keys()) | self._risen
 
     def _explain(self, records: Iterable[VerifiedRecord]) -> list[Lost]:
-        """Say of events that lost what beat them, and why."""
+        """Find what beat each of these events, and why."""
         branches: dict[RecordId, tuple[VerifiedRecord, VerifiedRecord]] = {}
         end = self._spine[-1] if self._spine else None
         found = []
@@ -267,17 +265,17 @@ class Fold:
         record: VerifiedRecord,
         known: dict[RecordId, tuple[VerifiedRecord, VerifiedRecord]],
     ) -> tuple[VerifiedRecord, VerifiedRecord]:
-        """What won where the branch of an event left the spine, and what of it stood there."""
-        way = []
+        """Return the spine event that beat the branch of an event, and the root of the branch."""
+        path = []
         while record.record_id not in known:
-            way.append(record.record_id)
-            above = parent_id(record)
-            if above is None or above in self._at:
-                place = 0 if above is None else self._at[above] + 1
+            path.append(record.record_id)
+            parent = parent_id(record)
+            if parent is None or parent in self._at:
+                place = 0 if parent is None else self._at[parent] + 1
                 known[record.record_id] = self._spine[place], record
             else:
-                record = self._events[above]
-        for record_id in way:
+                record = self._events[parent]
+        for record_id in path:
             known[record_id] = known[record.record_id]
         return known[record.record_id]
 

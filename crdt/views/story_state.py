@@ -1,8 +1,7 @@
-"""Everything live about one story: its fields, events, acks, executions and claims.
+"""The live records of one story: its fields, events, acks, executions and claims.
 
-Stands between ``board.py`` and ``fold.py``. Takes live records in and out, in any order; views are
-computed when asked for, and a story is folded only where its events are no path.
-Source: protocol §7.
+Records are added and removed in any order. Views are computed on demand; a story is folded only if
+its events are not a single path. Source: protocol §7.
 """
 
 from collections.abc import Iterable
@@ -51,11 +50,11 @@ class StoryState:
     def __init__(self, story: str) -> None:
         self.id = story
         self.events: dict[RecordId, VerifiedRecord] = {}
-        self.acks: dict[RecordId, dict[RecordId, VerifiedRecord]] = {}  # by the end they name
+        self.acks: dict[RecordId, dict[RecordId, VerifiedRecord]] = {}  # by the event they name
         self.fields: dict[RecordId, VerifiedRecord] = {}
         self.executions: dict[RecordId, VerifiedRecord] = {}
         self.claims: dict[RecordId, VerifiedRecord] = {}
-        # Nearly every story's events are one path, which is not folded: its end says it all.
+        # The events of nearly every story are one path, whose end determines the stage.
         self._is_path = True
         self._end: VerifiedRecord | None = None
         self._fold: Fold | None = None
@@ -64,7 +63,7 @@ class StoryState:
         self._latest: dict[str, VerifiedRecord | None] = {}
 
     def add(self, record: VerifiedRecord) -> None:
-        """A record about the story became live."""
+        """Add a record that became live."""
         place = self._place(record)
         assert record.record_id not in place, "a record becomes live once"
         place[record.record_id] = record
@@ -81,32 +80,32 @@ class StoryState:
                     self._fold.acknowledge(end.record_id, record.feed.author)
             case Story():
                 for name, latest in self._latest.items():
-                    if _says(record, name) and (latest is None or order(record) > order(latest)):
+                    if _sets(record, name) and (latest is None or order(record) > order(latest)):
                         self._latest[name] = record
 
     def remove(self, record: VerifiedRecord) -> None:
-        """A record about the story is live no longer."""
+        """Remove a record that is no longer live."""
         place = self._place(record)
         del place[record.record_id]
         match record.body:
             case Transition():
                 self._is_path, self._end, self._floor = not place, None, None
-                self._fold_anew()
+                self._drop_fold()
             case Ack(end=end):
                 if not place:
                     del self.acks[end.record_id]
-                self._fold_anew()
+                self._drop_fold()
             case Story():
                 self._latest.clear()
 
-    def _fold_anew(self) -> None:
-        """What goes changes weights for the less: keep only what had been lost."""
+    def _drop_fold(self) -> None:
+        """Drop the fold after a removal, which may lower weights; keep which events had lost."""
         if self._lost_before is None:
             self._lost_before = set() if self._fold is None else self._fold.lost_at_mark()
         self._fold = None
 
     def __bool__(self) -> bool:
-        """Whether any record names it."""
+        """Whether any record names the story."""
         return any((self.events, self.acks, self.fields, self.executions, self.claims))
 
     def _place(self, record: VerifiedRecord) -> dict[RecordId, VerifiedRecord]:
@@ -127,7 +126,7 @@ class StoryState:
 
     @property
     def fold(self) -> Fold:
-        """The story's events, weighed. Kept where they are no path."""
+        """The fold of the events. Kept unless they are a single path."""
         if self._fold is not None:
             return self._fold
         fold = Fold(self.events, self.acks)
@@ -137,53 +136,53 @@ class StoryState:
         return fold
 
     def mark(self) -> None:
-        """What is lost from here on is news."""
+        """Start a new period for ``fresh_losses``."""
         if not self._is_path:
             self.fold.mark()
         self._lost_before = None
 
-    def fresh_losses(self, most: int) -> list[Lost]:
-        """So many of the events that were lost since ``mark``, the first in order."""
+    def fresh_losses(self, limit: int) -> list[Lost]:
+        """Return the first ``limit`` events, in order, that lost since ``mark``."""
         if self._lost_before is None:
-            return [] if self._is_path else self.fold.fallen(most)
+            return [] if self._is_path else self.fold.fallen(limit)
         before = self._lost_before
-        return [lost for lost in self.lost if lost.record.record_id not in before][:most]
+        return [lost for lost in self.lost if lost.record.record_id not in before][:limit]
 
     @property
     def last(self) -> VerifiedRecord | None:
-        """The last event that counts; the next one's parent."""
+        """The last event that counts; the parent of the next one."""
         return self._end if self._is_path else self.fold.last
 
     @property
     def stage(self) -> Stage:
-        """Where it stands."""
+        """The stage of the story."""
         return stage_made_by(self.last)
 
     @property
     def lost(self) -> list[Lost]:
-        """The events that count for nothing, in order."""
+        """The events that do not count, in order."""
         return [] if self._is_path else self.fold.lost
 
     def floor(self) -> Stamp | None:
-        """The latest stamp of its events."""
+        """Return the latest stamp of the events, or ``None``."""
         if self._floor is None and self.events:
             self._floor = max(record.stamp for record in self.events.values())
         return self._floor
 
     def field_record(self, name: str) -> VerifiedRecord | None:
-        """Where a field's value stands: with the greatest (stamp, pubkey, incarnation, clock)."""
+        """Return the record that sets a field: greatest (stamp, pubkey, incarnation, clock)."""
         if name not in self._latest:
-            found = (record for record in self.fields.values() if _says(record, name))
+            found = (record for record in self.fields.values() if _sets(record, name))
             self._latest[name] = max(found, key=order, default=None)
         return self._latest[name]
 
     def field(self, name: str) -> Any:
-        """A field's value."""
+        """Return the value of a field, or ``None``."""
         record = self.field_record(name)
         return getattr(record.body, name) if record is not None else None
 
     def execution_views(self) -> list[ExecutionView]:
-        """For each node its latest execution."""
+        """Return the latest execution of each node."""
         views = []
         for record in _latest_of_each(self.executions.values()):
             body = record.body
@@ -192,7 +191,7 @@ class StoryState:
         return views
 
     def claim_views(self) -> list[ClaimView]:
-        """For each node its latest claim."""
+        """Return the latest claim of each node."""
         views = []
         for record in _latest_of_each(self.claims.values()):
             body = record.body
@@ -204,7 +203,7 @@ class StoryState:
         return views
 
     def view(self) -> StoryView:
-        """The story as the board shows it."""
+        """Return the story as the board shows it."""
         conflicts = tuple(
             ConflictView(
                 lost.record.ref,
@@ -230,7 +229,7 @@ class StoryState:
         )
 
     def explain(self) -> ExplainView:
-        """Every event, its place and the weight that put it there."""
+        """Return all events with their place and weight."""
         whole = self.fold
         lost = {one.record.record_id: one for one in whole.lost}
         applied, tree = {record.record_id for record in whole.applied}, whole.tree
@@ -259,12 +258,12 @@ class StoryState:
         return ExplainView(self.id, whole.stage, tuple(nodes))
 
 
-def _says(record: VerifiedRecord, field: str) -> bool:
+def _sets(record: VerifiedRecord, field: str) -> bool:
     return getattr(record.body, field) is not UNSET
 
 
 def _latest_of_each(records: Iterable[VerifiedRecord]) -> list[VerifiedRecord]:
-    """For each node the record with the latest stamp, then of the higher incarnation."""
+    """Return for each node the record with the latest stamp, then the higher incarnation."""
     best: dict[NodePubkey, VerifiedRecord] = {}
     for record in records:
         known = best.get(record.feed.author)

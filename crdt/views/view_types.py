@@ -1,7 +1,6 @@
-"""What people and programs are shown of the board: plain frozen structs that cross JSON.
+"""The types of the board's views, as returned by the local API in JSON.
 
-Made by ``board.py``; carried by the local API. Free text in them is as its author wrote it: who
-shows it to a person escapes it.
+Free text is as its author wrote it; escape it before it is shown to a person.
 """
 
 import msgspec
@@ -23,7 +22,7 @@ class ExecutionView(msgspec.Struct, frozen=True):
 
 
 class ClaimView(msgspec.Struct, frozen=True):
-    """One node's claim of a story. ``fencing`` is the claim's own stamp."""
+    """The claim of a story by one node. ``fencing`` is the stamp of the claim."""
 
     node: NodePubkey
     released: bool
@@ -32,7 +31,7 @@ class ClaimView(msgspec.Struct, frozen=True):
     fencing: Stamp
 
     def stands(self, at: Instant) -> bool:
-        """Whether it is neither released nor past its end."""
+        """Whether the claim is neither released nor expired."""
         return not self.released and self.until is not None and at <= self.until
 
 
@@ -47,7 +46,7 @@ class ConflictView(msgspec.Struct, frozen=True):
 
 
 class StoryView(msgspec.Struct, frozen=True):
-    """A story as the board has it."""
+    """A story on the board."""
 
     id: str
     title: str | None
@@ -62,13 +61,13 @@ class StoryView(msgspec.Struct, frozen=True):
 
 
 class NodeOfTree(msgspec.Struct, frozen=True):
-    """One event of a story's tree, for ``explain``.
+    """One event of the tree of a story.
 
     Attributes:
-        makes: the stage it leads to where it counts.
-        weight: how many distinct ``authors`` of events and acks stand at or below it.
-        place: spine, applied or lost.
-        in_tree: it hangs below its parent; an orphan does not.
+        makes: the stage that it leads to.
+        weight: the number of ``authors``: distinct authors of events and acks at or below it.
+        place: ``spine``, ``applied`` or ``lost``.
+        in_tree: whether it is attached to its parent; an orphan is not.
     """
 
     record: RecordRef
@@ -86,7 +85,7 @@ class NodeOfTree(msgspec.Struct, frozen=True):
 
 
 class ExplainView(msgspec.Struct, frozen=True):
-    """Why a story stands where it stands."""
+    """Why a story is in its stage."""
 
     id: str
     stage: Stage

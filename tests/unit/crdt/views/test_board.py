@@ -187,10 +187,10 @@ def test_the_way_from_a_story_to_what_it_waits_for_is_found_whatever_circles_the
 def test_the_end_of_a_story_that_is_gone_wants_nothing(court):
     records = ended(court.bob, "s-1", p.Accepted())
     made = board(*records)
-    assert made.open_end("s-1") == records[-1].ref
+    assert made.unacknowledged_end("s-1") == records[-1].ref
     for record in records:
         made.remove(record)
-    assert made.open_end("s-1") is None
+    assert made.unacknowledged_end("s-1") is None
 
 
 def test_how_many_stories_stand_where_follows_what_comes_and_goes(court):
@@ -228,22 +228,26 @@ def test_an_archived_end_wants_an_ack_by_another_than_its_author(court):
         *ended(court.bob, "done"),
     )
     end = records[-1]
-    assert [made.open_end(story) for story in ("s-1", "blocked", "done")] == [end.ref, None, None]
+    assert [made.unacknowledged_end(story) for story in ("s-1", "blocked", "done")] == [
+        end.ref,
+        None,
+        None,
+    ]
     made.add(court.bob.ack("s-1", end))
     made.add(court.cat.ack("s-1", records[0]))
-    assert made.open_end("s-1") == end.ref
+    assert made.unacknowledged_end("s-1") == end.ref
     ack = court.cat.ack("s-1", end)
     made.add(ack)
-    assert made.open_end("s-1") is None
+    assert made.unacknowledged_end("s-1") is None
     made.remove(ack)
-    assert made.open_end("s-1") == end.ref
+    assert made.unacknowledged_end("s-1") == end.ref
 
 
 def test_which_stories_changed_is_told_once_and_so_many_at_a_time(court):
     made = board(*(court.bob.transition(f"s-{n}", p.Abandon()) for n in range(3)))
     made.add(court.bob.story("s-3"))
-    assert made.take_stirred(2) == ["s-0", "s-1"]
-    assert made.take_stirred(2) == ["s-2"]
+    assert made.take_touched(2) == ["s-0", "s-1"]
+    assert made.take_touched(2) == ["s-2"]
     made.add(court.cat.transition("s-1", p.Abandon()))
-    assert made.take_stirred(2) == ["s-1"]
-    assert made.take_stirred(2) == []
+    assert made.take_touched(2) == ["s-1"]
+    assert made.take_touched(2) == []
