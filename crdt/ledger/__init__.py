@@ -1,1 +1,1 @@
-"""Every known record, its verdict and its place."""
+"""All known records, with their verdicts and slots."""

@@ -1,8 +1,7 @@
-"""How much is kept of what does not count: so many records and so many bytes of one author, and in
-all.
+"""Bounds on pending and void records: number and bytes, per author and in total.
 
-Stands under ``ledger.py`` and ``pending.py``. What does not fit is not taken and has no verdict;
-anti-entropy brings it back. Source: protocol §5, 7; §14.
+A record that does not fit gets no verdict; anti-entropy brings it again. Source: protocol §5, 7;
+§14.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from crdt.records.record import VerifiedRecord
 
 
 class Bounds(NamedTuple):
-    """So much at most."""
+    """The largest number of records and bytes, of one author and in total."""
 
     of_author: int
     in_all: int
@@ -25,10 +24,10 @@ class Bounds(NamedTuple):
 
 
 class RecordBounds:
-    """What is there, counted.
+    """The number and bytes of records, and whether more fit.
 
     Args:
-        bounds: gives what may be there.
+        bounds: returns the bounds now.
     """
 
     def __init__(self, bounds: Callable[[], Bounds]) -> None:
@@ -38,72 +37,72 @@ class RecordBounds:
         self._bytes = 0
 
     def fits(self, record: VerifiedRecord) -> bool:
-        """Whether one more has room."""
+        """Whether one more record fits."""
         bounds, size = self._bounds(), len(record.value)
-        many, large = self._of_author.get(record.feed.author, (0, 0))
+        records, used = self._of_author.get(record.feed.author, (0, 0))
         return (
-            many < bounds.of_author
+            records < bounds.of_author
             and self._records < bounds.in_all
-            and large + size <= bounds.bytes_of_author
+            and used + size <= bounds.bytes_of_author
             and self._bytes + size <= bounds.bytes_in_all
         )
 
     def count(self, record: VerifiedRecord, by: int) -> None:
-        """One more (``1``) is there, or one less (``-1``)."""
-        many, large = self._of_author.get(record.feed.author, (0, 0))
+        """Count a record that was added (``by`` is 1) or removed (-1)."""
+        records, used = self._of_author.get(record.feed.author, (0, 0))
         size = by * len(record.value)
         self._records += by
         self._bytes += size
-        if many + by:
-            self._of_author[record.feed.author] = (many + by, large + size)
+        if records + by:
+            self._of_author[record.feed.author] = (records + by, used + size)
         else:
             del self._of_author[record.feed.author]
 
 
 class VoidRoom:
-    """What was void when it came, as far as it is kept: so much of one author, and in all.
+    """The bound on records that were void on arrival.
 
-    What was live once is kept for good and fills no room. After a start the two look alike, and
-    fill what room there is.
+    Records that were once live are kept for good and not counted. After a restart the two cannot be
+    distinguished; both are counted as far as they fit.
 
     Args:
-        own: this node's key, which no bound applies to.
+        own: this node's key; its records are exempt.
     """
 
     def __init__(self, own: NodePubkey | None = None) -> None:
         self._own = own
-        self._room = RecordBounds(void_bounds)
-        self._without: list[Entry] = []
+        self._counted = RecordBounds(void_bounds)
+        self._unbounded: list[Entry] = []
 
     def take(self, entry: Entry, *, stored: bool) -> None:
-        """Give room to an entry that is void as it comes."""
+        """Count an entry that is void on arrival, if it fits."""
         record = entry.record
         if record.feed.author == self._own:
             return
-        entry.bounded = self._room.fits(record)
+        entry.bounded = self._counted.fits(record)
         if entry.bounded:
-            self._room.count(record, 1)
+            self._counted.count(record, 1)
         elif not stored:
-            self._without.append(entry)
+            self._unbounded.append(entry)
 
     def leave(self, entry: Entry) -> None:
-        """An entry is another thing from here on, or gone."""
+        """Stop counting an entry that changed its status or was removed."""
         if entry.bounded:
             entry.bounded = False
-            self._room.count(entry.record, -1)
+            self._counted.count(entry.record, -1)
 
     def overflow(self) -> list[Entry]:
-        """Take out what found no room and is void still.
+        """Return, and forget, the entries that did not fit and are still void.
 
-        To be asked for once all that came beside it is judged: another record may build on it.
+        Call it after the whole batch is judged: another record in it may build on an entry.
         """
-        found = [entry for entry in self._without if entry.verdict in VOID]
-        self._without.clear()
+        found = [entry for entry in self._unbounded if entry.verdict in VOID]
+        self._unbounded.clear()
         return found
 
 
 def void_bounds() -> Bounds:
-    """For what is void."""
+    """Return the bounds on void records."""
     return Bounds(
         limits.VOID_PER_AUTHOR_MAX,
         limits.VOID_MAX,
@@ -113,7 +112,7 @@ def void_bounds() -> Bounds:
 
 
 def stranger_bounds() -> Bounds:
-    """For what is pending of keys that are on no roster, which share a small room of their own."""
+    """Return the bounds on pending records of keys that are not on the roster."""
     return Bounds(
         limits.STRANGERS_PER_AUTHOR_MAX,
         limits.STRANGERS_MAX,
@@ -123,7 +122,7 @@ def stranger_bounds() -> Bounds:
 
 
 def pending_bounds() -> Bounds:
-    """For what else is pending: what the small room leaves of all that may be."""
+    """Return the bounds on other pending records: the rest of ``PENDING_MAX``."""
     return Bounds(
         limits.PENDING_PER_AUTHOR_MAX,
         limits.PENDING_MAX - limits.STRANGERS_MAX,

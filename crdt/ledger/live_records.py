@@ -1,8 +1,8 @@
-"""The live records of one feed, in order, with their ids side by side in one run of bytes.
+"""The live records of one feed, sorted, with their ids in one byte string.
 
-Stands under ``feed.py``. A member may ask for the digest of a long feed again and again, of any
-range, and change the feed in between: so a record finds its place by halving, and a range is hashed
-in one go, with no step of ours for each record in it. Source: protocol §8, §10.
+A peer may ask for digests of any range again and again while the feed changes. So a position is
+found by bisection, and a range is hashed in one call, without a loop over its records. Source:
+protocol §8, §10.
 """
 
 from bisect import bisect_left
@@ -22,7 +22,7 @@ class LiveRecords:
         records: in that order.
 
     Attributes:
-        records: all of them; nobody else changes the list.
+        records: the sorted list; read only.
     """
 
     __slots__ = ("_ids", "_seals", "records")
@@ -33,8 +33,8 @@ class LiveRecords:
         self._seals = [r for r in self.records if isinstance(r.body, Seal)]
 
     def add(self, record: VerifiedRecord) -> None:
-        """A record became live."""
-        # Nearly every record comes behind all others.
+        """Add a record that became live."""
+        # The usual case: a record at the end.
         if not self.records or record.clock > self.records[-1].clock:
             self.records.append(record)
             self._ids += record.record_id
@@ -47,7 +47,7 @@ class LiveRecords:
             self._seals.append(record)
 
     def remove(self, record: VerifiedRecord) -> None:
-        """A record is live no longer."""
+        """Remove a record that is no longer live."""
         place = self._place(record)
         del self.records[place]
         start = limits.HASH_BYTES * place
@@ -56,30 +56,30 @@ class LiveRecords:
             self._seals.remove(record)
 
     def between(self, start: int, end: int) -> list[VerifiedRecord]:
-        """The records whose clock lies in ``[start, end)``."""
+        """Return the records with clocks in ``[start, end)``."""
         return self.records[slice(*self._places(start, end))]
 
     def digest(self, start: int, end: int) -> tuple[int, bytes]:
-        """How many records have their clock in ``[start, end)``, and their digest."""
+        """Return the number and the digest of the records with clocks in ``[start, end)``."""
         low, high = self._places(start, end)
         ids = self._ids[limits.HASH_BYTES * low : limits.HASH_BYTES * high]
         return high - low, feed_digest([ids])
 
     def middle(self, start: int, end: int) -> int:
-        """The clock of the middle one of the records whose clock lies in ``[start, end)``."""
+        """Return the clock of the middle record in ``[start, end)``."""
         low, high = self._places(start, end)
         return self.records[low + (high - low) // 2].clock
 
     def sealed(self, below: int) -> tuple[int, bytes]:
-        """The count and the digest that a seal at this clock states: no older seal counts."""
+        """Return count and digest for a seal at clock ``below``; older seals do not count."""
         end = self._index(below)
-        # At most one seal of a feed is live, but for one that is read before it is superseded.
-        left_out = sorted(self._place(seal) for seal in self._seals if seal.clock < below)
+        # At most one seal is live, except for one that was read before its successor.
+        skipped = sorted(self._place(seal) for seal in self._seals if seal.clock < below)
         ids, start = bytearray(), 0
-        for place in [*left_out, end]:
+        for place in [*skipped, end]:
             ids += self._ids[limits.HASH_BYTES * start : limits.HASH_BYTES * place]
             start = place + 1
-        return end - len(left_out), seal_digest([ids])
+        return end - len(skipped), seal_digest([ids])
 
     def _places(self, start: int, end: int) -> tuple[int, int]:
         low = self._index(start)

@@ -1,11 +1,9 @@
-"""How much of one author is taken: a bucket of records, one of feeds and one of words about the
-roster for each, and one of events for each story, so that none floods the others.
+"""Rate limits for each author: records, new feeds, roster records, and events of each story.
 
-Stands between ``ingest.py`` and ``ledger.py``. Counts only what an author signed and what is news
-here, since nobody else's doing may cost him his share: whoever has his old records could bring them
-again and again. A new feed, or a fork of one, costs every node some kilobytes for ever, and is no
-honest node's daily business: of those far fewer fit. What does not fit is not taken and has no
-verdict; anti-entropy brings it back. Source: protocol §5, 7; §14.
+Only signed records that are new here are charged, because a peer must not use up the share of an
+author by repeating old records. A new feed or fork costs every node some kilobytes for ever, and
+honest nodes rarely open one, so the limit for those is lower. A record that does not fit gets no
+verdict; anti-entropy brings it again. Source: protocol §5, 7; §14.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -22,22 +20,24 @@ from crdt.records.bodies import Ack, Evidence, Member, Statement, Transition
 from crdt.records.fork_proof import claimed_proof
 from crdt.records.record import VerifiedRecord
 
-SAY_SECONDS: Final = 60.0
-TOO_MUCH: Final = "writes more than is taken of one author; the rest comes later"
-TOO_MANY: Final = "opens or forks more feeds than are taken of one author; the rest comes later"
-TOO_BOSSY: Final = "says more of the roster than is taken of one admin; the rest comes later"
-TOO_BUSY: Final = "writes more of one story than is taken of one author; the rest comes later"
+REPORT_SECONDS: Final = 60.0
+TOO_MANY_RECORDS: Final = "writes more records than one author may; the rest comes later"
+TOO_MANY_FEEDS: Final = "opens or forks more feeds than one author may; the rest comes later"
+TOO_MANY_STATEMENTS: Final = (
+    "changes the roster more often than one admin may; the rest comes later"
+)
+TOO_MANY_EVENTS: Final = "writes more events of one story than one author may; the rest comes later"
 K = TypeVar("K", bound=Hashable)
 
 
 class AuthorRateLimits:
-    """The buckets of all authors.
+    """The rate limits of all authors.
 
     Args:
-        own: the own key, whose records are always taken: they come back after a loss.
+        own: our own key, which has no limit: its records come back after a loss.
 
     Attributes:
-        mono: the time, in monotonic seconds; handed in at each step.
+        mono: the time now, in monotonic seconds; set by the caller before each step.
     """
 
     def __init__(self, own: NodePubkey) -> None:
@@ -57,7 +57,7 @@ class AuthorRateLimits:
         )
 
     def take(self, records: Sequence[Signed], ledger: Ledger) -> list[Signed]:
-        """Sort out which records are news and fit; each once, however often it was brought."""
+        """Return the records that are new and within the limits, each of them once."""
         news = {record.record_id: record for record in records if is_news(ledger, record)}
         return [r for r in news.values() if r.feed.author == self._own or self._fits(r, ledger)]
 
@@ -70,10 +70,10 @@ class AuthorRateLimits:
     def give_back(
         self, records: Sequence[Signed], ledger: Ledger, live: Sequence[VerifiedRecord]
     ) -> None:
-        """Charge nothing for those of the records that were not taken after all.
+        """Refund the records that were not accepted after all.
 
         Args:
-            live: what became live, and so was taken.
+            live: the records that became live, and so were accepted.
         """
         taken = {record.record_id for record in live}
         for record in records:
@@ -86,7 +86,7 @@ class AuthorRateLimits:
     def _charges(
         self, record: Signed, ledger: Ledger
     ) -> Iterator[tuple["TokenBuckets[Any]", Hashable, float]]:
-        """From which buckets a record takes, and how much."""
+        """Yield (buckets, key, amount) for everything that a record is charged to."""
         author, body = (
             record.feed.author,
             None if isinstance(record, UndecodableRecord) else record.body,
@@ -98,41 +98,41 @@ class AuthorRateLimits:
         yield self._records, author, 1.0
 
     def opens(self, author: NodePubkey) -> bool:
-        """Whether one more feed of an author, or one more fork, fits."""
+        """Charge a new feed, or a fork, to an author; return whether it fits."""
         return author == self._own or self._feeds.take(author, self.mono)
 
     def news(self) -> list[Noticed]:
-        """What to say of those of whom not everything fitted, since it was last asked.
+        """Return observations on the authors over a limit since the last call.
 
-        An author is named once a minute at most for each.
+        Each author is reported at most once a minute for each limit.
         """
         busy = sorted({author for author, _ in self._stories.news(self.mono)})
         return [
             Noticed("flood", f"{author.short} {what}", author)
             for authors, what in (
-                (sorted(self._records.news(self.mono)), TOO_MUCH),
-                (sorted(self._feeds.news(self.mono)), TOO_MANY),
-                (sorted(self._statements.news(self.mono)), TOO_BOSSY),
-                (busy, TOO_BUSY),
+                (sorted(self._records.news(self.mono)), TOO_MANY_RECORDS),
+                (sorted(self._feeds.news(self.mono)), TOO_MANY_FEEDS),
+                (sorted(self._statements.news(self.mono)), TOO_MANY_STATEMENTS),
+                (busy, TOO_MANY_EVENTS),
             )
             for author in authors
         ]
 
 
 def is_news(ledger: Ledger, record: Signed) -> bool:
-    """Whether a record could change anything: what has a place, or was superseded, does not."""
+    """Whether a record could change anything: it is neither known nor superseded."""
     if ledger.is_known(record):
         return False
     feed = ledger.feeds.get(record.feed)
     if feed is None or isinstance(record, UndecodableRecord) or not feed.has_melted(record):
         return True
-    # A proof counts wherever it is found.
+    # A fork proof counts even in a superseded record.
     body = record.body
     return isinstance(body, Evidence) and ledger.proofs.is_news(claimed_proof(body))
 
 
 def _weight(body: Statement) -> float:
-    """How many words about the roster this one is as dear as."""
+    """Return the cost of a roster record, in ordinary ones."""
     if isinstance(body, Member):
         return 1.0
     named, kept = len(body.admissions), len(body.keep)
@@ -140,21 +140,21 @@ def _weight(body: Statement) -> float:
 
 
 class TokenBuckets(Generic[K]):
-    """One bucket for each of what is bounded, and which were emptied.
+    """A token bucket for each key, and the keys that ran out.
 
     Args:
-        bounds: gives what may be taken at once, and what flows back in a second.
+        bounds: returns (burst, tokens per second).
     """
 
     def __init__(self, bounds: Callable[[], tuple[float, float]]) -> None:
         self._bounds = bounds
         self._buckets: dict[K, TokenBucket] = {}
         self._over: set[K] = set()
-        self._told: dict[K, float] = {}
+        self._reported: dict[K, float] = {}
         self._next = 0
 
     def take(self, key: K, mono: float, amount: float = 1.0) -> bool:
-        """Take so many; says whether they were there."""
+        """Take tokens if there are enough; return whether there were."""
         bucket = self._buckets.get(key)
         if bucket is None:
             self._forget(mono)
@@ -165,19 +165,23 @@ class TokenBuckets(Generic[K]):
         return False
 
     def give_back(self, key: K, amount: float = 1.0) -> None:
-        """Put back what was taken."""
+        """Return tokens to a bucket."""
         self._buckets[key].give_back(amount)
 
     def news(self, mono: float) -> list[K]:
-        """Which to name: what was emptied since this was last asked."""
+        """Return the keys that ran out since the last call and may be reported again."""
         over, self._over = self._over, set()
-        news = [key for key in over if mono - self._told.get(key, float("-inf")) >= SAY_SECONDS]
-        self._told |= dict.fromkeys(news, mono)
+        news = [
+            key for key in over if mono - self._reported.get(key, float("-inf")) >= REPORT_SECONDS
+        ]
+        self._reported |= dict.fromkeys(news, mono)
         return news
 
     def _forget(self, mono: float) -> None:
-        """A full bucket says nothing: keys that nobody knows must not fill the memory."""
+        """Drop full buckets, so that keys of strangers do not fill the memory."""
         if len(self._buckets) >= max(limits.LINKS_MAX, self._next):
             self._buckets = {key: b for key, b in self._buckets.items() if not b.full(mono)}
-            self._told = {key: t for key, t in self._told.items() if mono - t < SAY_SECONDS}
-            self._next = 2 * len(self._buckets)  # looked through as often as it doubles
+            self._reported = {
+                key: t for key, t in self._reported.items() if mono - t < REPORT_SECONDS
+            }
+            self._next = 2 * len(self._buckets)  # the next time that the number has doubled

@@ -1,7 +1,7 @@
-"""Which records name which: an event its parent, an ack its end.
+"""References between records: an event to its parent, an ack to the end it acknowledges.
 
-Stands beside ``ledger.py``, which judges a record again when the one it names changes its place.
-Names only point back, by hash, so there is no ring. Source: protocol §5, 3 and 7.
+``ledger.py`` judges a record again when the record it refers to changes. A reference contains a
+hash, so there are no cycles. Source: protocol §5, 3 and 7.
 """
 
 from collections.abc import Container, Iterable, Iterator
@@ -15,9 +15,9 @@ from crdt.records.record import VerifiedRecord
 
 
 def referenced_by(record: VerifiedRecord) -> RecordRef | None:
-    """The one record that a record names; ``None`` for kinds that name none.
+    """Return the record that a record refers to, or ``None``.
 
-    What a node says of its own event, by an ack, moves nothing: it names none either.
+    An ack of its author's own event has no effect and counts as no reference.
     """
     if isinstance(record.body, Transition):
         return record.body.parent
@@ -27,46 +27,46 @@ def referenced_by(record: VerifiedRecord) -> RecordRef | None:
 
 
 class ReferenceIndex:
-    """For each record that is named, the records that name it; by the named one's feed."""
+    """The referring records of each record, grouped by the feed that is referred to."""
 
     def __init__(self) -> None:
-        self._namers: dict[FeedId, dict[RecordId, dict[RecordId, VerifiedRecord]]] = {}
+        self._referrers: dict[FeedId, dict[RecordId, dict[RecordId, VerifiedRecord]]] = {}
 
     def add(self, record: VerifiedRecord) -> None:
-        """A record is known from now on."""
+        """Add a record."""
         ref = referenced_by(record)
         if ref is not None:
-            namers = self._namers.setdefault(ref.feed, {})
-            namers.setdefault(ref.record_id, {})[record.record_id] = record
+            referrers = self._referrers.setdefault(ref.feed, {})
+            referrers.setdefault(ref.record_id, {})[record.record_id] = record
 
     def discard(self, record: VerifiedRecord) -> None:
-        """A record is known no longer."""
+        """Remove a record."""
         ref = referenced_by(record)
         if ref is None:
             return
-        namers = self._namers.get(ref.feed, {})
-        left = namers.get(ref.record_id, {})
-        left.pop(record.record_id, None)
-        if not left:
-            namers.pop(ref.record_id, None)
-        if not namers:
-            self._namers.pop(ref.feed, None)
+        referrers = self._referrers.get(ref.feed, {})
+        remaining = referrers.get(ref.record_id, {})
+        remaining.pop(record.record_id, None)
+        if not remaining:
+            referrers.pop(ref.record_id, None)
+        if not referrers:
+            self._referrers.pop(ref.feed, None)
 
     def of(self, record: VerifiedRecord) -> Iterable[VerifiedRecord]:
-        """The records that name this one."""
-        return self._namers.get(record.feed, {}).get(record.record_id, {}).values()
+        """Return the records that refer to this one."""
+        return self._referrers.get(record.feed, {}).get(record.record_id, {}).values()
 
     def of_feed(
         self, feed: FeedId, start: int = 0, end: int = limits.CLOCK_MAX + 1
     ) -> Iterator[VerifiedRecord]:
-        """The records that name one of this feed's whose clock lies in ``[start, end)``."""
-        for namers in self._namers.get(feed, {}).values():
-            ref = referenced_by(next(iter(namers.values())))
+        """Yield the records that refer to this feed at a clock in ``[start, end)``."""
+        for referrers in self._referrers.get(feed, {}).values():
+            ref = referenced_by(next(iter(referrers.values())))
             if ref is not None and start <= ref.clock < end:
-                yield from namers.values()
+                yield from referrers.values()
 
     def of_authors(self, authors: Container[NodePubkey]) -> Iterator[VerifiedRecord]:
-        """The records that name one of these authors'."""
-        for feed in self._namers:
+        """Yield the records that refer to feeds of these authors."""
+        for feed in self._referrers:
             if feed.author in authors:
                 yield from self.of_feed(feed)

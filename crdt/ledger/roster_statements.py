@@ -1,7 +1,7 @@
-"""Every ``member`` and ``revocation`` record that is known, and which of them are ripe.
+"""All known ``member`` and ``revocation`` records, and which of them are due.
 
-Stands beside ``ledger.py``, which makes the roster of those. One stamped too far ahead says nothing
-yet: it would count here, and travel to nobody. Source: protocol §5, 8; §9.
+A record stamped too far ahead has no effect yet: it does not travel to other nodes, so it must not
+count here. Source: protocol §5, 9; §9.
 """
 
 from collections.abc import Callable, Container
@@ -15,22 +15,22 @@ from crdt.records.record import VerifiedRecord
 
 
 class Statements:
-    """What is said of who belongs, whatever its verdict."""
+    """The records that the roster is computed from, whatever their verdict."""
 
     def __init__(self) -> None:
         self._known: dict[RecordId, VerifiedRecord] = {}
         self._next, self._last = LAST, FIRST
 
     def add(self, record: VerifiedRecord) -> None:
-        """A statement is known."""
+        """Add a statement."""
         self._known[record.record_id] = record
 
     def discard(self, record: VerifiedRecord) -> None:
-        """A record is known no longer."""
+        """Remove a record, if it is known."""
         self._known.pop(record.record_id, None)
 
     def about(self, nodes: Container[NodePubkey]) -> list[VerifiedRecord]:
-        """Those by these nodes, or about them."""
+        """Return the statements by these nodes or about them."""
         return [
             record
             for record in self._known.values()
@@ -39,10 +39,9 @@ class Statements:
         ]
 
     def ticket_users(self, ticket: bytes) -> set[NodePubkey]:
-        """The nodes that were let in by a ticket, given its hash.
+        """Return the nodes that were admitted with a ticket, given its hash.
 
-        Whoever wrote the admission, since the inviter may have another key by now, and whether it
-        counts or not.
+        Every admission is checked, counting or not, by any author: the inviter may have a new key.
         """
         return {
             record.body.node
@@ -53,7 +52,7 @@ class Statements:
     def due(
         self, horizon: Horizon, is_on_disk: Callable[[VerifiedRecord], bool]
     ) -> list[VerifiedRecord]:
-        """Those that count by now."""
+        """Return the statements whose time has come."""
         found: list[VerifiedRecord] = []
         self._next, self._last = LAST, FIRST
         for record in self._known.values():
@@ -66,5 +65,5 @@ class Statements:
         return found
 
     def have_moved(self, horizon: Horizon) -> bool:
-        """Whether time made another set of them ripe than ``ripe`` last gave."""
+        """Whether ``due`` would now return other statements than at its last call."""
         return self._next <= horizon.arriving or self._last > horizon.on_disk

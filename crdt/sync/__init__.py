@@ -1,1 +1,1 @@
-"""Agreeing with a peer."""
+"""Synchronization with a peer."""

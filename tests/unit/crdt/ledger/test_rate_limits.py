@@ -5,7 +5,7 @@ import pytest
 from crdt.contract.ready import Noticed
 from crdt.ledger.ingest import UndecodableRecord
 from crdt.ledger.ledger import Ledger
-from crdt.ledger.rate_limits import TOO_BOSSY, TOO_BUSY, AuthorRateLimits, is_news
+from crdt.ledger.rate_limits import TOO_MANY_EVENTS, TOO_MANY_STATEMENTS, AuthorRateLimits, is_news
 from crdt.primitives import limits
 from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.bodies import Role
@@ -52,7 +52,7 @@ def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(mon
     )
     assert quota.take([*said, *by_founder], NOTHING) == [*said[:3], *by_founder]
     assert quota.news() == [
-        Noticed("flood", f"{key(2).pubkey.short} {TOO_BOSSY}", key(2).pubkey),
+        Noticed("flood", f"{key(2).pubkey.short} {TOO_MANY_STATEMENTS}", key(2).pubkey),
     ]
     quota.give_back(said[:1], NOTHING, [])
     assert quota.take(said[3:], NOTHING) == said[3:4]
@@ -89,7 +89,7 @@ def test_keys_that_nobody_knows_do_not_fill_the_memory(monkeypatch):
         quota.mono = float(number)
         quota.take(records(number, 1), NOTHING)
     assert len(quota._records._buckets) <= 5
-    assert not quota._records._told
+    assert not quota._records._reported
 
 
 def test_feeds_have_a_bucket_of_their_own(monkeypatch):
@@ -144,7 +144,7 @@ def test_of_one_story_so_much_is_taken_of_one_author_and_the_rest_comes_back(mon
     taken = quota.take([*events, *others, *mine, *theirs], NOTHING)
     assert taken == [*events[:3], *others, *mine, *theirs]
     assert [(one.node, one.detail) for one in quota.news()] == [
-        (liar.node, f"{liar.node.short} {TOO_BUSY}")
+        (liar.node, f"{liar.node.short} {TOO_MANY_EVENTS}")
     ]
     # What did not fit spent nothing of what is taken of its author in all.
     assert len(quota.take([liar.story(f"t-{number}") for number in range(5)], NOTHING)) == 3
