@@ -1,9 +1,9 @@
-"""Another daemon with the own key: how a node finds out, with no clock to trust and no false alarm.
+"""Detection of another daemon with our key, without trusted clocks and without false alarms.
 
-Stands beside ``tracker.py``. Every start draws a run, a name for the time between start and end,
-and presence tells it. Own presence under another run may be this node's own, from before its
-start, still under way. So each says whose runs it has heard: who is named by another run has met
-a daemon that was started and lives, since nobody knew the name before. Source: protocol §9.
+Each start of a daemon draws a random run id, which its presence carries. Presence with our key and
+another run id may be our own, from before a restart. So presence also lists the run ids that a
+daemon has received. If presence of another run lists ours, a daemon with our key has run since our
+start, because nobody knew our run id before. Source: protocol §9.
 """
 
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from crdt.primitives import limits
 
 @dataclass(slots=True)
 class DuplicateKeyDetector:
-    """What one node knows of others with its key.
+    """What a node knows of other daemons with its key.
 
     Attributes:
-        run: this start's name.
+        run: the run id of this start: 16 hex digits.
     """
 
     run: str
@@ -28,7 +28,7 @@ class DuplicateKeyDetector:
     _proven: dict[str, tuple[PresenceState, float]] = field(default_factory=dict)
 
     def receive(self, state: PresenceState, mono: float) -> bool:
-        """Take a presence that the own key signed; says whether it proves a twin not known yet."""
+        """Take presence signed with our key; return whether it proves a new duplicate."""
         run = state.run
         if run is UNSET or run == self.run:
             return False
@@ -43,11 +43,11 @@ class DuplicateKeyDetector:
         return known is None or known.run != run
 
     def heard(self, mono: float) -> tuple[str, ...]:
-        """The runs heard of lately, to be named in the own presence."""
+        """Return the run ids received lately, for our own presence."""
         return tuple(r for r, at in self._heard.items() if mono - at < limits.SUSPECT_SECONDS)
 
     def standing(self, mono: float) -> PresenceState | None:
-        """What the twin said last, while it is there."""
+        """Return the last presence of the duplicate, if it is recent."""
         for state, at in self._proven.values():
             if mono - at < limits.SUSPECT_SECONDS:
                 return state
@@ -55,13 +55,13 @@ class DuplicateKeyDetector:
 
 
 def where(state: PresenceState) -> str:
-    """A daemon's place, for a person: its host, and where it listens."""
+    """Format the location of a daemon: its host, and its addresses."""
     host = state.host or "an unnamed host" if state.host is not UNSET else "an unnamed host"
     return f"{host} ({', '.join(state.addresses)})" if state.addresses else host
 
 
 def own_sentence(twin: PresenceState) -> str:
-    """What to tell the operator of a node that has a twin."""
+    """Return the message for the operator of a node with a duplicate key."""
     return (
         f"another daemon runs with this node's key, on {where(twin)}: stop one of the two. To "
         "make that one a node of its own, take a backup of it (gangline backup FILE), and restore "
@@ -70,7 +70,7 @@ def own_sentence(twin: PresenceState) -> str:
 
 
 def peer_sentence(node: NodePubkey, state: PresenceState) -> str:
-    """What to tell the others of a node that says that it has a twin; empty where it says none."""
+    """Return the message for other nodes; empty if ``state`` reports no duplicate."""
     if state.twin is UNSET:
         return ""
     return (

@@ -1,8 +1,8 @@
-"""Signed presence: "I am here", unpersisted, and who was heard from when.
+"""Signed presence, which is not stored, and the liveness of nodes that follows from it.
 
-Stands beside ``replica.py``. What a node says rides in a Yjs awareness state as
-``{node, signature, state}``; liveness goes by this node's own monotonic clock, so that nobody's
-wall clock can make anybody dead. Source: protocol §7, §10; y-protocols ``awareness.js``.
+Presence is a Yjs awareness state ``{node, signature, state}``. Liveness uses only our own monotonic
+clock, so that no wall clock can make a node look dead. Source: protocol §7, §10; y-protocols
+``awareness.js``.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ PRESENCE_DOMAIN: Final = b"gangline/presence/1"
 BEATS_MAX: Final = 64
 ADDRESSES_MAX: Final = 8
 HEARD_MAX: Final = 4
-# Printable ASCII without what JSON would escape or a page would take for markup.
+# Printable ASCII without characters that are special in JSON or HTML.
 Address = Annotated[str, Meta(max_length=256, pattern=r"^[!#-;=?-\[\]-~]*\Z")]
 
 Run = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
@@ -33,16 +33,16 @@ Place = Annotated[str, Meta(max_length=1024, pattern=r"^[ !#-;=?-\[\]-~]*\Z")]
 
 
 class PresenceState(msgspec.Struct, frozen=True):
-    """What a node says of itself. Fields that a newer build adds are let be.
+    """The presence of a node. Unknown fields, of newer builds, are ignored.
 
     Attributes:
-        at: when, by its own clock.
-        addresses: where it listens; empty behind NAT.
-        beats: for each story it works on, the agent's last heartbeat.
-        run: drawn anew at each start; tells two daemons with one key apart.
-        host: what its host is called.
-        heard: the runs of others with its key that it has heard of (``duplicate_key.py``).
-        twin: where another daemon with its key runs, once that is certain.
+        at: the time of its own clock.
+        addresses: the addresses where it listens; empty behind NAT.
+        beats: the last heartbeat of the agent on each story that it works on.
+        run: the random id of this start of its daemon.
+        host: the name of its host.
+        heard: the run ids received from other daemons with its key (``duplicate_key.py``).
+        twin: the location of another daemon with its key, once that is certain.
     """
 
     at: Instant
@@ -61,8 +61,9 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Presence(NamedTuple):
-    """A presence whose signature holds, and the entry to hand on: in our own words, under the
-    node's own client id, whatever the peer that brought it wrote there.
+    """A presence with a valid signature, and the entry to forward.
+
+    The entry is encoded again by us, under the client id of the node.
     """
 
     node: NodePubkey
@@ -72,11 +73,11 @@ class Presence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A node's last presence.
+    """The last presence of a node.
 
     Attributes:
-        mono: when it was heard here (monotonic seconds).
-        recent: the same of the last few, as many as may come in a second, oldest first.
+        mono: when it was received (monotonic seconds).
+        recent: when the last few were received, oldest first, for the rate limit.
     """
 
     clock: int
@@ -87,14 +88,14 @@ class Heard:
 
 
 def presence_bytes(cluster: ClusterId, node: NodePubkey, clock: int, state: str) -> bytes:
-    """What is signed (protocol §7)."""
+    """Return the bytes that a node signs (protocol §7)."""
     return PRESENCE_DOMAIN + cluster + node + clock.to_bytes(4, "big") + H(state.encode())
 
 
 def sign_presence(
     key: SigningKey, cluster: ClusterId, clock: int, state: PresenceState
 ) -> AwarenessEntry:
-    """One's own presence, as an awareness entry; without the oldest beats where not all fit.
+    """Sign our own presence; the oldest beats are left out if not all fit.
 
     Raises:
         InvalidValue: the addresses alone are too long.
@@ -124,7 +125,7 @@ def _entry(
 
 
 def open_presence(cluster: ClusterId, entry: AwarenessEntry, verifier: Verifier) -> Presence:
-    """Check an awareness entry: length, then the signature, then what it says.
+    """Check an awareness entry: its length, its signature, then its content.
 
     Raises:
         PeerFault: ``malformed_frame``, ``too_large`` or ``bad_signature``.
@@ -132,36 +133,36 @@ def open_presence(cluster: ClusterId, entry: AwarenessEntry, verifier: Verifier)
     try:
         wire = msgspec.json.decode(entry.state, type=_Wire)
         node, signature = NodePubkey.from_hex(wire.node), Signature.from_hex(wire.signature)
-        said = wire.state.encode()
+        state = wire.state.encode()
     except (msgspec.MsgspecError, ValueError) as fault:
-        raise PeerFault(Reason.MALFORMED_FRAME, "no presence") from fault
-    if len(said) > limits.PRESENCE_BYTES_MAX:
-        raise PeerFault(Reason.TOO_LARGE, "a presence over its bound")
+        raise PeerFault(Reason.MALFORMED_FRAME, "not a presence") from fault
+    if len(state) > limits.PRESENCE_BYTES_MAX:
+        raise PeerFault(Reason.TOO_LARGE, "a presence that is too long")
     if not verifier([(node, presence_bytes(cluster, node, entry.clock, wire.state), signature)])[0]:
         raise PeerFault(Reason.BAD_SIGNATURE, "a presence that its node did not sign")
-    again = _entry(cluster, node, entry.clock, signature, wire.state)
-    return Presence(node, _read_state(said), again)
+    forwarded = _entry(cluster, node, entry.clock, signature, wire.state)
+    return Presence(node, _read_state(state), forwarded)
 
 
-def _read_state(said: bytes) -> PresenceState:
+def _read_state(data: bytes) -> PresenceState:
     try:
-        canonical_json.check_bytes(said)
-        state = msgspec.json.decode(said, type=PresenceState, dec_hook=dec_hook)
+        canonical_json.check_bytes(data)
+        state = msgspec.json.decode(data, type=PresenceState, dec_hook=dec_hook)
         for story in state.beats:
             StoryId(story)
-        if canonical_json.encode(msgspec.json.decode(said)) != said:
+        if canonical_json.encode(msgspec.json.decode(data)) != data:
             raise MalformedRecord("not in canonical form")
     except (msgspec.MsgspecError, UnicodeError, InvalidValue, MalformedRecord) as fault:
-        raise PeerFault(Reason.MALFORMED_FRAME, "a presence that says nothing known") from fault
+        raise PeerFault(Reason.MALFORMED_FRAME, "a presence with an invalid state") from fault
     return state
 
 
 class Liveness:
-    """Who was heard from, how long ago, and over whom."""
+    """The last presence of each node, and the peers that sent it."""
 
     def __init__(self) -> None:
         self._heard: dict[NodePubkey, Heard] = {}
-        self._roads: dict[NodePubkey, dict[NodePubkey, float]] = {}
+        self._paths: dict[NodePubkey, dict[NodePubkey, float]] = {}
         self._others: dict[NodePubkey, dict[str, tuple[tuple[Instant, int], float]]] = {}
 
     def receive(
@@ -173,11 +174,11 @@ class Liveness:
         mono: float,
         by: NodePubkey,
     ) -> bool:
-        """Take a checked presence that a peer brought; says whether it is news.
+        """Take a verified presence from peer ``by``; return whether to forward it.
 
-        Too old, not newer than the node's last, or more than two a second, is no news. Nor is what
-        lies in the future: it would stay young for years, to be replayed long after the node died,
-        and once the node's clock was mended nothing it says would be newer.
+        Not forwarded: too old, not newer than the last of the node, more than two a second, or
+        stamped in the future. A future one could be replayed long after the node died, and once the
+        node's clock is corrected, none of its presence would be newer.
         """
         age_ms = wall_ms - state.at.ms
         if not -limits.STAMP_AHEAD_MS_MAX <= age_ms <= limits.PRESENCE_AGE_MS_MAX:
@@ -185,26 +186,28 @@ class Liveness:
         known = self._heard.get(node)
         recent: tuple[float, ...] = ()
         if known is not None:
-            said, last = (state.at, entry.clock), (known.state.at, known.clock)
-            if said == last:
-                self._note_road(node, by, mono)
-            if said <= last:
-                return state.run != known.state.run and self._hear_other(node, state, said, mono)
+            stamp, last = (state.at, entry.clock), (known.state.at, known.clock)
+            if stamp == last:
+                self._note_path(node, by, mono)
+            if stamp <= last:
+                return state.run != known.state.run and self._receive_other_run(
+                    node, state, stamp, mono
+                )
             recent = known.recent[-limits.PRESENCE_PER_SECOND_MAX :]
             if len(recent) == limits.PRESENCE_PER_SECOND_MAX and mono - recent[0] < 1.0:
                 return False
         self._heard[node] = Heard(entry.clock, state, mono, (*recent, mono), entry)
-        self._note_road(node, by, mono)
+        self._note_path(node, by, mono)
         return True
 
-    def _hear_other(
-        self, node: NodePubkey, state: PresenceState, said: tuple[Instant, int], mono: float
+    def _receive_other_run(
+        self, node: NodePubkey, state: PresenceState, stamp: tuple[Instant, int], mono: float
     ) -> bool:
-        """Not newer than the node's last, and of another run: whether to hand it on all the same.
+        """Whether to forward a presence of another run that is not newer than the last one.
 
-        Of two daemons with one key the clock of one may be behind, or it speaks just before the
-        other each time: the other would never hear of it. A few runs are told apart, each heard of
-        lately; none is pushed out, so that nothing goes round for ever.
+        Of two daemons with one key, one may have a clock that is behind, or always announce just
+        before the other, which would then never receive it. A few recent runs are distinguished.
+        None is displaced by a new one, so that no presence circulates for ever.
         """
         runs = {
             run: heard
@@ -216,35 +219,35 @@ class Liveness:
         known = runs.get(run)
         if known is None and len(runs) >= HEARD_MAX:
             return False
-        if known is not None and (said <= known[0] or mono - known[1] < 1.0):
+        if known is not None and (stamp <= known[0] or mono - known[1] < 1.0):
             return False
-        runs[run] = said, mono
+        runs[run] = stamp, mono
         return True
 
-    def _note_road(self, node: NodePubkey, by: NodePubkey, mono: float) -> None:
-        roads = self._roads.setdefault(node, {})
-        roads.pop(by, None)  # so that the table stays in order of time
-        roads[by] = mono
-        if len(roads) > limits.LINKS_MAX:
-            del roads[next(iter(roads))]
+    def _note_path(self, node: NodePubkey, by: NodePubkey, mono: float) -> None:
+        paths = self._paths.setdefault(node, {})
+        paths.pop(by, None)  # keeps the dictionary in order of time
+        paths[by] = mono
+        if len(paths) > limits.LINKS_MAX:
+            del paths[next(iter(paths))]
 
     def seen_by(self, node: NodePubkey) -> dict[NodePubkey, float]:
-        """Which peers last brought news of a node, and when (monotonic seconds), oldest first.
+        """Return the peers that sent presence of a node, and when (monotonic), oldest first.
 
-        Where some still do, the node lives and the others are slow.
+        If some peers are recent and others are not, the node is alive and the others are slow.
         """
-        return dict(self._roads.get(node, {}))
+        return dict(self._paths.get(node, {}))
 
     def last(self, node: NodePubkey) -> Heard | None:
-        """A node's last presence."""
+        """Return the last presence of a node, or ``None``."""
         return self._heard.get(node)
 
     def entries(self) -> tuple[AwarenessEntry, ...]:
-        """Everybody's last presence, to hand on."""
+        """Return the last presence of all nodes, to forward."""
         return tuple(self._heard[node].entry for node in sorted(self._heard))
 
     def word(self, node: NodePubkey, mono: float) -> str:
-        """``alive``, ``suspect`` or ``offline``."""
+        """Return ``alive``, ``suspect`` or ``offline``."""
         heard = self._heard.get(node)
         if heard is None:
             return "offline"

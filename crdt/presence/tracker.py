@@ -1,7 +1,6 @@
-"""This node's presence, said now and then, and what it makes of everybody else's.
+"""Announcing the presence of this node, and receiving that of others.
 
-Stands beside ``replica.py``. Signed, unpersisted, bounded: ``signed_presence.py`` has the bytes
-and the liveness. Source: protocol §7, §10.
+``signed_presence.py`` has the bytes and the liveness. Source: protocol §7, §10.
 """
 
 from typing import NamedTuple
@@ -20,9 +19,13 @@ from crdt.wire.messages import Awareness, AwarenessEntry
 
 
 class News(NamedTuple):
-    """What a frame of presence told: entries to hand on, where nodes listen now, and what to say.
+    """The result of receiving a frame of presence.
 
-    ``at`` is what the peer's own clock showed, where it spoke for itself.
+    Attributes:
+        entries: the entries to forward.
+        addresses: the current addresses of nodes.
+        noticed: observations for the operator.
+        at: the clock of the peer, if the frame has its own presence.
     """
 
     entries: tuple[AwarenessEntry, ...]
@@ -32,14 +35,14 @@ class News(NamedTuple):
 
 
 class PresenceTracker:
-    """One node's side of presence.
+    """The presence of this node and of all others.
 
     Attributes:
-        liveness: who was heard from, and when.
-        addresses: where this node listens, as it tells others; empty behind NAT.
-        beats: for each story this node works on, the agent's last heartbeat.
-        host: what this host is called, as it tells others; empty: it does not tell.
-        twins: others with the own key.
+        liveness: the last presence of each node.
+        addresses: the addresses that this node announces; empty behind NAT.
+        beats: the last heartbeat of the agent on each story that this node works on.
+        host: the host name that this node announces; if empty, none.
+        twins: other daemons with our key.
     """
 
     def __init__(self, key: SigningKey, cluster: ClusterId, verifier: Verifier, run: bytes) -> None:
@@ -51,14 +54,14 @@ class PresenceTracker:
         self._key = key
         self._cluster = cluster
         self._verifier = verifier
-        self._said_at = self._next = float("-inf")
+        self._announced_at = self._next = float("-inf")
         self._count = 0
 
     def announce(self, now: Now) -> Awareness | None:
-        """The own presence, where it is time for it."""
+        """Return our presence if it is due, else ``None``."""
         if now.mono < self._next:
             return None
-        self._said_at = now.mono
+        self._announced_at = now.mono
         self._next = now.mono + limits.PRESENCE_SECONDS
         self._count += 1
         twin = self.twins.standing(now.mono)
@@ -74,28 +77,28 @@ class PresenceTracker:
         return Awareness((sign_presence(self._key, self._cluster, self._count, state),))
 
     def everybody(self) -> list[Awareness]:
-        """Everybody's last presence, in frames that a peer takes."""
+        """Return the last presence of all nodes, in frames of bounded size."""
         entries, size = self.liveness.entries(), limits.AWARENESS_ENTRIES_MAX
         return [Awareness(entries[start : start + size]) for start in range(0, len(entries), size)]
 
     def announce_soon(self) -> None:
-        """Somebody is there who should hear it sooner, but not more often than others take it."""
-        self._next = min(self._next, self._said_at + 1.0)
+        """Announce earlier, for a new peer, but at most once a second."""
+        self._next = min(self._next, self._announced_at + 1.0)
 
     def receive(self, peer: NodePubkey, frame: Awareness, roster: Roster, now: Now) -> News:
-        """Check what a peer brought, and keep what is news.
+        """Verify presence from a peer, and keep what is new.
 
         Raises:
-            PeerFault: an entry that its node did not sign.
+            PeerFault: an entry is malformed, too long, or not signed by its node.
         """
         entries: list[AwarenessEntry] = []
         addresses: dict[NodePubkey, tuple[str, ...]] = {}
         noticed: list[Noticed] = []
         at: Instant | None = None
-        for brought in frame.entries:
-            node, state, entry = open_presence(self._cluster, brought, self._verifier)
+        for signed in frame.entries:
+            node, state, entry = open_presence(self._cluster, signed, self._verifier)
             if node == self._key.pubkey:
-                noticed += self._hear_own(state, now)
+                noticed += self._receive_own(state, now)
                 continue
             if node == peer:
                 at = state.at
@@ -107,17 +110,17 @@ class PresenceTracker:
                 last = self.liveness.last(node)
                 assert last is not None, "it was news"
                 if last.state is not state:
-                    continue  # it is behind what the node said last, in another run
+                    continue  # an older one, of another run
                 if state.addresses:
                     addresses[node] = state.addresses
                 if state.twin is not UNSET and (before is None or before.state.twin is UNSET):
                     noticed.append(Noticed("twin", peer_sentence(node, state), node))
         return News(tuple(entries), addresses, tuple(noticed), at)
 
-    def _hear_own(self, state: PresenceState, now: Now) -> list[Noticed]:
-        """Presence that the own key signed: this process's, an earlier one's, or a twin's."""
+    def _receive_own(self, state: PresenceState, now: Now) -> list[Noticed]:
+        """Take presence signed with our key: by this run, an earlier one, or another daemon."""
         known = self.twins.heard(now.mono)
-        fresh = self.twins.receive(state, now.mono)
-        if fresh or self.twins.heard(now.mono) != known:
-            self.announce_soon()  # the twin learns from it
-        return [Noticed("twin", own_sentence(state), self._key.pubkey)] if fresh else []
+        is_new = self.twins.receive(state, now.mono)
+        if is_new or self.twins.heard(now.mono) != known:
+            self.announce_soon()  # so that the other daemon learns of this one
+        return [Noticed("twin", own_sentence(state), self._key.pubkey)] if is_new else []

@@ -1,10 +1,9 @@
-"""Comparing what two nodes hold, down to the clocks that differ.
+"""Anti-entropy: finding the clocks at which two nodes differ, and exchanging those records.
 
-Stands beside ``session.py``, which asks here what to answer. Two nodes compare the document
-digest; where it differs, feed digests; where those differ, digests of ranges of clocks, halving,
-until a range is small enough to send. What travels is live records by position, so that records
-behind an unknown slot travel too, and proofs of forks. Pure functions over the ledger. Source:
-protocol §10.
+Two nodes compare document digests; if they differ, feed digests; for feeds that differ, digests of
+ranges of clocks, halved until a range is small enough to send. Live records are sent by position,
+so that records behind an unknown slot arrive too, and fork proofs with them. All functions only
+read the ledger. Source: protocol §10.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,18 +30,19 @@ REPLY_BYTES_MAX = limits.UPDATE_BYTES_MAX
 
 
 def compared_feeds(ledger: Ledger) -> list[Feed]:
-    """The feeds that stand in the digest, in order: of keys on the roster, with something live or
-    a proven fork.
+    """Return the feeds in the document digest, in order.
+
+    These are the feeds of keys on the roster that have a live record or a proven fork.
     """
     found = [
         feed
         for feed in ledger.feeds.values()
         if ledger.roster.on_roster(feed.author) and (feed.live() or feed.fork is not None)
     ]
-    # A fork may be proven of a feed of which nothing is held.
-    held = {feed.id for feed in found}
+    # A fork may be proven for a feed without any known record.
+    listed = {feed.id for feed in found}
     for feed_id in ledger.proofs:
-        if feed_id not in held and ledger.fork_of(feed_id) is not None:
+        if feed_id not in listed and ledger.fork_of(feed_id) is not None:
             bare = ledger.feeds.get(feed_id) or Feed(feed_id, ledger.cluster)
             bare.fork = ledger.fork_of(feed_id)
             found.append(bare)
@@ -50,7 +50,7 @@ def compared_feeds(ledger: Ledger) -> list[Feed]:
 
 
 def digest_of_document(ledger: Ledger) -> bytes:
-    """The document digest (protocol §8)."""
+    """Return the document digest (protocol §8)."""
     return document_digest(
         (feed.id.author, feed.id.incarnation, feed.digest(), feed.fork)
         for feed in compared_feeds(ledger)
@@ -58,7 +58,7 @@ def digest_of_document(ledger: Ledger) -> bytes:
 
 
 def feed_digests(ledger: Ledger) -> list[FeedDigests]:
-    """One's own feed digests, as frames."""
+    """Return the digests of our feeds, as frames."""
     rows = [
         FeedDigest(feed.id.author, feed.id.incarnation, feed.digest(), feed.fork)
         for feed in compared_feeds(ledger)
@@ -69,32 +69,32 @@ def feed_digests(ledger: Ledger) -> list[FeedDigests]:
 
 
 def differing(ledger: Ledger, theirs: FeedDigests, listed: set[FeedId]) -> list[FeedId]:
-    """The feeds in which another node's digests differ from one's own.
+    """Return the feeds whose digests differ between a peer and us.
 
     Args:
-        theirs: one frame of its digests.
-        listed: those of one's own feeds that its frames named so far; added to, and emptied with
-            the last frame, when what it never named differs too.
+        theirs: one frame of the peer's digests.
+        listed: our feeds that the frames listed so far; updated here. With the last frame, our
+            feeds that were never listed differ too, and the set is cleared.
     """
-    mine = {feed.id: feed for feed in compared_feeds(ledger)}
+    ours = {feed.id: feed for feed in compared_feeds(ledger)}
     found: list[FeedId] = []
     empty = feed_digest([])
     for row in theirs.feeds:
         feed_id = FeedId(row.author, row.incarnation)
-        feed = mine.get(feed_id)
+        feed = ours.get(feed_id)
         if feed is not None:
             listed.add(feed_id)
         digest, fork = (feed.digest(), feed.fork) if feed is not None else (empty, None)
         if digest != row.digest or fork != row.fork:
             found.append(feed_id)
     if theirs.last:
-        found += [feed_id for feed_id in mine if feed_id not in listed]
+        found += [feed_id for feed_id in ours if feed_id not in listed]
         listed.clear()
     return found
 
 
 def open_comparison(ledger: Ledger, feed_id: FeedId) -> list[Frame]:
-    """What to say of a feed that differs: the proof of its fork, and the digest of all of it."""
+    """Start to compare a feed: send the proof of its fork, if any, and its digest."""
     frames: list[Frame] = []
     proof = ledger.proofs.get(feed_id)
     if proof is not None:
@@ -104,27 +104,27 @@ def open_comparison(ledger: Ledger, feed_id: FeedId) -> list[Frame]:
 
 
 def compare_ranges(ledger: Ledger, theirs: RangeDigests) -> list[Frame]:
-    """Answer range digests: halve where they differ, and send and ask where a range is small."""
+    """Answer range digests: halve ranges that differ; exchange the records of small ones."""
     feed_id = FeedId(theirs.author, theirs.incarnation)
     halves: list[RangeDigest] = []
     wanted: list[tuple[int, int]] = []
-    shown: list[tuple[int, int]] = []
+    offered: list[tuple[int, int]] = []
     for row in theirs.ranges:
-        mine = _digest(ledger, feed_id, row.start, row.end)
-        if mine.digest == row.digest:
+        ours = _digest(ledger, feed_id, row.start, row.end)
+        if ours.digest == row.digest:
             continue
-        sizes = (mine.size, row.size)
+        sizes = (ours.size, row.size)
         if not all(sizes) or max(sizes) <= limits.RANGE_LEAF or row.end - row.start == 1:
             if row.size:
                 wanted.append((row.start, row.end))
-            shown.append((row.start, row.end))
+            offered.append((row.start, row.end))
             continue
-        # At the middle one of the own live records of the range.
+        # Split at the middle one of our live records.
         middle = ledger.feeds[feed_id].middle(row.start, row.end)
         middle = min(max(middle, row.start + 1), row.end - 1)
         halves.append(_digest(ledger, feed_id, row.start, middle))
         halves.append(_digest(ledger, feed_id, middle, row.end))
-    frames: list[Frame] = list(as_records(feed_id, _as_fit(ledger, feed_id, shown)))
+    frames: list[Frame] = list(as_records(feed_id, _that_fit(ledger, feed_id, offered)))
     if wanted:
         frames.append(RecordsWanted(*feed_id, tuple(wanted)))
     size = limits.RANGES_PER_FRAME_MAX
@@ -136,13 +136,13 @@ def compare_ranges(ledger: Ledger, theirs: RangeDigests) -> list[Frame]:
 
 
 def serve(ledger: Ledger, wanted: RecordsWanted) -> list[Frame]:
-    """The live records of the clocks another node asks for, as far as they fit one answer."""
+    """Return the requested live records, as many as fit into one answer."""
     feed_id = FeedId(wanted.author, wanted.incarnation)
-    return list(as_records(feed_id, _as_fit(ledger, feed_id, wanted.ranges)))
+    return list(as_records(feed_id, _that_fit(ledger, feed_id, wanted.ranges)))
 
 
 def as_records(feed_id: FeedId, records: Iterable[VerifiedRecord]) -> Iterator[Frame]:
-    """Records by position, in frames of bounded size."""
+    """Yield records by position, in frames of bounded size."""
     batch: list[tuple[int, bytes]] = []
     size = 0
     for record in records:
@@ -156,15 +156,15 @@ def as_records(feed_id: FeedId, records: Iterable[VerifiedRecord]) -> Iterator[F
         yield Records(*feed_id, tuple(batch))
 
 
-def _as_fit(
+def _that_fit(
     ledger: Ledger, feed_id: FeedId, ranges: Iterable[tuple[int, int]]
 ) -> Iterator[VerifiedRecord]:
-    """The live records of some ranges, as many as fit one answer; the rest is asked for again."""
-    room = limits.CATCHUP_BYTES_MAX
+    """Yield live records of ranges, as many as fit into one answer; the peer asks for the rest."""
+    bytes_left = limits.CATCHUP_BYTES_MAX
     for start, end in ranges:
         for record in _live(ledger, feed_id, start, end):
-            room -= len(record.value)
-            if room < 0:
+            bytes_left -= len(record.value)
+            if bytes_left < 0:
                 return
             yield record
 

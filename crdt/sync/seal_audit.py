@@ -1,9 +1,8 @@
-"""A feed that is not held as its author sealed it: what is missing, and who might have it.
+"""Feeds that do not match their seal: what is missing, and which nodes might have it.
 
-Stands beside ``feed.py``, and decides nothing: a seal moves no verdict, and what is told here is
-an observation. Says what can be known and no more. A clock whose content is gone may have been
-superseded or withheld, and nobody but its author can tell which; but some seals are true of no feed
-at all that these records could be a part of. Source: protocol §8; docs/decisions/0007.
+A seal changes no verdict; a mismatch is only an observation. A clock without content was superseded
+or withheld, and only the author knows which. But some seals cannot match any feed that contains the
+known records. Source: protocol §8; docs/decisions/0007.
 """
 
 from collections.abc import Iterator
@@ -22,21 +21,22 @@ from crdt.primitives.range_set import RangeSet
 from crdt.records.bodies import Seal
 from crdt.sync.session import Session, Sessions
 
-SAY_SECONDS: Final = 2 * limits.ANTI_ENTROPY_SECONDS
-"""What is merely under way has come by then."""
+REPORT_AFTER_SECONDS: Final = 2 * limits.ANTI_ENTROPY_SECONDS
+"""By then, records on their way have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class SealMismatch:
-    """How a feed that is held differs from what its author sealed.
+    """How a feed differs from its seal. All fields are about clocks below the seal.
 
     Attributes:
-        seal: the seal's clock; all below is about what lies before it.
-        stated: how many live records the seal counts, and ``held`` how many there are here.
+        seal: the clock of the seal.
+        sealed_count: the number of live records according to the seal.
+        held: the number of live records here.
         unknown: clocks of which nothing is known.
         gone: clocks without content: superseded, or withheld.
-        idle: clocks of what is here and does not count: it waits, was rejected, or is void.
-        false: no records that could still come would make the seal true.
+        not_counted: clocks of records that are here but pending, rejected or void.
+        unsatisfiable: whether no record that may still arrive can make the seal match.
     """
 
     feed: FeedId
@@ -50,29 +50,40 @@ class SealMismatch:
 
 
 def shortfall(ledger: Ledger, feed: Feed) -> SealMismatch | None:
-    """What is missing of a feed; ``None`` where it is held as sealed, or not sealed."""
+    """Compare a feed with its seal; ``None`` if they match or there is no seal."""
     seal = feed.last_seal()
     if feed.as_sealed() is not False or seal is None or not isinstance(seal.body, Seal):
         return None
     held, _ = feed.sealable(seal.clock)
-    unknown, gone, idle = RangeSet(feed.unknown(seal.clock)), RangeSet(feed.gaps()), RangeSet()
-    for clock in _idle(ledger, feed):
+    unknown, gone, not_counted = (
+        RangeSet(feed.unknown(seal.clock)),
+        RangeSet(feed.gaps()),
+        RangeSet(),
+    )
+    for clock in _not_counted(ledger, feed):
         if clock < seal.clock:
-            idle.add(clock, clock + 1)
+            not_counted.add(clock, clock + 1)
             unknown.discard(clock)
             gone.discard(clock)
-    false = _is_false(
+    unsatisfiable = _is_unsatisfiable(
         seal.body.count - held,
-        [run for runs in (unknown, gone, idle) for run in runs],
+        [run for runs in (unknown, gone, not_counted) for run in runs],
         next(record.clock for record in feed.live() if record.body.key is not None),
     )
     return SealMismatch(
-        feed.id, seal.clock, seal.body.count, held, unknown, gone, idle, unsatisfiable=false
+        feed.id,
+        seal.clock,
+        seal.body.count,
+        held,
+        unknown,
+        gone,
+        not_counted,
+        unsatisfiable=unsatisfiable,
     )
 
 
-def _idle(ledger: Ledger, feed: Feed) -> Iterator[int]:
-    """The clocks of records that are here and do not count."""
+def _not_counted(ledger: Ledger, feed: Feed) -> Iterator[int]:
+    """Yield the clocks of records that are here but not live."""
     for entry in feed.idle():
         yield entry.record.clock
     for record in ledger.pending.of_author(feed.author):
@@ -81,41 +92,41 @@ def _idle(ledger: Ledger, feed: Feed) -> Iterator[int]:
     yield from ledger.rejected.clocks(feed.id)
 
 
-def _is_false(missing: int, room: list[tuple[int, int]], lowest_key: int) -> bool:
-    """Whether a seal that does not match can be true of no feed that holds these records.
+def _is_unsatisfiable(missing: int, free: list[tuple[int, int]], lowest_key: int) -> bool:
+    """Whether a mismatching seal cannot match any feed that contains the records here.
 
-    For each live record here its author has that one live, or by its key a later one: an honest
-    count is never lower. What it counts beside them stands where nothing live is here. And where it
-    counts as many, some key was written again, at a clock further up.
+    For each record that is live here, the author has that record live, or a later one with its key:
+    an honest count is never lower than ours. Any further records must be at clocks without a live
+    record here. If the counts are equal, some key was written again, at a later clock.
 
     Args:
-        missing: how many more records the seal counts than are live here.
-        room: the clocks below it where nothing live is.
-        lowest_key: the lowest clock of a live record with a key; the seal's where none has one.
+        missing: the count in the seal, minus the live records here.
+        free: runs of clocks below the seal without a live record.
+        lowest_key: the lowest clock of a live record with a key; the seal's own if there is none.
     """
     if missing == 0:
-        return max((end for _, end in room), default=0) <= lowest_key
-    return not 0 < missing <= sum(end - start for start, end in room)
+        return max((end for _, end in free), default=0) <= lowest_key
+    return not 0 < missing <= sum(end - start for start, end in free)
 
 
-# --- who might have it ---------------------------------------------------------------------------
+# --- other nodes that might have it ------------------------------------------------------------
 
 
 class SourceState(StrEnum):
-    """What is known of another node and a feed that is not held as sealed."""
+    """How another node relates to a feed that does not match its seal here."""
 
     ASKED = "asked"
-    """It holds something else of the feed, and was asked for it."""
+    """Its feed differs from ours, and it was asked for the difference."""
     SAME = "same"
-    """It holds the very same."""
+    """Its feed is the same as ours."""
     NOT_COMPARED = "not_compared"
-    """It is linked, and its feeds were not compared yet."""
+    """It is linked, but feeds were not compared yet."""
     NOT_LINKED = "not_linked"
-    """It may have it: nobody asked."""
+    """It is not linked and cannot be asked."""
 
 
 class Source(NamedTuple):
-    """Another node, and when it was last asked (monotonic seconds)."""
+    """Another node, and when it was last asked (monotonic seconds), if ever."""
 
     node: NodePubkey
     road: SourceState
@@ -123,7 +134,7 @@ class Source(NamedTuple):
 
 
 def sources(ledger: Ledger, sessions: Sessions, own: NodePubkey, feed: Feed) -> list[Source]:
-    """Who might have what is missing of a feed, its author first; then in order of key."""
+    """Return the nodes that might have missing records: the author, then others by key."""
     found = []
     for node in ledger.roster.nodes():
         session = sessions.get(node)
@@ -143,44 +154,46 @@ def _source(session: Session, feed: Feed) -> Source:
     return Source(session.peer, SourceState.SAME if session.compared else SourceState.NOT_COMPARED)
 
 
-# --- telling the operator ------------------------------------------------------------------------
+# --- observations --------------------------------------------------------------------------------
 
 
 class SealWatch:
-    """Says once of an author that a feed of his is not held as sealed, and once that all are.
+    """Observes once when a feed of an author does not match its seal, and once when all match.
 
-    By author and not by feed: one who opens many must not fill the log.
+    Once per author, not per feed: an author that opens many feeds must not fill the log.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._since: dict[NodePubkey, float] = {}
-        self._told: set[NodePubkey] = set()
+        self._reported: set[NodePubkey] = set()
         self._next = float("-inf")
 
     def news(self, mono: float) -> list[Noticed]:
-        """What to tell the operator; looks once in an anti-entropy period."""
+        """Return observations for the operator; checks once per anti-entropy period."""
         if mono < self._next:
             return []
         self._next = mono + limits.ANTI_ENTROPY_SECONDS
-        short = {f.author: f.id for f in self._ledger.feeds.values() if f.as_sealed() is False}
-        healed = sorted(self._told - short.keys())
-        self._told -= set(healed)
-        self._since = {author: self._since.get(author, mono) for author in short}
-        fresh = sorted(
+        differing = {f.author: f.id for f in self._ledger.feeds.values() if f.as_sealed() is False}
+        healed = sorted(self._reported - differing.keys())
+        self._reported -= set(healed)
+        self._since = {author: self._since.get(author, mono) for author in differing}
+        new = sorted(
             author
             for author, since in self._since.items()
-            if mono - since >= SAY_SECONDS and author not in self._told
+            if mono - since >= REPORT_AFTER_SECONDS and author not in self._reported
         )
-        self._told |= set(fresh)
+        self._reported |= set(new)
         return [
             Noticed("seal", f"{author.short}: every feed is held as sealed again", author)
             for author in healed
         ] + [
-            Noticed("seal", f"{_named(short[author])} is not as its author sealed it", author)
-            for author in fresh
+            Noticed(
+                "seal", f"{_feed_name(differing[author])} is not as its author sealed it", author
+            )
+            for author in new
         ]
 
 
-def _named(feed: FeedId) -> str:
+def _feed_name(feed: FeedId) -> str:
     return f"{feed.author.short}/{feed.incarnation}"

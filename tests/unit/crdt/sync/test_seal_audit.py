@@ -5,7 +5,14 @@ import pytest
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import seal_digest
-from crdt.sync.seal_audit import SAY_SECONDS, SealWatch, Source, SourceState, shortfall, sources
+from crdt.sync.seal_audit import (
+    REPORT_AFTER_SECONDS,
+    SealWatch,
+    Source,
+    SourceState,
+    shortfall,
+    sources,
+)
 from crdt.sync.session import Session, Sessions
 from machines import pipeline as p
 from tests.support.builders.ledger_fixture import LedgerFixture, spawn
@@ -194,7 +201,7 @@ def test_the_operator_is_told_once_of_an_author_and_once_when_it_is_healed(court
             said[second] = (one.what, one.detail, one.node)
     bob = court.bob.node
     assert said == {
-        SAY_SECONDS: ("seal", f"{bob.short}/0 is not as its author sealed it", bob),
+        REPORT_AFTER_SECONDS: ("seal", f"{bob.short}/0 is not as its author sealed it", bob),
         210: ("seal", f"{bob.short}: every feed is held as sealed again", bob),
     }
 
@@ -205,11 +212,11 @@ def test_what_is_merely_under_way_is_not_told(court):
     court.take(records[0], seal(court.bob, records))
     assert watch.news(0.0) == []
     court.take(records[1])
-    assert watch.news(SAY_SECONDS) == []
+    assert watch.news(REPORT_AFTER_SECONDS) == []
     # It begins anew: what was once seen and healed counts for nothing later.
     court.take(court.bob.seal(9, bytes(32)))
-    assert watch.news(2 * SAY_SECONDS) == []
-    assert len(watch.news(3 * SAY_SECONDS)) == 1
+    assert watch.news(2 * REPORT_AFTER_SECONDS) == []
+    assert len(watch.news(3 * REPORT_AFTER_SECONDS)) == 1
 
 
 def test_one_who_opens_many_feeds_is_named_once(court):
@@ -217,5 +224,5 @@ def test_one_who_opens_many_feeds_is_named_once(court):
     for incarnation in range(1, 200):
         court.take(court.bob.seal(9, bytes(32), incarnation=incarnation, clock=0))
     watch.news(0.0)
-    assert len(watch.news(SAY_SECONDS)) == 1
+    assert len(watch.news(REPORT_AFTER_SECONDS)) == 1
     assert FeedId(court.bob.node, 199) in court.ledger.feeds
