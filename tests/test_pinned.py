@@ -482,10 +482,14 @@ def logged(event):
     return f"{entry['level']} " + " ".join(name + value for name, value in sorted(told.items()))
 
 
-def surroundings(_folder):
-    """The environment variables that are read."""
+def surroundings(folder):
+    """The environment variables that are read, by us or by a library for the default home."""
     read = (one for one in calls("get", "getenv") if "environ" in ast.unparse(one.func))
-    yield from sorted({one.args[0].value for one in read})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GANGLINE_HOME", raising=False)
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        by_library = {"XDG_DATA_HOME"} if Home.chosen(None).path == folder / "gangline" else set()
+    yield from sorted({one.args[0].value for one in read} | by_library)
 
 
 def calls(*names):

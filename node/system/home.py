@@ -11,6 +11,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs.unix import Unix
+
 from node.system.errors import OperatorError
 
 ANEW = "write it anew from the store with: gangline init --repair"
@@ -34,8 +36,7 @@ class Home:
         if option is None and named:
             option = Path(named)
         if option is None:
-            data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-            option = Path(data) / "gangline"
+            option = Unix("gangline").user_data_path  # on macOS too: its homes stay in place
         return cls(Path(os.path.realpath(option.expanduser())))
 
     @property

@@ -41,6 +41,12 @@ def test_the_default_home_may_be_a_link_too(tmp_path, monkeypatch):
     assert Home.chosen(None).path == tmp_path / "elsewhere"
 
 
+def test_the_default_home_without_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Home.chosen(None).path == tmp_path / ".local" / "share" / "gangline"
+
+
 def test_links_in_a_circle_are_no_traceback(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "a")
     assert Home.chosen(tmp_path / "a").path.name == "a"
