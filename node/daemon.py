@@ -19,11 +19,9 @@ from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Ready
 from crdt.replica import Replica
 from machines.values import NodePubkey
-from node.api import server as api
-from node.api import unix_socket as api_socket
+from node.api import server, unix_socket
 from node.api.service import NodeService
-from node.config import addresses, key_file
-from node.config import settings as config
+from node.config import addresses, key_file, settings
 from node.config.settings import Config
 from node.network.connection_limits import ConnectionLimiter
 from node.network.dialer import Dialer
@@ -42,10 +40,10 @@ from node.storage.recovery_scan import InMemoryRows
 from node.storage.rollback_guard import host_name
 from node.storage.store import Store
 from node.system import accepting_socket, clock, process_memory
-from node.system import log_format as logs
 from node.system.errors import OperatorError, StoreDamaged
 from node.system.exit_codes import Exit
 from node.system.home import Home
+from node.system.log_format import start_logging
 
 log = logging.getLogger("gangline")
 
@@ -54,7 +52,7 @@ DAMAGED = "%s; it is set aside, and made anew from what verifies"
 
 
 def open_replica(
-    home: Home, settings: Config, store: Store, checkpoint: Checkpoint = pass_on
+    home: Home, config: Config, store: Store, checkpoint: Checkpoint = pass_on
 ) -> tuple[Replica, Ready]:
     """The replica as the store has it, and what reading it left to be written.
 
@@ -66,9 +64,9 @@ def open_replica(
         Trouble: the key or the config is wrong, or the config is not the store's.
     """
     key = key_file.load(home.key)
-    store_origin.check_config(home.config, settings, store.first_records())
-    store_origin.check_own(store, key.pubkey, settings)
-    cluster, founder = store_origin.named(settings)
+    store_origin.check_config(home.config, config, store.first_records())
+    store_origin.check_own(store, key.pubkey, config)
+    cluster, founder = store_origin.named(config)
     written = store.meta(MetaKey.INCARNATION)
     replica = Replica(
         key,
@@ -94,7 +92,7 @@ def open_replica(
     outside = replica.ledger.roster.write_block(replica.own)
     if outside and replica.own == founder:  # any other has just joined, or is told by its writes
         log.warning("%s", outside)
-    peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in settings.peers)}
+    peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in config.peers)}
     known = bool(peers - {key.pubkey})
     replica.held = recovery.write_block_after_recovery(store, known=known, mute=bool(outside))
     return replica, ready
@@ -102,7 +100,7 @@ def open_replica(
 
 def open_driver(
     home: Home,
-    settings: Config,
+    config: Config,
     *,
     accept_loss: bool = False,
     notices: Notices | None = None,
@@ -118,15 +116,13 @@ def open_driver(
     """
 
     def opened() -> Driver:
-        store = Store(
-            home.store, history=HistoryBounds(settings.history_rows, settings.history_days)
-        )
+        store = Store(home.store, history=HistoryBounds(config.history_rows, config.history_days))
         try:
             if accept_loss:
                 store.set_meta(MetaKey.HURT, b"")
             if home.next_key.exists() and not store.no_room:
-                leave_rotate.settle(home, store, open_replica(home, settings, store)[0])
-            driver = Driver(store, partial(open_replica, home, settings))
+                leave_rotate.settle(home, store, open_replica(home, config, store)[0])
+            driver = Driver(store, partial(open_replica, home, config))
         except BaseException:
             store.close()
             raise
@@ -135,22 +131,22 @@ def open_driver(
         return driver
 
     if recovery.left_aside(home.store) is not None:
-        _rebuild(home, settings, notices)
+        _rebuild(home, config, notices)
     elif not home.store.exists() and recovery.was_here(home.store):
         log.warning("%s is gone: %s", home.store, recovery.gone(home))
     try:
         return opened()
     except StoreDamaged as damage:
         log.error(DAMAGED, damage)  # noqa: TRY400 - a sentence is enough
-    _rebuild(home, settings, notices)
+    _rebuild(home, config, notices)
     return opened()
 
 
 def _rebuild(
-    home: Home, settings: Config, notices: Notices | None, known: InMemoryRows | None = None
+    home: Home, config: Config, notices: Notices | None, known: InMemoryRows | None = None
 ) -> None:
-    store_origin.check_config(home.config, settings, recovery.first_records(home.store))
-    told = recovery.rebuild(home.store, *store_origin.named(settings), known).message
+    store_origin.check_config(home.config, config, recovery.first_records(home.store))
+    told = recovery.rebuild(home.store, *store_origin.named(config), known).message
     log.warning("%s", told)
     if notices is not None:
         at = f"{clock.wall()[:19]}Z"
@@ -177,7 +173,7 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
             whole = False
             log.error(DAMAGED, damage)  # noqa: TRY400 - a sentence is enough
             known = recall.pop() if recall else None
-            _rebuild(home, config.load(home.config), notices, known)
+            _rebuild(home, settings.load(home.config), notices, known)
         accept_loss = False
 
 
@@ -189,9 +185,9 @@ async def _live(
     Args:
         recall: takes what the node still knows where its store is found damaged.
     """
-    settings = config.load(home.config)
+    config = settings.load(home.config)
     home.make()
-    driver = open_driver(home, settings, accept_loss=accept_loss, notices=notices)
+    driver = open_driver(home, config, accept_loss=accept_loss, notices=notices)
     replica = driver.replica
     process_memory.gc_freeze_all()
     stopping = asyncio.Event()
@@ -209,19 +205,19 @@ async def _live(
     listener = Listener(driver, me, JoinAuthorizer(driver), home.run, holder)
     listening = None
     try:
-        address = await listener.start(settings.listen) if settings.listen else ""
-        replica.beacon.addresses = addresses.told(settings.advertise, address)
+        address = await listener.start(config.listen) if config.listen else ""
+        replica.beacon.addresses = addresses.told(config.advertise, address)
         if address and not replica.beacon.addresses:
             log.warning("%s names no host that others could dial; set advertise", address)
-        given = {NodePubkey.from_hex(peer.node): [peer.address] for peer in settings.peers}
+        given = {NodePubkey.from_hex(peer.node): [peer.address] for peer in config.peers}
         known = addresses.merged(driver.store.addresses(), given)
-        dialer = Dialer(driver, me, known, settings.links, holder, leaving.has_left)
+        dialer = Dialer(driver, me, known, config.links, holder, leaving.has_left)
         dialer.given = given
         dialer.spare = lambda: key_file.load(home.next_key) if home.next_key.exists() else None
-        listening = api_socket.bind(home.place)
+        listening = unix_socket.bind(home.place)
         home.leave_word()
-        desk = NodeService(driver, dialer, settings, address, leaving, stopping.set, notices)
-        server = api.build(desk)
+        desk = NodeService(driver, dialer, config, address, leaving, stopping.set, notices)
+        http = server.build(desk)
         log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
         await _until(
             stopping,
@@ -230,7 +226,7 @@ async def _live(
             leaving.watch(),
             stale_executions.watch(driver),
             recovery_watch.fetch_rest(driver),
-            api.serve(server, listening),
+            server.serve(http, listening),
         )
     except StoreDamaged:
         recall.append(recovery.remembered(driver.replica, driver.refused))
@@ -271,8 +267,8 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
     Raises:
         Trouble: something an operator can mend; where the log is for programs, it says so too.
     """
-    log_format = log_format or config.load(home.config).log_format
-    logs.start(log_format)
+    log_format = log_format or settings.load(home.config).log_format
+    start_logging(log_format)
     # The key is in memory: nothing that is written from here on is for others, and no memory is
     # written to a file when the process dies.
     os.umask(0o077)

@@ -26,8 +26,7 @@ from litestar.typing import FieldDefinition
 from crdt.primitives.errors import EventIgnored, HeldUp, ProposalRefused, UnknownStory
 from machines.codec import enc_hook
 from machines.errors import InvalidValue
-from node.api import membership, tickets
-from node.api import request_parsing as asked_for
+from node.api import membership, request_parsing, tickets
 from node.api.presenters import OwnExecution, StoryOut
 from node.api.request_parsing import Malformed
 from node.api.service import NodeService
@@ -79,7 +78,7 @@ def build(desk: NodeService) -> Litestar:
         ],
         exception_handlers={Exception: _refuse},
         guards=[_json_alone],
-        dependencies={"patience": Provide(asked_for.patience, sync_to_thread=False)},
+        dependencies={"patience": Provide(request_parsing.patience, sync_to_thread=False)},
         type_encoders={bytes: bytes.hex, str: str},
         plugins=[_Values()],
         openapi_config=OpenAPIConfig(
@@ -215,7 +214,7 @@ def _running(desk: NodeService) -> list[HTTPRouteHandler]:
         story: FromQuery[str] = "", limit: FromQuery[int] = HISTORY_SHOWN
     ) -> list[rows.HistoryRow]:
         """What happened here, the newest first."""
-        return await desk.history(story, asked_for.limit(limit))
+        return await desk.history(story, request_parsing.limit(limit))
 
     @get("/export")
     async def export() -> Response[bytes]:

@@ -20,7 +20,7 @@ from crdt.primitives.errors import ProposalRefused
 from crdt.records.signatures import may_sign
 from crdt.views.roster import Admission, Roster
 from machines.values import NodePubkey
-from node.api import request_parsing as asked_for
+from node.api import request_parsing
 from node.api.request_parsing import Malformed
 from node.api.tickets import HASH_SHOWN
 from node.config.node_name import node_name
@@ -115,13 +115,13 @@ class Membership:
         if not may_sign(node):
             raise Malformed(f"no node has the key {node.short}…: nothing can be signed with it")
         name = node_name(asked.name) if asked.name else None
-        role = None if asked.role is None else asked_for.role(asked.role)
+        role = None if asked.role is None else request_parsing.role(asked.role)
         return await self._change(roster_intents.Admit(node, role, name))
 
     async def change_role(self, asked: ChangeRole) -> rows.Written:
         """Promote or demote a node."""
         node = await self._find(asked.node)
-        role = None if asked.role is None else asked_for.role(asked.role)
+        role = None if asked.role is None else request_parsing.role(asked.role)
         kind = roster_intents.Promote if asked.up else roster_intents.Demote
         return await self._change(kind(node, role))
 

@@ -13,7 +13,7 @@ from crdt.views.view_types import ExecutionView, StoryView
 from machines.execution import ExecutionState, Running
 from machines.values import Instant, NodePubkey
 from node.reporting import queries
-from node.reporting import rows as types
+from node.reporting.rows import NodeRow, SeenBy
 
 HERE = "here"
 OFFLINE = "offline"
@@ -111,7 +111,7 @@ def _word(state: ExecutionState) -> str:
 
 def nodes(
     replica: Replica, linked: Sequence[NodePubkey], at: Instant, mono: float
-) -> list[types.NodeRow]:
+) -> list[NodeRow]:
     """Every node on the roster: what it does, and who brings news of it."""
     roster, names = replica.ledger.roster, queries.names(replica.ledger)
     doing: dict[NodePubkey, dict[str, str]] = {}
@@ -123,7 +123,7 @@ def nodes(
         heard = replica.beacon.liveness.last(node)
         seen = sorted(replica.beacon.liveness.seen_by(node).items(), key=lambda road: -road[1])
         rows.append(
-            types.NodeRow(
+            NodeRow(
                 node=node.hex(),
                 name=roster.name(node),
                 role=str(roster.role(node) or "revoked"),
@@ -132,7 +132,7 @@ def nodes(
                 linked=node in linked,
                 addresses=heard.state.addresses if heard is not None else (),
                 seen_by=tuple(
-                    types.SeenBy(by.hex(), names.get(by.hex(), ""), round(mono - when, 1))
+                    SeenBy(by.hex(), names.get(by.hex(), ""), round(mono - when, 1))
                     for by, when in seen
                 ),
                 executions=doing.get(node, {}),

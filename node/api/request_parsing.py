@@ -18,7 +18,7 @@ from machines.kernel import Machine, tag_of
 from machines.pipeline import PIPELINE, PipelineEvent
 from machines.values import FREE_TEXT_BYTES_MAX, FreeText, Label, StoryId
 from node.config.validation_messages import plain
-from node.reporting import rows as types
+from node.reporting.rows import Add, Patience
 
 WAIT_SECONDS_MAX = 60
 ECHOED_MAX = 128
@@ -65,7 +65,7 @@ def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
         raise Malformed(f"{name} takes {takes or 'no fields'}: {said}") from fault
 
 
-def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> types.Patience:
+def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> Patience:
     """How long an answer may wait for other nodes, as the query of any write says it.
 
     Raises:
@@ -75,7 +75,7 @@ def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> 
         raise Malformed("wait_for: a number of nodes, 0 or more")
     if not 0 <= timeout <= WAIT_SECONDS_MAX:
         raise Malformed(f"timeout: from 0 to {WAIT_SECONDS_MAX} seconds")
-    return types.Patience(wait_for, timeout)
+    return Patience(wait_for, timeout)
 
 
 def limit(rows: int) -> int:
@@ -100,7 +100,7 @@ def role(text: str) -> Role:
     return Role(text)
 
 
-def story_fields(asked: types.Add) -> dict[str, Any]:
+def story_fields(asked: Add) -> dict[str, Any]:
     """Those fields of a story that are given.
 
     Raises:

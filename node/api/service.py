@@ -25,8 +25,7 @@ from machines.execution import Exited, Reset, Stopped
 from machines.kernel import tag_of
 from machines.pipeline import PIPELINE
 from machines.values import Instant, StoryId
-from node.api import presenters as shown
-from node.api import request_parsing as asked_for
+from node.api import presenters, request_parsing
 from node.api.membership import Membership, written
 from node.api.tickets import Tickets
 from node.config.settings import Config
@@ -34,8 +33,19 @@ from node.network.dialer import Dialer
 from node.network.source_addresses import Ban
 from node.provisioning import board_transfer
 from node.reporting import history_report, queries, seal_report
-from node.reporting import rows as types
-from node.reporting.rows import Patience
+from node.reporting.rows import (
+    Add,
+    ExecutionEventRequest,
+    FeedRow,
+    Fire,
+    HistoryRow,
+    NodeRow,
+    Patience,
+    PeerRow,
+    QuarantineRow,
+    Status,
+    Written,
+)
 from node.runtime.driver import Driver
 from node.runtime.leave_rotate import LeaveOrRotate
 from node.runtime.operator_notices import Notices
@@ -76,14 +86,14 @@ class NodeService:
 
     # --- looking -------------------------------------------------------------------------------
 
-    async def status(self) -> types.Status:
+    async def status(self) -> Status:
         """The node and its cluster at a glance."""
         return await self.driver.query(self._status)
 
-    def _status(self, replica: Replica) -> types.Status:
+    def _status(self, replica: Replica) -> Status:
         ledger = replica.ledger
         found = ledger.board.stages()
-        return types.Status(
+        return Status(
             node=replica.own.hex(),
             name=ledger.roster.name(replica.own) or self._config.name,
             cluster=replica.cluster.hex(),
@@ -102,12 +112,12 @@ class NodeService:
             notices=self._notices.current(replica, clock.now()),
         )
 
-    async def nodes(self) -> list[types.NodeRow]:
+    async def nodes(self) -> list[NodeRow]:
         """Every node on the roster."""
         linked = tuple(self.driver.links)
-        return await self.driver.query(lambda r: shown.nodes(r, linked, *_now()))
+        return await self.driver.query(lambda r: presenters.nodes(r, linked, *_now()))
 
-    async def peers(self) -> list[types.PeerRow]:
+    async def peers(self) -> list[PeerRow]:
         """Every link, those that do not come about, and who must stay away."""
         agrees, names = await self.driver.query(
             lambda replica: (
@@ -116,7 +126,7 @@ class NodeService:
             )
         )
         rows = [
-            types.PeerRow(
+            PeerRow(
                 peer.hex(),
                 names.get(peer.hex(), ""),
                 "linked",
@@ -134,23 +144,23 @@ class NodeService:
             if peer not in self.driver.links and peer.hex() not in keys:
                 address = ", ".join(self._dialer.known.get(peer, ()))
                 who = peer.hex(), names.get(peer.hex(), "")
-                rows.append(types.PeerRow(*who, "down", address, None, 0, 0, attempt.last_error))
+                rows.append(PeerRow(*who, "down", address, None, 0, 0, attempt.last_error))
         return rows + [_banned(one, names) for one in shut]
 
-    async def stories(self) -> list[shown.StoryOut]:
+    async def stories(self) -> list[presenters.StoryOut]:
         """The board."""
-        return await self.driver.query(lambda replica: shown.stories(replica, *_now()))
+        return await self.driver.query(lambda replica: presenters.stories(replica, *_now()))
 
-    async def story(self, story: str) -> shown.StoryOut:
+    async def story(self, story: str) -> presenters.StoryOut:
         """One story.
 
         Raises:
             UnknownStory: no record names it.
         """
 
-        def look(replica: Replica) -> shown.StoryOut | None:
+        def look(replica: Replica) -> presenters.StoryOut | None:
             view = replica.ledger.board.story(story)
-            return None if view is None else shown.story(replica, view, *_now())
+            return None if view is None else presenters.story(replica, view, *_now())
 
         found = await self.driver.query(look)
         if found is None:
@@ -172,31 +182,31 @@ class NodeService:
         """The board, to be carried elsewhere."""
         return await self.driver.query(lambda replica: board_transfer.export(replica, _now()[0]))
 
-    async def feeds(self) -> list[types.FeedRow]:
+    async def feeds(self) -> list[FeedRow]:
         """Every feed that anything is known of, looked at a few at a time.
 
         A member may open many, and what is missing of each names everybody who may have it: in one
         go that would hold up the others.
         """
-        rows: list[types.FeedRow] = []
+        rows: list[FeedRow] = []
         shown = await self.driver.query(lambda replica: queries.known_feeds(replica.ledger))
         for start in range(0, len(shown), FEEDS_AT_ONCE):
             few = shown[start : start + FEEDS_AT_ONCE]
             rows += await self.driver.query(partial(self._feeds, few))
         return rows
 
-    def _feeds(self, few: Iterable[Feed], replica: Replica) -> list[types.FeedRow]:
+    def _feeds(self, few: Iterable[Feed], replica: Replica) -> list[FeedRow]:
         names = queries.names(replica.ledger)
         look = seal_report.of_daemon(replica, names, self._dialer.known, clock.monotonic())
         return queries.feeds(few, names, look)
 
-    async def quarantine(self) -> list[types.QuarantineRow]:
+    async def quarantine(self) -> list[QuarantineRow]:
         """What was turned away, the newest first."""
         rows = await self.driver.on_disk(lambda store: store.quarantine())
         names = await self.driver.query(lambda replica: queries.names(replica.ledger))
         return queries.quarantine(rows, names)
 
-    async def history(self, story: str, limit: int) -> list[types.HistoryRow]:
+    async def history(self, story: str, limit: int) -> list[HistoryRow]:
         """What happened here, the newest first."""
         rows = await self.driver.on_disk(lambda store: store.history(story, limit))
         names = await self.driver.query(lambda replica: queries.names(replica.ledger))
@@ -204,22 +214,22 @@ class NodeService:
 
     # --- acting --------------------------------------------------------------------------------
 
-    async def add(self, story: str, asked: types.Add, patience: Patience) -> types.Written:
+    async def add(self, story: str, asked: Add, patience: Patience) -> Written:
         """Name a new story."""
-        intent = AddStory(StoryId(story), **asked_for.story_fields(asked))
+        intent = AddStory(StoryId(story), **request_parsing.story_fields(asked))
         return await self._write(intent, patience)
 
-    async def edit(self, story: str, asked: types.Add, patience: Patience) -> types.Written:
+    async def edit(self, story: str, asked: Add, patience: Patience) -> Written:
         """Change a story's fields."""
-        intent = EditStory(StoryId(story), **asked_for.story_fields(asked))
+        intent = EditStory(StoryId(story), **request_parsing.story_fields(asked))
         return await self._write(intent, patience)
 
-    async def fire(self, story: str, asked: types.Fire, patience: Patience) -> types.Written:
+    async def fire(self, story: str, asked: Fire, patience: Patience) -> Written:
         """Fire an event at a story."""
-        event = asked_for.pipeline_event(asked.event)
+        event = request_parsing.pipeline_event(asked.event)
         return await self._write(FireEvent(StoryId(story), event, asked.force), patience)
 
-    async def execution(self, story: str) -> shown.OwnExecution:
+    async def execution(self, story: str) -> presenters.OwnExecution:
         """What this node is doing about a story.
 
         Raises:
@@ -227,11 +237,11 @@ class NodeService:
         """
         await self.story(story)
         state = await self.driver.query(lambda r: own_execution(r.ledger, r.own, story))
-        return shown.OwnExecution(state)
+        return presenters.OwnExecution(state)
 
-    async def fire_execution(self, story: str, asked: types.ExecutionEventRequest) -> types.Written:
+    async def fire_execution(self, story: str, asked: ExecutionEventRequest) -> Written:
         """Fire an event at this node's own execution of a story."""
-        event = asked_for.execution_event(asked.event)
+        event = request_parsing.execution_event(asked.event)
         written = await self._write(FireExecution(StoryId(story), event), Patience())
         await self.beat(story, ended=isinstance(event, Exited | Stopped | Reset))
         return written
@@ -247,15 +257,15 @@ class NodeService:
 
         await self.driver.query(note)
 
-    async def claim(self, story: str, seconds: int, patience: Patience) -> types.Written:
+    async def claim(self, story: str, seconds: int, patience: Patience) -> Written:
         """Take or renew this node's claim."""
         return await self._write(ClaimStory(StoryId(story), seconds), patience)
 
-    async def release(self, story: str, patience: Patience) -> types.Written:
+    async def release(self, story: str, patience: Patience) -> Written:
         """Give this node's claim back."""
         return await self._write(ReleaseClaim(StoryId(story)), patience)
 
-    async def _write(self, intent: Intent, patience: Patience) -> types.Written:
+    async def _write(self, intent: Intent, patience: Patience) -> Written:
         receipt = await self.parting.asked_meanwhile(self.driver.propose(intent))
         holders = await self._wait(receipt.ref, patience)
         return written(receipt, queries.names(self.driver.replica.ledger), holders)
@@ -274,11 +284,11 @@ class NodeService:
         return holders
 
 
-def _banned(one: Ban, names: queries.Names) -> types.PeerRow:
+def _banned(one: Ban, names: queries.Names) -> PeerRow:
     """Somebody who must stay away: a key, or a place from which no key was shown."""
     why = f"{one.reason}: {one.times} in the last hour, may come again in {one.seconds:.0f} s"
     key, place = ("", one.who) if one.of_place else (one.who, "")
-    return types.PeerRow(key, names.get(key, ""), "banned", place, None, 0, 0, why)
+    return PeerRow(key, names.get(key, ""), "banned", place, None, 0, 0, why)
 
 
 def _now() -> tuple[Instant, float]:

@@ -18,7 +18,7 @@ from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from crdt.replica import Replica
 from machines.values import Instant
-from node.api import request_parsing as asked_for
+from node.api import request_parsing
 from node.api.request_parsing import Malformed
 from node.config import addresses
 from node.config.settings import Config
@@ -83,7 +83,7 @@ class Tickets:
         role = await self._driver.query(lambda r: r.ledger.roster.role(r.own))
         if role is not Role.ADMIN:
             raise ProposalRefused("only an admin invites")
-        if asked_for.role(asked.role) is Role.ADMIN:
+        if request_parsing.role(asked.role) is Role.ADMIN:
             raise ProposalRefused(
                 "a ticket makes a member or an observer; an admin is made of one by the founder, "
                 "with: gangline members promote NODE --role admin"

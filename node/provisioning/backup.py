@@ -23,8 +23,7 @@ from crdt.records.record import SignedRecord
 from crdt.records.signatures import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node.config import key_file as keys
-from node.config import settings as config
+from node.config import key_file, settings
 from node.config.addresses import told
 from node.provisioning import init_join
 from node.reporting import store_audit
@@ -104,30 +103,30 @@ def backup(
         Trouble: there is no node, its store is damaged, the file exists, or something cannot be
             read or written.
     """
-    settings = config.load(home.config)
-    key = keys.text_of(home.key)
-    own = keys.pubkey_of(key)
+    config = settings.load(home.config)
+    key = key_file.text_of(home.key)
+    own = key_file.pubkey_of(key)
     if not force and os.path.lexists(file):
         raise OperatorError(f"{file} exists already; --force overwrites it")
     at = clock.wall()
-    addresses = told(settings.advertise, listening)
+    addresses = told(config.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
     label = BackupLabel(own.hex(), at, text, addresses, key if with_key else "")
     with atomic_file(file, force=force) as partial:
-        _copy(home.store, partial, settings.cluster, MEND, progress)
+        _copy(home.store, partial, config.cluster, MEND, progress)
         with _sqlite(partial) as db:
             records = _count(db)
             _set(db, MetaKey.BACKUP, msgspec.json.encode(label, enc_hook=enc_hook))
             # Whatever is made of this file is not the store that was last written.
             _set(db, MetaKey.DOUBT, f"the store was restored from a backup of {at}".encode())
-    return Made(own, settings.cluster, at, records, with_key, settings.listen)
+    return Made(own, config.cluster, at, records, with_key, config.listen)
 
 
 def restore(
     home: Home,
     file: Path,
     *,
-    key_file: Path | None = None,
+    key_path: Path | None = None,
     as_new: bool = False,
     name: str = "",
     listen: str | None = None,
@@ -137,7 +136,7 @@ def restore(
     """Make a node from a backup.
 
     Args:
-        key_file: the node's key, where the backup does not hold it.
+        key_path: the node's key, where the backup does not hold it.
         as_new: make a node of its own, with a key of its own, that knows what the other knew.
         name: what a new node is called.
         listen: where a new node listens; else where the other did.
@@ -147,10 +146,10 @@ def restore(
             node here already, or its daemon runs.
     """
     label = _read_label(file)
-    settings = _new_config(label, name, listen) if as_new else label.config
-    key = "" if as_new else _find_key(home, label, key_file)
+    config = _new_config(label, name, listen) if as_new else label.config
+    key = "" if as_new else _find_key(home, label, key_path)
     taken = [path for path in (home.store, home.config) if path.exists()]
-    if as_new or key_file is not None or label.key:
+    if as_new or key_path is not None or label.key:
         taken += [home.key] * home.key.exists()
     if taken and not force:
         raise OperatorError(
@@ -162,33 +161,33 @@ def restore(
         raise OperatorError(f"cannot make {home.path}: {fault}") from fault
     with contextlib.closing(Lock(home.store)) as lock:
         records = _put_store(home, file, label, as_new=as_new, progress=progress)
-        own = keys.replace(home.key, key)
-        _put_config(home, settings)
+        own = key_file.replace(home.key, key)
+        _put_config(home, config)
         if as_new:
             with Store(home.store, lock=lock) as store:  # a new key has no other feed to fork
                 store.commit(Persist(doubt=""), [], clock.wall_ms())
-    made = config.load(home.config)
+    made = settings.load(home.config)
     return Made(own, made.cluster, label.at, records, bool(label.key), made.listen)
 
 
 # --- the parts of a restore --------------------------------------------------------------------
 
 
-def _find_key(home: Home, label: BackupLabel, key_file: Path | None) -> str:
+def _find_key(home: Home, label: BackupLabel, key_path: Path | None) -> str:
     """The key that the backup's node had: as given, as kept in the backup, or as it is here."""
-    if key_file is not None:
-        key, where = keys.text_of(key_file), str(key_file)
+    if key_path is not None:
+        key, where = key_file.text_of(key_path), str(key_path)
     elif label.key:
         key, where = label.key, "the backup"
     elif home.key.exists():
-        key, where = keys.text_of(home.key), str(home.key)
+        key, where = key_file.text_of(home.key), str(home.key)
     else:
         raise OperatorError(
             "the backup holds no key: give the node's with --key FILE, or make a node of its own "
             "with --as-new",
             Exit.USAGE,
         )
-    own = keys.pubkey_of(key)
+    own = key_file.pubkey_of(key)
     if own.hex() != label.node:
         raise OperatorError(
             f"the key in {where} is {own.short}'s, and the backup is "
@@ -264,9 +263,9 @@ def _new_config(label: BackupLabel, name: str, listen: str | None) -> str:
     """
     was = _config_of(label)
     listen = was.listen if listen is None else listen
-    settings = msgspec.structs.replace(was, name=name, listen=listen, advertise=[])
-    init_join.check(settings)
-    return config.text_of(settings)
+    config = msgspec.structs.replace(was, name=name, listen=listen, advertise=[])
+    init_join.check(config)
+    return settings.text_of(config)
 
 
 def _put_config(home: Home, text: str) -> None:
@@ -274,8 +273,8 @@ def _put_config(home: Home, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _config_of(label: BackupLabel) -> config.Config:
-    return config.parse(label.config, Path("the backup's config"))
+def _config_of(label: BackupLabel) -> settings.Config:
+    return settings.parse(label.config, Path("the backup's config"))
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -317,7 +316,7 @@ def _read_label(file: Path) -> BackupLabel:
         label = msgspec.json.decode(said, type=BackupLabel, dec_hook=dec_hook)
         NodePubkey.from_hex(label.node)
         if label.key:
-            keys.pubkey_of(label.key)
+            key_file.pubkey_of(label.key)
     except StoreDamaged as damage:
         raise OperatorError(f"{damage.message}; {ANOTHER}", Exit.DIFFER) from damage
     except (StoreFailure, apsw.Error) as fault:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from node.config import key_file
-from node.config import settings as config
+from node.config import key_file, settings
 from node.config.settings import Config
 from node.provisioning import init_join
 from node.reporting import store_audit, store_origin
@@ -30,7 +29,7 @@ class Mended(NamedTuple):
         lonely: other nodes belong to the cluster, and the address of none is known.
     """
 
-    settings: Config
+    config: Config
     aside: Path | None
     lonely: bool
 
@@ -56,15 +55,15 @@ def mend(
     options |= {"cluster": held.cluster.hex(), "founder": roster.founder.hex()}
     options |= {} if listen is None else {"listen": listen}
     options |= {} if advertise is None else {"advertise": [*advertise]}
-    settings = msgspec.convert(options, type=Config)
-    init_join.check(settings)
+    config = msgspec.convert(options, type=Config)
+    init_join.check(config)
     aside = None
     if home.config.exists():
         aside = home.config.with_name(f"{home.config.name}.broken-{_stamp()}")
         home.config.rename(aside)
-    config.write(home.config, settings)
-    known = (held.addresses.keys() - {own}) or settings.peers
-    return Mended(settings, aside, bool({*roster.nodes()} - {own}) and not known)
+    settings.write(home.config, config)
+    known = (held.addresses.keys() - {own}) or config.peers
+    return Mended(config, aside, bool({*roster.nodes()} - {own}) and not known)
 
 
 def _broken(home: Home) -> str:
@@ -80,12 +79,12 @@ def _broken(home: Home) -> str:
     except OSError as fault:
         raise OperatorError(f"cannot read the config {home.config}: {fault.strerror}") from fault
     try:
-        settings = config.parse(text, home.config)
+        config = settings.parse(text, home.config)
     except OperatorError:
         return text
     if home.store.exists():
         with Store(home.store, readonly=True) as store:
-            if store_origin.difference(settings, store.first_records()):
+            if store_origin.difference(config, store.first_records()):
                 return text
     raise OperatorError(
         f"{home.config} is in order; change what you want in it, and start the daemon"
@@ -101,7 +100,9 @@ def _still_good(text: str) -> dict[str, Any]:
     good = {}
     for name, value in options.items():
         try:
-            config.check(msgspec.convert({"cluster": "", "founder": "", name: value}, type=Config))
+            settings.check(
+                msgspec.convert({"cluster": "", "founder": "", name: value}, type=Config)
+            )
         except (msgspec.ValidationError, OperatorError):
             continue
         good[name] = value

@@ -19,8 +19,7 @@ from crdt.records.record import VerifiedRecord, sign_record, signed_record
 from crdt.records.signatures import verify_batch
 from machines.errors import InvalidValue
 from machines.values import Instant, NodePubkey
-from node.config import key_file
-from node.config import settings as config
+from node.config import key_file, settings
 from node.config.node_name import node_name
 from node.config.settings import Config, PeerSettings, bad_address
 from node.config.validation_messages import plain
@@ -50,7 +49,7 @@ def found(
     cluster = cluster_id_of(key.pubkey, encode_body(body))
     record = sign_record(key, cluster, 0, 0, body)
     _store(home, record, at)
-    config.write(
+    settings.write(
         home.config,
         Config(
             cluster=cluster.hex(),
@@ -101,7 +100,7 @@ async def join(
             f"cannot join: {fault}; is the daemon there running, and no firewall in between?"
         ) from fault
     _store(home, record, at, {inviter: (ticket.address,)})
-    config.write(
+    settings.write(
         home.config,
         Config(
             cluster=ticket.cluster.hex(),

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from machines.values import Instant
-from node.reporting import rows as types
 from node.reporting.describe import Names, display_name, format_fields, format_ref, roster_change
+from node.reporting.rows import HistoryRow
 
 UNREADABLE = (
     msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
@@ -19,17 +19,17 @@ UNREADABLE = (
 """What an event of another shape than ours may raise."""
 
 
-def rows(kept: Iterable[tuple[int, bytes]], names: Names) -> list[types.HistoryRow]:
+def rows(kept: Iterable[tuple[int, bytes]], names: Names) -> list[HistoryRow]:
     """Rows of the table as an operator reads them."""
     return [_row(str(Instant.nearest(at)), text, names) for at, text in kept]
 
 
-def _row(at: str, text: bytes, names: Names) -> types.HistoryRow:
+def _row(at: str, text: bytes, names: Names) -> HistoryRow:
     """One row; nothing rests on the table, so no sum guards it, and it may hold anything."""
     try:
         event = msgspec.json.decode(text, type=dict[str, Any])
         what, story = (msgspec.convert(event.get(name, ""), str) for name in ("type", "story"))
-        return types.HistoryRow(at, what, story, _says(event, names), event)
+        return HistoryRow(at, what, story, _says(event, names), event)
     except (
         msgspec.MsgspecError,
         ValueError,
@@ -38,7 +38,7 @@ def _row(at: str, text: bytes, names: Names) -> types.HistoryRow:
         AttributeError,
         RecursionError,
     ):
-        return types.HistoryRow(at, "damaged", "", "this row is not as it was written", {})
+        return HistoryRow(at, "damaged", "", "this row is not as it was written", {})
 
 
 def _says(event: Mapping[str, Any], names: Names) -> str:

@@ -14,9 +14,9 @@ from crdt.sync.anti_entropy import compared_feeds
 from crdt.views.roster import Roster
 from crdt.views.view_types import ExplainView
 from machines.values import Instant, NodePubkey
-from node.reporting import rows as types
 from node.reporting.describe import whole_name
 from node.reporting.node_names import bearers
+from node.reporting.rows import FeedRow, QuarantineRow
 from node.reporting.seal_report import Look
 
 Names = dict[str, str]
@@ -75,7 +75,7 @@ def known_feeds(ledger: Ledger) -> list[Feed]:
     return [found[feed] for feed in sorted(found)]
 
 
-def feeds(shown: Iterable[Feed], called: Names, look: Look) -> list[types.FeedRow]:
+def feeds(shown: Iterable[Feed], called: Names, look: Look) -> list[FeedRow]:
     """What is told of some feeds.
 
     Args:
@@ -84,9 +84,9 @@ def feeds(shown: Iterable[Feed], called: Names, look: Look) -> list[types.FeedRo
     return [_feed(feed, called, look) for feed in shown]
 
 
-def _feed(feed: Feed, called: Names, look: Look) -> types.FeedRow:
+def _feed(feed: Feed, called: Names, look: Look) -> FeedRow:
     known, held = feed.known.total, len(feed.slots)
-    return types.FeedRow(
+    return FeedRow(
         author=feed.author.hex(),
         name=called.get(feed.author.hex(), ""),
         incarnation=feed.id.incarnation,
@@ -110,16 +110,16 @@ def explain(ledger: Ledger, story: str) -> Explained | None:
     return Explained(view.id, view.stage, view.events, state.field("title"), names(ledger))
 
 
-def quarantine(rows: Iterable[tuple[object, ...]], called: Names) -> list[types.QuarantineRow]:
+def quarantine(rows: Iterable[tuple[object, ...]], called: Names) -> list[QuarantineRow]:
     """What was turned away, from the rows of a store."""
     return [_quarantined(row, called) for row in rows]
 
 
-def _quarantined(row: tuple[object, ...], called: Names) -> types.QuarantineRow:
+def _quarantined(row: tuple[object, ...], called: Names) -> QuarantineRow:
     at, peer, author, incarnation, clock, record, reason, detail, value = row
     assert isinstance(at, int)
     assert isinstance(value, bytes)
-    return types.QuarantineRow(
+    return QuarantineRow(
         at=Instant.nearest(at),
         peer=_hex(peer),
         peer_name=called.get(_hex(peer), ""),

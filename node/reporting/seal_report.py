@@ -15,11 +15,11 @@ from crdt.primitives.range_set import RangeSet
 from crdt.replica import Replica
 from crdt.sync.seal_audit import SealMismatch, SourceState, shortfall, sources
 from machines.values import NodePubkey
-from node.reporting import rows as types
 from node.reporting.describe import Names, display_name
+from node.reporting.rows import Shortfall, SourceRow
 
 Addresses = Mapping[NodePubkey, Sequence[str]]
-Look = Callable[[Feed], types.Shortfall | None]
+Look = Callable[[Feed], Shortfall | None]
 RUNS_SHOWN = 32
 RUNS_SAID = 4
 NODES_SAID = 3
@@ -29,13 +29,13 @@ UNKNOWN = "unknown"
 def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float) -> Look:
     """Says of a feed what a running daemon knows."""
 
-    def look(feed: Feed) -> types.Shortfall | None:
+    def look(feed: Feed) -> Shortfall | None:
         found = shortfall(replica.ledger, feed)
         if found is None:
             return None
         found_at = sources(replica.ledger, replica.sessions, replica.own, feed)
         rows = [
-            types.SourceRow(
+            SourceRow(
                 node=one.node.hex(),
                 name=names.get(one.node.hex(), ""),
                 road=str(one.road),
@@ -52,13 +52,13 @@ def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float)
 def of_file(ledger: Ledger, names: Names, addresses: Addresses) -> Look:
     """Says of a feed what a store's file alone can tell."""
 
-    def look(feed: Feed) -> types.Shortfall | None:
+    def look(feed: Feed) -> Shortfall | None:
         found = shortfall(ledger, feed)
         if found is None:
             return None
         nodes = [node for node in ledger.roster.nodes() if ledger.roster.belongs(node)]
         rows = [
-            types.SourceRow(
+            SourceRow(
                 node.hex(), names.get(node.hex(), ""), UNKNOWN, None, tuple(addresses.get(node, ()))
             )
             for node in sorted(nodes, key=lambda node: (node != feed.author, node))
@@ -68,8 +68,8 @@ def of_file(ledger: Ledger, names: Names, addresses: Addresses) -> Look:
     return look
 
 
-def _told(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]) -> types.Shortfall:
-    return types.Shortfall(
+def _told(found: SealMismatch, names: Names, rows: Sequence[SourceRow]) -> Shortfall:
+    return Shortfall(
         seal=found.seal,
         stated=found.sealed_count,
         held=found.held,
@@ -86,7 +86,7 @@ def _first(runs: RangeSet) -> tuple[tuple[int, int], ...]:
     return tuple(islice(runs, RUNS_SHOWN))
 
 
-def _sentence(found: SealMismatch, names: Names, rows: Sequence[types.SourceRow]) -> str:
+def _sentence(found: SealMismatch, names: Names, rows: Sequence[SourceRow]) -> str:
     author = found.feed.author.hex()
     feed = f"{display_name(names, author)}/{found.feed.incarnation}"
     seal = f"the seal at #{found.seal} counts {found.sealed_count} live below it"
@@ -116,7 +116,7 @@ def _clocks(runs: RangeSet) -> str:
     return ", ".join([*said, f"{more} more"] if more else said)
 
 
-def _who(rows: Sequence[types.SourceRow], author: str) -> Iterable[str]:
+def _who(rows: Sequence[SourceRow], author: str) -> Iterable[str]:
     for road, what in (
         (SourceState.ASKED, "asked and holding something else:"),
         (SourceState.SAME, "holding the same:"),
@@ -131,7 +131,7 @@ def _who(rows: Sequence[types.SourceRow], author: str) -> Iterable[str]:
             yield f"{what} {', '.join([*said, f'{more} more'] if more else said)}"
 
 
-def _one(row: types.SourceRow, author: str) -> str:
+def _one(row: SourceRow, author: str) -> str:
     facts = ["its author"] if row.node == author else []
     facts += [f"{row.seconds:.0f} s ago"] if row.seconds is not None else []
     facts += row.addresses[:1] if row.road in (SourceState.NOT_LINKED, UNKNOWN) else []

@@ -21,7 +21,7 @@ from crdt.records.signatures import verify_batch
 from crdt.sync import anti_entropy
 from machines.values import NodePubkey
 from node.reporting import queries, seal_report
-from node.reporting import rows as types
+from node.reporting.rows import FeedRow, QuarantineRow
 from node.reporting.store_origin import Origin, origin
 from node.storage.migrations import APPLICATION_ID
 from node.storage.store import Store
@@ -73,7 +73,7 @@ class AuditedStore:
             for entry in feed.entries():
                 yield feed, entry
 
-    def feeds(self) -> list[types.FeedRow]:
+    def feeds(self) -> list[FeedRow]:
         """Every feed that anything is known of."""
         shown, called = queries.known_feeds(self.ledger), queries.names(self.ledger)
         return queries.feeds(shown, called, self.look)
@@ -94,7 +94,7 @@ class AuditedStore:
             raise OperatorError(f"no story is called {story}", Exit.REFUSED)
         return found
 
-    def quarantine(self) -> list[types.QuarantineRow]:
+    def quarantine(self) -> list[QuarantineRow]:
         """What was turned away, the newest first."""
         return queries.quarantine(self.quarantined, queries.names(self.ledger))
 

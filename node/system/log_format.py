@@ -92,7 +92,7 @@ def fields(**known: object) -> dict[str, dict[str, object]]:
     return {"fields": known}
 
 
-def start(log_format: str) -> None:
+def start_logging(log_format: str) -> None:
     """Log to standard error, in one of ``FORMATS``; what libraries say in passing is left out."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(FORMAT))

@@ -125,7 +125,7 @@ def restore(
     called = (name or socket.gethostname()[:64]) if as_new else ""
     with speaking():
         made = work.restore(
-            Chosen.home, file, key_file=key, as_new=as_new, name=called, listen=listen,
+            Chosen.home, file, key_path=key, as_new=as_new, name=called, listen=listen,
             force=force, progress=Progress(),
         )  # fmt: skip
     if as_json:

@@ -92,15 +92,13 @@ def _repair(called: str, listen: str | None, advertise: list[str] | None) -> Non
 
     with speaking():
         made = config_repair.mend(Chosen.home, called, listen, advertise)
-    typer.echo(
-        f"wrote {Chosen.home.config}: {clean(made.settings.name)} of {made.settings.cluster}"
-    )
+    typer.echo(f"wrote {Chosen.home.config}: {clean(made.config.name)} of {made.config.cluster}")
     if made.aside is not None:
         say(f"what was there is kept as {made.aside}")
     if made.lonely:
         say("no other node's address is known here; name one under [[peers]] in the config")
-    warn_of(made.settings.listen, made.settings.advertise)
-    where = made.settings.listen or "no address"
+    warn_of(made.config.listen, made.config.advertise)
+    where = made.config.listen or "no address"
     say(f"it listens on {where}: if that was another, change it there; next: gangline run")
 
 

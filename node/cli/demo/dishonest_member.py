@@ -22,8 +22,7 @@ from machines import pipeline
 from machines.values import FreeText, Instant, NodePubkey, StoryId
 from node.cli.demo.demo_node import tell
 from node.client.http_client import Client
-from node.config import key_file
-from node.config import settings as config
+from node.config import key_file, settings
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
 from node.system import clock
@@ -35,9 +34,9 @@ TRICKS = ("forge", "illegal", "fork")
 
 async def main(mine: Home, theirs: Home, trick: str) -> None:
     """Say hello as an honest member would, then do the trick, and see how the link ends."""
-    settings = config.load(mine.config)
+    config = settings.load(mine.config)
     key = key_file.load(mine.key)
-    cluster = ClusterId(bytes.fromhex(settings.cluster))
+    cluster = ClusterId(bytes.fromhex(config.cluster))
     status = Client(theirs.socket).ask("GET", "/status")
     peer = NodePubkey.from_hex(status["node"])
     link, now = await _reach(status["listen"], peer, Identity(key, cluster))

@@ -22,7 +22,7 @@ def test_a_folder_with_a_node_in_it_is_left_alone(tmp_path):
 
 def test_an_init_that_was_cut_short_says_how_to_go_on(tmp_path, monkeypatch):
     home = Home(tmp_path / "den")
-    monkeypatch.setattr("node.provisioning.init_join.config.write", lambda *_: 1 / 0)
+    monkeypatch.setattr("node.provisioning.init_join.settings.write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         init_join.found(home, "den", "")
     key = home.key.read_bytes()

@@ -83,7 +83,7 @@ def test_long_lists_are_cut_short(liar):
     found = told(cluster, pen)
     assert len(found.unknown) == seal_report.RUNS_SHOWN
     assert "#1, #3, #5, #7, 46 more" in found.says
-    rows = [seal_report.types.SourceRow(f"{n:064x}", "", "not_linked", None, ()) for n in range(9)]
+    rows = [seal_report.SourceRow(f"{n:064x}", "", "not_linked", None, ()) for n in range(9)]
     assert list(seal_report._who(rows, "")) == [
         "not linked, may have it: 00000000, 00000000, 00000000, 6 more"
     ]

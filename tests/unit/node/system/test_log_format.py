@@ -122,7 +122,7 @@ def test_the_log_goes_to_standard_error_and_libraries_keep_quiet(monkeypatch, lo
     monkeypatch.setattr(root, "level", root.level)
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    logs.start(log_format)
+    logs.start_logging(log_format)
     logging.getLogger("gangline.door").info("a caller")
     for library in ("websockets.server", "gangline.websocket", "uvicorn.error"):
         logging.getLogger(library).info("chatter")
