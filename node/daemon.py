@@ -206,7 +206,7 @@ async def _live(
     listening = None
     try:
         address = await listener.start(config.listen) if config.listen else ""
-        replica.beacon.addresses = addresses.told(config.advertise, address)
+        replica.beacon.addresses = addresses.advertised(config.advertise, address)
         if address and not replica.beacon.addresses:
             log.warning("%s names no host that others could dial; set advertise", address)
         given = {NodePubkey.from_hex(peer.node): [peer.address] for peer in config.peers}
@@ -215,7 +215,7 @@ async def _live(
         dialer.given = given
         dialer.spare = lambda: key_file.load(home.next_key) if home.next_key.exists() else None
         listening = unix_socket.bind(home.place)
-        home.leave_word()
+        home.record_socket()
         desk = NodeService(driver, dialer, config, address, leaving, stopping.set, notices)
         http = server.build(desk)
         log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)

@@ -156,7 +156,7 @@ def home(folder):
         yield f"named {what.relative_to(den.path)}"
     deep = Home(folder / ("d" * 90) / "den")
     deep.make()
-    deep.leave_word()
+    deep.record_socket()
     assert (deep.run / "socket").read_text() == f"{deep.path}\n{deep.socket}\n"
     hashed = hashlib.blake2b(os.fsencode(deep.path), digest_size=8).hexdigest()
     assert deep.socket.parent == Path(os.environ["XDG_RUNTIME_DIR"]) / hashed

@@ -30,7 +30,7 @@ from node.api import membership, request_parsing, tickets
 from node.api.presenters import OwnExecution, StoryOut
 from node.api.request_parsing import Malformed
 from node.api.service import NodeService
-from node.config.validation_messages import plain
+from node.config.validation_messages import humanize
 from node.reporting import rows
 from node.reporting.queries import Explained
 from node.storage.history import HISTORY_SHOWN
@@ -273,7 +273,7 @@ def _detail(fault: HTTPException) -> str:
     """What the framework says, with what it knows of each field."""
     told = []
     for one in fault.extra if isinstance(fault.extra, list) else ():
-        key, message = str(one.get("key", "")), plain(str(one.get("message", "")))
+        key, message = str(one.get("key", "")), humanize(str(one.get("message", "")))
         if message == repr(key):
             told.append("a JSON body is needed")
         else:

@@ -17,7 +17,7 @@ from machines.execution import EXECUTION, ExecutionEvent
 from machines.kernel import Machine, tag_of
 from machines.pipeline import PIPELINE, PipelineEvent
 from machines.values import FREE_TEXT_BYTES_MAX, FreeText, Label, StoryId
-from node.config.validation_messages import plain
+from node.config.validation_messages import humanize
 from node.reporting.rows import Add, Patience
 
 WAIT_SECONDS_MAX = 60
@@ -59,7 +59,7 @@ def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
         return msgspec.convert(asked, type=union, dec_hook=lenient_hook)
     except msgspec.ValidationError as fault:
         takes = ", ".join(field.name for field in msgspec.structs.fields(kinds[name]))
-        said, cause = plain(str(fault)), fault.__cause__
+        said, cause = humanize(str(fault)), fault.__cause__
         if isinstance(cause, InvalidValue):  # the field is named already
             raise Malformed(f"{name}: {said.replace(f'{cause.what}: ', '', 1)}") from fault
         raise Malformed(f"{name} takes {takes or 'no fields'}: {said}") from fault

@@ -63,7 +63,7 @@ class Callers:
 
     def full(self) -> bytes:
         """The answer; logs the crowd, but not for each caller."""
-        if self._pace.lets(clock.monotonic()):
+        if self._pace.allow(clock.monotonic()):
             log.warning("%s", self._said)
         return self._answer
 

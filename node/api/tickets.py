@@ -90,7 +90,7 @@ class Tickets:
             )
         if not self._listen:
             raise ProposalRefused("this node does not listen, so nobody can join through it")
-        places = addresses.told(self._advertise, self._listen)
+        places = addresses.advertised(self._advertise, self._listen)
         if not places:
             raise ProposalRefused(
                 f"a ticket says where to join, and {self._listen} names no host: set advertise in "

@@ -1,1 +1,1 @@
-"""What an operator sets."""
+"""What an operator configures: options, key, name, addresses."""

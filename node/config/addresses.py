@@ -1,7 +1,4 @@
-"""What an address is, and which ones a node tells others, so that they can dial it.
-
-Stands under ``settings.py``, ``daemon.py``, ``dialer.py``, ``link.py`` and the local API.
-"""
+"""Addresses: their syntax, those that a node advertises, and where to dial a node."""
 
 import errno
 import ipaddress
@@ -11,32 +8,32 @@ from collections.abc import Mapping, Sequence
 
 from machines.values import NodePubkey
 
-ANYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - named so that it is never told
+ANYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - listed so that they are never advertised
 PORT_MAX = 65_535
 NAME_MAX = 253
 _ADDRESS = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]):([0-9]{1,20})")
 
 
 def fault(address: str, *, listening: bool = False) -> str | None:
-    """Say what keeps a text from being an address, ``None`` where nothing does.
+    """Why a text is not an address; ``None`` if it is one.
 
     Args:
-        listening: to listen on, where no host is every host and port 0 any free one.
+        listening: check an address to listen on: an empty host is every host, port 0 any free port.
     """
     found = _ADDRESS.fullmatch(address)
     if found is None or not (_is_host(found[1]) or (listening and not found[1])):
-        return f"{address!r} is no host:port, such as den.example:7467 or [2001:db8::1]:7467"
+        return f"{address!r} is not host:port, such as den.example:7467 or [2001:db8::1]:7467"
     least = 0 if listening else 1
     if not least <= int(found[2]) <= PORT_MAX:
-        return f"{address!r} has no port from {least} to {PORT_MAX}"
+        return f"the port of {address!r} is not from {least} to {PORT_MAX}"
     return None
 
 
 def _is_host(host: str) -> bool:
-    """Whether a resolver takes it: a name as long as DNS has them, or an IPv6 address."""
+    """Whether it is a name short enough for DNS, or an IPv6 address."""
     name = host.strip("[]")
     try:
-        name.encode("idna")  # as ``socket.getaddrinfo`` does, which raises what is no OSError
+        name.encode("idna")  # as ``socket.getaddrinfo`` does, whose error is not an OSError
         if host.startswith("["):
             ipaddress.IPv6Address(name)
     except ValueError:
@@ -45,7 +42,7 @@ def _is_host(host: str) -> bool:
 
 
 def is_foreign(address: str) -> bool:
-    """Whether a checked address to listen on names, by number, one that this host has not now."""
+    """Whether a valid listen address has an IP address that this host does not have now."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         version = ipaddress.ip_address(host).version
@@ -60,29 +57,29 @@ def is_foreign(address: str) -> bool:
     return False
 
 
-def dialable(heard: Sequence[str]) -> tuple[str, ...]:
-    """Those of a peer's addresses that are addresses: it may say anything."""
-    return tuple(address for address in heard if fault(address) is None)
+def dialable(received: Sequence[str]) -> tuple[str, ...]:
+    """The valid ones of the addresses that a peer sent, which may be any text."""
+    return tuple(address for address in received if fault(address) is None)
 
 
-def told(advertise: Sequence[str], listening: str) -> tuple[str, ...]:
-    """Those that the config gives; else where it listens, unless that names no host."""
+def advertised(advertise: Sequence[str], listening: str) -> tuple[str, ...]:
+    """The configured addresses; else the listen address, unless its host is every host."""
     if advertise:
         return tuple(advertise)
     host, _, _ = listening.rpartition(":")
     return () if host in ANYWHERE else (listening,)
 
 
-def both(told: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
-    """Where to dial a node: first where it says that it is, since it may have moved."""
-    return (*dict.fromkeys((*told, *given)),)
+def in_dial_order(received: Sequence[str], configured: Sequence[str]) -> tuple[str, ...]:
+    """The addresses to dial: first those that the node itself sent, since it may have moved."""
+    return (*dict.fromkeys((*received, *configured)),)
 
 
 def merged(
-    told: Mapping[NodePubkey, Sequence[str]], given: Mapping[NodePubkey, Sequence[str]]
+    received: Mapping[NodePubkey, Sequence[str]], configured: Mapping[NodePubkey, Sequence[str]]
 ) -> dict[NodePubkey, tuple[str, ...]]:
-    """Where to dial each node that the store, the config, or both know of."""
+    """The addresses to dial, for each node in the store or the config."""
     return {
-        node: both(told.get(node, ()), given.get(node, ()))
-        for node in dict.fromkeys((*told, *given))
+        node: in_dial_order(received.get(node, ()), configured.get(node, ()))
+        for node in dict.fromkeys((*received, *configured))
     }

@@ -1,7 +1,7 @@
 """The node's private key on disk: one file, 0600, written once.
 
-Stands under the shell; the only file besides ``tls.py`` that touches the secret. Gives a
-``SigningKey``, which shows itself nowhere.
+Besides ``tls.py`` the only module that handles the secret. Returns a ``SigningKey``, whose ``repr``
+hides it.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ FILE_BYTES_MAX = 256
 
 
 def generate(path: Path) -> SigningKey:
-    """Make a key and write it, so that it is on disk before anybody sees its public half.
+    """Create a key and write it: it is on disk before anybody sees its public half.
 
     Raises:
-        Trouble: the file exists, or cannot be written.
+        OperatorError: the file exists, or cannot be written.
     """
     seed = secrets.token_bytes(SEED_BYTES)
     _write(path, seed)
@@ -36,30 +36,30 @@ def put(path: Path, text: str) -> SigningKey:
     """Write a key that was kept elsewhere.
 
     Args:
-        text: what ``text_of`` gave.
+        text: from ``text_of``.
 
     Raises:
-        Trouble: it is no key, the file exists, or cannot be written.
+        OperatorError: the text is not a key, or the file exists or cannot be written.
     """
-    seed = _parse(text, "what was kept")
+    seed = _parse(text, "the saved key")
     _write(path, seed)
     return SigningKey(seed)
 
 
 def replace(path: Path, text: str = "") -> NodePubkey:
-    """Put a key in its place, or a new one; keep the one that was there, under another name.
+    """Write a given or a new key; an existing one is kept under another name.
 
-    Whatever was asked for: of a key there may be no other copy.
+    There may be no other copy of it.
 
     Args:
-        text: what ``text_of`` gave; empty for a new key.
+        text: from ``text_of``; empty for a new key.
 
     Raises:
-        Trouble: as ``put``.
+        OperatorError: as ``put``.
     """
     if path.exists():
         aside = str(clock.wall()).replace(":", "")
-        with contextlib.suppress(OperatorError):  # it is no key, or may be read by others
+        with contextlib.suppress(OperatorError):  # it is not a key, or others can read it
             if text_of(path) == text:
                 return pubkey_of(text)
             aside = load(path).pubkey.short
@@ -68,21 +68,21 @@ def replace(path: Path, text: str = "") -> NodePubkey:
 
 
 def text_of(path: Path) -> str:
-    """The key as it stands in its file, to be kept elsewhere; as secret as the file.
+    """The text of the key file, to be kept elsewhere; as secret as the file.
 
     Raises:
-        Trouble: as ``load``.
+        OperatorError: as ``load``.
     """
     return f"{HEADER}\n{_read(path).hex()}\n"
 
 
 def pubkey_of(text: str) -> NodePubkey:
-    """Whose key ``text_of`` gave.
+    """The public half of a key from ``text_of``.
 
     Raises:
-        Trouble: it is no key.
+        OperatorError: the text is not a key.
     """
-    return SigningKey(_parse(text, "what was kept")).pubkey
+    return SigningKey(_parse(text, "the saved key")).pubkey
 
 
 def _write(path: Path, seed: bytes) -> None:
@@ -105,7 +105,7 @@ def load(path: Path) -> SigningKey:
     """Read the key.
 
     Raises:
-        Trouble: it is missing, damaged, or others could read or replace it; says how to mend it.
+        OperatorError: it is missing or damaged, or others could read or replace it.
     """
     return SigningKey(_read(path))
 
@@ -134,18 +134,18 @@ def _parse(text: str, where: str) -> bytes:
             raise ValueError(header)
     except ValueError:
         raise OperatorError(
-            f"{where} is no key file of this version, or it is damaged; one that is good may be in "
-            "a backup: gangline restore FILE --force puts it back, and keeps what was there"
+            f"{where} is not a key file of this version, or is damaged; a backup may hold a good "
+            "one: gangline restore FILE --force puts it back, and keeps the damaged file"
         ) from None
     return raw
 
 
 def _check(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise OperatorError(f"{path} is no plain file; a key file must be one")
+        raise OperatorError(f"{path} is not a plain file; a key file must be one")
     if status.st_uid != os.getuid():
         raise OperatorError(
-            f"{path} belongs to another user; mend it with: chown {os.getuid()} {path}"
+            f"{path} belongs to another user; fix it with: chown {os.getuid()} {path}"
         )
     if status.st_mode & 0o077:
-        raise OperatorError(f"others may read {path}; mend it with: chmod 600 {path}")
+        raise OperatorError(f"others may read {path}; fix it with: chmod 600 {path}")

@@ -1,7 +1,7 @@
-"""What a node may be called: the same whoever is asked, before anything is written or sent.
+"""The rule for node names, checked before anything is written or sent.
 
-Stands under ``init_join.py``, ``join_authorizer.py``, the local API and the command line. Stricter
-than a record, which takes any text of 64 characters (protocol §4): a name stands in tables.
+Stricter than for a record, which accepts any text of 64 characters (protocol §4), because names
+appear in tables.
 """
 
 from typing import Final
@@ -15,10 +15,10 @@ RULE: Final = f"1 to {NODE_NAME_CHARACTERS_MAX} characters on one line, no contr
 
 
 def node_name(text: str) -> FreeText:
-    """A name, in NFC.
+    """The name in NFC.
 
     Raises:
-        InvalidValue: nothing can be called that.
+        InvalidValue: it breaks ``RULE``.
     """
     try:
         name: FreeText = lenient_hook(FreeText, text)

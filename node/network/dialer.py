@@ -132,7 +132,7 @@ class Dialer:
 
     def _hear(self, node: NodePubkey, heard: tuple[str, ...]) -> None:
         """A node said where it is: at one place at a time, or it could name a crowd of others'."""
-        places = addresses.dialable(addresses.both(heard, self.given.get(node, ())))
+        places = addresses.dialable(addresses.in_dial_order(heard, self.given.get(node, ())))
         if not places or self.known.get(node) == places:
             return
         self.known[node] = places

@@ -94,7 +94,7 @@ class LinkSupervisor:
     def _tell(self, link: Link, sentence: str, **known: str) -> None:
         at = clock.monotonic()
         pace = self._paces.setdefault(link.peer, LogRateLimit(AT_ONCE, EVERY_SECONDS, at))
-        if pace.lets(at):
+        if pace.allow(at):
             way = "to" if link.dialled else "from"
             by = "this_node" if link.dialled else "peer"
             known |= {"peer": link.peer.hex(), "address": link.address, "dialled_by": by}
@@ -110,5 +110,5 @@ class LinkSupervisor:
         known = fields(peer=peer.hex(), what="links_summary")
         log.info(
             "links with %s came and went, %s more than is told here; %s now",
-            self.called(peer), counted(self._paces[peer].forget(), "time"), now, extra=known,
+            self.called(peer), counted(self._paces[peer].reset(), "time"), now, extra=known,
         )  # fmt: skip

@@ -24,7 +24,7 @@ from crdt.records.signatures import verify_batch
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
 from node.config import key_file, settings
-from node.config.addresses import told
+from node.config.addresses import advertised
 from node.provisioning import init_join
 from node.reporting import store_audit
 from node.storage.meta_keys import OF_ONE_KEY, MetaKey
@@ -109,7 +109,7 @@ def backup(
     if not force and os.path.lexists(file):
         raise OperatorError(f"{file} exists already; --force overwrites it")
     at = clock.wall()
-    addresses = told(config.advertise, listening)
+    addresses = advertised(config.advertise, listening)
     text = home.config.read_text(encoding="utf-8")
     label = BackupLabel(own.hex(), at, text, addresses, key if with_key else "")
     with atomic_file(file, force=force) as partial:

@@ -22,7 +22,7 @@ from machines.values import Instant, NodePubkey
 from node.config import key_file, settings
 from node.config.node_name import node_name
 from node.config.settings import Config, PeerSettings, bad_address
-from node.config.validation_messages import plain
+from node.config.validation_messages import humanize
 from node.network.disconnect_reasons import message_for_peer
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import reach
@@ -139,7 +139,7 @@ def check(config: Config) -> None:
     try:
         msgspec.convert(msgspec.to_builtins(config), type=Config)
     except msgspec.ValidationError as fault:
-        raise OperatorError(f"this makes no config: {plain(str(fault))}", Exit.USAGE) from fault
+        raise OperatorError(f"this makes no config: {humanize(str(fault))}", Exit.USAGE) from fault
 
 
 def _time() -> Instant:

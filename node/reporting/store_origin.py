@@ -21,7 +21,7 @@ from machines.values import NodePubkey
 from node.config.settings import Config
 from node.storage.store import Store
 from node.system.errors import OperatorError, StoreDamaged
-from node.system.home import ANEW
+from node.system.home import REPAIR
 
 OWN_ROWS = 256
 """How many of the last own records are verified at a start; ``inspect verify`` verifies all."""
@@ -95,7 +95,7 @@ def check_config(path: Path, settings: Config, records: Iterable[SignedRecord]) 
     """
     wrong = difference(settings, records)
     if wrong:
-        raise OperatorError(f"{path}: {wrong}; mend it, or {ANEW}")
+        raise OperatorError(f"{path}: {wrong}; fix it, or {REPAIR}")
 
 
 def check_own(store: Store, own: NodePubkey, settings: Config) -> None:

@@ -103,11 +103,11 @@ class Notices:
     def _tell_of_roster(self, change: RosterChange) -> None:
         if change.node.hex() == self.own and self.has_left():
             return  # it says so itself
-        if not self._pace.lets(clock.monotonic()):
-            if self._pace.held == 1:
+        if not self._pace.allow(clock.monotonic()):
+            if self._pace.suppressed == 1:
                 log.info("the roster moves faster than is told of here; see: gangline members")
             return
-        self._pace.forget()
+        self._pace.reset()
         names = {} if self.called is None else self.called.names
         told = msgspec.to_builtins(change, enc_hook=bytes.hex)
         known = {"what": "roster"} | {name: said for name, said in told.items() if said}

@@ -1,7 +1,8 @@
-"""Accepts connections, also when the process has no descriptor left for one.
+"""A listening socket for a process that may run out of file descriptors.
 
-Stands under ``connection_limits.py`` and the local API. asyncio rests for a second then; but it
-first tries again as often as its backlog is long, and logs a traceback each time.
+Used by ``connection_limits.py`` and the local API. When ``accept`` fails for lack of a descriptor,
+asyncio retries once for each place in its backlog, logging a traceback each time, before it pauses
+for a second. Here the second attempt reports that no caller is waiting, so asyncio pauses at once.
 """
 
 import asyncio
@@ -17,45 +18,48 @@ from node.system.log_format import LogRateLimit
 
 log = logging.getLogger("gangline")
 
-STARVED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-SAID_SECONDS: Final = 600.0
+OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+LOG_EVERY_SECONDS: Final = 600.0
 
 
 class AcceptingSocket(socket.socket):
-    """A listening socket that fails once for want of a descriptor, and then has nobody waiting."""
+    """A listening socket that fails once if descriptors run out, then reports no waiting caller."""
 
-    _starved = False
+    _failed = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next caller.
+        """Accept the next connection.
 
         Raises:
-            BlockingIOError: there is none, or no descriptor a moment ago.
+            BlockingIOError: no caller is waiting, or the last call ran out of descriptors.
+            OSError: as ``socket.accept``.
         """
-        if self._starved:
-            self._starved = False
+        if self._failed:
+            self._failed = False
             raise BlockingIOError
         try:
             return super().accept()
         except OSError as fault:
-            self._starved = fault.errno in STARVED
+            self._failed = fault.errno in OUT_OF_RESOURCES
             raise
 
 
 def handler() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """What a loop does with what it can raise to nobody.
+    """The event loop's handler of exceptions that nobody can catch.
 
-    It says once that descriptors ran out, and passes over what asyncio does wrong by itself.
+    Logs at most once in ten minutes that descriptors ran out, and ignores a known bug of asyncio.
     """
-    pace = LogRateLimit(1, SAID_SECONDS, clock.monotonic())
+    rate_limit = LogRateLimit(1, LOG_EVERY_SECONDS, clock.monotonic())
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         fault = context.get("exception")
-        if _is_lost_twice(fault):
-            log.debug("asyncio told a connection twice that it is lost")
-        elif not (isinstance(fault, OSError) and fault.errno in STARVED and "socket" in context):
+        if _is_double_close(fault):
+            log.debug("asyncio reported a lost connection twice")
+        elif not (
+            isinstance(fault, OSError) and fault.errno in OUT_OF_RESOURCES and "socket" in context
+        ):
             loop.default_exception_handler(context)
-        elif pace.lets(clock.monotonic()):
+        elif rate_limit.allow(clock.monotonic()):
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             log.error(
                 "cannot take a connection: %s (this process may open %d files; raise that with "
@@ -67,11 +71,11 @@ def handler() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
     return handle
 
 
-def _is_lost_twice(fault: BaseException | None) -> bool:
-    """Whether asyncio took a transport apart that it had taken apart already.
+def _is_double_close(fault: BaseException | None) -> bool:
+    """Whether asyncio closed a transport that was closed already.
 
-    It does where TLS ends a connection that can be written to again (python/cpython#156512). The
-    connection was closed before, and nothing is lost.
+    This happens if TLS ends a connection that has just become writable (python/cpython#156512).
+    Nothing is lost.
     """
     frame = fault.__traceback__ if isinstance(fault, AttributeError) else None
     while frame is not None and frame.tb_next is not None:

@@ -1,6 +1,7 @@
-"""Files that are there whole, or not at all.
+"""Files written whole or not at all.
 
-Stands under ``backup.py`` and the commands that write a file for a person.
+Used by ``backup.py`` and the commands that write a file. By hand: libraries for this write a
+temporary file under a name that others can guess, and take no lock.
 """
 
 import contextlib
@@ -20,20 +21,23 @@ PARTIAL: Final = ".partial"
 
 @contextlib.contextmanager
 def atomic_file(file: Path, *, force: bool) -> Iterator[Path]:
-    """A file that is there whole and on disk, for its owner alone, or not at all.
+    """Write a file whole, synced and readable by its owner only, or not at all.
 
-    It is written in a folder of its own beside its place: where others may write too, nobody can
-    have put a file there first, under this name or under one that SQLite gives its journal.
+    It is written in a new folder beside its target. In a folder that others may write to, nobody
+    can then plant a file under this name or under the name of SQLite's journal.
 
     Args:
-        force: whether it may take the place of one that is there.
+        force: overwrite an existing file.
+
+    Yields:
+        The path to write to.
 
     Raises:
-        Trouble: it cannot be written, or came into being meanwhile.
+        OperatorError: the file cannot be written, or exists by now.
     """
     folder = file.with_name(file.name + PARTIAL)
     try:
-        claim = _claimed(folder)
+        lock = _create_locked(folder)
     except BlockingIOError:
         raise OperatorError(
             f"another command is writing {file}; try again when it has ended"
@@ -51,8 +55,8 @@ def atomic_file(file: Path, *, force: bool) -> Iterator[Path]:
         if force:
             partial.replace(file)
         else:
-            file.hardlink_to(partial)  # unlike a rename, never over what is there
-        _sync(file.absolute().parent)
+            file.hardlink_to(partial)  # unlike a rename, it never overwrites
+        _sync_folder(file.absolute().parent)
     except FileExistsError:
         raise OperatorError(f"{file} exists already; --force overwrites it") from None
     except OSError as fault:
@@ -60,10 +64,10 @@ def atomic_file(file: Path, *, force: bool) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)
-        os.close(claim)  # only now may another command claim the name
+        os.close(lock)  # only now may another command use the name
 
 
-def _sync(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -71,20 +75,20 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _claimed(folder: Path) -> int:
-    """A new folder that this command alone writes in; returns a descriptor that locks it.
+def _create_locked(folder: Path) -> int:
+    """Create a folder and lock it; returns the descriptor that holds the lock.
 
     Raises:
-        BlockingIOError: another command has it.
-        OSError: it cannot be made.
+        BlockingIOError: another command holds it.
+        OSError: it cannot be created.
     """
     while True:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
-            _clear(folder)
+            _remove_leftover(folder)
             continue
-        with contextlib.suppress(FileNotFoundError):  # taken for one that was left
+        with contextlib.suppress(FileNotFoundError):  # another command removed it as a leftover
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             with contextlib.ExitStack() as closing:
                 closing.callback(os.close, descriptor)
@@ -93,31 +97,31 @@ def _claimed(folder: Path) -> int:
                     return descriptor
 
 
-def _clear(left: Path) -> None:
-    """Remove what a command of this user left that was cut short.
+def _remove_leftover(path: Path) -> None:
+    """Remove what an interrupted command of this user left behind.
 
     Raises:
-        BlockingIOError: a command has it.
-        OSError: it is another user's, or cannot be removed.
+        BlockingIOError: a running command holds it.
+        OSError: it belongs to another user, or cannot be removed.
     """
     with contextlib.suppress(FileNotFoundError):
-        # A pipe must not hold this up, and a link is not followed.
-        descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        # Do not wait for a pipe, do not follow a link.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             status = os.fstat(descriptor)
             if status.st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, f"{left} is another user's")
-            if _locked(descriptor, left):
-                shutil.rmtree(left) if stat.S_ISDIR(status.st_mode) else left.unlink()
+                raise PermissionError(errno.EPERM, f"{path} belongs to another user")
+            if _locked(descriptor, path):
+                shutil.rmtree(path) if stat.S_ISDIR(status.st_mode) else path.unlink()
         finally:
             os.close(descriptor)
 
 
 def _locked(descriptor: int, path: Path) -> bool:
-    """Lock what was opened; returns whether it still stands at its path.
+    """Lock an open file or folder; returns whether it is still the one at its path.
 
     Raises:
-        BlockingIOError: another command has it.
+        BlockingIOError: another command holds it.
     """
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:

@@ -1,7 +1,4 @@
-"""The only file that reads a clock.
-
-Stands at the edge of the shell: everything else is handed the time.
-"""
+"""The only module that reads a clock; everything else receives the time as an argument."""
 
 import time
 
@@ -15,7 +12,7 @@ def wall_ms() -> int:
 
 
 def wall() -> Instant:
-    """The wall clock, or the nearest instant there is: a host without a battery starts in 1970."""
+    """The wall clock, clamped to a valid instant: a host without a battery starts in 1970."""
     return Instant.nearest(wall_ms())
 
 
@@ -25,5 +22,5 @@ def monotonic() -> float:
 
 
 def now() -> Now:
-    """Both clocks, as the core takes them."""
+    """Both clocks, in the form the core takes."""
     return Now(wall(), monotonic())

@@ -1,31 +1,31 @@
-"""What goes wrong outside the core, each a sentence with the way out.
+"""Errors that an operator can fix: a message with the way out, and an exit code.
 
-Stands beside the shell. ``node/cli`` prints the sentence and ends with the code.
+``node/cli`` prints the message and exits with the code.
 
     Exception
-    └── Trouble           something an operator can mend; has an exit code
-        ├── StoreFailure  the store cannot be read or written
-        │   ├── StoreDamaged  what is in it is not what was written
-        │   └── NoRoom        the disk is full, or this user's share of it
-        ├── NoDaemon      nobody answers on the node's socket
-        │   └── Silent        a daemon is there, and answers nobody
-        └── OtherVersion  who answers there speaks another version of the local API
+    └── OperatorError     something an operator can fix
+        ├── StoreFailure  the store cannot be opened, read or written
+        │   ├── StoreDamaged  the store does not hold what was written to it
+        │   └── DiskFull      the disk or the user's quota is full
+        ├── NoDaemon      no daemon answers on the node's socket
+        │   └── Silent        a daemon is there, but does not answer
+        └── OtherVersion  the daemon speaks another version of the local API
 """
 
 from node.system.exit_codes import Exit
 
 
 class OperatorError(Exception):
-    """Something that an operator can mend.
+    """Something that an operator can fix.
 
     Attributes:
-        sentence: what is wrong with which thing, and the way out.
-        code: how the command ends.
+        message: what is wrong, and the way out.
+        code: the exit code of the command.
     """
 
-    def __init__(self, sentence: str, code: Exit = Exit.ENVIRONMENT) -> None:
-        super().__init__(sentence)
-        self.message = sentence
+    def __init__(self, message: str, code: Exit = Exit.ENVIRONMENT) -> None:
+        super().__init__(message)
+        self.message = message
         self.code = code
 
 
@@ -34,44 +34,44 @@ class StoreFailure(OperatorError):
 
 
 class StoreDamaged(StoreFailure):
-    """What is in the store is not what was written: no database, or damaged pages or rows."""
+    """The store does not hold what was written: no database, or damaged pages or rows."""
 
 
 class DiskFull(StoreFailure):
-    """The disk, or this user's share of it, is full."""
+    """The disk or the user's quota is full."""
 
 
 class NoDaemon(OperatorError):
-    """Nobody answers on the node's socket.
+    """No daemon answers on the node's socket.
 
     Attributes:
-        asked: the question was sent, so that what was asked may be done all the same.
+        asked: the request was sent, so the daemon may have carried it out.
     """
 
     def __init__(self, socket: str, *, asked: bool = False) -> None:
-        told = (
-            f"the daemon at {socket} ended before it answered; what was asked may be done all the "
-            "same. Start it again with: gangline run"
+        message = (
+            f"the daemon at {socket} ended before it answered; the request may have been "
+            "carried out. Start the daemon again with: gangline run"
             if asked
             else f"no daemon answers at {socket}; start it with: gangline run"
         )
-        super().__init__(told, Exit.NO_DAEMON)
+        super().__init__(message, Exit.NO_DAEMON)
         self.asked = asked
 
 
 class Silent(NoDaemon):
-    """A daemon is there and answers nobody: its process is stopped, or its host overloaded.
+    """A daemon is there, but does not answer: it is suspended, or its host is overloaded.
 
     Args:
-        pid: of its process; 0 if that is not known.
+        pid: its process id; 0 if unknown.
     """
 
     def __init__(self, socket: str, pid: int, *, asked: bool = False) -> None:
-        done = "what was asked may be done once it goes on" if asked else "nothing was asked of it"
-        way = f"let it go on (kill -CONT {pid}), or end it (kill -9 {pid})" if pid else "end it"
+        request = "the request may be carried out later" if asked else "the request was not sent"
+        way = f"resume it (kill -CONT {pid}), or kill it (kill -9 {pid})" if pid else "kill it"
         OperatorError.__init__(
             self,
-            f"the daemon at {socket} is there, but has answered nobody for 5 s; {done}. If its "
+            f"the daemon at {socket} is there, but did not answer within 5 s; {request}. If its "
             f"process is stopped, {way} and start it again with: gangline run",
             Exit.NO_DAEMON,
         )

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What a command's end means."""
+    """How a command ended."""
 
     DONE = 0
     ENVIRONMENT = 1
@@ -19,12 +19,12 @@ class Exit(IntEnum):
 
 MEANING = {
     Exit.DONE: "done",
-    Exit.ENVIRONMENT: "the environment: a port, a file and its mode, the disk",
+    Exit.ENVIRONMENT: "the environment: a port, a file or its mode, the disk",
     Exit.USAGE: "wrong usage: an unknown command, or an option missing or wrong",
-    Exit.NO_DAEMON: "no daemon answers, or none within 5 s",
-    Exit.REFUSED: "refused by the rules; an unknown story, node or record; a spent ticket",
+    Exit.NO_DAEMON: "no daemon answers within 5 s",
+    Exit.REFUSED: "refused by the rules; an unknown story, node or record; a used ticket",
     Exit.DIFFER: "verification failed, or contents differ",
     Exit.MALFORMED: "malformed input",
     Exit.INTERRUPTED: "Ctrl-C",
-    Exit.UNREAD: "whoever read the answer had seen enough, as head has",
+    Exit.UNREAD: "the reader closed the pipe (as `head` does)",
 }

@@ -1,7 +1,6 @@
-"""Where a node keeps its things: one folder, and who may look into it.
+"""A node's home: the folder with its key, config and store, and the place of its socket.
 
-Stands under the shell. ``--home`` or ``GANGLINE_HOME`` says which; the default goes by the XDG base
-directory specification.
+``--home`` or ``GANGLINE_HOME`` names it; the default follows the XDG base directory specification.
 """
 
 import contextlib
@@ -15,23 +14,20 @@ from platformdirs.unix import Unix
 
 from node.system.errors import OperatorError
 
-ANEW = "write it anew from the store with: gangline init --repair"
+REPAIR = "rebuild it from the store with: gangline init --repair"
 SOCKET_PATH_MAX = 100
-"""Unix socket paths are at most 107 bytes on Linux, 103 elsewhere."""
+"""Bytes. The system's limit is 107 on Linux, 103 elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A node's folder."""
+    """The folder of one node."""
 
     path: Path
 
     @classmethod
     def chosen(cls, option: Path | None) -> "Home":
-        """The folder that was asked for, by option or environment, or the default.
-
-        By whatever links it is named, it is one folder with one name.
-        """
+        """The folder given by option or environment, or the default; links are resolved."""
         named = os.environ.get("GANGLINE_HOME")
         if option is None and named:
             option = Path(named)
@@ -46,7 +42,7 @@ class Home:
 
     @property
     def next_key(self) -> Path:
-        """The key that is to come after it, while ``rotate`` is under way; 0600."""
+        """The next private key, during ``rotate``; 0600."""
         return self.path / "node.key.next"
 
     @property
@@ -61,39 +57,42 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """What lives as long as the daemon, 0700."""
+        """Files that exist while the daemon runs, 0700."""
         return self.path / "run"
 
     @property
     def socket(self) -> Path:
-        """The local API: where the daemon left word that it is, or else where it would be."""
+        """The socket of the local API: as recorded by the daemon, or else the default path."""
         if self.place.parent == self.run:
             return self.place
         try:
-            home, word, _ = self._word.read_text(encoding="utf-8").split("\n")
+            home, recorded, _ = self._record.read_text(encoding="utf-8").split("\n")
         except (OSError, ValueError):
             return self.place
-        # A home that was copied has the word of the other one's daemon.
-        usable = home == str(self.path) and "\0" not in word and Path(word).is_absolute()
-        return Path(word) if usable else self.place
+        # A copied home holds the record of the other home's daemon.
+        usable = home == str(self.path) and "\0" not in recorded and Path(recorded).is_absolute()
+        return Path(recorded) if usable else self.place
 
     @property
-    def _word(self) -> Path:
-        """Says where the socket is if not in the home: that depends on who started the daemon."""
+    def _record(self) -> Path:
+        """Records the socket's path if outside the home: it depends on the daemon's environment."""
         return self.run / "socket"
 
-    def leave_word(self) -> None:
-        """Say where the socket is, to callers with another environment than this process."""
+    def record_socket(self) -> None:
+        """Record the socket's path, for callers with another environment than this process."""
         if self.place.parent != self.run:
-            with contextlib.suppress(OSError):  # on a full disk those with the same one find it
-                part = self._word.with_suffix(".part")
+            with contextlib.suppress(
+                OSError
+            ):  # on a full disk, callers with this environment still find it
+                part = self._record.with_suffix(".part")
                 part.write_text(f"{self.path}\n{self.place}\n", encoding="utf-8")
-                part.replace(self._word)
+                part.replace(self._record)
 
     @property
     def place(self) -> Path:
-        """Where this process would put the socket: in the home, or, if that path were too long for
-        one, in the folder that the system keeps for what runs.
+        """The default socket path: in the home, or in the runtime folder if that path is too long.
+
+        By hand: platformdirs uses folders under /tmp that others can create first.
         """
         path = self.run / "api.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
@@ -103,21 +102,23 @@ class Home:
         return Path(base) / name / "api.sock"
 
     def why_no_node(self) -> str:
-        """What is missing here for a node, and the way out that keeps what there is of one."""
+        """Why no node can start here, and the way out that keeps what exists of one."""
         key, store, settings = self.key.exists(), self.store.exists(), self.config.exists()
         if key and store:
-            return f"there is no config at {self.config}, but a node's key and store; {ANEW}"
+            return (
+                f"there is no config at {self.config}, but a node's key and store exist; {REPAIR}"
+            )
         if key:
             return (
-                f"{self.path} holds a key, but no config and no store: put a backup back, which "
-                "leaves the key, with: gangline restore FILE. If no node ever ran here (an init or "
-                "a join was cut short), move the folder away, or choose another with --home"
+                f"{self.path} holds a key, but no config and no store: restore a backup, which "
+                "keeps the key, with: gangline restore FILE. If no node ever ran here (an init or "
+                "a join was interrupted), move the folder away, or choose another with --home"
             )
         if store or settings:
             return (
-                f"{self.path} holds a node, but its {self.key.name} is missing: put it back, or a "
-                "backup that holds it, with: gangline restore FILE --force. To go on as a node "
-                "with a new key, in another --home, gangline restore FILE --as-new"
+                f"{self.path} holds a node, but its {self.key.name} is missing: put it back, or "
+                "restore a backup that holds it, with: gangline restore FILE --force. To continue "
+                "as a node with a new key, in another --home: gangline restore FILE --as-new"
             )
         return (
             f"there is no node at {self.path}; found a cluster with: gangline init, or join one "
@@ -125,10 +126,10 @@ class Home:
         )
 
     def make(self) -> None:
-        """Make the folders, for their owner alone.
+        """Create the folders, accessible to their owner only.
 
         Raises:
-            Trouble: somebody else could put his own things in their place.
+            OperatorError: they cannot be created, or another user could replace them.
         """
         try:
             for folder in (self.path, self.run, self.place.parent.parent, self.place.parent):
@@ -138,7 +139,7 @@ class Home:
             raise self._unusable(fault) from fault
         if self.path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
             raise OperatorError(
-                f"everybody may write in {self.path}; mend it with: chmod go-w {self.path}"
+                f"everybody may write in {self.path}; fix it with: chmod go-w {self.path}"
             )
         self._check(self.place)
         try:
@@ -148,26 +149,25 @@ class Home:
 
     def _unusable(self, fault: OSError) -> OperatorError:
         return OperatorError(
-            f"cannot write in {self.path}: {fault.strerror}; mend that, or choose another --home"
+            f"cannot write in {self.path}: {fault.strerror}; fix that, or choose another --home"
         )
 
     def unmake(self, *, whole: bool) -> None:
-        """Take back what ``make`` made, and the key, where nothing came of it.
+        """Remove what ``make`` created, and the key, if no node came of it.
 
         Args:
-            whole: the home itself too, since it was not there before; unless something is in it.
+            whole: remove the home too if it is empty, since it did not exist before.
         """
         self.key.unlink(missing_ok=True)
         for folder in (self.place.parent, self.run, *((self.path,) if whole else ())):
-            with contextlib.suppress(OSError):  # gone already, or not empty
+            with contextlib.suppress(OSError):  # it is gone already, or not empty
                 folder.rmdir()
 
     def check_socket(self) -> None:
-        """Look at the folders of the socket, where they are: in a shared place anybody may have
-        made them, to listen there himself.
+        """Check the folders of the socket: in a shared place, another user may have created them.
 
         Raises:
-            Trouble: one belongs to somebody else, or is no folder.
+            OperatorError: one belongs to another user, or is not a folder.
         """
         self._check(self.socket)
 
@@ -181,14 +181,14 @@ class Home:
             except FileNotFoundError:
                 continue
             except OSError as fault:
-                raise OperatorError(f"cannot look at {folder}: {fault.strerror}") from fault
+                raise OperatorError(f"cannot inspect {folder}: {fault.strerror}") from fault
             if not stat.S_ISDIR(status.st_mode) or status.st_uid not in self._owners():
                 raise OperatorError(
-                    f"{folder}, where the socket stands, belongs to somebody else or is no folder; "
+                    f"{folder} (for the socket) belongs to another user or is not a folder; "
                     "remove it, or set XDG_RUNTIME_DIR to a folder of your own"
                 )
 
     def _owners(self) -> set[int]:
-        """Whose the socket may be: one's own; for root also of whoever has the home."""
+        """Users who may own the socket: this user; for root, the owner of the home too."""
         own = os.getuid()
         return {own} if own or not self.path.exists() else {own, self.path.stat().st_uid}

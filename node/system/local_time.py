@@ -1,7 +1,7 @@
-"""An instant as a person reads it, wherever that is: local time with its offset, to the second.
+"""Instants for people: local time with its offset, to the second.
 
-Stands at the point of display, under the command line and the log; nothing else words a time for
-people. What programs read (JSON, records, the API) keeps UTC with a Z.
+Used by the command line and the log, at the point of display. JSON, records and the API keep UTC
+with a Z.
 """
 
 import re
@@ -13,25 +13,25 @@ INSTANT = re.compile(
 
 
 def local(instant: str) -> str:
-    """``2026-11-30 17:41:22+05:30``, of an instant in RFC 3339; what is none stays as it is.
+    """``2026-11-30 17:41:22+05:30``, from an instant in RFC 3339; other text is unchanged.
 
-    A rejected record may hold anything in its stamp, and is shown all the same.
+    The stamp of a rejected record may hold anything, and is shown too.
     """
     try:
-        return _shown(datetime.fromisoformat(instant)) if INSTANT.fullmatch(instant) else instant
-    except (ValueError, OverflowError):  # the thirtieth of February, or beyond any calendar
+        return _format(datetime.fromisoformat(instant)) if INSTANT.fullmatch(instant) else instant
+    except (ValueError, OverflowError):  # 30 February, or a year out of range
         return instant
 
 
 def local_of(seconds: float) -> str:
-    """The same, of seconds since 1970."""
-    return _shown(datetime.fromtimestamp(seconds).astimezone())
+    """The same, from Unix seconds."""
+    return _format(datetime.fromtimestamp(seconds).astimezone())
 
 
 def in_local_time(sentence: str) -> str:
-    """A sentence of the daemon's or the core's, with each instant in it as a person reads it."""
+    """A sentence with each RFC 3339 instant in it replaced by local time."""
     return INSTANT.sub(lambda found: local(found[0]), sentence)
 
 
-def _shown(at: datetime) -> str:
+def _format(at: datetime) -> str:
     return at.astimezone().isoformat(" ", "seconds")

@@ -1,10 +1,11 @@
-"""The log: an entry a line on standard error, with nothing in it that a terminal obeys.
+"""The log on standard error: one entry a line, with every control character escaped.
 
-Stands under ``daemon.py``. Names and words of peers come into it. As text, for people, they go
-through the one sanitiser, as everything else that a person sees; a traceback keeps its lines. As
-JSON, for programs, an entry is one object and one line whatever happened: nothing but ASCII, every
-control character an escape. What is known of an entry beside its sentence (``fields``) stands in
-the object alone.
+Entries quote names and texts of peers, so text for people passes the sanitiser; a traceback keeps
+its lines. As JSON, an entry is one object on one line, in ASCII. Fields beside the message
+(``fields``) appear in JSON only.
+
+JSON by hand: with python-json-logger we would still write the time, the level, the flat fields and
+the escapes of surrogates and DEL, which is all of ``JsonFormatter``.
 """
 
 import json
@@ -22,20 +23,19 @@ FORMATS: Final = ("text", "json")
 
 
 class TextFormatter(logging.Formatter):
-    """Text, in local time; escapes what was not written here."""
+    """Text, in local time, with control characters escaped."""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the base has it so
-        """When it was written."""
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - named by the base class
+        """The time of the entry, local."""
         return local_of(record.created)
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base has it so
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - named by the base class
         """The entry, on one line."""
         return clean(in_local_time(super().formatMessage(record)))
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - named by the base class
         """The traceback, line by line."""
-        told = super().formatException(ei)
-        return "\n".join(map(clean, told.split("\n")))
+        return "\n".join(map(clean, super().formatException(ei).split("\n")))
 
 
 class JsonFormatter(logging.Formatter):
@@ -48,56 +48,56 @@ class JsonFormatter(logging.Formatter):
             "time": time.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _whole(record.getMessage()),
+            "message": _valid_unicode(record.getMessage()),
         }
         for name, value in getattr(record, "fields", {}).items():
-            entry[name] = value if isinstance(value, int | float) else _whole(str(value))
+            entry[name] = value if isinstance(value, int | float) else _valid_unicode(str(value))
         if record.exc_info:
-            entry["exception"] = _whole(self.formatException(record.exc_info))
-        # DEL is ASCII, and a terminal obeys it.
+            entry["exception"] = _valid_unicode(self.formatException(record.exc_info))
+        # DEL is ASCII, and terminals interpret it.
         return json.dumps(entry).replace("\x7f", "\\u007f")
 
 
-def _whole(text: str) -> str:
-    """Text that every reader of JSON takes: half a surrogate pair is none."""
+def _valid_unicode(text: str) -> str:
+    """The text with lone surrogates escaped, which not every JSON parser accepts."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 class LogRateLimit:
-    """So many entries of a kind at once, then one each so many seconds; the rest are counted.
+    """Limits entries of one kind to a burst, then one each ``seconds``; counts the others.
 
     Attributes:
-        held: how many were held back since ``forget``.
+        suppressed: entries suppressed since ``reset``.
     """
 
     def __init__(self, at_once: int, seconds: float, mono: float) -> None:
-        self.held = 0
+        self.suppressed = 0
         self._bucket = TokenBucket(at_once, 1 / seconds, mono)
 
-    def lets(self, mono: float) -> bool:
-        """Whether one more may be written now."""
+    def allow(self, mono: float) -> bool:
+        """Whether one more entry may be written now; counts it if not."""
         if self._bucket.take(mono):
             return True
-        self.held += 1
+        self.suppressed += 1
         return False
 
-    def forget(self) -> int:
-        """How many were held back, now that they are told of as a number."""
-        held, self.held = self.held, 0
-        return held
+    def reset(self) -> int:
+        """Return the number of suppressed entries, and count from 0 again."""
+        suppressed, self.suppressed = self.suppressed, 0
+        return suppressed
 
 
 def fields(**known: object) -> dict[str, dict[str, object]]:
-    """What is known of an entry, for ``extra``: keys whole, reasons in their one word."""
+    """The fields of an entry, for ``extra``: whole keys, reasons as their tag."""
     return {"fields": known}
 
 
 def start_logging(log_format: str) -> None:
-    """Log to standard error, in one of ``FORMATS``; what libraries say in passing is left out."""
+    """Log to standard error in one of ``FORMATS``, without the chatter of libraries."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("gangline.websocket").setLevel(logging.CRITICAL)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
-    # What it says in passing it says as "uvicorn.error", which frightens people.
+    # uvicorn logs routine events under the name "uvicorn.error".
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

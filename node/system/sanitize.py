@@ -1,7 +1,7 @@
-"""The one sanitiser between what came from elsewhere and a person's terminal.
+"""Escapes untrusted text before it reaches a terminal.
 
-Stands at the point of display: a title, a reason or a name may hold anything, and a terminal obeys
-control characters. Source: CVE-2021-25743 and CVE-2021-42574 are what happens otherwise.
+Used at the point of display: a title, a reason or a name may hold anything, and terminals interpret
+control characters. Source: CVE-2021-25743, CVE-2021-42574.
 """
 
 import re
@@ -11,7 +11,7 @@ UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u
 
 
 def clean(text: str) -> str:
-    """Escape whatever a terminal would obey; newlines and tabs too, so that a line stays one."""
+    """Escape what a terminal would interpret, and newlines and tabs, so that a line stays one."""
     return UNSAFE.sub(_escape, text).encode("utf-8", "backslashreplace").decode()
 
 

@@ -114,7 +114,7 @@ def test_a_folder_that_another_made_there_first_is_used_by_neither_side(shared, 
     home.make()
     os.chown([place, home.socket.parent][depth], OTHER, -1)
     for use in (home.make, home.check_socket):
-        with pytest.raises(OperatorError, match="belongs to somebody else"):
+        with pytest.raises(OperatorError, match="belongs to another user"):
             use()
 
 
@@ -127,7 +127,7 @@ def test_a_link_in_the_folders_place_is_used_by_neither_side(shared, depth):
     one.rename(moved)
     one.symlink_to(moved)
     for use in (home.make, home.check_socket):
-        with pytest.raises(OperatorError, match="is no folder"):
+        with pytest.raises(OperatorError, match="is not a folder"):
             use()
 
 

@@ -420,7 +420,7 @@ async def test_a_dial_ends_where_it_was_sent(tmp_path, status):
 @pytest.mark.parametrize("more", ["/admin/delete?all=1", "#x", "\r\nX: y", "@127.0.0.1:1"])
 async def test_no_more_than_an_address_is_dialled(tmp_path, more):
     async with answering(tmp_path, b"HTTP/1.1 200 OK\r\n\r\n") as (inside, asked):
-        with pytest.raises(OSError, match="is no host:port"):
+        with pytest.raises(OSError, match="is not host:port"):
             await reach(inside + more, key(9).pubkey, Identity(MEMBER, ClusterId(bytes(32))), NOW)
         assert asked == []
 

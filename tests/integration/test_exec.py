@@ -91,7 +91,7 @@ def test_a_config_that_is_wrong_is_told_before_anything_is_written(den):
     config = den.home / "config.toml"
     config.write_text(config.read_text() + "\n[[rate_limits]]\nresume_after = 1\npattern = '(('\n")
     told = den.gangline("exec", "s-1", "--agent", "a", "--", "true", code=1)
-    assert "pattern is no regular expression" in told
+    assert "pattern is not a regular expression" in told
     assert state(den)["state"] == "idle"
 
 

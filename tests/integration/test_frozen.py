@@ -34,7 +34,7 @@ def test_every_command_ends_with_a_sentence_and_nothing_is_done_later(tmp_path):
             told, said = process.communicate(timeout=100)
             assert (args, process.returncode, told) == (args, Exit.NO_DAEMON, "")
             assert f"kill -CONT {den.process.pid}" in said
-            assert "nothing was asked of it" in said
+            assert "the request was not sent" in said
         backup = tmp_path / "den.gangline"
         den.gangline("backup", str(backup))  # it reads the file
         assert backup.exists()

@@ -82,7 +82,7 @@ def warn_of(listen: str, advertise: list[str] | None) -> None:
             f"this host has no address such as in {listen}, so that the daemon will not start: set "
             f"listen in {Chosen.home.config} to one that it has, or to 0.0.0.0:PORT"
         )
-    elif listen and not addresses.told(advertise or (), listen):
+    elif listen and not addresses.advertised(advertise or (), listen):
         say(f"{listen} names no host that others could dial; set advertise in {Chosen.home.config}")
 
 

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from node.config.validation_messages import plain
+from node.config.validation_messages import humanize
 from node.system.errors import OperatorError
 from node.system.exit_codes import Exit
 
@@ -79,7 +79,7 @@ def read(path: Path) -> list[RosterEntry]:
         raise OperatorError(f"cannot read {path}: {fault.strerror}") from fault
     except (ValueError, msgspec.ValidationError) as fault:
         raise OperatorError(
-            f"{path} is no list of members: {plain(str(fault))}", Exit.MALFORMED
+            f"{path} is no list of members: {humanize(str(fault))}", Exit.MALFORMED
         ) from fault
     twice = {one.node for one in hosts if sum(other.node == one.node for other in hosts) > 1}
     if twice:

@@ -3,20 +3,20 @@ from typer.testing import CliRunner
 
 from node.cli.main import app
 from node.config import addresses
-from node.config.addresses import dialable, fault, is_foreign, told
+from node.config.addresses import advertised, dialable, fault, is_foreign
 from tests.support.builders.cluster import key
 from tests.support.builders.service import api
 
 
 @pytest.mark.parametrize("nowhere", ["0.0.0.0:7467", "[::]:7467", ":7467", ""])
 def test_what_names_no_host_is_told_to_nobody(nowhere):
-    assert told([], nowhere) == ()
-    assert told(["den.example:1"], nowhere) == ("den.example:1",)
+    assert advertised([], nowhere) == ()
+    assert advertised(["den.example:1"], nowhere) == ("den.example:1",)
 
 
 def test_where_it_listens_is_told_unless_the_config_says_better():
-    assert told([], "192.0.2.1:7467") == ("192.0.2.1:7467",)
-    assert told(["a:1", "b:2"], "192.0.2.1:7467") == ("a:1", "b:2")
+    assert advertised([], "192.0.2.1:7467") == ("192.0.2.1:7467",)
+    assert advertised(["a:1", "b:2"], "192.0.2.1:7467") == ("a:1", "b:2")
 
 
 async def test_a_ticket_to_nowhere_is_refused_with_the_way_out(tmp_path):
@@ -71,7 +71,7 @@ def test_a_node_is_dialled_where_it_was_heard_of_and_where_the_config_says():
     assert addresses.merged(told, {one: ["old:1"], three: ["three:1"]}) == {
         one: ("new:1", "old:1"), two: ("two:1",), three: ("three:1",),
     }  # fmt: skip
-    assert addresses.both(("new:1",), ["old:1"]) == ("new:1", "old:1")
+    assert addresses.in_dial_order(("new:1",), ["old:1"]) == ("new:1", "old:1")
 
 
 def test_what_this_host_has_not_is_known_if_it_is_a_number():

@@ -26,12 +26,12 @@ def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("nonsense", "no TOML"),
+        ("nonsense", "not TOML"),
         ("cluster = 'c'\nfounder = 'f'\nlinsk = 8\n", "line 3.*did you mean links"),
-        ("cluster = 'c'\nfounder = 'f'\nzzz = 8\n", "line 3.*there are"),
+        ("cluster = 'c'\nfounder = 'f'\nzzz = 8\n", "line 3.*the options are"),
         ("cluster = 'c'\nfounder = 'f'\nlinks = 'x'\n", "line 3"),
         ("cluster = 'c'\nfounder = 'f'\nlinks = 0\n", "line 3"),
-        ("cluster = 'c'\nfounder = 'f'\nlog_format = 'xml'\n", "line 3.*xml.*say text or json"),
+        ("cluster = 'c'\nfounder = 'f'\nlog_format = 'xml'\n", "line 3.*xml.*use text or json"),
         ("founder = 'f'\n", "cluster"),
         (f"cluster = '{'a' * 63}'\nfounder = '{'b' * 64}'\n", "line 1: cluster: not 64"),
         (f"cluster = '{'a' * 64}'\nfounder = '{'B' * 64}'\n", "line 2: founder: not 64"),
@@ -54,7 +54,7 @@ def test_a_write_that_is_cut_short_leaves_no_config(tmp_path, monkeypatch):
             + 2 * "[[rate_limits]]\nresume_after = 1\n"
             # The second of the two.
             + "pattern = '(('\n",
-            "line 5: pattern is no regular expression",
+            "line 5: pattern is not a regular expression",
         ),
     ],
 )
@@ -79,12 +79,12 @@ LACKING = ["", "name = 'den'\n", "cluster = [", "\udcff"]
 def test_a_config_that_is_none_says_how_to_have_it_written_anew(tmp_path, text):
     path = tmp_path / "config.toml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(OperatorError, match=r"cluster is missing$|no TOML: ") as told:
+    with pytest.raises(OperatorError, match=r"cluster is missing$|not TOML: ") as told:
         settings.load(path)
     assert "--repair" not in told.value.message, "there is nothing to write it from"
     for name in ("node.key", "store.db"):
         (tmp_path / name).touch()
     with pytest.raises(
-        OperatorError, match=r"; mend it, or write it .*with: gangline init --repair$"
+        OperatorError, match=r"; fix it, or rebuild it .*with: gangline init --repair$"
     ):
         settings.load(path)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from node.config.validation_messages import plain
+from node.config.validation_messages import humanize
 
 
 class Value(msgspec.Struct, forbid_unknown_fields=True):
@@ -30,7 +30,7 @@ class Value(msgspec.Struct, forbid_unknown_fields=True):
 def test_where_comes_before_what(given, told):
     with pytest.raises(msgspec.ValidationError) as fault:
         msgspec.convert(given, type=Value)
-    assert plain(str(fault.value)) == told
+    assert humanize(str(fault.value)) == told
 
 
 def test_what_is_missing_is_named():
@@ -39,4 +39,4 @@ def test_what_is_missing_is_named():
 
     with pytest.raises(msgspec.ValidationError) as fault:
         msgspec.convert({}, type=Needs)
-    assert plain(str(fault.value)) == "name is missing"
+    assert humanize(str(fault.value)) == "name is missing"

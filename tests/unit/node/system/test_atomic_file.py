@@ -132,7 +132,7 @@ def test_what_another_user_put_in_its_place_first_is_left_alone(file, monkeypatc
     theirs.mkdir() if folder else theirs.write_text("theirs")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with (
-        pytest.raises(OperatorError, match=r"backup\.partial is another user's"),
+        pytest.raises(OperatorError, match=r"backup\.partial belongs to another user"),
         atomic_file(file, force=True),
     ):
         pass

@@ -15,7 +15,7 @@ def long(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "shell"))
     home = Home(tmp_path / ("x" * SOCKET_PATH_MAX))
     home.make()
-    home.leave_word()
+    home.record_socket()
     return home
 
 
@@ -61,7 +61,7 @@ def test_callers_with_another_environment_find_the_socket_where_the_daemon_put_i
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         assert long.socket == socket != long.place
         long.check_socket()
-    long.leave_word()  # a daemon that cron started
+    long.record_socket()  # a daemon that cron started
     assert long.socket == long.place
 
 
@@ -83,7 +83,7 @@ def test_a_word_that_names_no_place_is_passed_over(long, word):
 def test_in_a_home_with_room_for_it_the_socket_needs_no_word(tmp_path):
     home = Home(tmp_path / "den")
     home.make()
-    home.leave_word()
+    home.record_socket()
     assert home.socket == home.place == home.run / "api.sock"
     assert list(home.run.iterdir()) == []
 
@@ -94,7 +94,7 @@ def test_no_word_can_be_left_on_a_full_disk_and_the_daemon_goes_on(long, monkeyp
 
     (long.run / "socket").unlink()
     monkeypatch.setattr(Path, "write_text", full)
-    long.leave_word()
+    long.record_socket()
     assert long.socket == long.place
 
 
