@@ -35,7 +35,7 @@ def test_a_change_of_the_roster_is_logged_with_the_names_that_are_known(caplog):
     court, taken = LedgerFixture(), Notices()
     taken.called = queries.Called(lambda: court.ledger)
     court.take(court.founder.member(court.ada.node, Role.ADMIN, "ada"))
-    [moved] = court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam")).observe[:1]
+    [moved] = court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam")).observed[:1]
     taken.on_event(moved)
     [entry] = caplog.records
     assert entry.getMessage() == f"sam ({court.sam.node.short}) was admitted as member by ada"
