@@ -44,7 +44,7 @@ class Journey:
         self.now = Now(fleet.end, 0.0)
         self.peer: NodePubkey = last.feed.author
         key = SigningKey(fleet.founder.key.seed())
-        self.replica = Replica(key, fleet.cluster, key.pubkey, seed=bytes(32))
+        self.replica = Replica(key, fleet.cluster, key.pubkey, seed=bytes(32), checkpoint=_go_on)
         rows = [Row(*record.ref, record.value) for record in (*fleet.roster(), *known)]
         self.replica.replay(rows, [], {}, self.now)
         self.replica.connected(self.peer, self.now.wall, self.now)
@@ -89,6 +89,10 @@ def main() -> None:
     for room, group in groupby(calls, key=lambda call: call.room):
         names = ", ".join(f"{call.file}:{call.name}" for call in group)
         sys.stdout.write(f"  {room}: {names}\n")
+
+
+def _go_on() -> None:
+    """The checkpoint belongs to the shell, and so is not counted."""
 
 
 def _call(code: CodeType) -> Call | None:

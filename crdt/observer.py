@@ -12,7 +12,7 @@ from machines.kernel import StateChange as Moved
 from machines.pipeline import PIPELINE
 from machines.values import Instant, NodePubkey
 
-from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
+from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import (
     ClaimMoved,
     EventLost,
@@ -43,17 +43,19 @@ class Observer:
         self._holders: dict[str, NodePubkey | None] = {}
         self._done: dict[str, dict[NodePubkey, Execution]] = {}
 
-    def observe(self, admitted: Iterable[VerifiedRecord], wall: Instant) -> list[Observation]:
+    def observe(self, live: Iterable[VerifiedRecord], wall: Instant) -> list[Observation]:
         """What happened since the last call.
 
         Args:
-            admitted: the records that became live.
-            wall: the own clock, which says whose claims stand.
+            live: the records that became live.
+            wall: the own clock: it decides which claims stand.
         """
         found: list[Observation] = []
-        for change in in_steps(self._board.take_changes(), self._checkpoint):
+        for change in self._board.take_changes():
+            self._checkpoint()
             found += self._stage_moves(change)
-        for record in in_steps(admitted, self._checkpoint):
+        for record in live:
+            self._checkpoint()
             body = record.body
             own = record.feed.author == self._own
             if isinstance(body, Execution):

@@ -15,7 +15,7 @@ from crdt.authoring.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.authoring.reissue_body import reissue_body
 from crdt.authoring.roster_intents import RosterIntent
 from crdt.authoring.scheduled_writes import ScheduledWrites
-from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
+from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import (
     IncarnationOpened,
     Now,
@@ -106,7 +106,7 @@ class Replica:
         self.takes = True  # whether the shell can put on disk what peers bring
         self._quota = AuthorRateLimits(self.own)
         self.ledger = Ledger(cluster, founder, verifier, self._quota.opens, self.own, checkpoint)
-        self.document = Document()
+        self.document = Document(self.ledger.feeds, checkpoint)
         self.sessions = Sessions()
         self.clock_watch = ClockWatch(self.sessions, self.ledger.horizon)
         self._seal_watch = SealWatch(self.ledger)
@@ -115,17 +115,16 @@ class Replica:
         self._draw = SeededRandom(seed)
         self.doubt = doubt
         self._written = written
-        self._sync = Sync(self.own, self.ledger, self.sessions)
+        self._sync = Sync(self.own, self.ledger, self.sessions, self.document)
         self._duties = ScheduledWrites(self.own, self.ledger, self._draw)
         if written is not None and written.author == former:
             former_end = written
         self.rewriting = reissue.Reissuer(self.own, self.ledger, self.sessions, former, former_end)
         self._observer = Observer(self.own, self.ledger.board, checkpoint)
         self._ready = Ready()  # what this step asks the shell to do
-        self._changes = Changes()  # what this step changed
+        self._live: list[VerifiedRecord] = []  # what became live in this step
         self._new_keys = roster_requests.RequestPace()
-        self._wrote_at = self._rebuild_at = float("-inf")
-        self._redraw = False  # the document shows what it should not, or not what it should
+        self._wrote_at = float("-inf")
 
     # --- the line ------------------------------------------------------------------------------
 
@@ -153,7 +152,7 @@ class Replica:
                 whole = isinstance(frame, SyncStep2)
                 most = limits.CATCHUP_BYTES_MAX if whole else limits.UPDATE_BYTES_MAX
                 slices = decode_update(update, bytes_max=most)
-                self._take(peer, locate_slices(slices, self.cluster, self.ledger.by_client), now)
+                self._take(peer, locate_slices(slices, self.cluster, self.document.by_client), now)
                 return self._finish(peer, now)
             case Records(author, incarnation, records):
                 feed = FeedId(author, incarnation)
@@ -380,36 +379,22 @@ class Replica:
     # --- the end of each step ------------------------------------------------------------------
 
     def _note(self, changes: Changes) -> None:
-        """Take note of what the ledger changed in this step."""
+        """Hand on what the ledger changed in this step."""
         changes.instruct(self._ready)
-        self._changes.live += changes.live
-        self._changes.feeds |= changes.feeds
-        self._redraw |= changes.redraw
+        self._live += changes.live
+        self.document.note(changes)
 
     def _finish(self, peer: NodePubkey | None, now: Now) -> Ready:
         """Render what changed, publish it, and return the instructions."""
-        ledger = self.ledger
         ready, self._ready = self._ready, Ready()
-        changes, self._changes = self._changes, Changes()
-        touched = [ledger.feeds[feed] for feed in sorted(changes.feeds) if feed in ledger.feeds]
-        # A Yjs document cannot show again what it showed as deleted: such records go by position.
-        back = [r for r in in_steps(changes.live, ledger.checkpoint) if self._by_position(r)]
-        anew = self._redraw and now.mono - self._rebuild_at >= limits.REBUILD_SECONDS_MIN
-        if anew:
-            self._rebuild_at = now.mono
-            self._redraw = False
-            touched = list(ledger.feeds.values())
-        lacked, deleted = self.document.show(touched, ledger.by_client, anew=anew)
-        ready.persist.rendered |= {feed.id: feed.stored_end() for feed in touched}
-        self._sync.publish(lacked, deleted, back, peer, ready)
-        self._sync.acknowledge(touched, ready)
-        ready.observe += self._quota.news() + self._observer.observe(changes.live, now.wall)
+        live, self._live = self._live, []
+        rendering = self.document.show(now.mono)
+        ends = {feed.id: self.document.stored_end(feed) for feed in rendering.feeds}
+        ready.persist.rendered |= ends
+        self._sync.publish(rendering, peer, ready)
+        self._sync.acknowledge(rendering.feeds, ready)
+        ready.observe += self._quota.news() + self._observer.observe(live, now.wall)
         return ready
-
-    def _by_position(self, record: VerifiedRecord) -> bool:
-        """Whether no update can tell a record that became live."""
-        feed = self.ledger.feeds[record.feed]
-        return record.clock < feed.rendered or self.ledger.by_client[feed.client_id] is None
 
     # --- the store -----------------------------------------------------------------------------
 
@@ -430,9 +415,11 @@ class Replica:
         changes.instruct(self._ready)
         if short := reissue.why_short(self._own_feed(), self._written):
             self._doubt(short)
+        for change in (changes, self.ledger.take_changes()):  # the second opens the own feed
+            self.document.note(change)
         for feed_id in rendered.keys() & self.ledger.feeds.keys():
             self.ledger.feeds[feed_id].empty(0, rendered[feed_id])
-        self.document.rebuild(self.ledger.feeds.values())
+        self.document.rebuild()
         self._observer.skip((*reissue.dead(self.ledger), *changes.live), now.wall)
         ready = self._finish(None, now)
         said = f"{damaged} of its rows hold no record, {unproven} of its proofs prove no fork"
@@ -447,7 +434,7 @@ class Replica:
 
     def state_vector(self) -> dict[int, int]:
         """Of the rendering: client id → next clock."""
-        return self._sync.state_vector()
+        return self.document.state_vector()
 
     def unshared(self) -> int:
         """How many live records of the own feed no peer has said it holds."""

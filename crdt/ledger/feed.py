@@ -72,8 +72,6 @@ class Feed:
         fork: the lowest proven fork, or ``None``.
         keeps: a counting revocation keeps a clock of this feed.
         passed: slots that the document shows as empty, though a record may wait for them.
-        rendered: the document shows the feed below this clock.
-        dead: clocks below ``rendered`` that the document must still be told are deleted.
         latest: the latest stamp in the feed.
         keys: for each (kind, key) the highest clock of an admitted record that has it.
     """
@@ -86,7 +84,6 @@ class Feed:
         "changes",
         "client_id",
         "count",
-        "dead",
         "fork",
         "held",
         "id",
@@ -96,7 +93,6 @@ class Feed:
         "latest",
         "next_clock",
         "passed",
-        "rendered",
         "slots",
     )
 
@@ -111,8 +107,6 @@ class Feed:
         self.next_clock = 0
         self.fork: int | None = None
         self.keeps = False
-        self.rendered = 0
-        self.dead = RangeSet()
         self.latest: Stamp | None = None
         self.keys: dict[tuple[str, str], int] = {}
         self._digest: bytes | None = None
@@ -331,13 +325,8 @@ class Feed:
         """The first clock whose slot is unknown."""
         return self.known.run_end(0)
 
-    def stored_end(self) -> int:
-        """The clock below which a store need not say that a slot is empty."""
-        return min(self.rendered, self.known_end())
-
-    def shown_end(self) -> int:
-        """The clock below which the document can show the feed."""
-        end = self.rendered
+    def shown_end(self, end: int) -> int:
+        """The clock below which a document that shows the feed below ``end`` can show it."""
         while (further := self.passed.run_end(self.known.run_end(end))) > end:
             end = further
         return end

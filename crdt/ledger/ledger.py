@@ -60,7 +60,6 @@ class Ledger(Holdings):
 
     Attributes:
         evidence: live ``evidence`` records, by the feed they accuse.
-        by_client: whose feed a Yjs client id stands for; ``None`` where it is that of several.
         ahead: what is held and waits for its time.
         broken: what is held and breaks the rules since the roster moved.
         statements: what is said of who belongs, whatever its verdict.
@@ -81,7 +80,6 @@ class Ledger(Holdings):
         self.board = Board()
         self.evidence: dict[FeedId, list[VerifiedRecord]] = {}
         self._changes = Changes()
-        self.by_client: dict[int, FeedId | None] = {}
         self.horizon = Horizon(own)
         self.statements = Statements()
         self._void = VoidRoom(own)
@@ -380,10 +378,7 @@ class Ledger(Holdings):
             feed = self.feeds[feed_id] = Feed(feed_id, self.cluster)
             feed.fork = self.fork_of(feed_id)
             feed.keeps = self.roster.keeps(feed_id)
-            # Of two feeds with one client id only the first by key is rendered (protocol §3).
-            if self.by_client.setdefault(feed.client_id, feed_id) != feed_id:
-                self.by_client[feed.client_id] = None
-                self._changes.redraw = True
+            self._changes.opened.append(feed)
         return feed
 
     def _drop(self, entry: Entry, *, known_empty: bool) -> None:
@@ -391,37 +386,33 @@ class Ledger(Holdings):
         record = entry.record
         feed = self.feeds[record.feed]
         self._void.leave(entry)
-        self._hide(feed, entry)
+        self._hide(entry)
         feed.withdraw(entry)
         self._key(feed, record, live=False)
         if not known_empty and record.clock not in feed.slots:
             feed.forget(record.clock)
-            self._changes.redraw |= record.clock < feed.rendered
+            self._changes.forgotten.append((feed.id, record.clock))
         self._changes.rows[record.ref] = None
         self._changes.feeds.add(feed.id)
 
     def _show(self, feed: Feed, entry: Entry) -> None:
-        """Bring the board and the document in line with whether an entry is live."""
+        """Bring the board in line with whether an entry is live."""
         if not feed.is_live(entry):
-            self._hide(feed, entry)
+            self._hide(entry)
         elif not entry.shown:
             entry.shown = True
             self.board.add(entry.record)
             if isinstance(entry.record.body, Evidence):
                 self.evidence.setdefault(entry.record.body.feed, []).append(entry.record)
             self._changes.live.append(entry.record)
-            if entry.record.clock < feed.rendered:
-                self._changes.redraw = True
 
-    def _hide(self, feed: Feed, entry: Entry) -> None:
+    def _hide(self, entry: Entry) -> None:
         if entry.shown:
             entry.shown = False
             self.board.remove(entry.record)
             self._changes.ceased.append(entry.record)
             if isinstance(entry.record.body, Evidence):
                 self.evidence[entry.record.body.feed].remove(entry.record)
-            if entry.record.clock < feed.rendered:
-                feed.dead.add(entry.record.clock, entry.record.clock + 1)
 
     # --- what was turned away ------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ and notes in the ``Session`` what the peer holds; changes no record's place, but
 that agree take the holes between their records as empty. Source: protocol §10.
 """
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
@@ -26,7 +26,7 @@ from crdt.records.bodies import Role
 from crdt.records.record import VerifiedRecord
 from crdt.sync import anti_entropy
 from crdt.sync.session import Session, Sessions
-from crdt.sync.yjs_document import Stretch, lacking, next_update
+from crdt.sync.yjs_document import Document, Rendering
 from crdt.wire.messages import (
     DigestOffer,
     FeedDigests,
@@ -48,10 +48,14 @@ class Sync:
         own: the own key.
         ledger: what this node knows.
         sessions: with whom it speaks.
+        document: the rendering of what it knows.
     """
 
-    def __init__(self, own: NodePubkey, ledger: Ledger, sessions: Sessions) -> None:
+    def __init__(
+        self, own: NodePubkey, ledger: Ledger, sessions: Sessions, document: Document
+    ) -> None:
         self._own = own
+        self._document = document
         self._ledger = ledger
         self._sessions = sessions
 
@@ -71,7 +75,8 @@ class Sync:
         match frame:
             case SyncStep1(vector):
                 self._note_vector(session, vector)
-                session.lacked = lacking(self._told_by_client(), vector)
+                told = filter(self._document.is_told, self.feeds_in_order())
+                session.lacked = self._document.lacking(told, vector)
                 session.asked = True
             case DigestOffer(document):
                 return self._compare_documents(session, agrees=document == digest())
@@ -112,12 +117,12 @@ class Sync:
         """What comes next: no more than one update, which fills a part."""
         if session.asked:
             session.asked = False
-            yield SyncStep2(next_update(session.lacked, self._ledger.feeds))
+            yield SyncStep2(self._document.next_update(session.lacked))
             yield from session.owed
             return
         yield from session.owed
         if session.lacked:
-            yield Update(next_update(session.lacked, self._ledger.feeds))
+            yield Update(self._document.next_update(session.lacked))
 
     # --- what nobody asked for -------------------------------------------------------------------
 
@@ -126,10 +131,7 @@ class Sync:
         session.owed.add(frames)
         ready.publish += self.next_part(session)
 
-    def publish(
-        self, lacked: deque[Stretch], deleted: bytes, back: Iterable[VerifiedRecord],
-        but: NodePubkey | None, ready: Ready,
-    ) -> None:  # fmt: skip
+    def publish(self, rendering: Rendering, but: NodePubkey | None, ready: Ready) -> None:
         """Tell all peers but one what is new: as updates, and by position what none can tell.
 
         A change of the roster may bring back all that its members wrote, in one turn and for
@@ -139,13 +141,14 @@ class Sync:
         if not others:
             return
         peers = [session.peer for session in others]
+        lacked, deleted = rendering.lacked, rendering.deleted
         if lacked:
-            update = next_update(lacked, self._ledger.feeds)
+            update = self._document.next_update(lacked)
             ready.send(peers, encode_frame(Update(update)))
         # What peers would not take at once, they find by comparing digests.
         if deleted and len(deleted) <= limits.UPDATE_BYTES_MAX:
             ready.send(peers, encode_frame(Update(deleted)))
-        frames = self._by_position(back)
+        frames = self._by_position(rendering.back)
         for data in _part(frames):
             ready.send(peers, data)
         rest = [*frames]
@@ -174,10 +177,6 @@ class Sync:
                 if len(frames) > len(first):
                     self.owe(session, iter(frames[len(first) :]), ready)
 
-    def state_vector(self) -> dict[int, int]:
-        """Of the rendering: client id → next clock."""
-        return {feed.client_id: feed.rendered for feed in self._told_by_client() if feed.rendered}
-
     def feeds_in_order(self) -> list[Feed]:
         """The founder's and the admins' feeds first: what others rest on."""
         return sorted(self._ledger.feeds.values(), key=lambda feed: self._rank(feed.id))
@@ -186,17 +185,10 @@ class Sync:
         roster = self._ledger.roster
         return feed.author != roster.founder, roster.role(feed.author) is not Role.ADMIN, feed
 
-    def _told_by_client(self) -> Iterator[Feed]:
-        """The feeds that a state vector can tell apart. Whoever knows only one of two with one
-        client id would take the other's records for forged; those travel by position.
-        """
-        by_client = self._ledger.by_client
-        return (feed for feed in self.feeds_in_order() if by_client[feed.client_id] == feed.id)
-
     def _note_vector(self, session: Session, vector: dict[int, int]) -> None:
         """A peer's state vector says how much of our feeds it holds."""
         for client, end in vector.items():
-            feed = self._ledger.by_client.get(client)
+            feed = self._document.by_client.get(client)
             if feed is not None and feed.author == self._own:
                 session.holds(feed, end)
 

@@ -198,7 +198,7 @@ class NodeService:
     def _feeds(self, few: Iterable[Feed], replica: Replica) -> list[FeedRow]:
         names = queries.names(replica.ledger)
         look = seal_report.of_daemon(replica, names, self._dialer.known, clock.monotonic())
-        return queries.feeds(few, names, look)
+        return queries.feeds(few, names, look, replica.document.end)
 
     async def quarantine(self) -> list[QuarantineRow]:
         """What was turned away, the newest first."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
+from crdt.primitives.identity import FeedId
 from crdt.sync.anti_entropy import compared_feeds
 from crdt.views.roster import Roster
 from crdt.views.view_types import ExplainView
@@ -75,16 +76,19 @@ def known_feeds(ledger: Ledger) -> list[Feed]:
     return [found[feed] for feed in sorted(found)]
 
 
-def feeds(shown: Iterable[Feed], called: Names, look: Look) -> list[FeedRow]:
+def feeds(
+    shown: Iterable[Feed], called: Names, look: Look, end: Callable[[FeedId], int]
+) -> list[FeedRow]:
     """What is told of some feeds.
 
     Args:
         look: says what is missing of one that is not held as sealed.
+        end: the clock below which the document shows a feed.
     """
-    return [_feed(feed, called, look) for feed in shown]
+    return [_feed(feed, called, look, end(feed.id)) for feed in shown]
 
 
-def _feed(feed: Feed, called: Names, look: Look) -> FeedRow:
+def _feed(feed: Feed, called: Names, look: Look, rendered: int) -> FeedRow:
     known, held = feed.known.total, len(feed.slots)
     return FeedRow(
         author=feed.author.hex(),
@@ -96,7 +100,7 @@ def _feed(feed: Feed, called: Names, look: Look) -> FeedRow:
         unknown=feed.next_clock - known,
         sealed=feed.as_sealed(),
         fork=feed.fork,
-        rendered=feed.rendered,
+        rendered=rendered,
         bytes=feed.bytes,
         shortfall=look(feed),
     )

@@ -76,7 +76,7 @@ class AuditedStore:
     def feeds(self) -> list[FeedRow]:
         """Every feed that anything is known of."""
         shown, called = queries.known_feeds(self.ledger), queries.names(self.ledger)
-        return queries.feeds(shown, called, self.look)
+        return queries.feeds(shown, called, self.look, lambda _feed: 0)  # no document was built
 
     @property
     def look(self) -> seal_report.Look:

@@ -65,7 +65,9 @@ def remembered(replica: Replica, refused: Collection[RowKey]) -> InMemoryRows:
     held = [entry.record for feed in replica.ledger.feeds.values() for entry in feed.entries()]
     rows = [Row(*record.ref, record.value) for record in held]
     gone = {key for key in refused if key.author == replica.own}
-    rendered = {feed.id: feed.stored_end() for feed in replica.ledger.feeds.values()}
+    rendered = {
+        feed.id: replica.document.stored_end(feed) for feed in replica.ledger.feeds.values()
+    }
     for key in gone:
         feed_id = FeedId(key.author, key.incarnation)
         rendered[feed_id] = min(rendered.get(feed_id, 0), key.clock)

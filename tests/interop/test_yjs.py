@@ -82,9 +82,14 @@ class Written:
         self.replica = self.cluster.replicas[0]
         self.feeds = list(self.replica.ledger.feeds.values())
 
+    def end(self, feed):
+        return self.replica.document.end(feed.id)
+
     def expected(self):
         return {
-            feed.id.root: [record.value.hex() for record in feed.rendered_records(0, feed.rendered)]
+            feed.id.root: [
+                record.value.hex() for record in feed.rendered_records(0, self.end(feed))
+            ]
             for feed in self.feeds
         }
 
@@ -109,7 +114,7 @@ moves = st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=25)
 @given(moves, st.booleans())
 def test_yjs_shows_what_we_show_and_we_read_what_it_writes(yjs, drawn, merge):
     written = Written(drawn)
-    first = updates_since(written.feeds, {})
+    first = updates_since(written.replica.document, written.feeds, {})
     roots = [feed.id.root for feed in written.feeds]
     whole = yjs(first, roots, merge=merge)
     assert not whole["pending"]
@@ -120,7 +125,9 @@ def test_yjs_shows_what_we_show_and_we_read_what_it_writes(yjs, drawn, merge):
         (piece.client, clock): value for piece in again for clock, value in piece.records
     } == written.live()
     assert {(p.client, p.root, p.start, p.end) for p in again} == {
-        (feed.client_id, feed.id.root, 0, feed.rendered) for feed in written.feeds if feed.rendered
+        (feed.client_id, feed.id.root, 0, written.end(feed))
+        for feed in written.feeds
+        if written.end(feed)
     }
 
 
@@ -132,7 +139,7 @@ def test_update_by_update_with_its_deletions_yjs_ends_at_the_same_document(yjs, 
     written = Written(drawn)
     founding = written.cluster.found.record
     start = Cluster(1).replicas[0]
-    base = updates_since(list(start.ledger.feeds.values()), {})
+    base = updates_since(start.document, list(start.ledger.feeds.values()), {})
     assert founding.clock == 0
     shown = yjs([*base, *written.updates], [feed.id.root for feed in written.feeds])
     assert shown["feeds"] == written.expected()
@@ -141,8 +148,12 @@ def test_update_by_update_with_its_deletions_yjs_ends_at_the_same_document(yjs, 
 def test_a_diff_that_yjs_makes_is_a_slice_that_we_take(yjs):
     written = Written([(0, True), (1, True), (0, False)])
     [feed] = written.feeds
-    shown = yjs(updates_since(written.feeds, {}), [feed.id.root], since={feed.client_id: 4})
+    shown = yjs(
+        updates_since(written.replica.document, written.feeds, {}),
+        [feed.id.root],
+        since={feed.client_id: 4},
+    )
     [piece] = decode_update(bytes.fromhex(shown["update"]))
-    assert (piece.start, piece.end, piece.root) == (4, feed.rendered, None)
+    assert (piece.start, piece.end, piece.root) == (4, written.end(feed), None)
     live = {clock: value for (_, clock), value in written.live().items() if clock >= 4}
     assert dict(piece.records) == live

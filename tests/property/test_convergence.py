@@ -78,13 +78,6 @@ def draw_record(draw, pen, records, where):
             return pen.transition(story, event, parent, ms=ms, **where)
 
 
-def render(ledger, document, changes):
-    """As the replica does: what changed, or all of it if something must come back."""
-    if changes.redraw:
-        document.rebuild(ledger.feeds.values())
-    document.advance([ledger.feeds[feed] for feed in changes.feeds])
-
-
 def texts(ledger, document):
     """What a Yjs client would read, by root."""
     return {
@@ -184,11 +177,12 @@ def test_twins_that_come_in_one_call_are_found():
 @given(histories(), st.integers(1, 5))
 def test_the_document_rendered_step_by_step_is_the_one_rendered_at_once(records, batch):
     ledger = Ledger(FOUND.id, FOUND.founder.pubkey, verify_batch)
-    kept = Document()
+    kept = Document(ledger.feeds)
     for start in range(0, len(records), batch):
-        render(ledger, kept, ledger.merge(records[start : start + batch], NOW))
-    fresh = Document()
-    fresh.rebuild(ledger.feeds.values())
+        kept.note(ledger.merge(records[start : start + batch], NOW))
+        kept.show(float(start))
+    fresh = Document(ledger.feeds)
+    fresh.rebuild()
     assert texts(ledger, kept) == texts(ledger, fresh)
 
 

@@ -12,7 +12,6 @@ from crdt.primitives.identity import FeedId, Hash, SigningKey, cluster_id_of
 from crdt.records.bodies import Member, Role, encode_body
 from crdt.records.record import sign_record
 from crdt.replica import Replica
-from crdt.sync.yjs_document import lacking, next_update
 from machines.values import FreeText, Instant, StoryId
 
 START = Instant("2026-11-24T10:00:00.000Z")
@@ -201,19 +200,19 @@ def check_document(replica):
     """The pycrdt document shows exactly what the feeds say it shows."""
     for feed in replica.ledger.feeds.values():
         shown = [bytes(value) for value in replica.document.doc.get(feed.id.root, type=Array)]
+        rendered = replica.document.end(feed.id)
         # From the words of protocol §3, not from the feed's own: nothing behind a fork is shown.
-        end = feed.rendered if feed.fork is None else min(feed.rendered, feed.fork)
+        end = rendered if feed.fork is None else min(rendered, feed.fork)
         expected = [record.value for record in feed.live() if record.clock < end]
         if replica.document.owners.get(feed.client_id) is feed:
             assert shown == expected, feed.id
 
 
-def updates_since(feeds, known):
+def updates_since(document, feeds, known):
     """All that another document lacks, given its state vector; part by part."""
-    lacked, by_id = lacking(feeds, known), {feed.id: feed for feed in feeds}
-    parts = []
+    lacked, parts = document.lacking(feeds, known), []
     while lacked:
-        parts.append(next_update(lacked, by_id))
+        parts.append(document.next_update(lacked))
     return parts
 
 

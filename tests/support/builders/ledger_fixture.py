@@ -5,6 +5,7 @@ from crdt.ledger.ledger import Ledger
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch
+from crdt.sync.yjs_document import Document
 from machines import execution as x
 from machines.values import AgentName, Instant
 from tests.support.builders.cluster import START, Found, key
@@ -30,6 +31,7 @@ class LedgerFixture:
         self.founder.clock = 1
         self.ms = START.ms + 60_000
         self.ledger = ledger or Ledger(self.cluster, self.found.founder.pubkey, verify_batch)
+        self.document = Document(self.ledger.feeds)
         self.admissions = {
             pen.node: self.founder.member(pen.node, role)
             for pen, role in (
@@ -51,7 +53,9 @@ class LedgerFixture:
 
     def take(self, *records, **options):
         """Merge records, and return what changed."""
-        return self.ledger.merge(records, self.now, **options)
+        changes = self.ledger.merge(records, self.now, **options)
+        self.document.note(changes)
+        return changes
 
     def feed(self, pen):
         return self.ledger.feeds[FeedId(pen.node, pen.incarnation)]

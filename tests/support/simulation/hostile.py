@@ -393,7 +393,7 @@ def _shown(world, node, data):
             return [signed_record(feed, clock, value) for clock, value in frame.records]
         if isinstance(frame, SyncStep2 | Update):
             slices = decode_update(frame.update, bytes_max=2**24)
-            return locate_slices(slices, world.found.id, node.replica.ledger.by_client).records
+            return locate_slices(slices, world.found.id, node.replica.document.by_client).records
     except PeerFault:
         pass
     return []
@@ -484,7 +484,7 @@ def _without(world, node, data, author):
         return data
     slices = []
     for piece in decode_update(frame.update, bytes_max=2**24):
-        feed = node.replica.ledger.by_client.get(piece.client)
+        feed = node.replica.document.by_client.get(piece.client)
         if feed is not None and feed.author == author:
             world.counts["withheld"] += 1
             gap = (piece.start, piece.end - piece.start)

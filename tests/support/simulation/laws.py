@@ -130,7 +130,7 @@ class Laws:
         """L5: an own record is on disk before anybody else sees it."""
         if not node.honest:
             return
-        for signed in records_in(data, world.found.id, node.replica.ledger.by_client):
+        for signed in records_in(data, world.found.id, node.replica.document.by_client):
             if signed.feed.author == node.pub:
                 _, record_id = signed_bytes_and_id(world.found.id, signed)
                 stored = (*signed.feed, signed.clock, record_id) in node.disk.rows
@@ -441,8 +441,8 @@ class Laws:
         for node in world.honest():
             check_document(node.replica)
             self._bytes(node)
-            fresh = Document()
-            fresh.rebuild(node.replica.ledger.feeds.values())
+            fresh = Document(node.replica.ledger.feeds)
+            fresh.rebuild()
         self._acknowledged(world)
         if world.plan.roster:
             self._back_again(world)

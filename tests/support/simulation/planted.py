@@ -43,9 +43,10 @@ from crdt.records.digests import seal_digest
 from crdt.records.fork_proof import Proofs, accused
 from crdt.records.record import sign_record
 from crdt.replica import Replica
-from crdt.sync import anti_entropy, responder, yjs_document
+from crdt.sync import anti_entropy
 from crdt.sync.responder import Sync
 from crdt.sync.session import Session, Sessions
+from crdt.sync.yjs_document import Document
 from crdt.views import event_tree
 from crdt.views.roster import Admission, RevocationScope, Roster
 from crdt.wire.messages import Awareness, HaveUpTo, encode_frame
@@ -157,8 +158,8 @@ def a_peer_that_knows_more_is_passed_over():
 def what_a_torn_store_brings_back_stays():
     original = Ledger.merge
 
-    def careless(self, records, now, *, peer=None, stored=False):
-        changes = original(self, records, now, peer=peer, stored=stored)
+    def careless(self, records, now, *, stored=False, **brought):
+        changes = original(self, records, now, stored=stored, **brought)
         if stored:
             changes.rows.clear()
         return changes
@@ -779,16 +780,13 @@ def an_author_has_no_share():
 
 @planted("more-than-fits-one-update")
 def what_came_at_once_is_forwarded_whole():
-    original = yjs_document.next_update
+    original = Document.next_update
 
-    def whole(lacked, feeds):
+    def whole(self, lacked):
         with mock.patch.object(limits, "UPDATE_BYTES_MAX", 2**30):
-            return original(lacked, feeds)
+            return original(self, lacked)
 
-    with (
-        mock.patch.object(yjs_document, "next_update", whole),
-        mock.patch.object(responder, "next_update", whole),
-    ):
+    with mock.patch.object(Document, "next_update", whole):
         yield
 
 

@@ -586,7 +586,7 @@ class World:
         """Whether any node still has work before it, or is not up yet."""
         hosts = [node for node in self.nodes[: self.plan.nodes] if node.honest]
         return any(node.replica is None for node in hosts) or any(
-            node.inbox or node.busy or node.replica._redraw for node in self.honest()
+            node.inbox or node.busy or node.replica.document.is_stale for node in self.honest()
         )
 
     def frames_of(self, *records):

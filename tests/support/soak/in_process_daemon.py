@@ -240,7 +240,7 @@ class SoakPeerLink:
         """The records of the house's node in a frame."""
         match decode_frame(data):
             case Update(update) | SyncStep2(update):
-                by_client = self.driver.replica.ledger.by_client
+                by_client = self.driver.replica.document.by_client
                 slots = [
                     (by_client[piece.client], clock, value)
                     for piece in decode_update(update)

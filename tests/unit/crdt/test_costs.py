@@ -112,7 +112,7 @@ def test_what_must_come_back_in_a_long_feed_costs_what_it_costs_in_a_short_one(b
         gap = encode_frame(Update(board.slice(pen, size, size + 2, [last])))
         board.cluster.pass_time(2)
         counts.append(board.cost(gap, as_frame(late)))
-        assert board.feed(pen).rendered == size + 2
+        assert board.replica.document.end(board.feed(pen).id) == size + 2
     assert counts[1] <= counts[0] + FEW
 
 

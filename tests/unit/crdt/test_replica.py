@@ -483,7 +483,7 @@ def test_what_was_known_to_be_empty_is_still_known_after_a_start(trio):
     record = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=3).story("a")
     row = Row(*record.ref, record.value)
     fresh.replay([*trio.stores[0].values(), row], (), rendered, trio.now)
-    assert fresh.ledger.feeds[feed_id].rendered == 4
+    assert fresh.document.end(feed_id) == 4
     assert FeedId(trio.keys[2].pubkey, 8) not in fresh.ledger.feeds
 
 

@@ -206,10 +206,8 @@ def test_a_seal_behind_which_something_stands_is_not_the_feeds_seal(court):
 
 def test_the_rendering_reaches_up_to_the_first_unknown_slot(court):
     feed = fed(court, court.bob.story("a", clock=0), court.bob.story("b", clock=3))
-    assert feed.shown_end() == feed.known_end() == 1
+    assert feed.shown_end(0) == feed.known_end() == 1
     feed.empty(1, 3)
-    assert feed.known_end() == 4
-    feed.rendered = 2
     assert feed.known_end() == 4
 
 
@@ -217,14 +215,11 @@ def test_the_document_goes_on_behind_what_waits_and_the_store_does_not(court):
     feed = fed(court, *[court.bob.story("s", clock=clock) for clock in (0, 2, 4)])
     feed.pass_over(1)
     feed.pass_over(3)
-    assert feed.shown_end() == 5
-    feed.rendered = feed.shown_end()
-    assert feed.known_end() == feed.stored_end() == 1
+    assert feed.shown_end(0) == 5
+    assert feed.known_end() == 1
     feed.place(Entry(court.bob.story("late", clock=1), ADMITTED))
     assert list(feed.passed) == [(3, 4)]
-    assert feed.stored_end() == 3
-    feed.rendered = 2
-    assert feed.stored_end() == 2
+    assert feed.known_end() == 3
 
 
 def test_the_rendering_shows_what_is_live_and_nothing_behind_a_fork(court):

@@ -1,5 +1,4 @@
 import pytest
-from pycrdt import Array
 
 from crdt.contract.ready import ForkProven, RecordRejected, RosterMoved, Row
 from crdt.ledger import ledger as ledger_module
@@ -12,7 +11,6 @@ from crdt.records.bodies import Role
 from crdt.records.fork_proof import proof_of, proof_side
 from crdt.records.record import signed_bytes, signed_record
 from crdt.records.signatures import verify_batch
-from crdt.sync.yjs_document import Document
 from machines import pipeline as p
 from machines.values import BranchName, FreeText
 from tests.support.builders.cluster import Found, key
@@ -886,54 +884,31 @@ def test_a_slot_that_something_waits_for_is_shown_as_empty_and_not_known_to_be(c
     assert list(court.feed(court.bob).gaps()) == [(1, 3)]
     feed = court.feed(court.bob)
     assert feed.known_end() == 0
-    document = Document()
-    document.advance([feed])
-    assert (feed.rendered, feed.stored_end()) == (4, 0)
-    assert [bytes(value) for value in document.doc.get(feed.id.root, type=Array)] == [
-        entry.record.value for entry in feed.entries_at(3)
-    ]
-    assert court.take(parent).redraw, "what waited must be shown now"
-    document.rebuild([feed])
-    assert feed.rendered == feed.stored_end() == feed.known_end() == 4
+    assert feed.shown_end(0) == 4
+    court.take(parent)
+    assert feed.known_end() == 4
 
 
-# The rendering
+# What a document must know
 
 
-def test_something_that_comes_back_below_what_was_rendered_asks_for_a_new_document(court):
-    court.take(late := court.bob.story("late", clock=1), court.bob.story("a", clock=2))
-    court.ledger.believe_gap(late.feed, 0, 2)
-    court.feed(court.bob).rendered = 3
-    assert court.take(court.bob.story("first", clock=0)).redraw
-
-
-def test_something_withdrawn_below_what_was_rendered_must_be_deleted_there(court):
+def test_what_becomes_and_ceases_to_be_live_is_named(court):
     first, second = court.bob.release("s-1"), court.bob.release("s-1")
-    court.take(first)
-    court.feed(court.bob).rendered = 1
-    court.take(second)
-    assert [*court.feed(court.bob).dead] == [(0, 1)]
+    changes = court.take(first)
+    assert (changes.live, changes.ceased) == ([first], [])
+    assert [feed.id for feed in changes.opened] == [first.feed]
+    changes = court.take(second)
+    assert (changes.live, changes.ceased) == ([second], [first])
+    assert (changes.opened, changes.feeds) == ([], {first.feed})
 
 
-def test_something_that_waits_again_below_what_was_rendered_asks_for_a_new_document(court):
-    stranger = court.sam.transition("s-1", p.DepsMet())
-    child = court.cat.transition("s-1", p.GatesStarted(), stranger, ms=court.ms)
-    court.take(child)
-    court.feed(court.cat).rendered = 1
-    assert court.take(court.ada.member(court.sam.node, Role.MEMBER)).redraw
-    assert court.feed(court.cat).known_end() == 1
-
-
-def test_of_two_feeds_with_one_client_id_it_is_known_that_they_share_it(court, monkeypatch):
-    monkeypatch.setattr(FeedId, "client_id", lambda feed, cluster: 7)
-    court.ledger.by_client.clear()
-    court.take(court.cat.story("b"))
-    assert court.ledger.by_client == {7: FeedId(court.cat.node, 0)}
-    court.take(court.cat.story("c"))
-    assert court.ledger.by_client == {7: FeedId(court.cat.node, 0)}
-    changes = court.take(court.bob.story("a"))
-    assert court.ledger.by_client == {7: None}
-    assert changes.redraw, "another may have to be shown"
+def test_a_slot_that_is_unknown_again_is_named(court, monkeypatch):
+    monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
+    court.take(revoke(court, court.bob))
+    late = [court.bob.story(f"s-{number}") for number in range(2)]
+    changes = court.take(*late)
+    [(feed, clock)] = changes.forgotten
+    assert (feed, court.verdict(late[clock])) == (late[0].feed, None)
 
 
 def test_a_statement_stamped_ahead_counts_from_when_it_is_ripe(court, monkeypatch):

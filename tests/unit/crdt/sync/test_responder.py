@@ -8,7 +8,7 @@ from crdt.primitives.identity import FeedId
 from crdt.records.digests import feed_digest
 from crdt.sync.responder import Sync
 from crdt.sync.session import Session, Sessions
-from crdt.sync.yjs_document import Document, Stretch
+from crdt.sync.yjs_document import Rendering, Stretch
 from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,
@@ -38,7 +38,7 @@ class Node:
         self.session = Session(self.court.cat.node, 0.0, 0, 1.0)
         self.sessions = Sessions()
         self.sessions.open(self.session)
-        self.sync = Sync(self.court.bob.node, self.court.ledger, self.sessions)
+        self.sync = Sync(self.court.bob.node, self.court.ledger, self.sessions, self.court.document)
 
     def receive(self, frame, *, mono=0.0):
         self.sync.receive(frame, self.session, lambda: DIGEST, mono)
@@ -66,7 +66,7 @@ class Node:
 
     def take(self, *records):
         self.court.take(*records)
-        Document().rebuild(self.court.ledger.feeds.values())
+        self.court.document.rebuild()
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_state_vector_is_answered_with_what_it_lacks(node):
     assert isinstance(step, SyncStep2)
     held = {piece.client: piece.records for piece in decode_update(step.update)}
     assert held[record.feed.client_id(node.court.cluster)] == [(0, record.value)]
-    node.receive(SyncStep1(node.sync.state_vector()))
+    node.receive(SyncStep1(node.court.document.state_vector()))
     step = node.part(is_out=True)
     assert isinstance(step, SyncStep2)
     assert decode_update(step.update) == []
@@ -140,7 +140,7 @@ def test_who_has_more_by_now_is_told_the_rest_alone(long):
     long.receive(SyncStep1({}))
     long.part()
     mine = FeedId(long.court.bob.node, 0).client_id(long.court.cluster)
-    long.receive(SyncStep1(long.sync.state_vector() | {mine: 8}))
+    long.receive(SyncStep1(long.court.document.state_vector() | {mine: 8}))
     assert clocks(long, long.part(is_out=True)) == [8]
     assert long.part(is_out=True) is None
 
@@ -160,8 +160,7 @@ def test_what_comes_meanwhile_is_no_part_of_the_answer(long):
 def test_what_is_no_longer_shown_is_not_sent(long):
     long.receive(SyncStep1({}))
     long.part()
-    feed = long.court.ledger.feeds[FeedId(long.court.bob.node, 0)]
-    feed.rendered = 0
+    del long.court.document._ends[FeedId(long.court.bob.node, 0)]
     told = []
     while (step := long.part(is_out=True)) is not None:
         told += clocks(long, step)
@@ -250,10 +249,10 @@ def test_other_frames_are_not_its_business(node):
 def test_the_state_vector_is_that_of_the_rendering(node):
     court = node.court
     court.take(court.bob.story("a"), court.cat.story("b", clock=5))
-    assert node.sync.state_vector() == {}
-    Document().rebuild(court.ledger.feeds.values())
+    assert node.court.document.state_vector() == {}
+    court.document.rebuild()
     founder, bob = (FeedId(pen.node, 0) for pen in (court.founder, court.bob))
-    assert node.sync.state_vector() == {
+    assert node.court.document.state_vector() == {
         founder.client_id(court.cluster): 5, bob.client_id(court.cluster): 1,
     }  # fmt: skip
 
@@ -351,7 +350,7 @@ def test_what_comes_back_all_at_once_goes_to_each_peer_in_parts(node, monkeypatc
     monkeypatch.setattr(limits, "PART_FRAMES_MAX", 4)
     records = many_feeds(node, 20)
     ready = Ready()
-    node.sync.publish(deque(), b"", records, None, ready)
+    node.sync.publish(Rendering([], deque(), b"", records), None, ready)
     first = said(ready)[node.session.peer]
     assert len(first) == 8, "a part for all, and the first that is owed to each"
     told = [*first]
@@ -363,7 +362,7 @@ def test_what_comes_back_all_at_once_goes_to_each_peer_in_parts(node, monkeypatc
 def test_updates_that_are_too_many_are_owed_too(long):
     mine = FeedId(long.court.bob.node, 0)
     ready = Ready()
-    long.sync.publish(deque([Stretch(mine, 0, 9)]), b"", [], None, ready)
+    long.sync.publish(Rendering([], deque([Stretch(mine, 0, 9)]), b"", []), None, ready)
     told = [c for update in said(ready)[long.session.peer] for c in clocks(long, update)]
     while (step := long.part(is_out=True)) is not None:
         told += clocks(long, step)
@@ -373,15 +372,17 @@ def test_updates_that_are_too_many_are_owed_too(long):
 def test_a_peer_that_is_owed_too_much_finds_the_rest_by_comparing(long, monkeypatch):
     monkeypatch.setattr(limits, "OWED_MAX", 0)
     ready = Ready()
-    long.sync.publish(deque([Stretch(FeedId(long.court.bob.node, 0), 0, 9)]), b"", [], None, ready)
+    lacked = deque([Stretch(FeedId(long.court.bob.node, 0), 0, 9)])
+    long.sync.publish(Rendering([], lacked, b"", []), None, ready)
     assert len(said(ready)[long.session.peer]) == 1
     assert not long.session.lacked
 
 
 def test_nobody_is_told_what_he_brought(node):
     ready = Ready()
-    node.sync.publish(deque(), b"", many_feeds(node, 1), node.session.peer, ready)
-    node.sync.publish(deque(), b"gone", [], None, ready)
+    brought = Rendering([], deque(), b"", many_feeds(node, 1))
+    node.sync.publish(brought, node.session.peer, ready)
+    node.sync.publish(Rendering([], deque(), b"gone", []), None, ready)
     assert said(ready) == {node.session.peer: [Update(b"gone")]}
 
 
@@ -416,7 +417,7 @@ def test_what_two_feeds_share_is_said_by_no_state_vector(node, monkeypatch):
     )
     node.take(court.bob.story("a"), court.ada.story("b"))
     shared = ours.client_id(court.cluster)
-    assert shared not in node.sync.state_vector()
+    assert shared not in node.court.document.state_vector()
     node.receive(SyncStep1({shared: 1}))
     assert node.session.holding == {}, "it is not said whose"
     step = node.part()
@@ -427,7 +428,7 @@ def test_a_deletion_that_no_peer_would_take_is_not_published(node, monkeypatch):
     """An honest peer would take it for an attack; comparing digests finds what it says."""
     monkeypatch.setattr(limits, "UPDATE_BYTES_MAX", 3)
     ready = Ready()
-    node.sync.publish(deque(), b"gone", [], None, ready)
+    node.sync.publish(Rendering([], deque(), b"gone", []), None, ready)
     assert ready.publish == []
-    node.sync.publish(deque(), b"end", [], None, ready)
+    node.sync.publish(Rendering([], deque(), b"end", []), None, ready)
     assert len(ready.publish) == 1
