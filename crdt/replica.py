@@ -1,10 +1,9 @@
-"""The line itself: bytes, frame, update, records, verify, judge, merge; then instructions.
+"""The line itself: open a message, verify it, merge it; then instructions.
 
-Takes bytes from peers, intents from callers, rows from the store, and the time; hands back a
+Takes bytes from peers, intents from callers, rows from the store, and the time; returns a
 ``Ready``, which the task that owns the replica carries out in order. Pure. Source: protocol §5.
 """
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -30,7 +29,15 @@ from crdt.contract.ready import (
 )
 from crdt.ledger.changes import Changes
 from crdt.ledger.feed import Feed
-from crdt.ledger.ingest import Arrivals, locate_slices, stored_records, verify_records
+from crdt.ledger.ingest import (
+    BRINGS_RECORDS,
+    OpenedMessage,
+    VerifiedBatch,
+    VerifiedMessage,
+    locate_records,
+    stored_records,
+    verify,
+)
 from crdt.ledger.judge import Admitted
 from crdt.ledger.ledger import Ledger
 from crdt.ledger.rate_limits import AuthorRateLimits
@@ -41,7 +48,7 @@ from crdt.primitives.errors import MalformedRecord, NotWritable, PeerFault, Prop
 from crdt.primitives.identity import ClusterId, FeedId, H, RecordId, SigningKey
 from crdt.primitives.seeded_random import SeededRandom
 from crdt.records.bodies import Member
-from crdt.records.record import VerifiedRecord, sign_record, signed_record
+from crdt.records.record import VerifiedRecord, sign_record
 from crdt.records.signatures import Verifier, verify_batch
 from crdt.sync import anti_entropy
 from crdt.sync.responder import Sync
@@ -54,15 +61,11 @@ from crdt.wire.messages import (
     Frame,
     Proof,
     QueryAwareness,
-    Records,
     SyncStep1,
-    SyncStep2,
-    Update,
     decode_frame,
     encode_frame,
 )
 from crdt.wire.roster_request import Answer, RosterRequest
-from crdt.wire.yjs_update import decode_update
 
 
 class Replica:
@@ -74,11 +77,11 @@ class Replica:
         founder: the founder's key.
         seed: secret bytes from which incarnations and delays are drawn.
         incarnation: the own feed to go on in, as the store has it.
-        doubt: why the store cannot be shown to be the one last written; then the first write
-            opens a new incarnation. Empty where it can.
+        doubt: why the store may not be the one last written; then the first write opens a new
+            incarnation. Empty if it is.
         written: how far this node had written in its own feed, as the store has it.
-        former: the key this node had before this one, where it had one.
-        former_end: how far this node had written under that key; as ``written`` has it at first.
+        former: the key this node had before this one, if it had one.
+        former_end: how far this node had written under that key.
         verifier: checks signatures, a batch at a time.
         checkpoint: called after each step of work that may be long.
     """
@@ -129,88 +132,90 @@ class Replica:
     # --- the line ------------------------------------------------------------------------------
 
     def receive(self, peer: NodePubkey, data: bytes, now: Now) -> Ready:
-        """One message from a peer: bytes, frame, update, records, verify, judge, merge.
+        """Open, verify and merge one message from a peer.
 
         Never raises for what a peer sends: ``Ready.fault`` says that its link must be dropped.
         """
-        self._quota.mono = now.mono
         try:
-            ready = self._hear(peer, decode_frame(data), now)
+            message = self.open(peer, data)
         except PeerFault as fault:
-            ready = self._finish(peer, now)
-            ready.fault = PeerFaulted(peer, fault.reason, fault.detail)
-            ready.observe.append(ready.fault)
-            turned = Quarantined(peer, None, None, None, fault.reason, fault.detail, data)
-            ready.quarantine.append(turned)
-        return ready
+            return self.refuse(peer, data, fault, now)
+        return self.merge(verify(message, self.ledger.verifier, self.ledger.checkpoint), now)
 
-    def _hear(self, peer: NodePubkey, frame: Frame, now: Now) -> Ready:
-        match frame:
-            case SyncStep2() | Update() | Records() | Proof() if not self.takes:
-                return self._finish(peer, now)  # it is asked for again once it can be kept
-            case SyncStep2(update) | Update(update):
-                whole = isinstance(frame, SyncStep2)
-                most = limits.CATCHUP_BYTES_MAX if whole else limits.UPDATE_BYTES_MAX
-                slices = decode_update(update, bytes_max=most)
-                self._take(peer, locate_slices(slices, self.cluster, self.document.by_client), now)
-                return self._finish(peer, now)
-            case Records(author, incarnation, records):
-                feed = FeedId(author, incarnation)
-                self._take(peer, Arrivals([signed_record(feed, *one) for one in records], []), now)
-                return self._finish(peer, now)
-            case Proof(author, incarnation, clock, sides):
-                self.ledger.accuse(ProofRow(author, incarnation, clock, sides))
-                self._note(self.ledger.merge((), now.wall, peer=peer))
-                return self._finish(peer, now)
-        replies = self._answer(peer, frame, now)
-        ready = self._finish(None, now)  # what was written for a petition is its peer's news too
-        ready.reply += [Outgoing((peer,), encode_frame(reply)) for reply in replies]
-        ready.reply += self._sync.next_part(self.sessions.get(peer))
-        return ready
-
-    def _take(self, peer: NodePubkey, arrivals: Arrivals, now: Now) -> None:
-        """Verify, judge and merge what arrived.
+    def open(self, peer: NodePubkey, data: bytes) -> OpenedMessage:
+        """Decode a message from a peer, and locate its records; changes nothing.
 
         Raises:
-            PeerFault: a signature does not hold; the true records beside it are merged first.
+            PeerFault: no honest node sends it; hand it to ``refuse``.
         """
-        fresh = [r for r in arrivals.records if not self.ledger.has(r)]
-        check = (self.founder, self.ledger.verifier, self.ledger.checkpoint)
-        opened = verify_records(fresh, self.cluster, *check)
+        frame = decode_frame(data)
+        if not self.takes or not isinstance(frame, BRINGS_RECORDS):
+            return OpenedMessage(self.cluster, self.founder, peer, data, frame)
+        arrivals = locate_records(frame, self.cluster, self.document.by_client)
+        fresh = [record for record in arrivals.records if not self.ledger.has(record)]
+        return OpenedMessage(self.cluster, self.founder, peer, data, frame, fresh, arrivals.gaps)
+
+    def merge(self, verified: VerifiedMessage, now: Now) -> Ready:
+        """Judge and merge a verified message, or answer it if it brings no records."""
+        message, batch = verified
+        self._quota.mono = now.mono
+        try:
+            if not isinstance(message.frame, BRINGS_RECORDS):
+                return self._reply(message.peer, message.frame, now)
+            if self.takes:  # if not, it is asked for again once it can be kept
+                self._merge_records(message, batch, now)
+            if batch.forged:
+                raise batch.fault()
+        except PeerFault as fault:
+            return self.refuse(message.peer, message.data, fault, now)
+        return self._finish(message.peer, now)
+
+    def refuse(self, peer: NodePubkey, data: bytes, fault: PeerFault, now: Now) -> Ready:
+        """Quarantine a message that no honest node sends: its link must be dropped."""
+        self._quota.mono = now.mono
+        ready = self._finish(peer, now)
+        ready.fault = PeerFaulted(peer, fault.reason, fault.detail)
+        ready.observe.append(ready.fault)
+        nowhere = (None, None, None)
+        ready.quarantine.append(Quarantined(peer, *nowhere, fault.reason, fault.detail, data))
+        return ready
+
+    def _merge_records(self, message: OpenedMessage, batch: VerifiedBatch, now: Now) -> None:
+        """Judge and merge what a message brings, as far as its authors' rate limits allow."""
+        if isinstance(message.frame, Proof):
+            self.ledger.accuse(ProofRow(*message.frame))
         own = self._own_feed()
-        if any(r.feed == own.id and r.clock >= own.next_clock for r in opened.records):
+        if any(r.feed == own.id and r.clock >= own.next_clock for r in batch.records):
             self._doubt("a peer knows more of the own feed than this node does")
-        news = self._quota.take(opened.records, self.ledger)
-        gaps = [gap for gap in arrivals.gaps if gap[0].author != self.own]
-        changes = self.ledger.merge(news, now.wall, peer=peer, gaps=gaps)
+        news = self._quota.take(batch.records, self.ledger)
+        gaps = [gap for gap in message.gaps if gap[0].author != self.own]
+        changes = self.ledger.merge(news, now.wall, peer=message.peer, gaps=gaps)
         self._quota.give_back(news, self.ledger, changes.live)
         self._note(changes)
-        if opened.forged:
-            raise opened.fault()
 
-    def _answer(self, peer: NodePubkey, frame: Frame, now: Now) -> list[Frame]:
-        """What to say to a frame that brings no records."""
+    def _reply(self, peer: NodePubkey, frame: Frame, now: Now) -> Ready:
+        """Answer a frame that brings no records."""
+        session, answer = self.sessions.get(peer), None
         match frame:
             case Awareness():
                 self._hear_presence(peer, frame, now)
-                return []
             case RosterRequest():
+                world = (self.ledger, self.own, now, self._new_keys)
                 write = partial(self._write, now=now)
-                pace = self._new_keys
-                return [
-                    roster_requests.answer(frame, peer, self.ledger, self.own, now, pace, write)
-                ]
+                answer = roster_requests.answer(frame, peer, *world, write)
             case Answer(nonce, word):
                 self._ready.observe.append(PetitionAnswered(peer, nonce, word))
-                return []
-        session = self.sessions.get(peer)
-        if session is None:  # its link is gone, and so is whoever would read an answer
-            return []
-        if isinstance(frame, QueryAwareness):
-            session.owed.add(iter(self.beacon.everybody()))
-        else:
-            self._note(self._sync.receive(frame, session, self.document_digest, now.mono))
-        return []
+            case _ if session is None:
+                pass  # the link is gone, so nobody would read an answer
+            case QueryAwareness():
+                session.owed.add(iter(self.beacon.everybody()))
+            case _:
+                self._note(self._sync.receive(frame, session, self.document_digest, now.mono))
+        ready = self._finish(None, now)  # the peer too receives what was written at its request
+        if answer is not None:
+            ready.reply.append(Outgoing((peer,), encode_frame(answer)))
+        ready.reply += self._sync.next_part(session)
+        return ready
 
     # --- local callers -------------------------------------------------------------------------
 
@@ -321,19 +326,16 @@ class Replica:
             self._try(WriteSeal(), now)
         return self._finish(None, now)
 
-    def _try(self, intent: Intent, now: Now) -> None:
-        """Write what is due, where the rules allow it."""
-        with contextlib.suppress(ProposalRefused):
-            self._write(intent, now)
+    def _try(self, intent: Intent | WriteAgain, now: Now) -> Receipt | ProposalRefused:
+        """Write what is due, if the rules allow it."""
+        try:
+            return self._write(intent, now)
+        except ProposalRefused as refusal:
+            return refusal
 
     def _write_again(self, record: VerifiedRecord, now: Now) -> None:
         """Write a record that counts nowhere again if it still applies (protocol §9)."""
-        outcome: Receipt | ProposalRefused
-        try:
-            outcome = self._write(WriteAgain(record), now)
-        except ProposalRefused as refusal:
-            outcome = refusal
-        notice = self.rewriting.settle(record, outcome)
+        notice = self.rewriting.settle(record, self._try(WriteAgain(record), now))
         if notice is not None:
             self._ready.observe.append(notice)
         if record.feed.author == self.own:

@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 from machines.values import NodePubkey
 from msgspec import UNSET
 
-from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
+from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import Row
+from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
 from crdt.primitives.identity import ClusterId, FeedId, RecordId, RecordRef, cluster_id_of
 from crdt.records.bodies import Body, Member, parse_body
@@ -26,7 +27,8 @@ from crdt.records.record import (
     stored_record,
 )
 from crdt.records.signatures import Verifier
-from crdt.wire.yjs_update import FeedSlice, parse_root
+from crdt.wire.messages import Frame, Proof, Records, SyncStep2, Update
+from crdt.wire.yjs_update import FeedSlice, decode_update, parse_root
 
 
 class UndecodableRecord(NamedTuple):
@@ -47,6 +49,8 @@ class UndecodableRecord(NamedTuple):
 Signed = VerifiedRecord | UndecodableRecord
 """What its author did sign."""
 
+BRINGS_RECORDS: Final = SyncStep2 | Update | Records | Proof
+
 CHECKED_AT_ONCE: Final = 64
 """Signatures: as many as take some milliseconds."""
 
@@ -62,9 +66,39 @@ class Arrivals:
     client id that is several feeds'."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedMessage:
+    """A message from a peer, decoded; no signature in it is verified.
+
+    Attributes:
+        cluster: the id of the cluster that its records are signed for.
+        founder: the founder's key.
+        peer: the peer that sent it.
+        data: its bytes.
+        frame: what they say.
+        records: those of its records that are not held yet.
+        gaps: runs without content: feed, start, end.
+    """
+
+    cluster: ClusterId
+    founder: NodePubkey
+    peer: NodePubkey
+    data: bytes
+    frame: Frame
+    records: Sequence[SignedRecord] = ()
+    gaps: Sequence[tuple[FeedId, int, int]] = ()
+
+
+class VerifiedMessage(NamedTuple):
+    """An opened message, and what its records are worth."""
+
+    message: OpenedMessage
+    batch: "VerifiedBatch"
+
+
 @dataclass(slots=True)
-class Opened:
-    """Verified records, and the first whose signature does not hold."""
+class VerifiedBatch:
+    """Verified records, and those whose signature does not hold."""
 
     records: list[Signed]
     forged: list[SignedRecord]
@@ -76,6 +110,29 @@ class Opened:
         told = f"the record at {where} was not signed by the node that it names as its author"
         more = len(self.forged) - 1
         return PeerFault(Reason.BAD_SIGNATURE, f"{told}, nor were {more} more" if more else told)
+
+
+def locate_records(
+    frame: SyncStep2 | Update | Records | Proof,
+    cluster: ClusterId,
+    by_client: Mapping[int, FeedId | None],
+) -> Arrivals:
+    """The records that a frame brings, by position, and the runs that it says have no content.
+
+    Raises:
+        PeerFault: an update is malformed, or a value is no record.
+    """
+    match frame:
+        case SyncStep2(update):
+            slices = decode_update(update, bytes_max=limits.CATCHUP_BYTES_MAX)
+        case Update(update):
+            slices = decode_update(update)
+        case Records(author, incarnation, records):
+            feed = FeedId(author, incarnation)
+            return Arrivals([signed_record(feed, *one) for one in records], [])
+        case Proof():
+            return Arrivals([], [])
+    return locate_slices(slices, cluster, by_client)
 
 
 def locate_slices(
@@ -122,20 +179,34 @@ def stored_records(rows: Iterable[Row]) -> tuple[list[VerifiedRecord], int]:
     return records, damaged
 
 
+def verify(
+    message: OpenedMessage, pool: Verifier, checkpoint: Checkpoint = pass_on
+) -> VerifiedMessage:
+    """Verify the signatures of a message, then decode the bodies. Touches no replica.
+
+    Args:
+        pool: verifies a batch of signatures, in place or in threads.
+        checkpoint: called before each batch.
+    """
+    trust = (message.cluster, message.founder, pool, checkpoint)
+    return VerifiedMessage(message, verify_records(message.records, *trust))
+
+
 def verify_records(
     records: Sequence[SignedRecord],
     cluster: ClusterId,
     founder: NodePubkey,
     verifier: Verifier,
     checkpoint: Checkpoint = pass_on,
-) -> Opened:
-    """Check every signature, some at a time, and read the bodies of those that hold.
+) -> VerifiedBatch:
+    """Verify every signature, a batch at a time, and decode the bodies of those that hold.
 
     Args:
-        checkpoint: called before each time.
+        checkpoint: called before each batch.
     """
-    opened = Opened([], [])
-    for start in in_steps(range(0, len(records), CHECKED_AT_ONCE), checkpoint):
+    opened = VerifiedBatch([], [])
+    for start in range(0, len(records), CHECKED_AT_ONCE):
+        checkpoint()
         batch = records[start : start + CHECKED_AT_ONCE]
         said = [signed_bytes_and_id(cluster, record) for record in batch]
         jobs = [

@@ -106,6 +106,8 @@ class AuthorRateLimits:
 
         Each author is reported at most once a minute for each limit.
         """
+        if not any(b.over for b in (self._records, self._feeds, self._statements, self._stories)):
+            return []
         busy = sorted({author for author, _ in self._stories.news(self.mono)})
         return [
             Noticed("flood", f"{author.short} {what}", author)
@@ -144,12 +146,15 @@ class TokenBuckets(Generic[K]):
 
     Args:
         bounds: returns (burst, tokens per second).
+
+    Attributes:
+        over: the keys that ran out since the last report.
     """
 
     def __init__(self, bounds: Callable[[], tuple[float, float]]) -> None:
         self._bounds = bounds
         self._buckets: dict[K, TokenBucket] = {}
-        self._over: set[K] = set()
+        self.over: set[K] = set()
         self._reported: dict[K, float] = {}
         self._next = 0
 
@@ -161,7 +166,7 @@ class TokenBuckets(Generic[K]):
             bucket = self._buckets[key] = TokenBucket(*self._bounds(), mono)
         if bucket.take(mono, amount):
             return True
-        self._over.add(key)
+        self.over.add(key)
         return False
 
     def give_back(self, key: K, amount: float = 1.0) -> None:
@@ -170,7 +175,7 @@ class TokenBuckets(Generic[K]):
 
     def news(self, mono: float) -> list[K]:
         """Return the keys that ran out since the last call and may be reported again."""
-        over, self._over = self._over, set()
+        over, self.over = self.over, set()
         news = [
             key for key in over if mono - self._reported.get(key, float("-inf")) >= REPORT_SECONDS
         ]

@@ -150,7 +150,7 @@ class Document:
         if rebuilds:
             self._rebuilt_at = mono
             feeds = list(self._feeds.values())
-        shown = {feed.client_id: self.end(feed.id) for feed in feeds}
+        shown = {feed.client_id: self._ends.get(feed.id, 0) for feed in feeds}
         if rebuilds:
             self.rebuild()
         deletes = self._advance(feeds)
@@ -183,7 +183,7 @@ class Document:
                 continue
             if dead := self._dead.pop(feed.id, None):
                 deletes[feed.client_id] = [(start, end - start) for start, end in dead]
-            shown = self.end(feed.id)
+            shown = self._ends.get(feed.id, 0)
             end = feed.shown_end(shown)
             if end > shown:
                 if self._doc is not None:

@@ -6,6 +6,7 @@ one: what is known to, or else the first of so many seeds.
 """
 
 import contextlib
+import dataclasses
 import sys
 from pathlib import Path
 from unittest import mock
@@ -19,7 +20,7 @@ from crdt.authoring.handlers import Author
 from crdt.authoring.intents import AccuseFork
 from crdt.authoring.reissue import Reissuer
 from crdt.authoring.scheduled_writes import ScheduledWrites
-from crdt.contract.ready import Outgoing, Persist, Ready
+from crdt.contract.ready import Persist, Ready
 from crdt.ledger import judge, ledger
 from crdt.ledger import rate_limits as quota
 from crdt.ledger.bounds import Bounds, pending_bounds
@@ -49,7 +50,7 @@ from crdt.sync.session import Session, Sessions
 from crdt.sync.yjs_document import Document
 from crdt.views import event_tree
 from crdt.views.roster import Admission, RevocationScope, Roster
-from crdt.wire.messages import Awareness, HaveUpTo, encode_frame
+from crdt.wire.messages import Awareness, HaveUpTo
 from crdt.wire.roster_request import RosterRequest
 from machines.kernel import Ignored
 from machines.pipeline import PIPELINE
@@ -715,17 +716,16 @@ def a_petition_is_good_for_ever():
 
 @planted("belonging-a-goodbye-from-before.txt")
 def who_asked_to_leave_is_not_told():
-    original = Replica._hear
+    original = Replica._reply
 
     def deaf(self, peer, frame, now):
         if not isinstance(frame, RosterRequest):
             return original(self, peer, frame, now)
-        replies = self._answer(peer, frame, now)
-        ready = self._finish(peer, now)
-        ready.reply += [Outgoing((peer,), encode_frame(reply)) for reply in replies]
-        return ready
+        finish = self._finish
+        with mock.patch.object(self, "_finish", lambda _peer, at: finish(peer, at)):
+            return original(self, peer, frame, now)
 
-    with mock.patch.object(Replica, "_hear", deaf):
+    with mock.patch.object(Replica, "_reply", deaf):
         yield
 
 
@@ -740,7 +740,7 @@ def one_bucket_is_for_all():
     def shared(self, author, mono, amount=1.0):
         taken = original(self, everybody, mono, amount)
         if not taken:
-            self._over.add(author)
+            self.over.add(author)
         return taken
 
     def give(self, _author, amount=1.0):
@@ -758,17 +758,14 @@ def no_share():
 
 @planted("records-in-anothers-name")
 def an_author_pays_for_what_he_did_not_sign():
-    original = Replica._take
+    original = Replica.open
 
-    def early(self, peer, arrivals, now):
-        fresh = [r for r in arrivals.records if not self.ledger.has(r)]
-        quota = self._quota
-        share = quota._records
-        arrivals.records = [r for r in fresh if share.take(r.feed.author, quota.mono)]
-        with no_share():
-            original(self, peer, arrivals, now)
+    def early(self, peer, data):
+        message, quota = original(self, peer, data), self._quota
+        fits = [r for r in message.records if quota._records.take(r.feed.author, quota.mono)]
+        return dataclasses.replace(message, records=fits)
 
-    with mock.patch.object(Replica, "_take", early):
+    with mock.patch.object(Replica, "open", early), no_share():
         yield
 
 

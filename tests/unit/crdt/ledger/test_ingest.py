@@ -4,17 +4,22 @@ from crdt.contract.ready import Row
 from crdt.ledger import ingest
 from crdt.ledger.ingest import (
     Arrivals,
+    OpenedMessage,
     UndecodableRecord,
+    locate_records,
     locate_slices,
     stored_records,
+    verify,
     verify_records,
 )
+from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, Reason
 from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Role, Story
 from crdt.records.record import record_id_of, signed_bytes, signed_record
 from crdt.records.signatures import verify_batch
-from crdt.wire.yjs_update import FeedSlice
+from crdt.wire.messages import Proof, Records, SyncStep2, Update
+from crdt.wire.yjs_update import FeedSlice, encode_update
 from tests.support.builders.ledger_fixture import LedgerFixture
 
 
@@ -165,3 +170,42 @@ def test_rows_are_read_back_and_those_that_hold_no_record_are_counted(court):
     found, damaged = stored_records(rows)
     assert [(r.ref, r.value, r.body) for r in found] == [(r.ref, r.value, r.body) for r in records]
     assert damaged == 1
+
+
+def test_a_message_is_verified_apart_from_any_replica(court):
+    true, moved = court.bob.story("a"), court.bob.story("b")
+    forged = signed_record(moved.feed, moved.clock + 5, moved.value)
+    frame = Records(*true.feed, ((true.clock, true.value), (forged.clock, forged.value)))
+    located = locate_records(frame, court.cluster, {})
+    message = OpenedMessage(
+        court.cluster, court.founder.node, court.cat.node, b"", frame, located.records
+    )
+    opened, batch = verify(message, verify_batch)
+    assert opened is message
+    assert [record.ref for record in batch.records] == [true.ref]
+    assert batch.forged == [forged]
+
+
+def test_a_frame_brings_records_by_position_or_in_an_update(court):
+    record = court.bob.story("a")
+    feed = record.feed
+    piece = FeedSlice(feed.client_id(court.cluster), feed.root, 0, 2, [(0, record.value)], [(1, 1)])
+    update = encode_update([piece])
+    for frame in (Update(update), SyncStep2(update)):
+        located = locate_records(frame, court.cluster, {})
+        assert located == Arrivals([signed(record)], [(feed, 1, 2)])
+    proof = Proof(*feed, 0, ((b"", b""), (b"", b"")))
+    assert locate_records(proof, court.cluster, {}) == Arrivals([], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [(Update, limits.UPDATE_BYTES_MAX), (SyncStep2, limits.CATCHUP_BYTES_MAX)],
+)
+def test_what_answers_a_state_vector_may_be_longer(court, kind, most):
+    with pytest.raises(PeerFault) as caught:
+        locate_records(kind(bytes(most + 1)), court.cluster, {})
+    assert caught.value.reason is Reason.TOO_LARGE
+    with pytest.raises(PeerFault) as caught:
+        locate_records(kind(bytes(most)), court.cluster, {})
+    assert caught.value.reason is Reason.MALFORMED_UPDATE
