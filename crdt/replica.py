@@ -244,7 +244,9 @@ class Replica:
         self, peer: NodePubkey, successor: SigningKey | None, nonce: bytes, now: Now
     ) -> Ready:
         """Ask a peer to take this node off the roster, or to put its next key in its place."""
-        asked = roster_requests.petition(self._key, self.ledger, peer, successor, nonce, now.wall)
+        asked = roster_requests.make_request(
+            self._key, self.ledger, peer, successor, nonce, now.wall
+        )
         ready = self._finish(None, now)
         ready.send((peer,), encode_frame(asked))
         return ready

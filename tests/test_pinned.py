@@ -37,7 +37,7 @@ from crdt.primitives.identity import ClusterId, RecordId, RecordRef
 from crdt.records import bodies, evidence_file
 from crdt.sync.seal_audit import SourceState
 from crdt.wire import handshake_transcript, messages
-from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
+from crdt.wire.roster_request import Answer, RosterRequest, request_bytes
 from machines import execution, pipeline
 from machines.values import NodePubkey
 from node.api import app as local_api
@@ -219,7 +219,7 @@ def wire(_folder):
         own, CLUSTER, handshake_transcript.DIALLED, NODE, OTHER, NONCE, HASHED, HASHED
     )
     yield f"signed hello: {run_lengths(said)}"
-    asked = petition_bytes(CLUSTER, OTHER, MESSAGES["asks to leave"])
+    asked = request_bytes(CLUSTER, OTHER, MESSAGES["asks to leave"])
     yield f"signed petition: {run_lengths(asked)}"
     told = signed_presence.presence_bytes(CLUSTER, NODE, 7, "{}")
     yield f"signed presence: {run_lengths(told)}"

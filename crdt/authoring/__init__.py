@@ -1,1 +1,1 @@
-"""What this node itself writes."""
+"""The records that this node writes."""

@@ -1,8 +1,7 @@
-"""What a local caller may ask of the replica, each a small frozen value.
+"""Intents: what local callers, and the replica itself, may ask the replica to write.
 
-Stands before the line: ``node/api`` and ``node/client/exec_runner.py`` build these,
-``Replica.propose`` turns each into records of the own feed or refuses it with ``ProposalRefused``.
-Values are checked by the types; whether the rules allow them is the replica's question.
+The types check the values. The replica checks the rules, and either writes a record or raises
+``ProposalRefused``.
 """
 
 import msgspec
@@ -16,7 +15,7 @@ from crdt.records.record import VerifiedRecord
 
 
 class AddStory(msgspec.Struct, frozen=True):
-    """Name a new story. Refused where the story exists already."""
+    """Add a story. Refused if the story exists."""
 
     story: StoryId
     title: FreeText | None = None
@@ -36,7 +35,7 @@ class EditStory(msgspec.Struct, frozen=True):
 
 
 class FireEvent(msgspec.Struct, frozen=True):
-    """Fire a pipeline event at a story. ``force`` passes over dependencies that are not done."""
+    """Fire a pipeline event at a story. ``force`` ignores dependencies that are not done."""
 
     story: StoryId
     event: PipelineEvent
@@ -44,27 +43,27 @@ class FireEvent(msgspec.Struct, frozen=True):
 
 
 class FireExecution(msgspec.Struct, frozen=True):
-    """Fire an execution event at this node's own execution of a story."""
+    """Fire an event at this node's execution of a story."""
 
     story: StoryId
     event: ExecutionEvent
 
 
 class ClaimStory(msgspec.Struct, frozen=True):
-    """Take or renew this node's claim of a story for ``seconds`` (at most an hour)."""
+    """Claim a story, or renew the claim, for ``seconds`` (at most 3,600)."""
 
     story: StoryId
     seconds: int
 
 
 class ReleaseClaim(msgspec.Struct, frozen=True):
-    """Give this node's claim of a story back."""
+    """Release this node's claim of a story."""
 
     story: StoryId
 
 
 class AdmitNode(msgspec.Struct, frozen=True):
-    """Write a ``member`` record: admit a node, name it anew, or give it another role."""
+    """Write a ``member`` record: admit a node, rename it, or change its role."""
 
     node: NodePubkey
     role: Role
@@ -73,12 +72,12 @@ class AdmitNode(msgspec.Struct, frozen=True):
 
 
 class RevokeNode(msgspec.Struct, frozen=True):
-    """Withdraw admissions of a node, as far as this node may.
+    """Withdraw admissions of a node.
 
     Attributes:
-        keep: per incarnation the first clock taken, rising; what it does not list is taken whole.
-            ``None``: what the node wrote up to now, as far as this node holds it, is kept.
-        admissions: which to withdraw; ``None``: every one that this node may.
+        keep: (incarnation, first clock taken), rising; incarnations not listed are taken whole.
+            ``None`` keeps all records of the node that this node has.
+        admissions: the admissions to withdraw; ``None`` for all that this node may withdraw.
     """
 
     node: NodePubkey
@@ -87,24 +86,24 @@ class RevokeNode(msgspec.Struct, frozen=True):
 
 
 class AcknowledgeEnd(msgspec.Struct, frozen=True):
-    """Write an ``ack`` of the event that archived a story (protocol §7); asked by ``tick``."""
+    """Write an ``ack`` of the event that archived a story (protocol §7)."""
 
     story: StoryId
 
 
 class WriteSeal(msgspec.Struct, frozen=True):
-    """Seal the own feed, unless its last record is a seal."""
+    """Seal our feed, unless its last record is a seal."""
 
 
 class AccuseFork(msgspec.Struct, frozen=True):
-    """Write down the proof of a fork that no uncut feed shows yet."""
+    """Write an ``evidence`` record for a known fork proof (protocol §9)."""
 
     feed: FeedId
     clock: int
 
 
 class WriteAgain(msgspec.Struct, frozen=True):
-    """Say anew what a record of the own node said that counts nowhere now; asked by ``tick``."""
+    """Reissue one of our records that no longer counts (protocol §9)."""
 
     record: VerifiedRecord
 
@@ -125,7 +124,7 @@ Intent = (
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What a proposal wrote: where the record stands, for ``--wait-for`` and for the answer."""
+    """The slot and id of the record that an intent wrote."""
 
     author: NodePubkey
     incarnation: int
@@ -135,5 +134,5 @@ class Receipt(msgspec.Struct, frozen=True):
 
     @property
     def ref(self) -> RecordRef:
-        """Where the record stands."""
+        """A reference to the record."""
         return RecordRef(self.author, self.incarnation, self.clock, self.record_id)

@@ -1,7 +1,6 @@
-"""What a record said, said anew in another feed of its author.
+"""The body with which a record is reissued in another feed of its author.
 
-Stands under ``reissue.py``, which finds what counts nowhere, and beside ``handlers.py``. Reads the
-ledger, changes nothing. Source: protocol §9.
+``reissue.py`` finds the records to reissue. Only reads the ledger. Source: protocol §9.
 """
 
 from collections.abc import Mapping
@@ -35,20 +34,20 @@ from crdt.views.story_state import FIELDS
 
 
 class AlreadySuperseded(ProposalRefused):
-    """What a record said was said anew since, or need not be said again: nothing is lost."""
+    """A record need not be reissued: a later record replaced it, or others are made instead."""
 
 
 def reissue_body(
     record: VerifiedRecord, ledger: Ledger, author: Author, moved: Mapping[RecordId, RecordRef]
 ) -> Known:
-    """The body that says anew what a record said.
+    """Return the body with which to reissue a record.
 
     Args:
-        moved: where the events that were written again stand now, by their old id.
+        moved: the new references of events reissued so far, by their old id.
 
     Raises:
-        OutdatedError: nobody misses it.
-        ProposalRefused: it no longer applies; says why.
+        AlreadySuperseded: it need not be reissued.
+        ProposalRefused: it no longer applies.
     """
     match record.body:
         case Story() as body:
@@ -60,7 +59,7 @@ def reissue_body(
         case Claim() as body:
             return _claim(record, body, ledger, author)
         case Member(nonce=Hash()):
-            raise AlreadySuperseded("the founding record is what the cluster is made of")
+            raise AlreadySuperseded("the founding record defines the cluster")
         case Member() as body if not _may_admit(ledger.roster, author.node, body):
             raise ProposalRefused(f"this node may not admit a node as {body.role}")
         case Member() | Revocation() as body:
@@ -69,7 +68,7 @@ def reissue_body(
         case Carried() as body:
             raise ProposalRefused(f"this version does not know the kind {body.kind}")
         case _:
-            raise AlreadySuperseded("acks, evidence and seals are made anew where they are missing")
+            raise AlreadySuperseded("missing acks, evidence and seals are written by themselves")
 
 
 def _may_admit(roster: Roster, own: NodePubkey, body: Member) -> bool:
@@ -87,7 +86,7 @@ def _story(record: VerifiedRecord, body: Story, ledger: Ledger, author: Author) 
         if known is None or known.stamp < record.stamp:
             fields[name] = value
     if not fields and state is not None:
-        raise AlreadySuperseded("every field was written since")
+        raise AlreadySuperseded("every field was changed since")
     stamp = min(record.stamp, author.stamp())
     return Story(at=stamp.at, n=stamp.n, story=body.story, **fields)
 
@@ -101,7 +100,7 @@ def _transition(
 ) -> Transition:
     state = ledger.board.state(body.story)
     if state is None:
-        raise ProposalRefused("nothing names the story any longer")
+        raise ProposalRefused("no record names the story now")
     parent = body.parent
     if parent is not None:
         parent = moved.get(parent.record_id, parent)
@@ -110,7 +109,7 @@ def _transition(
         raise ProposalRefused("the story has moved on since")
     stamp = author.stamp(state)
     if last is None or last.stamp < record.stamp:
-        stamp = min(record.stamp, stamp)  # the stage's times come from it
+        stamp = min(record.stamp, stamp)  # the stage takes its times from the stamp
     if PIPELINE.ignores(state.stage, body.event):
         raise ProposalRefused(f"{PIPELINE.state_name(state.stage)} ignores it")
     return replace(body, at=stamp.at, n=stamp.n, parent=parent)
@@ -125,17 +124,17 @@ def _execution(
             raise AlreadySuperseded("a later one was written since")
     stamp = author.stamp()
     if record.stamp <= stamp:
-        return body  # its times come from its stamp, and it happened when it happened
+        return body  # its times follow from its stamp, so it keeps its stamp
     outcome = EXECUTION.step(body.previous, body.event, stamp.at)
     if isinstance(outcome, Ignored):
-        # Parked for its stamp, it came before no gate yet.
+        # It was stamped ahead and pending, so the gate has not checked it yet.
         raise ProposalRefused(f"{EXECUTION.state_name(body.previous)} ignores it")
     return replace(body, at=stamp.at, n=stamp.n, state=outcome.state)
 
 
 def _claim(record: VerifiedRecord, body: Claim, ledger: Ledger, author: Author) -> Claim:
     if body.since is UNSET or body.until is UNSET or body.until <= author.wall:
-        raise AlreadySuperseded("it has run out, or was given back")
+        raise AlreadySuperseded("it expired or was released")
     state = ledger.board.state(body.key)
     for view in state.claim_views() if state is not None else ():
         if view.node == author.node and view.fencing >= record.stamp:

@@ -1,9 +1,8 @@
-"""A node asks to be taken off the roster, or to have its next key put in its place.
+"""Roster requests: a node asks an admin to revoke it, or to admit its next key in its place.
 
-Stands beside ``replica.py``. Asked over the link to one who may do it, and of nobody else: the
-asking key signs the receiver, the instant and a nonce with the rest, so that nobody can make,
-relay, replay or redirect a petition. What follows from one are ordinary records of the receiver.
-Source: protocol §9; docs/decisions/0003.
+A request is sent over the link to the admin. Its signature covers the receiver, the time and a
+nonce, so it cannot be forged, relayed, replayed or redirected. The admin answers by writing
+ordinary records. Source: protocol §9; docs/decisions/0003.
 """
 
 from collections.abc import Callable
@@ -21,14 +20,14 @@ from crdt.primitives.identity import ClusterId, SigningKey
 from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.signatures import Verifier
 from crdt.views.roster import Roster
-from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
+from crdt.wire.roster_request import Answer, RosterRequest, request_bytes
 
 DONE: Final = "done"
 TOO_SOON: Final = "too_soon"
 BEHIND: Final = "behind"
 
 
-def petition(
+def make_request(
     key: SigningKey,
     ledger: Ledger,
     receiver: NodePubkey,
@@ -36,41 +35,41 @@ def petition(
     nonce: bytes,
     wall: Instant,
 ) -> RosterRequest:
-    """Ask, saying how far the own feeds go; later than the word by which this node belongs."""
-    standing = roster_intents.active_admissions(key.pubkey, ledger.roster)
-    at_ms = max([wall.ms, *(admission.body.at.ms + 1 for admission in standing)])
+    """Make a signed request. It lists the ends of our feeds, and is later than our admissions."""
+    admissions = roster_intents.active_admissions(key.pubkey, ledger.roster)
+    at_ms = max([wall.ms, *(admission.body.at.ms + 1 for admission in admissions)])
     ends = tuple(
         (feed.id.incarnation, feed.next_clock)
         for feed in sorted(ledger.feeds.values(), key=lambda feed: feed.id)
         if feed.author == key.pubkey and feed.next_clock
     )
     keys = [key] if successor is None else [key, successor]
-    named = None if successor is None else successor.pubkey
-    asked = RosterRequest(key.pubkey, named, at_ms, nonce, ends, ())
-    said = petition_bytes(ledger.cluster, receiver, asked)
-    return asked._replace(signatures=tuple(bytes(one.sign(said)) for one in keys))
+    next_key = None if successor is None else successor.pubkey
+    request = RosterRequest(key.pubkey, next_key, at_ms, nonce, ends, ())
+    signed_bytes = request_bytes(ledger.cluster, receiver, request)
+    return request._replace(signatures=tuple(bytes(one.sign(signed_bytes)) for one in keys))
 
 
 class RequestPace:
-    """How often a node may take a new key: each old one keeps its weight and its rooms for good.
+    """The rate limit on new keys: every old key keeps its weight and its bounds for ever.
 
-    By name, which a new key keeps.
+    Nodes are identified by name, which a new key keeps.
     """
 
     def __init__(self) -> None:
         self._buckets: dict[str, TokenBucket] = {}
 
     def allows(self, name: str, mono: float) -> bool:
-        """Whether the node of this name may have a new key now."""
+        """Whether the node with this name may take a new key now."""
         bucket = self._buckets.get(name)
         if bucket is None:
-            many, each = limits.NEW_KEYS_BURST, limits.NEW_KEYS_PER_SECOND
-            bucket = self._buckets[name] = TokenBucket(many, each, mono)
+            burst, rate = limits.NEW_KEYS_BURST, limits.NEW_KEYS_PER_SECOND
+            bucket = self._buckets[name] = TokenBucket(burst, rate, mono)
         return bucket.take(mono)
 
 
 def answer(
-    asked: RosterRequest,
+    request: RosterRequest,
     peer: NodePubkey,
     ledger: Ledger,
     own: NodePubkey,
@@ -78,65 +77,71 @@ def answer(
     pace: RequestPace,
     write: Callable[[roster_intents.Step], Receipt],
 ) -> Answer:
-    """Do what a petition asks, or say in one word why not.
+    """Do what a request asks; the answer is ``done`` or the reason why not.
+
+    Args:
+        write: writes a record.
 
     Raises:
-        PeerFault: a signature does not hold.
+        PeerFault: a signature is invalid.
     """
-    word = _why_not(asked, peer, ledger, own, now.wall)
+    word = _refusal(request, peer, ledger, own, now.wall)
     if not word:
         word = DONE
-        wish: roster_intents.RosterIntent = roster_intents.Revoke(asked.node)
-        if asked.successor is not None and not ledger.roster.belongs(asked.successor):
+        intent: roster_intents.RosterIntent = roster_intents.Revoke(request.node)
+        if request.successor is not None and not ledger.roster.belongs(request.successor):
             if not pace.allows(ledger.roster.name(peer), now.mono):
-                return Answer(asked.nonce, TOO_SOON)
-            wish = roster_intents.Replace(asked.node, asked.successor)
+                return Answer(request.nonce, TOO_SOON)
+            intent = roster_intents.Replace(request.node, request.successor)
         try:
-            roster_intents.carry_out(wish, ledger, own, write)
+            roster_intents.carry_out(intent, ledger, own, write)
         except ProposalRefused:
             word = "cannot_write"
-    return Answer(asked.nonce, word)
+    return Answer(request.nonce, word)
 
 
-def _why_not(
-    asked: RosterRequest, peer: NodePubkey, ledger: Ledger, own: NodePubkey, wall: Instant
+def _refusal(
+    request: RosterRequest, peer: NodePubkey, ledger: Ledger, own: NodePubkey, wall: Instant
 ) -> str:
     roster = ledger.roster
-    if asked.node != peer:
+    if request.node != peer:
         return "not_direct"
-    if not _is_signed(asked, own, ledger.cluster, ledger.verifier):
-        raise PeerFault(Reason.BAD_SIGNATURE, "a petition that its node did not sign")
-    standing = roster_intents.active_admissions(peer, roster)
-    if not standing:
+    if not _is_signed(request, own, ledger.cluster, ledger.verifier):
+        raise PeerFault(Reason.BAD_SIGNATURE, "a roster request that its node did not sign")
+    admissions = roster_intents.active_admissions(peer, roster)
+    if not admissions:
         return "revoked"
     if peer == roster.founder:
         return "founder_stays"
-    if own != roster.founder and all(one.ref.author != own for one in standing):
+    if own != roster.founder and all(one.ref.author != own for one in admissions):
         return "not_yours"
-    oldest = max(one.body.at.ms for one in standing)
-    if asked.at_ms <= oldest or abs(asked.at_ms - wall.ms) > limits.STAMP_AHEAD_MS_MAX:
+    newest_ms = max(one.body.at.ms for one in admissions)
+    if request.at_ms <= newest_ms or abs(request.at_ms - wall.ms) > limits.STAMP_AHEAD_MS_MAX:
         return "stale"
-    if asked.successor is not None:
-        known = roster.on_roster(asked.successor)
-        return "known_key" if known and not _is_in_place(asked.successor, peer, roster) else ""
-    held = {
+    if request.successor is not None:
+        is_known = roster.on_roster(request.successor)
+        return "known_key" if is_known and not _is_in_place(request.successor, peer, roster) else ""
+    ends = {
         feed.id.incarnation: feed.next_clock
         for feed in ledger.feeds.values()
         if feed.author == peer
     }
-    return BEHIND if any(held.get(number, 0) < end for number, end in asked.ends) else ""
+    return BEHIND if any(ends.get(number, 0) < end for number, end in request.ends) else ""
 
 
 def _is_in_place(successor: NodePubkey, node: NodePubkey, roster: Roster) -> bool:
-    """Whether another who admitted the node put its next key in its place already."""
+    """Whether another admin has already admitted the next key in place of the node."""
     same_role = roster.role(successor) is roster.role(node)
     return successor != node and same_role and roster.name(successor) == roster.name(node)
 
 
 def _is_signed(
-    asked: RosterRequest, own: NodePubkey, cluster: ClusterId, verifier: Verifier
+    request: RosterRequest, own: NodePubkey, cluster: ClusterId, verifier: Verifier
 ) -> bool:
-    said = petition_bytes(cluster, own, asked)
-    keys = [asked.node] if asked.successor is None else [asked.node, asked.successor]
-    jobs = [(key, said, signature) for key, signature in zip(keys, asked.signatures, strict=True)]
+    signed_bytes = request_bytes(cluster, own, request)
+    keys = [request.node] if request.successor is None else [request.node, request.successor]
+    jobs = [
+        (key, signed_bytes, signature)
+        for key, signature in zip(keys, request.signatures, strict=True)
+    ]
     return all(verifier(jobs))

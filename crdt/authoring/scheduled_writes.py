@@ -1,8 +1,7 @@
-"""What a node owes the others without being asked: acks, evidence, and a seal.
+"""Records that a node writes on its own: acks, evidence and seals.
 
-Stands beside ``replica.py``, which asks at every tick and writes what is due. Remembers only since
-when each is due; what is due follows from the ledger alone. Source: protocol §7 (acks), §8 (seals),
-§9 (evidence).
+The ledger determines what is to be written; this module only keeps the time at which each becomes
+due. Source: protocol §7 (acks), §8 (seals), §9 (evidence).
 """
 
 import heapq
@@ -20,16 +19,16 @@ from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.bodies import Evidence
 
 ACK_AGAIN_SECONDS: Final = 1.0
-"""After one that could not be written."""
+"""The delay after an ack that could not be written."""
 
 
 class ScheduledWrites:
-    """The duties of one node.
+    """The scheduled writes of one node.
 
     Args:
-        own: the own key.
-        ledger: what this node knows.
-        draw: where delays are drawn from, so that a fleet does not do everything at once.
+        own: our own key.
+        ledger: all known records.
+        draw: the source of random delays, so that not all nodes write at once.
     """
 
     def __init__(self, own: NodePubkey, ledger: Ledger, draw: SeededRandom) -> None:
@@ -42,12 +41,12 @@ class ScheduledWrites:
         self._pace = TokenBucket(limits.ACCUSATIONS_BURST, limits.AUTHOR_FEEDS_PER_SECOND, 0.0)
 
     def due_commands(self, feed: Feed, quiet_seconds: float, mono: float) -> list[Intent]:
-        """What to write now.
+        """Return the intents that are due.
 
         Args:
-            feed: the own feed.
-            quiet_seconds: how long nothing was written in it; 0 where it must not be sealed.
-            mono: monotonic seconds.
+            feed: our feed.
+            quiet_seconds: the time since its last record; 0 if it must not be sealed.
+            mono: the time now, in monotonic seconds.
         """
         due: list[Intent] = [*self._acks(mono), *self._accusations(mono)]
         if quiet_seconds >= limits.SEAL_QUIET_SECONDS and feed.next_clock and not feed.keyed_void:
@@ -55,7 +54,7 @@ class ScheduledWrites:
         return due
 
     def _acks(self, mono: float) -> list[Intent]:
-        """Ends that others wrote, seen for a minute and acknowledged by nobody; a few at a time."""
+        """Return the acks that are due: of ends by others that are a minute old and have no ack."""
         board = self._ledger.board
         for story in board.take_touched(limits.ENDS_PER_TICK_MAX):
             end = board.unacknowledged_end(story)
@@ -76,14 +75,14 @@ class ScheduledWrites:
         return due
 
     def _wait(self, story: str, end: RecordRef, until: float) -> None:
-        """Look at an end when it is due; what was said of the story before is no longer so."""
+        """Check an end at a later time, instead of any earlier end of the story."""
         self._ends_seen[story] = (end, until)
         heapq.heappush(self._queue, (until, story))
 
     def _accusations(self, mono: float) -> list[Intent]:
-        """Proofs that no uncut feed shows, each after a random delay."""
+        """Return evidence for fork proofs that no uncut feed contains, after random delays."""
         due: list[Intent] = []
-        unsaid: dict[tuple[FeedId, int], float] = {}
+        scheduled: dict[tuple[FeedId, int], float] = {}
         for feed, proof in self._ledger.proofs.items():
             if self._ledger.fork_of(feed) is None or any(
                 isinstance(record.body, Evidence) and record.body.clock <= proof.clock
@@ -92,9 +91,9 @@ class ScheduledWrites:
                 continue
             delay = self._draw.fraction() * limits.EVIDENCE_DELAY_SECONDS_MAX
             at = self._forks_seen.get((feed, proof.clock), mono + delay)
-            unsaid[feed, proof.clock] = at
-            room = len(due) < limits.ACCUSATIONS_PER_TICK_MAX
-            if mono >= at and room and self._pace.take(mono):
+            scheduled[feed, proof.clock] = at
+            has_room = len(due) < limits.ACCUSATIONS_PER_TICK_MAX
+            if mono >= at and has_room and self._pace.take(mono):
                 due.append(AccuseFork(feed, proof.clock))
-        self._forks_seen = unsaid
+        self._forks_seen = scheduled
         return due

@@ -16,9 +16,9 @@ from crdt.primitives.varint import Reader, block, uint
 from crdt.wire.roster_request import (
     Answer,
     RosterRequest,
-    encode_petition,
+    encode_request,
     read_answer,
-    read_petition,
+    read_request,
 )
 from crdt.wire.yjs_update import CLIENT_MAX, CLOCK_END, decode_state_vector, encode_state_vector
 
@@ -154,7 +154,7 @@ SYNC: Final = 0
 AWARENESS: Final = 1
 QUERY_AWARENESS: Final = 3
 STEP1, STEP2, UPDATE = 0, 1, 2
-DIGEST, FEEDS, RANGES, WANTED, RECORDS, PROOF, HOLDING, PETITION, ANSWER = range(100, 109)
+DIGEST, FEEDS, RANGES, WANTED, RECORDS, PROOF, HAVE, REQUEST, ANSWER = range(100, 109)
 FEED_BYTES: Final = limits.KEY_BYTES + 1
 STATE_BYTES_MAX: Final = 2 * limits.PRESENCE_BYTES_MAX
 
@@ -221,9 +221,9 @@ def _encode_own(
             for signature, body_hash in sides:
                 out += [signature, body_hash]
         case HaveUpTo(author, incarnation, end):
-            out = [bytes([HOLDING]), author, uint(incarnation), uint(end)]
+            out = [bytes([HAVE]), author, uint(incarnation), uint(end)]
         case RosterRequest():
-            out = [bytes([PETITION]), encode_petition(frame)]
+            out = [bytes([REQUEST]), encode_request(frame)]
         case Answer(nonce, word):
             out = [bytes([ANSWER]), nonce, block(word.encode())]
         case _:
@@ -291,7 +291,7 @@ def _read_frame(reader: Reader) -> Frame:
             author, incarnation = _read_feed(reader)
             return HaveUpTo(author, incarnation, reader.uint(CLOCK_END))
         case 107:
-            return read_petition(reader)
+            return read_request(reader)
         case 108:
             return read_answer(reader)
     raise InvalidValue("message", "of a known type")

@@ -13,7 +13,7 @@ from crdt.primitives.identity import ClusterId
 from crdt.primitives.varint import Reader, uint
 from crdt.wire.yjs_update import CLOCK_END
 
-PETITION_DOMAIN: Final = b"gangline/petition/1"
+REQUEST_DOMAIN: Final = b"gangline/petition/1"
 NOBODY: Final = bytes(limits.KEY_BYTES)
 WORD_BYTES_MAX: Final = 40
 NONCE_BYTES: Final = 32
@@ -45,10 +45,10 @@ class Answer(NamedTuple):
     word: str
 
 
-def petition_bytes(cluster: ClusterId, receiver: NodePubkey, request: RosterRequest) -> bytes:
+def request_bytes(cluster: ClusterId, receiver: NodePubkey, request: RosterRequest) -> bytes:
     """Return what ``node`` and its successor sign."""
     parts = [
-        PETITION_DOMAIN, cluster, request.node, receiver, request.successor or NOBODY,
+        REQUEST_DOMAIN, cluster, request.node, receiver, request.successor or NOBODY,
         request.at_ms.to_bytes(8, "big"), request.nonce, len(request.ends).to_bytes(4, "big"),
     ]  # fmt: skip
     for incarnation, end in request.ends:
@@ -56,7 +56,7 @@ def petition_bytes(cluster: ClusterId, receiver: NodePubkey, request: RosterRequ
     return b"".join(parts)
 
 
-def encode_petition(request: RosterRequest) -> bytes:
+def encode_request(request: RosterRequest) -> bytes:
     """Encode a request, without its message number."""
     out = [request.node, uint(len(request.signatures) - 1), request.successor or b""]
     out += [uint(request.at_ms), request.nonce]
@@ -66,7 +66,7 @@ def encode_petition(request: RosterRequest) -> bytes:
     return b"".join((*out, *request.signatures))
 
 
-def read_petition(reader: Reader) -> RosterRequest:
+def read_request(reader: Reader) -> RosterRequest:
     """Decode a request.
 
     Raises:

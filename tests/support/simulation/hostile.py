@@ -28,7 +28,7 @@ from crdt.wire.messages import (
     decode_frame,
     encode_frame,
 )
-from crdt.wire.roster_request import NONCE_BYTES, RosterRequest, petition_bytes
+from crdt.wire.roster_request import NONCE_BYTES, RosterRequest, request_bytes
 from crdt.wire.yjs_update import FeedSlice, decode_update, encode_update
 from machines import execution as x
 from machines import pipeline as p
@@ -332,7 +332,7 @@ def forge_petition(world, node, a, b):
             (node, None, victim, node),
         ):
             asked = RosterRequest(named.pub, successor, at_ms, bytes(NONCE_BYTES), (), ())
-            said = petition_bytes(world.found.id, receiver.pub, asked)
+            said = request_bytes(world.found.id, receiver.pub, asked)
             signature = bytes(signer.key.sign(said))
             count = 1 if successor is None else 2
             frame = encode_frame(asked._replace(signatures=(signature,) * count))

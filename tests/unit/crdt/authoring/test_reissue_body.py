@@ -86,7 +86,7 @@ def test_an_event_follows_its_parent_to_where_that_was_written_again(court):
 
 def test_an_event_that_no_longer_applies_is_reported(court):
     record = court.bob.transition("s-1", p.Accepted())
-    assert "nothing names" in refused(court, record, ProposalRefused)
+    assert "no record names" in refused(court, record, ProposalRefused)
     court.take(court.cat.story("s-1"))
     assert "backlog ignores it" in refused(court, record, ProposalRefused)
 
@@ -143,7 +143,7 @@ def test_a_claim_that_still_stands_is_taken_again_from_its_first_instant(court):
 def test_a_claim_that_is_over_or_held_by_another_is_not(court):
     over = claim(court.bob, court.ms - 9, court.ms)
     for record in (over, court.bob.release("s-1")):
-        assert "run out" in refused(court, record, AlreadySuperseded)
+        assert "expired" in refused(court, record, AlreadySuperseded)
     mine = claim(court.bob, court.ms - 9, court.ms + 60_000)
     court.take(claim(court.cat, court.ms - 90, court.ms + 60_000))
     assert court.cat.node.short in refused(court, mine, ProposalRefused)
@@ -179,7 +179,7 @@ def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
     carried = court.bob.raw({"at": str(court.bob.at()), "kind": "weather", "n": 0})
     assert "weather" in refused(court, carried, ProposalRefused)
     end = court.cat.transition("s-1", p.Abandon())
-    assert "made anew" in refused(court, court.bob.ack("s-1", end), AlreadySuperseded)
+    assert "written by themselves" in refused(court, court.bob.ack("s-1", end), AlreadySuperseded)
 
 
 def test_the_founding_record_is_never_said_again(court):

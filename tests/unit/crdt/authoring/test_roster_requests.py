@@ -43,7 +43,7 @@ def asked(cluster, who, receiver, successor=None, ms=0):
     wall = cluster.now.wall
     if ms:
         wall = type(wall).from_ms(wall.ms + ms)
-    return roster_requests.petition(
+    return roster_requests.make_request(
         cluster.keys[who], cluster.replicas[who].ledger, cluster.keys[receiver].pubkey,
         successor, NONCE, wall,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from crdt.primitives.errors import PeerFault
 from crdt.wire.messages import decode_frame, encode_frame
-from crdt.wire.roster_request import Answer, RosterRequest, petition_bytes
+from crdt.wire.roster_request import Answer, RosterRequest, request_bytes
 from machines.values import NodePubkey
 
 NONCE = b"n" * 32
@@ -15,7 +15,7 @@ NONCE = b"n" * 32
 def test_what_is_signed_stands_in_this_order():
     cluster, node, receiver = b"c" * 32, NodePubkey(b"a" * 32), NodePubkey(b"r" * 32)
     petition = RosterRequest(node, None, 7, NONCE, ((3, 4),), ())
-    assert petition_bytes(cluster, receiver, petition) == (
+    assert request_bytes(cluster, receiver, petition) == (
         b"gangline/petition/1" + cluster + node + receiver + bytes(32) + bytes(7) + b"\x07" + NONCE
         + b"\0\0\0\1" + b"\0\0\0\3" + bytes(7) + b"\4"
     )  # fmt: skip
