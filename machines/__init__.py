@@ -1,5 +1,4 @@
-"""What may happen: the two state machines of Gangline and the values they are made of.
+"""The two state machines of Gangline, and the values in their states and events.
 
-Stands below everything else: takes values and an instant, gives outcomes. Pure: no clock, no I/O,
-no logging; imports msgspec and the standard library only (protocol §12).
+Pure: no clock, no I/O, no logging. Imports only msgspec and the standard library (protocol §12).
 """

@@ -1,4 +1,4 @@
-"""Prints docs/machines.md: ``python -m machines > docs/machines.md``."""
+"""Print docs/machines.md: ``python -m machines > docs/machines.md``."""
 
 import sys
 

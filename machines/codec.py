@@ -1,8 +1,8 @@
-"""How the values of this package cross JSON, for ``msgspec`` encoders and decoders.
+"""Hooks with which ``msgspec`` encodes and decodes the values of this package.
 
-Stands beside ``values.py``. Strict by default: an instant must be in its one form. ``lenient_hook``
-is for callers: they may write any RFC 3339 instant, and their text is brought to NFC. In a record
-that is not checked, since a verdict must not depend on a Unicode version (protocol §4).
+``dec_hook`` is strict. ``lenient_hook`` is for local callers: it accepts any RFC 3339 instant in
+UTC and normalizes text to NFC. Records are not normalized, because a verdict must not depend on a
+Unicode version (protocol §4).
 """
 
 import unicodedata
@@ -12,10 +12,15 @@ from machines.values import FreeText, Instant, NodePubkey
 
 
 def dec_hook(kind: type, value: Any) -> Any:
-    """Make one of our values from what JSON holds.
+    """Make a value of type ``kind`` from its JSON form.
+
+    >>> import msgspec
+    >>> from machines.values import StoryId
+    >>> msgspec.json.decode(b'["s-1"]', type=list[StoryId], dec_hook=dec_hook)
+    ['s-1']
 
     Raises:
-        InvalidValue: it breaks the rule of its type; msgspec adds where it stands.
+        InvalidValue: it breaks the rule of its type; msgspec adds the path.
     """
     if kind is NodePubkey:
         return NodePubkey.from_hex(value)
@@ -23,7 +28,14 @@ def dec_hook(kind: type, value: Any) -> Any:
 
 
 def lenient_hook(kind: type, value: Any) -> Any:
-    """Like ``dec_hook``, for what a caller wrote."""
+    """Make a value like ``dec_hook``, from the input of a local caller.
+
+    >>> lenient_hook(Instant, "2026-01-01t12:00:00z")
+    '2026-01-01T12:00:00.000Z'
+
+    Raises:
+        InvalidValue: it breaks the rule of its type.
+    """
     if kind is Instant:
         return Instant.parse_lenient(value)
     if kind is FreeText and isinstance(value, str):
@@ -32,10 +44,10 @@ def lenient_hook(kind: type, value: Any) -> Any:
 
 
 def enc_hook(value: Any) -> Any:
-    """The JSON form of a value that msgspec does not know.
+    """Return the JSON form of a value of this package.
 
     Raises:
-        NotImplementedError: not one of ours.
+        NotImplementedError: another type.
     """
     if isinstance(value, NodePubkey):
         return value.hex()

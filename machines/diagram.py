@@ -1,7 +1,6 @@
-"""Draws a machine from its table: Mermaid, DOT, and a table in Markdown.
+"""Diagrams of a machine in Mermaid and DOT, and docs/machines.md.
 
-Takes a ``Machine``, gives text. Nothing here knows a state by name, so a drawing cannot disagree
-with the rules. ``page`` makes docs/machines.md.
+Everything is generated from the table of the machine, so a diagram cannot disagree with the rules.
 """
 
 from typing import Annotated, Any, get_args, get_origin
@@ -16,18 +15,18 @@ MACHINES = {"pipeline": PIPELINE, "execution": EXECUTION}
 
 
 def _label(rule: Rule) -> str:
-    """An arrow's label: the event, its condition, and whether it updates in place."""
+    """Return the label of an arrow: the event, its condition, and whether it updates in place."""
     condition = f" [{rule.when_text}]" if rule.when_text else ""
     return f"{tag_of(rule.event)}{condition}{' (in place)' if rule.in_place else ''}"
 
 
 def arrows(machine: Machine) -> list[tuple[str, str, str]]:
-    """Every arrow as (from, to, label): rules between the same two ends share one.
+    """Return all arrows as (from, to, label); rules between the same two states share one.
 
-    A superstate's rule is one arrow from its box, except where it leads back into that box: neither
-    Mermaid nor Graphviz draws that, so it leaves from each member.
+    The rule of a superstate is one arrow from its box. If it leads back into the box, which neither
+    Mermaid nor Graphviz can draw, it is one arrow from each member.
     """
-    members = {above.name: above.members for above in machine.superstates}
+    members = {superstate.name: superstate.members for superstate in machine.superstates}
     labels: dict[tuple[str, str], list[str]] = {}
     for rule in machine.rules:
         inside = members.get(rule.source, ())
@@ -38,36 +37,36 @@ def arrows(machine: Machine) -> list[tuple[str, str, str]]:
 
 
 def mermaid(machine: Machine) -> str:
-    """The machine as a Mermaid state diagram; superstates are boxes."""
+    """Return a Mermaid state diagram; superstates are boxes."""
     lines = ["stateDiagram-v2", f"    [*] --> {machine.state_name(machine.initial)}"]
-    for above in machine.superstates:
-        lines.append(f"    state {above.name} {{")
-        lines += [f"        {tag_of(kind)}" for kind in above.members]
+    for superstate in machine.superstates:
+        lines.append(f"    state {superstate.name} {{")
+        lines += [f"        {tag_of(kind)}" for kind in superstate.members]
         lines.append("    }")
     lines += [f"    {tail} --> {head} : {label}" for tail, head, label in arrows(machine)]
     return "\n".join(lines) + "\n"
 
 
 def dot(machine: Machine) -> str:
-    """The machine for Graphviz; superstates are clusters."""
+    """Return a Graphviz graph; superstates are clusters."""
     lines = [f"digraph {machine.name} {{", "    compound=true;", "    node [shape=box];"]
     anchors = {tag_of(kind): tag_of(kind) for kind in machine.states}
-    for above in machine.superstates:
-        lines.append(f"    subgraph cluster_{above.name} {{")
-        lines.append(f'        label="{above.name}";')
-        lines += [f'        "{tag_of(kind)}";' for kind in above.members]
+    for superstate in machine.superstates:
+        lines.append(f"    subgraph cluster_{superstate.name} {{")
+        lines.append(f'        label="{superstate.name}";')
+        lines += [f'        "{tag_of(kind)}";' for kind in superstate.members]
         lines.append("    }")
-        anchors[above.name] = tag_of(above.members[0])
+        anchors[superstate.name] = tag_of(superstate.members[0])
     lines += [f'    "{tag_of(k)}";' for k in machine.states if machine.superstate(k) is None]
     for source, head, label in arrows(machine):
-        # Graphviz draws from a cluster's edge when the tail is one of its nodes.
+        # Graphviz starts an arrow at the edge of a cluster only with a tail inside the cluster.
         tail = f', ltail="cluster_{source}"' if anchors[source] != source else ""
         lines.append(f'    "{anchors[source]}" -> "{head}" [label="{label}"{tail}];')
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def table(machine: Machine) -> list[tuple[str, str, str, str]]:
-    """Every rule as (from, event, to, what it asks for); superstates stand once."""
+    """Return all rules as (from, event, to, action); a rule of a superstate is one row."""
     rows = []
     for rule in machine.rules:
         target = tag_of(rule.target) + (" (in place)" if rule.in_place else "")
@@ -77,22 +76,25 @@ def table(machine: Machine) -> list[tuple[str, str, str, str]]:
 
 
 def _actions(machine: Machine) -> list[str]:
-    declared = [("entry", name, names) for name, names in machine.entry.items()]
-    declared += [("exit", name, names) for name, names in machine.exit.items()]
-    for above in machine.superstates:
-        declared += [("entry", above.name, above.entry), ("exit", above.name, above.exit)]
-    return [f"- {on} of *{name}*: {', '.join(names)}" for on, name, names in declared if names]
+    found = [("entry", name, names) for name, names in machine.entry.items()]
+    found += [("exit", name, names) for name, names in machine.exit.items()]
+    for superstate in machine.superstates:
+        found += [
+            ("entry", superstate.name, superstate.entry),
+            ("exit", superstate.name, superstate.exit),
+        ]
+    return [f"- {on} of *{name}*: {', '.join(names)}" for on, name, names in found if names]
 
 
 def _fields(kind: type) -> str:
-    """A state's or an event's name and its fields, each with what it may hold."""
-    held = msgspec.structs.fields(kind)
-    if not held:
+    """Return the name of a state or event, and its fields with their types."""
+    fields = msgspec.structs.fields(kind)
+    if not fields:
         return f"`{tag_of(kind)}`"
-    return f"`{tag_of(kind)}` {{{', '.join(f'{f.name}: {_holds(f.type)}' for f in held)}}}"
+    return f"`{tag_of(kind)}` {{{', '.join(f'{f.name}: {_type_text(f.type)}' for f in fields)}}}"
 
 
-def _holds(hint: Any) -> str:
+def _type_text(hint: Any) -> str:
     if get_origin(hint) is Annotated:
         _, bounds = get_args(hint)
         return f"{bounds.ge} to {bounds.le}"
@@ -102,7 +104,7 @@ def _holds(hint: Any) -> str:
 
 
 def page() -> str:
-    """The whole of docs/machines.md."""
+    """Return the content of docs/machines.md."""
     parts = [
         "# The machines",
         "",
@@ -113,9 +115,9 @@ def page() -> str:
     ]
     for machine in MACHINES.values():
         parts += [f"## {machine.name}", ""]
-        for above in machine.superstates:
-            members = ", ".join(tag_of(kind) for kind in above.members)
-            parts += [f"Superstate **{above.name}**: {members}.", ""]
+        for superstate in machine.superstates:
+            members = ", ".join(tag_of(kind) for kind in superstate.members)
+            parts += [f"Superstate **{superstate.name}**: {members}.", ""]
         parts += ["| from | event | to | asks for |", "|---|---|---|---|"]
         parts += [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in table(machine)]
         parts += ["| anything else | | ignored | |", ""]

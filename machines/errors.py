@@ -1,19 +1,19 @@
-"""What is wrong with a value, as an exception that carries facts and no bytes of the value itself.
+"""The error of this package: ``InvalidValue``.
 
-Stands beside ``values.py`` and the states and events, which raise it. Our own mistakes (a table
-that contradicts itself) are found when a machine is built, never while it runs.
-
-    ValueError
-    └── InvalidValue    a value that breaks the rule of its type; nothing was built
+It never contains the invalid value itself. A contradictory table of a machine is a mistake of ours
+and raises a plain ``ValueError`` when the machine is built.
 """
 
 
 class InvalidValue(ValueError):
-    """A value that breaks the rule of its type.
+    """A value breaks the rule of its type; nothing was built.
+
+    >>> str(InvalidValue("a commit", "3 to 64 lower-case hex digits"))
+    'a commit: 3 to 64 lower-case hex digits'
 
     Attributes:
-        what: the type or field, in a person's words.
-        rule: what a valid value looks like.
+        what: the type or the field, for a person.
+        rule: the rule for valid values.
     """
 
     def __init__(self, what: str, rule: str) -> None:

@@ -1,7 +1,11 @@
-"""The execution: what one node is doing about one story.
+"""The execution machine: what one node is doing about one story.
 
-Stands on ``kernel.py``; judges every execution record and every local caller alike. Field names
-and tags are those of the records and of the conformance tables. Source: protocol §6.
+>>> at = Instant("2026-01-01T12:00:00.000Z")
+>>> EXECUTION.step(Idle(), SpawnRequested(AgentName("coder-1")), at).state
+Pending(agent='coder-1', since='2026-01-01T12:00:00.000Z')
+
+Execution records and local requests are checked by the same table. Field names and tags are those
+in records and in the test vectors. Source: protocol §6.
 """
 
 from typing import Annotated, Final
@@ -26,18 +30,18 @@ class _State(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, 
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="event"):
-    """Something that happened."""
+    """Something that happened to the execution."""
 
 
 # --- states ------------------------------------------------------------------------------------
 
 
 class Idle(_State, frozen=True, tag="idle"):
-    """Nothing is going on."""
+    """No agent works on the story."""
 
 
 class Pending(_State, frozen=True, tag="pending"):
-    """An agent was asked for and is not up yet."""
+    """An agent was requested and has not started yet."""
 
     agent: AgentName
     since: Instant
@@ -48,7 +52,7 @@ class Pending(_State, frozen=True, tag="pending"):
 
 
 class Running(_State, frozen=True, tag="running"):
-    """An agent works."""
+    """An agent is working."""
 
     agent: AgentName
     started_at: Instant
@@ -72,7 +76,7 @@ class RateLimited(_State, frozen=True, tag="rate_limited"):
 
 
 class Completed(_State, frozen=True, tag="completed"):
-    """The agent ended by itself."""
+    """The agent exited by itself."""
 
     agent: AgentName
     exit_code: ExitCode
@@ -90,7 +94,7 @@ ExecutionState = Idle | Pending | Running | RateLimited | Completed
 
 
 class SpawnRequested(_Event, frozen=True, tag="spawn_requested"):
-    """Somebody asked for an agent."""
+    """An agent was requested."""
 
     agent: AgentName
 
@@ -99,11 +103,11 @@ class SpawnRequested(_Event, frozen=True, tag="spawn_requested"):
 
 
 class SpawnedSuccessfully(_Event, frozen=True, tag="spawned_successfully"):
-    """The agent is up."""
+    """The agent has started."""
 
 
 class Heartbeat(_Event, frozen=True, tag="heartbeat"):
-    """The agent is still there."""
+    """The agent is alive."""
 
 
 class HitRateLimit(_Event, frozen=True, tag="hit_rate_limit"):
@@ -116,7 +120,7 @@ class HitRateLimit(_Event, frozen=True, tag="hit_rate_limit"):
 
 
 class Exited(_Event, frozen=True, tag="exited"):
-    """The agent ended by itself."""
+    """The agent exited by itself."""
 
     exit_code: ExitCode
 
@@ -129,7 +133,7 @@ class Stopped(_Event, frozen=True, tag="stopped"):
 
 
 class Reset(_Event, frozen=True, tag="reset"):
-    """Forget what was going on."""
+    """Return to idle, whatever the state."""
 
 
 ExecutionEvent = (

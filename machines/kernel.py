@@ -1,9 +1,8 @@
-"""A small kernel for hierarchical state machines whose states carry data.
+"""Hierarchical state machines whose states carry data.
 
-Takes a state, an event and an instant, gives an outcome as data. The table drives everything:
-legality, the legal events, the diagrams. Rules are declared once, against a state or against a
-superstate; a state answers first and otherwise defers to its superstate. Source: protocol §6;
-Harel, "Statecharts" (1987), for superstates and entry and exit actions.
+A machine is a table of rules for states and superstates; the rule of a state takes precedence over
+that of its superstate. Transitions, legal events and diagrams all follow from the table. Source:
+protocol §6; Harel, "Statecharts" (1987), for superstates and entry and exit actions.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,19 +16,19 @@ from machines.values import Instant
 State = Any
 Event = Any
 Build = Callable[[State, Event, Instant], State]
-Asked = tuple[tuple[str, str], ...]
-"""Names of actions, each with the state or superstate it is declared beside."""
+Declared = tuple[tuple[str, str], ...]
+"""Names of actions, each with the state or superstate that declares it."""
 
 
 class Action(msgspec.Struct, frozen=True):
-    """Something that a transition asks for. The machine only names it; others may do it.
+    """An action that a transition requests. The machine does not run it.
 
     Attributes:
-        name: what is asked for.
+        name: the name of the action.
         on: ``exit``, ``transition`` or ``entry``.
-        state: the state or superstate it is declared beside.
-        facts: what it is about, as (field, value): the fields of the state that is left (``exit``)
-            or entered (``entry``), or of the event. A value that is a struct stands as its name.
+        state: the state or superstate that declares it.
+        facts: (field, value) of the state that is left (``exit``) or entered (``entry``), or of
+            the event (``transition``). A struct is replaced by its name.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Action(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """The event led to a state (it may be the same one, left and entered anew)."""
+    """The event led to a state, which may be the same one, left and entered again."""
 
     word: ClassVar = "transition"
     state: State
@@ -49,7 +48,7 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """The event changed the state's data in place; nothing was left or entered."""
+    """The event changed data of the state, which was not left."""
 
     word: ClassVar = "updated"
     state: State
@@ -58,7 +57,7 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """The event means nothing here; nothing changed."""
+    """No rule applies; nothing changed."""
 
     word: ClassVar = "ignored"
 
@@ -73,13 +72,13 @@ class Rule:
 
     Attributes:
         source: the name of a state or superstate.
-        event: the event's type.
-        target: the type of the state it leads to.
-        build: makes that state from the old one, the event and the instant.
-        in_place: the state is updated, not left.
-        when: a condition on the old state, ``None`` for always.
-        when_text: the condition in words, for the diagrams.
-        action: what the transition itself asks for.
+        event: the type of the event.
+        target: the type of the new state.
+        build: makes the new state from the old one, the event and the instant.
+        in_place: whether the state is updated, not left.
+        when: a condition on the old state; ``None`` for always.
+        when_text: the condition in words, for diagrams.
+        action: the name of an action of the transition itself.
     """
 
     source: str
@@ -94,7 +93,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Superstate:
-    """A name that several states share, and the rules and actions that stand there once."""
+    """A name for several states, which share its rules and actions."""
 
     name: str
     members: tuple[type, ...]
@@ -103,12 +102,12 @@ class Superstate:
 
 
 def tag_of(kind: type) -> str:
-    """The name of a state or an event: its msgspec tag."""
+    """Return the name of a state or an event: its msgspec tag."""
     return str(kind.__struct_config__.tag)  # type: ignore[attr-defined]
 
 
 def _facts(subject: State | Event) -> tuple[tuple[str, str | int], ...]:
-    """The fields of a state or an event as plain values, which any encoder can write."""
+    """Return the fields of a state or an event as plain values."""
     found: list[tuple[str, str | int]] = []
     for field in subject.__struct_fields__:
         value = getattr(subject, field)
@@ -118,26 +117,29 @@ def _facts(subject: State | Event) -> tuple[tuple[str, str | int], ...]:
     return tuple(found)
 
 
-def _actions(asked: Asked, on: str, subject: State) -> tuple[Action, ...]:
-    """What is asked for, with the facts of the state that is left or entered."""
-    if not asked:
+def _actions(declared: Declared, on: str, subject: State) -> tuple[Action, ...]:
+    """Make actions with the facts of the state that is left or entered."""
+    if not declared:
         return ()
     facts = _facts(subject)
-    return tuple(Action(name, on, where, facts) for name, where in asked)
+    return tuple(Action(name, on, where, facts) for name, where in declared)
 
 
 class Machine:
     """A table of rules, checked when it is built.
 
     Args:
-        name: what the machine is called.
-        states: every state's type, in the order of the diagrams.
-        events: every event's type, in the order of the table.
+        name: the name of the machine.
+        states: the types of all states, in the order of diagrams.
+        events: the types of all events, in the order of the table.
         superstates: at most one for each state.
-        rules: the table; no two may answer the same state and event.
-        initial: the state a thing starts in.
-        entry: what entering a state asks for, by the state's name.
-        exit: what leaving a state asks for, by the state's name.
+        rules: the table; at most one rule for each source and event.
+        initial: the initial state.
+        entry: the actions on entering a state, by its name.
+        exit: the actions on leaving a state, by its name.
+
+    Raises:
+        ValueError: a rule or action names an unknown state, or two rules conflict.
     """
 
     def __init__(
@@ -150,7 +152,7 @@ class Machine:
         rules: Sequence[Rule],
         initial: State,
         entry: dict[str, tuple[str, ...]],
-        exit: dict[str, tuple[str, ...]],  # noqa: A002 - the field's word
+        exit: dict[str, tuple[str, ...]],  # noqa: A002 - the usual term
     ) -> None:
         self.name: Final = name
         self.states: Final = tuple(states)
@@ -162,23 +164,23 @@ class Machine:
         self.exit: Final = exit
         self._super = {kind: one for one in superstates for kind in one.members}
         names = {tag_of(kind) for kind in states} | {one.name for one in superstates}
-        stray = {rule.source for rule in rules} | set(entry) | set(exit)
-        if not stray <= names:
-            raise ValueError(f"no such state: {sorted(stray - names)}")
+        unknown = ({rule.source for rule in rules} | set(entry) | set(exit)) - names
+        if unknown:
+            raise ValueError(f"no such state: {sorted(unknown)}")
         self._table = {
             (kind, event): rule
             for kind in states
             for event in events
             if (rule := self._find(kind, event)) is not None
         }
-        ways = [(before, after) for before in states for after in states]
-        self._leaving = {way: self._exits(*way) for way in ways}
-        self._entering = {way: self._entries(*way) for way in ways}
+        pairs = [(before, after) for before in states for after in states]
+        self._leaving = {pair: self._exits(*pair) for pair in pairs}
+        self._entering = {pair: self._entries(*pair) for pair in pairs}
 
     def _find(self, kind: type, event: type) -> Rule | None:
-        """The rule for a state and an event: the state's own, else its superstate's."""
-        above = self._super.get(kind)
-        for source in (tag_of(kind), above.name if above is not None else None):
+        """Return the rule for a state and an event: of the state, else of its superstate."""
+        superstate = self._super.get(kind)
+        for source in (tag_of(kind), superstate.name if superstate is not None else None):
             found = [r for r in self.rules if r.source == source and r.event is event]
             if len(found) > 1:
                 raise ValueError(f"two rules for {source} and {tag_of(event)}")
@@ -187,70 +189,81 @@ class Machine:
         return None
 
     def step(self, state: State, event: Event, at: Instant) -> Outcome:
-        """What an event does to a state, at an instant. Total, and changes nothing by itself."""
+        """Return what an event at an instant does to a state. Defined for all states and events.
+
+        >>> from machines.pipeline import PIPELINE, Backlog, DepsMet
+        >>> at = Instant("2026-01-01T12:00:00.000Z")
+        >>> PIPELINE.step(Backlog(), DepsMet(), at).state
+        Coding()
+        """
         rule = self._rule(state, type(event))
         if rule is None:
             return IGNORED
         after = rule.build(state, event, at)
-        own = self._asked(rule, event)
+        own = self._own_actions(rule, event)
         if rule.in_place:
             return Updated(after, own)
-        way = (type(state), type(after))
-        left = _actions(self._leaving[way], "exit", state)
-        entered = _actions(self._entering[way], "entry", after)
+        pair = (type(state), type(after))
+        left = _actions(self._leaving[pair], "exit", state)
+        entered = _actions(self._entering[pair], "entry", after)
         return StateChange(after, (*left, *own, *entered))
 
     def ignores(self, state: State, event: Event) -> bool:
-        """Whether an event means nothing to a state: what ``step`` would say, without doing it."""
+        """Whether ``step`` would return ``Ignored``."""
         return self._rule(state, type(event)) is None
 
     def _rule(self, state: State, event: type) -> Rule | None:
-        """The rule by which a state answers an event of this type."""
+        """Return the rule that applies to a state and a type of event, or ``None``."""
         rule = self._table.get((type(state), event))
         return rule if rule is None or rule.when is None or rule.when(state) else None
 
     def legal_events(self, state: State) -> tuple[str, ...]:
-        """The names of the events that the state does not ignore, in the order of the table."""
+        """Return the names of the events that a state does not ignore, in the order of the table.
+
+        >>> from machines.pipeline import PIPELINE
+        >>> PIPELINE.legal_events(PIPELINE.initial)
+        ('deps_met', 'block', 'abandon', 'supersede', 'review_hold')
+        """
         return tuple(tag_of(event) for event in self.events if self._rule(state, event))
 
     @staticmethod
     def state_name(state: State) -> str:
-        """A state's name."""
+        """Return the name of a state."""
         return tag_of(type(state))
 
     @staticmethod
     def event_name(event: Event) -> str:
-        """An event's name."""
+        """Return the name of an event."""
         return tag_of(type(event))
 
     def superstate(self, kind: type) -> Superstate | None:
-        """The superstate of a state's type, where it has one."""
+        """Return the superstate of a type of state, or ``None``."""
         return self._super.get(kind)
 
     # --- actions -------------------------------------------------------------------------------
 
     @staticmethod
-    def _asked(rule: Rule, event: Event) -> tuple[Action, ...]:
-        """What the transition itself asks for."""
+    def _own_actions(rule: Rule, event: Event) -> tuple[Action, ...]:
+        """Return the action of the transition itself."""
         if rule.action is None:
             return ()
         return (Action(rule.action, "transition", rule.source, _facts(event)),)
 
-    def _exits(self, before: type, after: type) -> Asked:
-        """Inner state first; a superstate only where the transition leaves it."""
+    def _exits(self, before: type, after: type) -> Declared:
+        """Return exit actions: of the state, then of its superstate if that is left too."""
         name = tag_of(before)
         found = [(action, name) for action in self.exit.get(name, ())]
-        above = self._super.get(before)
-        if above is not None and self._super.get(after) is not above:
-            found += [(action, above.name) for action in above.exit]
+        superstate = self._super.get(before)
+        if superstate is not None and self._super.get(after) is not superstate:
+            found += [(action, superstate.name) for action in superstate.exit]
         return tuple(found)
 
-    def _entries(self, before: type, after: type) -> Asked:
-        """Superstate first, where the transition enters it; then the state."""
-        above = self._super.get(after)
+    def _entries(self, before: type, after: type) -> Declared:
+        """Return entry actions: of the superstate if it is entered too, then of the state."""
+        superstate = self._super.get(after)
         found = []
-        if above is not None and self._super.get(before) is not above:
-            found += [(action, above.name) for action in above.entry]
+        if superstate is not None and self._super.get(before) is not superstate:
+            found += [(action, superstate.name) for action in superstate.entry]
         name = tag_of(after)
         found += [(action, name) for action in self.entry.get(name, ())]
         return tuple(found)

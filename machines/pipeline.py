@@ -1,7 +1,7 @@
-"""The pipeline: where a story stands, and what moves it.
+"""The pipeline machine: the stages of a story, and the events that move it.
 
-Stands on ``kernel.py``; judges every transition record and every local caller alike. Field names
-and tags are those of the records and of the conformance tables. Source: protocol §6.
+Transition records and local requests are checked by the same table. Field names and tags are those
+in records and in the test vectors. Source: protocol §6.
 """
 
 from typing import Annotated, Final
@@ -14,10 +14,10 @@ from machines.values import U32_MAX, BranchName, FreeText, GitSha, Instant, Stor
 
 
 def require(value: object, kind: type, what: str) -> None:
-    """Refuse a field that is not of its checked type, by whatever road it came.
+    """Check that the value of a field has exactly the type ``kind``.
 
     Raises:
-        InvalidValue: it is not.
+        InvalidValue: it has another type.
     """
     if type(value) is not kind:
         raise InvalidValue(what, f"must be a {kind.__name__}")
@@ -27,7 +27,7 @@ CommitCount = Annotated[int, msgspec.Meta(ge=1, le=U32_MAX)]
 
 
 def _require_ahead(count: object) -> None:
-    # A merge with nothing to merge cannot exist.
+    # There is always something to merge.
     if type(count) is not int or not 1 <= count <= U32_MAX:
         raise InvalidValue("commits_ahead", f"1 to {U32_MAX}")
 
@@ -37,11 +37,11 @@ class _Reason(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True,
 
 
 class _Stage(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="stage"):
-    """Where a story stands."""
+    """The stage of a story."""
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="event"):
-    """Something that happened."""
+    """Something that happened to the story."""
 
 
 # --- why a story is archived -------------------------------------------------------------------
@@ -56,7 +56,7 @@ class Abandoned(_Reason, frozen=True, tag="abandoned"):
 
 
 class Superseded(_Reason, frozen=True, tag="superseded"):
-    """Another story takes its place."""
+    """Another story replaces this one."""
 
     by: StoryId
 
@@ -74,7 +74,7 @@ class MergeFailed(_Reason, frozen=True, tag="merge_failed"):
 
 
 class Blocked(_Reason, frozen=True, tag="blocked"):
-    """Something stands in the way; the only reason that can be undone."""
+    """The story is blocked; the only reason that can be undone."""
 
     reason: FreeText
 
@@ -83,7 +83,7 @@ class Blocked(_Reason, frozen=True, tag="blocked"):
 
 
 class ReviewHeld(_Reason, frozen=True, tag="review_held"):
-    """A person wants to look first."""
+    """A person wants to review the story first."""
 
     reason: FreeText
 
@@ -148,11 +148,11 @@ Stage = Backlog | Coding | Qa | Merge | Done | Archived
 
 
 class DepsMet(_Event, frozen=True, tag="deps_met"):
-    """What it depends on is done."""
+    """The dependencies are done."""
 
 
 class GatesStarted(_Event, frozen=True, tag="gates_started"):
-    """The QA gates run."""
+    """The QA gates have started."""
 
 
 class GatesPassed(_Event, frozen=True, tag="gates_passed"):
@@ -176,7 +176,7 @@ class GatesFailed(_Event, frozen=True, tag="gates_failed"):
 
 
 class QaSkipped(_Event, frozen=True, tag="qa_skipped"):
-    """Straight to the merge."""
+    """The story goes to the merge without QA gates."""
 
     feature_branch: BranchName
     commits_ahead: CommitCount
@@ -196,7 +196,7 @@ class MergeSucceeded(_Event, frozen=True, tag="merge_succeeded"):
 
 
 class MergeFailedFinal(_Event, frozen=True, tag="merge_failed_final"):
-    """The merge failed and will not be tried again."""
+    """The merge failed for good."""
 
     reason: FreeText
 
@@ -205,11 +205,11 @@ class MergeFailedFinal(_Event, frozen=True, tag="merge_failed_final"):
 
 
 class Accepted(_Event, frozen=True, tag="accepted"):
-    """What was merged is accepted."""
+    """The merged work is accepted."""
 
 
 class Block(_Event, frozen=True, tag="block"):
-    """Something stands in the way."""
+    """The story is blocked."""
 
     reason: FreeText
 
@@ -218,15 +218,15 @@ class Block(_Event, frozen=True, tag="block"):
 
 
 class Unblock(_Event, frozen=True, tag="unblock"):
-    """Nothing stands in the way any longer."""
+    """The story is not blocked any more."""
 
 
 class Abandon(_Event, frozen=True, tag="abandon"):
-    """Give the story up."""
+    """The story is given up."""
 
 
 class Supersede(_Event, frozen=True, tag="supersede"):
-    """Another story takes its place."""
+    """Another story replaces this one."""
 
     by: StoryId
 
@@ -235,7 +235,7 @@ class Supersede(_Event, frozen=True, tag="supersede"):
 
 
 class ReviewHold(_Event, frozen=True, tag="review_hold"):
-    """A person wants to look first."""
+    """A person wants to review the story first."""
 
     reason: FreeText
 
@@ -321,14 +321,22 @@ PIPELINE: Final = Machine(
     exit={"coding": ("stop_agent",)},
 )
 
-# Every event leads to one stage whatever it started from, so any rule of an event will do.
+# The stage depends on the event only, so any rule of the event will do.
 _LEADS_TO: Final = {rule.event: rule.build for rule in _RULES}
 
 
 def stage_after(event: PipelineEvent, at: Instant) -> Stage:
-    """The stage that an event made, stamped ``at``: it does not depend on where it started.
+    """Return the stage that an event leads to, whatever stage it started from.
 
-    That is why a parent's event and stamp alone say which stage its child acts on (protocol §5).
+    So the event and stamp of a parent determine the stage its child acts on (protocol §5).
+
+    >>> at = Instant("2026-01-01T12:00:00.000Z")
+    >>> PIPELINE.state_name(stage_after(MergeSucceeded(GitSha("abc123")), at))
+    'done'
+
+    Args:
+        event: a legal event.
+        at: its stamp.
     """
     stage: Stage = _LEADS_TO[type(event)](None, event, at)
     return stage

@@ -1,8 +1,8 @@
-"""The scalar values: identifiers, branch, commit, free text, a node's key, an instant.
+"""Checked scalar values: identifiers, branch, commit, free text, public key, instant.
 
-Takes plain text or bytes from a caller or a record, gives types that cannot hold anything else.
-Each is a ``str`` or ``bytes`` whose ``__new__`` holds the one rule (protocol §4), so that every
-road (constructor, decode, copy, pickle) passes it. They raise ``InvalidValue`` and nothing else.
+Each is a subclass of ``str`` or ``bytes`` whose ``__new__`` checks its rule (protocol §4), so an
+invalid one cannot be built by constructor, decoding, copying or unpickling. All raise
+``InvalidValue``.
 """
 
 import re
@@ -25,7 +25,7 @@ _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class _Text(str):
-    """A ``str`` that is built only through its class, from a pickle too."""
+    """A ``str`` that is always built through its class, also by unpickling."""
 
     __slots__ = ()
     what: ClassVar[str]
@@ -40,7 +40,7 @@ class _Text(str):
 
 
 class _Identifier(_Text):
-    """A name that is safe in a path, a URL and a shell (protocol §4)."""
+    """A name that is safe in paths, URLs and shells (protocol §4)."""
 
     __slots__ = ()
     rule = "1 to 128 of A-Z a-z 0-9 . _ -, starting with a letter or digit"
@@ -52,28 +52,28 @@ class _Identifier(_Text):
 
 
 class StoryId(_Identifier):
-    """Which story."""
+    """The id of a story."""
 
     __slots__ = ()
     what = "a story"
 
 
 class AgentName(_Identifier):
-    """Which coding agent of a node."""
+    """The name of a coding agent."""
 
     __slots__ = ()
     what = "an agent"
 
 
 class Label(_Identifier):
-    """One label of a story."""
+    """A label of a story."""
 
     __slots__ = ()
     what = "a label"
 
 
 class GitSha(_Text):
-    """A commit, abbreviated or whole, of SHA-1 or SHA-256."""
+    """A commit id of SHA-1 or SHA-256, which may be abbreviated."""
 
     __slots__ = ()
     what = "a commit"
@@ -85,7 +85,7 @@ class GitSha(_Text):
         return super().__new__(cls, text)
 
 
-# What `git check-ref-format` refuses behind `refs/heads/`; the numbers are its manual page's.
+# What `git check-ref-format` refuses after `refs/heads/`; the numbers are from its manual page.
 _BRANCH_FAULTS: Final = tuple(
     (re.compile(pattern), fault)
     for pattern, fault in (
@@ -103,19 +103,22 @@ _BRANCH_FAULTS: Final = tuple(
 
 
 def branch_fault(text: str) -> str | None:
-    """Say what keeps a text from being a branch, ``None`` where nothing does.
+    """Return why a text is not a branch name; ``None`` if it is.
 
     The rules are those of ``git check-ref-format refs/heads/NAME``, and three of our own: no dash
-    in front, no C1 control characters, and at most 255 bytes of UTF-8.
+    at the start, no C1 control characters, at most 255 bytes of UTF-8.
+
+    >>> branch_fault("feature..x")
+    'has two dots in a row'
     """
-    # Length before content; no character takes less than a byte.
+    # Length first; each character takes at least one byte.
     if len(text) > BRANCH_BYTES_MAX or _utf8_size(text) > BRANCH_BYTES_MAX:
-        return f"is longer than {BRANCH_BYTES_MAX} bytes or no UTF-8"
+        return f"is longer than {BRANCH_BYTES_MAX} bytes or not UTF-8"
     return next((fault for rule, fault in _BRANCH_FAULTS if rule.search(text) is not None), None)
 
 
 class BranchName(_Text):
-    """A branch of git; ``branch_fault`` has the rules."""
+    """The name of a git branch; ``branch_fault`` has the rules."""
 
     __slots__ = ()
     what = "a branch"
@@ -133,7 +136,7 @@ class BranchName(_Text):
 
 
 class FreeText(_Text):
-    """What a person wrote: at most 4 KiB, may be empty, newline and tab but no other control."""
+    """Free text: at most 4 KiB of UTF-8, no control characters except newline and tab."""
 
     __slots__ = ()
     what = "a text"
@@ -148,7 +151,7 @@ class FreeText(_Text):
 
 
 def _utf8_size(text: str) -> float:
-    """Give the size in bytes of a text; of one with a lone surrogate, which has none, infinity."""
+    """Return the size in bytes of a text; infinity if it has a lone surrogate."""
     try:
         return len(text.encode())
     except UnicodeEncodeError:
@@ -156,7 +159,7 @@ def _utf8_size(text: str) -> float:
 
 
 class NodePubkey(bytes):
-    """A node's Ed25519 public key, 32 bytes: who a node is. As text, 64 lower-case hex digits."""
+    """The Ed25519 public key of a node, which is its id: 32 bytes, as text 64 hex digits."""
 
     __slots__ = ()
     what: ClassVar[str] = "a node's key"
@@ -169,7 +172,7 @@ class NodePubkey(bytes):
 
     @classmethod
     def from_hex(cls, text: str) -> Self:
-        """Read the one textual form. ``bytes.fromhex`` would take capitals and spaces as well.
+        """Decode 64 lower-case hex digits. (``bytes.fromhex`` also accepts capitals and spaces.)
 
         Raises:
             InvalidValue: the text is not 64 lower-case hex digits.
@@ -180,7 +183,7 @@ class NodePubkey(bytes):
 
     @property
     def short(self) -> str:
-        """The first 8 hex digits, as people see it."""
+        """The first 8 hex digits, for people."""
         return self[:4].hex()
 
     def __str__(self) -> str:
@@ -209,9 +212,12 @@ _MS_END: Final = (date(2100, 1, 1).toordinal() - _EPOCH_ORDINAL) * _DAY_MS
 
 
 class Instant(_Text):
-    """An instant in UTC, to the millisecond, from 2020 until 2100, as its one written form.
+    """An instant in UTC with milliseconds, from 2020 until 2100: ``YYYY-MM-DDTHH:MM:SS.mmmZ``.
 
-    The form is ``YYYY-MM-DDTHH:MM:SS.mmmZ``: of fixed width, so instants compare as text does.
+    The width is fixed, so instants sort as text.
+
+    >>> Instant.from_ms(1_767_268_800_000)
+    '2026-01-01T12:00:00.000Z'
     """
 
     __slots__ = ()
@@ -229,10 +235,10 @@ class Instant(_Text):
 
     @classmethod
     def parse_lenient(cls, text: str) -> Self:
-        """Take any RFC 3339 instant in UTC with up to three decimals, as callers write them.
+        """Parse any RFC 3339 instant in UTC with up to three decimals, from a local caller.
 
         Raises:
-            InvalidValue: the text is none, or lies outside 2020 until 2100, or is a leap second.
+            InvalidValue: not such an instant, not from 2020 until 2100, or a leap second.
         """
         found = _INSTANT_LENIENT.fullmatch(text) if isinstance(text, str) else None
         if found is None:
@@ -242,10 +248,10 @@ class Instant(_Text):
 
     @classmethod
     def from_ms(cls, unix_ms: int) -> Self:
-        """Make the instant from milliseconds since 1970.
+        """Make an instant from milliseconds since 1970.
 
         Raises:
-            InvalidValue: it lies outside 2020 until 2100.
+            InvalidValue: not from 2020 until 2100.
         """
         if type(unix_ms) is not int or not _MS_MIN <= unix_ms < _MS_END:
             raise cls._invalid()
@@ -259,12 +265,12 @@ class Instant(_Text):
 
     @classmethod
     def nearest(cls, unix_ms: int) -> Self:
-        """Make the instant from milliseconds since 1970, or the first or last there is."""
+        """Make the instant nearest to ``unix_ms``, milliseconds since 1970."""
         return cls.from_ms(min(max(unix_ms, _MS_MIN), _MS_END - 1))
 
     @property
     def is_edge(self) -> bool:
-        """Whether it is the first or the last there is: what a clock that is lost shows."""
+        """Whether it is the first or last possible instant, which means a wrong clock."""
         return self.ms in (_MS_MIN, _MS_END - 1)
 
     @property
