@@ -47,20 +47,20 @@ def test_both_drawings_hold_every_state_and_every_arrow(machine):
         assert f'"{tag_of(kind)}";' in as_dot
 
 
-def test_a_superstate_is_a_box_and_its_rules_leave_from_it_once():
+def test_superstate_is_a_box_with_its_own_arrows():
     assert ("active", "archived", "block, review_hold, abandon, supersede") in arrows(PIPELINE)
     assert '"backlog" -> "archived" [label="block, review_hold, abandon, supersede", ltail=' in dot(
         PIPELINE
     )
 
 
-def test_a_rule_back_into_its_own_superstate_leaves_from_each_member():
+def test_rule_into_its_superstate_starts_at_members():
     assert ("running", "idle", "stopped, reset") in arrows(EXECUTION)
     assert ("idle", "idle", "stopped, reset") in arrows(EXECUTION)
     assert not [arrow for arrow in arrows(EXECUTION) if arrow[0] == "any"]
 
 
-def test_conditions_and_updates_in_place_are_written_on_the_arrow():
+def test_arrow_labels_have_conditions_and_in_place():
     assert ("archived", "backlog", "unblock [blocked only]") in arrows(PIPELINE)
     assert ("running", "running", "heartbeat (in place)") in arrows(EXECUTION)
 
@@ -110,7 +110,7 @@ def test_a_drawing_for_graphviz_is_whole_to_the_letter():
     assert dot(LEVER).endswith("}\n")
 
 
-def test_the_page_tells_what_entering_and_leaving_asks_for(monkeypatch):
+def test_page_lists_entry_and_exit_actions(monkeypatch):
     monkeypatch.setattr(diagram, "MACHINES", {"lever": LEVER})
     said = page().splitlines()
     assert [line for line in said if " of *" in line] == [

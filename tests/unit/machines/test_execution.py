@@ -31,13 +31,13 @@ def test_the_table_is_complete():
     assert len(ROWS) == len(EXECUTION.states) * len(EXECUTION.events)
 
 
-def test_the_collector_walks_over_no_state_nor_event():
+def test_states_and_events_are_not_gc_tracked():
     for state, event, *_ in ROWS:
         assert not gc.is_tracked(state), state
         assert not gc.is_tracked(event), event
 
 
-def test_happy_path_with_a_heartbeat_that_changes_only_the_heartbeat():
+def test_happy_path_with_a_heartbeat():
     pending = EXECUTION.step(x.Idle(), x.SpawnRequested(CODER), AT).state
     running = EXECUTION.step(pending, x.SpawnedSuccessfully(), AT).state
     beat = EXECUTION.step(running, x.Heartbeat(), LATER)
@@ -83,7 +83,7 @@ def test_stop_and_reset_lead_to_idle_from_anywhere(state, event):
         (x.Exited, {"exit_code": -1}),
     ],
 )
-def test_no_field_takes_an_unchecked_value_by_any_road(kind, good):
+def test_no_field_accepts_an_unchecked_value(kind, good):
     whole = kind(**good)
     for field in good:
         for bad in ("plain", None, 2**31, -(2**31) - 1, True, 1.5):
@@ -115,7 +115,7 @@ def everything():
 
 
 @pytest.mark.parametrize(("kind", "said"), everything())
-def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
+def test_json_with_unknown_fields_or_tags_is_refused(kind, said):
     assert type(msgspec.convert(said, kind, dec_hook=dec_hook)) is kind
     tag = kind.__struct_config__.tag_field
     for other in ({**said, "more": 1}, {**said, tag: "other"}):
@@ -124,7 +124,7 @@ def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
 
 
 @pytest.mark.parametrize(("kind", "said"), everything())
-def test_each_may_be_a_key_since_nothing_changes_it(kind, said):
+def test_states_and_events_are_hashable(kind, said):
     one, same = (msgspec.convert(said, kind, dec_hook=dec_hook) for _ in range(2))
     assert {one: 1}[same] == 1
     for field in kind.__struct_fields__:
@@ -132,6 +132,6 @@ def test_each_may_be_a_key_since_nothing_changes_it(kind, said):
             setattr(one, field, getattr(one, field))
 
 
-def test_the_machine_and_what_all_its_states_share_have_names():
+def test_names_of_machine_and_superstate():
     assert EXECUTION.name == "execution"
     assert {EXECUTION.superstate(kind).name for kind in EXECUTION.states} == {"any"}

@@ -54,7 +54,7 @@ def test_a_state_answers_before_its_superstate():
     assert lamp.step(Off(), End(), AT).state == Gone()
 
 
-def test_superstate_actions_only_where_it_is_entered_or_left():
+def test_superstate_actions_on_entry_and_exit_only():
     lamp = build(
         (END, BACK, Rule("off", Flip, On, to(On), action="click")),
         entry={"on": ("shine",)},
@@ -76,17 +76,17 @@ def test_superstate_actions_only_where_it_is_entered_or_left():
     )
 
 
-def test_a_state_that_leads_to_itself_is_left_and_entered_anew():
+def test_self_transition_leaves_and_enters():
     lamp = build((Rule("on", Flip, On, to(On)),), entry={"on": ("shine",)})
     outcome = lamp.step(On(), Flip(), AT)
     assert outcome == StateChange(On(), (Action("shine", "entry", "on"),))
 
 
-def test_what_nobody_answers_is_ignored():
+def test_event_without_a_rule_is_ignored():
     assert build((END,)).step(Gone(), End(), AT) == Ignored()
 
 
-def test_a_rule_of_an_unknown_state_is_refused_when_the_machine_is_built():
+def test_rule_for_an_unknown_state_is_refused():
     with pytest.raises(ValueError, match="nowhere"):
         build((Rule("nowhere", Flip, On, to(On)),))
 
@@ -105,7 +105,7 @@ class Dim(msgspec.Struct, frozen=True, tag="dim"):
     name: str
 
 
-def test_an_action_carries_the_fields_of_what_it_stands_beside():
+def test_action_has_the_fields_of_its_state_or_event():
     lamp = Machine(
         name="dimmer",
         states=(Lit, Off),
@@ -123,7 +123,7 @@ def test_an_action_carries_the_fields_of_what_it_stands_beside():
     )
 
 
-def test_a_superstates_actions_carry_the_fields_of_the_state_in_it_that_is_left_or_entered():
+def test_superstate_action_has_fields_of_the_member():
     dimmer = Machine(
         name="dimmer",
         states=(Lit, Off),
@@ -162,7 +162,7 @@ def test_an_update_in_place_leaves_and_enters_nothing():
     assert lamp.step(On(), Flip(), AT) == Updated(On(), (Action("note", "transition", "on"),))
 
 
-def test_a_rule_with_a_condition_answers_only_where_it_holds():
+def test_condition_of_a_rule():
     dimmer = Machine(
         name="dimmer",
         states=(Lit, Off),
@@ -186,7 +186,7 @@ def test_a_rule_with_a_condition_answers_only_where_it_holds():
     assert dimmer.legal_events(Off()) == ()
 
 
-def test_states_events_and_superstates_answer_to_their_names():
+def test_names_of_states_events_and_superstates():
     lamp = build((END, BACK))
     assert (lamp.state_name(On()), lamp.event_name(Flip())) == ("on", "flip")
     assert lamp.superstate(Off).name == "there"

@@ -45,7 +45,7 @@ def test_the_table_is_complete():
     assert len(ROWS) == 11 * len(PIPELINE.events)
 
 
-def test_the_collector_walks_over_no_stage_nor_reason_nor_event():
+def test_stages_and_events_are_not_gc_tracked():
     for stage, event, *_ in ROWS:
         assert not gc.is_tracked(stage), stage
         assert not gc.is_tracked(event), event
@@ -63,7 +63,7 @@ def test_happy_path():
     assert end == p.Archived(AT, p.StoryCompleted())
 
 
-def test_a_failed_gate_goes_back_to_coding_and_may_be_tried_again():
+def test_failed_gate_returns_to_coding():
     end = walk(p.DepsMet(), p.GatesStarted(), p.GatesFailed(WHY), p.GatesStarted())
     assert end == p.Qa()
 
@@ -104,7 +104,7 @@ def test_a_merge_with_nothing_to_merge_cannot_be_built(count):
         (p.ReviewHold, {"reason": WHY}),
     ],
 )
-def test_no_field_takes_an_unchecked_value_by_any_road(kind, good):
+def test_no_field_accepts_an_unchecked_value(kind, good):
     whole = kind(**good)
     assert copy.copy(whole) == copy.deepcopy(whole) == pickle.loads(pickle.dumps(whole)) == whole
     assert hash(whole) == hash(kind(**good))
@@ -147,12 +147,12 @@ def test_unblock_leads_from_blocked_back_to_backlog():
         p.MergeFailed(WHY),
     ],
 )
-def test_unblock_does_nothing_to_what_is_archived_for_another_reason(reason):
+def test_unblock_is_ignored_unless_blocked(reason):
     assert PIPELINE.step(p.Archived(AT, reason), p.Unblock(), LATER) == Ignored()
 
 
 @pytest.mark.parametrize(("state", "event", "outcome", "expected"), ROWS)
-def test_an_event_leads_to_one_stage_whatever_it_started_from(state, event, outcome, expected):
+def test_event_leads_to_one_stage(state, event, outcome, expected):
     if outcome == "transition":
         assert stage_after(event, AT) == expected
 
@@ -163,7 +163,7 @@ def test_legal_events_are_those_that_are_not_ignored():
         assert (PIPELINE.event_name(event) in legal) == (outcome != "ignored")
 
 
-def test_what_a_transition_asks_for_comes_back_as_data_exit_before_entry():
+def test_actions_are_ordered_exit_then_entry():
     outcome = PIPELINE.step(p.Coding(), p.Block(WHY), AT)
     assert [(a.on, a.state, a.name) for a in outcome.actions] == [
         ("exit", "coding", "stop_agent"),
@@ -177,7 +177,7 @@ def test_what_a_transition_asks_for_comes_back_as_data_exit_before_entry():
     ]
 
 
-def test_each_stage_asks_for_its_own_when_it_is_entered_and_left():
+def test_entry_and_exit_actions_of_each_stage():
     asked = {
         tag_of(type(event)): [(a.on, a.name) for a in PIPELINE.step(state, event, AT).actions]
         for state, event in (
@@ -206,7 +206,7 @@ def everything():
 
 
 @pytest.mark.parametrize(("kind", "said"), everything())
-def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
+def test_json_with_unknown_fields_or_tags_is_refused(kind, said):
     assert type(msgspec.convert(said, kind, dec_hook=dec_hook)) is kind
     tag = kind.__struct_config__.tag_field
     for other in ({**said, "more": 1}, {**said, tag: "other"}):
@@ -215,7 +215,7 @@ def test_json_with_a_field_more_or_another_name_is_none_of_ours(kind, said):
 
 
 @pytest.mark.parametrize(("kind", "said"), everything())
-def test_each_may_be_a_key_since_nothing_changes_it(kind, said):
+def test_states_and_events_are_hashable(kind, said):
     one, same = (msgspec.convert(said, kind, dec_hook=dec_hook) for _ in range(2))
     assert {one: 1}[same] == 1
 
@@ -234,11 +234,11 @@ def test_how_many_commits_a_merge_may_be_ahead(kind):
             kind(BRANCH, count)
 
 
-def test_the_machine_and_what_its_open_stages_share_have_names():
+def test_names_of_machine_and_active_superstate():
     assert PIPELINE.name == "pipeline"
     shared = [PIPELINE.superstate(type(stage)) for stage in (*ACTIVE, BLOCKED)]
     assert [above and above.name for above in shared] == ["active"] * 4 + [None]
 
 
-def test_a_condition_is_told_in_words_too():
+def test_condition_has_a_text():
     assert [rule.when_text for rule in PIPELINE.rules if rule.when is not None] == ["blocked only"]

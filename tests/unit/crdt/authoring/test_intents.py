@@ -7,7 +7,7 @@ from machines.values import StoryId
 from tests.support.builders.cluster import key
 
 
-def test_a_receipt_says_where_the_record_stands():
+def test_receipt_refers_to_the_record():
     where = RecordRef(key(1).pubkey, 2, 3, RecordId(bytes(32)))
     receipt = Receipt(*where)
     assert receipt.ref == where

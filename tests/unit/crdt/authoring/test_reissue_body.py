@@ -38,7 +38,7 @@ def refused(court, record, kind, moved=None):
     return str(caught.value)
 
 
-def test_a_story_says_again_what_nobody_said_since(court):
+def test_story_is_reissued(court):
     record = court.bob.write(
         Story(at=court.bob.at(), n=0, story=StoryId("s-1"), title="mine", description="text")
     )
@@ -52,14 +52,14 @@ def test_a_story_says_again_what_nobody_said_since(court):
     assert "since" in refused(court, earlier, AlreadySuperseded)
 
 
-def test_an_older_value_gives_way_and_a_story_nobody_names_is_named_again(court):
+def test_story_fields_are_reissued_unless_newer(court):
     newer = court.bob.story("s-1", title="new", ms=court.ms)
     court.take(court.cat.story("s-1", title="old", ms=court.ms - 9))
     assert restated(court, newer).title == "new"
     assert restated(court, court.bob.story("s-2")).story == "s-2"
 
 
-def test_an_event_is_fired_again_where_the_story_still_stands_there(court):
+def test_event_is_reissued_if_the_stage_is_unchanged(court):
     first = court.cat.transition("s-1", p.DepsMet())
     court.take(first)
     record = court.bob.transition("s-1", p.GatesStarted(), first, ms=court.cat.ms + 1)
@@ -70,7 +70,7 @@ def test_an_event_is_fired_again_where_the_story_still_stands_there(court):
     assert restated(court, ahead).stamp == Stamp(court.now, 0)
 
 
-def test_an_event_follows_its_parent_to_where_that_was_written_again(court):
+def test_event_follows_its_reissued_parent(court):
     old = court.bob.transition("s-1", p.DepsMet())
     record = court.bob.transition("s-1", p.GatesStarted(), old)
     new = court.bob.transition("s-1", p.DepsMet(), incarnation=1, clock=0)
@@ -91,7 +91,7 @@ def test_an_event_that_no_longer_applies_is_reported(court):
     assert "backlog ignores it" in refused(court, record, ProposalRefused)
 
 
-def test_an_execution_is_said_again_unless_a_later_one_was(court):
+def test_execution_is_reissued_unless_newer(court):
     record = spawn(court.bob)
     said = restated(court, record)
     assert said.state == x.Pending(record.body.state.agent, said.at)
@@ -101,7 +101,7 @@ def test_an_execution_is_said_again_unless_a_later_one_was(court):
     assert "later one" in refused(court, record, AlreadySuperseded)
 
 
-def test_an_execution_that_is_said_again_keeps_its_times(court):
+def test_reissued_execution_keeps_its_times(court):
     pending = spawn(court.bob)
     at = pending.body.at
     done = x.Completed(pending.body.state.agent, 0, at)
@@ -112,7 +112,7 @@ def test_an_execution_that_is_said_again_keeps_its_times(court):
     assert said.state.completed_at == at
 
 
-def test_an_execution_stamped_ahead_is_said_again_by_the_clock_as_it_is_now(court):
+def test_execution_stamped_ahead_gets_a_new_stamp(court):
     at = Instant.from_ms(court.ms + 60_000)
     pending = x.Pending(AgentName("a"), at)
     asked = x.SpawnRequested(AgentName("a"))
@@ -130,7 +130,7 @@ def claim(pen, ms, until_ms, since_ms=None, **where):
     return pen.write(body, **where)
 
 
-def test_a_claim_that_still_stands_is_taken_again_from_its_first_instant(court):
+def test_valid_claim_is_reissued_with_its_since(court):
     record = claim(court.bob, court.ms - 9, court.ms + 60_000, court.ms - 20)
     said = restated(court, record)
     assert (said.since, said.until) == (record.body.since, record.body.until)
@@ -140,7 +140,7 @@ def test_a_claim_that_still_stands_is_taken_again_from_its_first_instant(court):
     assert said.until.ms == court.ms + limits.CLAIM_MS_MAX
 
 
-def test_a_claim_that_is_over_or_held_by_another_is_not(court):
+def test_expired_or_contested_claim_is_not_reissued(court):
     over = claim(court.bob, court.ms - 9, court.ms)
     for record in (over, court.bob.release("s-1")):
         assert "expired" in refused(court, record, AlreadySuperseded)
@@ -159,7 +159,7 @@ def test_an_own_claim_is_no_reason_against_itself(court):
     assert restated(court, mine).until == mine.body.until
 
 
-def test_authority_is_said_again_as_it_was(court):
+def test_roster_records_are_reissued(court):
     admission = court.ada.member(court.sam.node, Role.MEMBER)
     take = court.ada.revocation(court.sam.node, [admission], [(0, 3)])
     assert restated(court, admission).node == court.sam.node
@@ -167,7 +167,7 @@ def test_authority_is_said_again_as_it_was(court):
     assert restated(court, take).stamp == Stamp(court.now, 0)
 
 
-def test_an_admission_is_said_again_by_who_may_still_say_it(court):
+def test_admission_is_reissued_if_still_allowed(court):
     """A member that signed one with a key that was an admin's says nothing by it."""
     admission = court.ada.member(court.sam.node, Role.MEMBER)
     assert "may not admit" in refused(court, court.bob.write(admission.body), ProposalRefused)
@@ -175,18 +175,18 @@ def test_an_admission_is_said_again_by_who_may_still_say_it(court):
     assert "as admin" in refused(court, above, ProposalRefused)
 
 
-def test_an_unknown_kind_is_reported_and_what_is_made_anew_is_let_be(court):
+def test_unknown_kinds_and_kinds_written_by_themselves(court):
     carried = court.bob.raw({"at": str(court.bob.at()), "kind": "weather", "n": 0})
     assert "weather" in refused(court, carried, ProposalRefused)
     end = court.cat.transition("s-1", p.Abandon())
     assert "written by themselves" in refused(court, court.bob.ack("s-1", end), AlreadySuperseded)
 
 
-def test_the_founding_record_is_never_said_again(court):
+def test_founding_record_is_never_reissued(court):
     assert "founding record" in refused(court, court.found.record, AlreadySuperseded)
 
 
-def test_what_was_parked_and_never_was_legal_is_reported(court):
+def test_illegal_pending_record_is_reported(court):
     at = court.ms + limits.STAMP_AHEAD_MS_MAX + 1
     state = x.Completed(AgentName("a"), 0, Instant.from_ms(at))
     court.take(court.bob.execution("s", x.Idle(), x.Exited(0), state, ms=at))

@@ -73,7 +73,7 @@ def test_a_node_leaves_and_what_it_wrote_stands(team, who_does_it):
 
 
 @pytest.mark.parametrize("successor", [None, NEXT])
-def test_who_asked_hears_of_it_over_its_own_link_though_nobody_else_is_there(team, successor):
+def test_answer_arrives_over_the_same_link(team, successor):
     """It is parted from at once: what it is not sent now it would be sent by nobody."""
     team.unlink(0, 2)
     team.unlink(0, 1)
@@ -81,7 +81,7 @@ def test_who_asked_hears_of_it_over_its_own_link_though_nobody_else_is_there(tea
     assert not team.replicas[2].ledger.roster.belongs(team.keys[2].pubkey)
 
 
-def test_each_of_two_who_admitted_a_node_puts_its_next_key_in_its_place():
+def test_both_admitting_admins_replace_the_key():
     """Both admitted it at the same moment, and the founder is away."""
     cluster = Cluster(4)
     for number in (1, 2):
@@ -104,7 +104,7 @@ def test_each_of_two_who_admitted_a_node_puts_its_next_key_in_its_place():
         assert roster.role(NEXT.pubkey) is Role.MEMBER
 
 
-def test_what_is_to_move_to_the_next_key_moves_at_its_first_turn(team):
+def test_work_moves_to_the_next_key(team):
     """Or whoever reports on it before would be told that nothing runs."""
     team.propose(2, FireExecution(STORY, x.SpawnRequested(AgentName("coder"))))
     team.deliver()
@@ -119,7 +119,7 @@ def test_what_is_to_move_to_the_next_key_moves_at_its_first_turn(team):
     assert not [one for one in team.observed[2] if isinstance(one, Noticed)]
 
 
-def test_a_key_gives_way_to_the_next_and_its_work_moves_over(team):
+def test_key_is_replaced_and_its_work_moves(team):
     team.propose(2, FireExecution(STORY, x.SpawnRequested(AgentName("coder"))))
     team.propose(2, ClaimStory(STORY, 600))
     team.deliver()
@@ -144,7 +144,7 @@ def test_a_key_gives_way_to_the_next_and_its_work_moves_over(team):
         assert replica.ledger.board.holder("s-1", team.now.wall).node == NEXT.pubkey
 
 
-def test_who_may_not_do_it_says_so_in_a_word(team):
+def test_request_to_the_wrong_node_is_refused(team):
     extra = Cluster(3)
     assert extra.keys[2] != NEXT
     wish(team, 0, m.Promote(team.keys[2].pubkey))  # an admin by the founder's word
@@ -155,7 +155,7 @@ def test_who_may_not_do_it_says_so_in_a_word(team):
     assert hand(team, 0, asked(team, 2, 0, ms=400_000)) == "stale"
 
 
-def test_a_node_is_not_let_go_before_all_it_wrote_is_there(team):
+def test_node_leaves_only_after_its_records_arrive(team):
     team.unlink(1, 2)
     team.unlink(0, 2)
     team.add(2, "s-2")
@@ -168,7 +168,7 @@ def test_a_node_is_not_let_go_before_all_it_wrote_is_there(team):
     assert "s-2" in team.replicas[0].ledger.board
 
 
-def test_nobody_relays_redirects_replays_or_changes_a_petition(team):
+def test_request_cannot_be_relayed_or_changed(team):
     mine = asked(team, 2, 1, NEXT)
     assert hand(team, 1, mine, brought_by=0) == "not_direct"
     assert hand(team, 0, mine) is Reason.BAD_SIGNATURE  # another receiver
@@ -189,7 +189,7 @@ def test_nobody_relays_redirects_replays_or_changes_a_petition(team):
     assert team.replicas[0].ledger.roster.belongs(team.keys[2].pubkey)
 
 
-def test_a_node_takes_so_many_new_keys_and_then_one_an_hour(team):
+def test_new_keys_are_rate_limited(team):
     """Each old key keeps its weight and its rooms, so one node must not be a hundred."""
     team.unlink(0, 2)
     for number in range(9, 9 + limits.NEW_KEYS_BURST):

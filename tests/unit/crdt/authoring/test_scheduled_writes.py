@@ -33,7 +33,7 @@ def node():
     return made
 
 
-def test_an_end_that_another_wrote_is_acknowledged_after_a_minute(node):
+def test_end_by_another_is_acknowledged_after_a_minute(node):
     node.court.take(end := node.court.bob.transition("s-1", p.Abandon()))
     assert node.due_commands(0.0) == []
     node.court.take(node.court.bob.ack("s-1", end))
@@ -47,7 +47,7 @@ def test_an_own_end_is_left_to_the_others(node):
     assert node.due_commands(LONG) == []
 
 
-def test_an_end_that_somebody_acknowledged_is_nobodys_duty(node):
+def test_acknowledged_end_needs_no_ack(node):
     end = node.court.bob.transition("s-1", p.Abandon())
     node.court.take(end)
     node.due_commands(0.0)
@@ -55,7 +55,7 @@ def test_an_end_that_somebody_acknowledged_is_nobodys_duty(node):
     assert node.due_commands(LONG) == []
 
 
-def test_an_ack_that_could_not_be_written_is_due_again_and_no_more_once_it_was(node):
+def test_unwritten_ack_is_retried(node):
     node.court.take(end := node.court.bob.transition("s-1", p.Abandon()))
     node.due_commands(0.0)
     assert node.due_commands(LONG) == [AcknowledgeEnd("s-1")]
@@ -65,7 +65,7 @@ def test_an_ack_that_could_not_be_written_is_due_again_and_no_more_once_it_was(n
     assert node.due_commands(LONG + 9.0) == []
 
 
-def test_of_many_ends_a_few_are_acknowledged_at_a_time_and_each_once(node, monkeypatch):
+def test_acks_are_written_a_few_at_a_time(node, monkeypatch):
     monkeypatch.setattr(limits, "ENDS_PER_TICK_MAX", 20)
     ends = [node.court.bob.transition(f"s-{n}", p.Abandon()) for n in range(50)]
     node.court.take(*ends)
@@ -80,7 +80,7 @@ def test_of_many_ends_a_few_are_acknowledged_at_a_time_and_each_once(node, monke
     assert sorted(written) == sorted(f"s-{n}" for n in range(50))
 
 
-def test_a_tick_costs_the_same_however_many_ends_are_open(node):
+def test_cost_of_a_tick_with_many_open_ends(node):
     counts = []
     for many in (20, 400):
         node.court.take(
@@ -100,7 +100,7 @@ def test_another_end_waits_its_own_minute(node):
     assert node.due_commands(2 * LONG + 1) == [AcknowledgeEnd("s-1")]
 
 
-def test_a_feed_is_sealed_once_it_has_been_quiet_and_holds_something(node):
+def test_quiet_feed_is_sealed(node):
     assert node.due_commands(0.0, quiet=limits.SEAL_QUIET_SECONDS) == []
     node.court.take(node.court.cat.story("mine"))
     assert node.due_commands(0.0, quiet=limits.SEAL_QUIET_SECONDS / 2) == []
@@ -118,7 +118,7 @@ def forked(node, pen, clock=0):
     return twins
 
 
-def test_a_proof_that_no_feed_shows_is_written_down_after_a_random_delay(node):
+def test_evidence_is_written_after_a_random_delay(node):
     one, _ = forked(node, node.court.bob)
     seen = [bool(node.due_commands(mono / 10)) for mono in range(60)]
     assert not seen[0]
@@ -126,14 +126,14 @@ def test_a_proof_that_no_feed_shows_is_written_down_after_a_random_delay(node):
     assert node.due_commands(9.0) == [AccuseFork(one.feed, 0)]
 
 
-def test_one_that_somebody_wrote_down_is_done_with(node):
+def test_written_evidence_is_not_repeated(node):
     twins = forked(node, node.court.bob)
     node.due_commands(0.0)
     node.court.take(node.court.ada.evidence(*twins))
     assert node.due_commands(9.0) == []
 
 
-def test_a_lower_one_is_written_down_all_the_same(node):
+def test_lower_proof_is_written_too(node):
     node.court.take(node.court.ada.evidence(*forked(node, node.court.bob, clock=4)))
     assert node.due_commands(9.0) == []
     one, _ = forked(node, node.court.bob, clock=2)
@@ -141,15 +141,13 @@ def test_a_lower_one_is_written_down_all_the_same(node):
     assert node.due_commands(20.0) == [AccuseFork(one.feed, 2)]
 
 
-def test_a_strangers_fork_is_nobodys_duty_until_he_is_known(node):
+def test_fork_of_a_stranger_is_not_evidence_yet(node):
     forked(node, node.court.sam)
     node.due_commands(0.0)
     assert node.due_commands(9.0) == []
 
 
-def test_many_proofs_are_written_down_a_few_at_a_time_and_no_faster_than_others_take(
-    node, monkeypatch
-):
+def test_evidence_is_rate_limited(node, monkeypatch):
     monkeypatch.setattr(limits, "ACCUSATIONS_BURST", 40)
     node.duties = ScheduledWrites(node.court.cat.node, node.court.ledger, SeededRandom(b"seed"))
     for number in range(60):

@@ -7,5 +7,5 @@ def test_there_is_a_checkpoint_before_each_item():
     assert seen == ["checkpoint", "a", "checkpoint", "b"]
 
 
-def test_who_has_nothing_else_to_do_goes_on_at_once():
+def test_pass_on_continues_at_once():
     assert [*in_steps(range(3), pass_on)] == [0, 1, 2]

@@ -28,7 +28,7 @@ def filled(bounds, *records):
     return room
 
 
-def test_one_author_has_room_for_so_many_and_for_so_many_bytes(court):
+def test_bounds_of_one_author(court):
     one, two, other = court.bob.story("a"), court.bob.story("b"), court.cat.story("c")
     size = len(one.value)
     assert len(two.value) == len(other.value) == size
@@ -39,7 +39,7 @@ def test_one_author_has_room_for_so_many_and_for_so_many_bytes(court):
     assert filled(Bounds(2, MANY, 2 * size, MANY), one).fits(two)
 
 
-def test_all_have_room_for_so_many_and_for_so_many_bytes(court):
+def test_bounds_in_total(court):
     one, other = court.bob.story("a"), court.cat.story("c")
     size = len(one.value)
     for bounds in (Bounds(MANY, 1, MANY, MANY), Bounds(MANY, MANY, MANY, 2 * size - 1)):
@@ -50,7 +50,7 @@ def test_all_have_room_for_so_many_and_for_so_many_bytes(court):
     assert filled(Bounds(MANY, 2, MANY, 2 * size), one).fits(other)
 
 
-def test_who_has_nothing_there_is_not_remembered(court):
+def test_author_without_records_is_forgotten(court):
     room = filled(Bounds(MANY, MANY, MANY, MANY), one := court.bob.story("a"))
     room.count(one, -1)
     assert room._of_author == {}
@@ -69,7 +69,7 @@ def test_the_bounds_are_those_of_the_limits():
     )  # fmt: skip
 
 
-def test_what_is_void_and_finds_no_room_is_given_back(court, monkeypatch):
+def test_overflow_returns_void_records_that_do_not_fit(court, monkeypatch):
     monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
     room = VoidRoom()
     one, two, three = (Entry(court.bob.story(name), VOID_FORK) for name in "abc")
@@ -86,7 +86,7 @@ def test_what_is_void_and_finds_no_room_is_given_back(court, monkeypatch):
     assert room.overflow() == []
 
 
-def test_what_is_void_on_disk_stays_and_fills_what_room_there_is(court, monkeypatch):
+def test_stored_void_records_stay_and_are_counted(court, monkeypatch):
     monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
     room = VoidRoom()
     one, two = (Entry(court.bob.story(name), VOID_FORK) for name in "ab")
@@ -98,7 +98,7 @@ def test_what_is_void_on_disk_stays_and_fills_what_room_there_is(court, monkeypa
     assert room.overflow() == [late]
 
 
-def test_what_is_void_of_the_own_key_is_not_bounded(court, monkeypatch):
+def test_own_void_records_are_not_bounded(court, monkeypatch):
     monkeypatch.setattr(limits, "VOID_MAX", 0)
     room = VoidRoom(court.bob.node)
     mine, theirs = (Entry(pen.story("a"), VOID_FORK) for pen in (court.bob, court.cat))

@@ -31,9 +31,7 @@ def within(records, start, end):
 
 
 @given(st.permutations(RECORDS), st.sets(st.sampled_from(range(7))), st.integers(0, 8))
-def test_whatever_comes_and_goes_in_any_order_every_range_is_hashed_as_it_stands(
-    coming, going, end
-):
+def test_range_digests_equal_a_plain_hash(coming, going, end):
     live = LiveRecords(in_order(coming[:2]))
     for record in coming[2:]:
         live.add(record)
@@ -50,7 +48,7 @@ def test_whatever_comes_and_goes_in_any_order_every_range_is_hashed_as_it_stands
 
 
 @pytest.mark.parametrize(("start", "end", "clock"), [(0, 9, 2), (0, 1, 0), (2, 6, 3), (5, 9, 6)])
-def test_a_range_is_halved_at_the_middle_one_of_its_records(start, end, clock):
+def test_middle_of_a_range(start, end, clock):
     assert LiveRecords(in_order(RECORDS)).middle(start, end) == clock
 
 
@@ -58,7 +56,7 @@ def long(size):
     return LiveRecords(COURT.cat.story("a", clock=2 * clock) for clock in range(size))
 
 
-def test_a_record_in_the_midst_of_a_long_feed_and_a_digest_of_it_cost_what_halving_costs():
+def test_cost_in_a_long_feed_is_logarithmic():
     short, twice = long(500), long(1_000)
     between = COURT.cat.story("b", clock=501)
 

@@ -25,7 +25,7 @@ def records(number, count):
     return [pen.story(f"s-{n}", title="x") for n in range(count)]
 
 
-def test_what_does_not_fit_waits_and_others_are_unharmed(monkeypatch):
+def test_rate_limit_spares_other_authors(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 3)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
     quota = AuthorRateLimits(key(1).pubkey)
@@ -41,7 +41,7 @@ def test_what_does_not_fit_waits_and_others_are_unharmed(monkeypatch):
     assert again.node == key(2).pubkey
 
 
-def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(monkeypatch):
+def test_roster_records_of_an_admin_are_limited(monkeypatch):
     monkeypatch.setattr(limits, "STATEMENTS_BURST", 3)
     monkeypatch.setattr(limits, "STATEMENTS_PER_SECOND", 1.0)
     quota = AuthorRateLimits(key(1).pubkey)
@@ -60,7 +60,7 @@ def test_what_one_admin_says_of_the_roster_is_bounded_and_the_founder_is_not(mon
     assert quota.take(said[4:], NOTHING) == said[4:]
 
 
-def test_a_revocation_counts_as_much_as_it_names_and_keeps(monkeypatch):
+def test_revocation_is_charged_by_its_size(monkeypatch):
     monkeypatch.setattr(limits, "STATEMENTS_BURST", 10)
     monkeypatch.setattr(limits, "STATEMENT_STEPS", 10)
     admin = RecordAuthor(key(2), Found().id, START.ms)
@@ -82,7 +82,7 @@ def test_the_own_records_always_come_back(monkeypatch):
     assert quota.news() == []
 
 
-def test_keys_that_nobody_knows_do_not_fill_the_memory(monkeypatch):
+def test_unknown_keys_do_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr(limits, "LINKS_MAX", 4)
     quota = AuthorRateLimits(key(1).pubkey)
     for number in range(2, 60):
@@ -107,7 +107,7 @@ def test_feeds_have_a_bucket_of_their_own(monkeypatch):
     assert quota.news() == []
 
 
-def test_a_flood_is_told_and_what_did_not_fit_comes_back_when_asked_for(monkeypatch):
+def test_flood_is_reported_and_records_come_back(monkeypatch):
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 4)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
     cluster = Cluster(2)
@@ -130,7 +130,7 @@ def test_a_flood_is_told_and_what_did_not_fit_comes_back_when_asked_for(monkeypa
     assert len(ready.reply) == 1
 
 
-def test_of_one_story_so_much_is_taken_of_one_author_and_the_rest_comes_back(monkeypatch):
+def test_events_of_one_story_are_limited(monkeypatch):
     monkeypatch.setattr(limits, "STORY_EVENTS_BURST", 3)
     monkeypatch.setattr(limits, "STORY_EVENTS_PER_SECOND", 0.5)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 8)
@@ -152,7 +152,7 @@ def test_of_one_story_so_much_is_taken_of_one_author_and_the_rest_comes_back(mon
     assert quota.take(events[3:], NOTHING) == events[3:4]
 
 
-def test_many_buckets_are_looked_through_as_seldom_as_they_double(monkeypatch):
+def test_buckets_are_pruned_when_they_double(monkeypatch):
     monkeypatch.setattr(limits, "LINKS_MAX", 4)
     looked = []
     original = TokenBucket.full
@@ -173,7 +173,7 @@ def court():
     return LedgerFixture()
 
 
-def test_what_has_a_place_is_no_news(court):
+def test_known_record_is_no_news(court):
     held = court.bob.story("a", title="x")
     waits = court.bob.transition("b", p.GatesStarted(), court.cat.transition("b", p.DepsMet()))
     refused = court.bob.member(court.sam.node, Role.MEMBER)
@@ -183,7 +183,7 @@ def test_what_has_a_place_is_no_news(court):
     assert not any(is_news(court.ledger, record) for record in (held, waits, refused))
 
 
-def test_what_was_superseded_is_no_news_once_its_slot_is_known_as_empty(court):
+def test_superseded_record_is_no_news(court):
     old, new = spawn(court.bob), spawn(court.bob)
     court.take(new)
     assert is_news(court.ledger, old), "that its slot is empty is news"
@@ -191,7 +191,7 @@ def test_what_was_superseded_is_no_news_once_its_slot_is_known_as_empty(court):
     assert not is_news(court.ledger, old)
 
 
-def test_a_gap_that_a_relay_made_up_makes_nothing_old(court):
+def test_false_gap_does_not_hide_news(court):
     """A record that turns up for a clock inside it is judged like any other."""
     hidden, key_less, last = spawn(court.bob, "s-1"), court.bob.story("a"), spawn(court.bob, "s-2")
     court.take(last)
@@ -222,7 +222,7 @@ def test_a_proof_is_news_wherever_it_is_found(court):
     assert not is_news(court.ledger, lower)
 
 
-def test_what_cannot_be_read_is_news_until_it_was_rejected(court):
+def test_undecodable_record_is_news_until_rejected(court):
     spoilt = UndecodableRecord(court.bob.story("a").feed, 0, b"x" * 80, b"i" * 32, "no body")
     court.take(court.bob.story("b"))
     assert is_news(court.ledger, spoilt)
@@ -248,7 +248,7 @@ def trio(monkeypatch):
     return cluster
 
 
-def test_a_relay_spends_nobodys_share_with_his_old_records(trio):
+def test_repeated_old_records_are_not_charged(trio):
     old, (den, relay) = old_and_new(trio), (trio.replicas[0], trio.keys[2].pubkey)
     for _ in range(20):
         trio.carry(0, den.receive(relay, as_frame(*old), trio.now))
@@ -258,7 +258,7 @@ def test_a_relay_spends_nobodys_share_with_his_old_records(trio):
     assert not [o for o in trio.observed[0] if isinstance(o, Noticed) and o.what == "flood"]
 
 
-def test_a_record_that_is_brought_many_times_over_is_one(trio):
+def test_repeated_record_is_charged_once(trio):
     [record] = old_and_new(trio, 1)
     den, relay = trio.replicas[0], trio.keys[2].pubkey
     trio.carry(0, den.receive(relay, as_frame(*[record] * 1000), trio.now))
@@ -282,7 +282,7 @@ def test_what_there_was_no_room_for_costs_nothing(trio, monkeypatch):
     assert "honest" in den.ledger.board
 
 
-def test_what_was_not_taken_after_all_is_charged_to_no_share(monkeypatch):
+def test_records_not_accepted_are_refunded(monkeypatch):
     monkeypatch.setattr(limits, "STORY_EVENTS_BURST", 1)
     monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 1)
     pen = RecordAuthor(key(2), Found().id, START.ms)

@@ -31,7 +31,7 @@ def test_an_event_names_its_parent_and_an_ack_its_end(told):
     assert referenced_by(court.bob.story("s-1")) is None
 
 
-def test_who_names_a_record_is_found_by_the_record_its_feed_and_its_author(told):
+def test_referrers_by_record_feed_and_author(told):
     court, names, first, children = told
     assert list(names.of(first)) == children
     assert list(names.of_authors({court.bob.node})) == children
@@ -44,7 +44,7 @@ def test_who_names_a_record_is_found_by_the_record_its_feed_and_its_author(told)
     assert list(names.of_authors({court.cat.node})) == []
 
 
-def test_a_record_that_is_gone_names_nothing_any_longer(told):
+def test_discarded_record_has_no_reference(told):
     court, names, first, children = told
     names.discard(children[1])
     assert list(names.of(first)) == [children[0], children[2]]
@@ -56,7 +56,7 @@ def test_a_record_that_is_gone_names_nothing_any_longer(told):
     assert list(names.of_authors({court.bob.node})) == []
 
 
-def test_one_author_forgotten_leaves_what_is_named_of_the_same_author(told):
+def test_discard_keeps_other_referrers(told):
     court, names, first, children = told
     grandchild = court.cat.transition("s-1", p.GatesFailed(FreeText("why")), children[0])
     names.add(grandchild)

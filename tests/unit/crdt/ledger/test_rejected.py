@@ -21,7 +21,7 @@ def filled(*records):
     return turned
 
 
-def test_what_was_turned_away_is_found_with_its_reason(court):
+def test_rejected_record_is_found_with_its_reason(court):
     record = court.bob.story("a")
     turned = filled(record)
     assert turned.find(record.ref) == (record, WHY)
@@ -31,7 +31,7 @@ def test_what_was_turned_away_is_found_with_its_reason(court):
     assert len(turned) == 1
 
 
-def test_a_reference_that_puts_it_into_another_feed_finds_nothing(court):
+def test_reference_to_another_feed_finds_nothing(court):
     record = court.bob.story("a")
     turned = filled(record)
     elsewhere = RecordRef(court.cat.node, 0, 0, record.record_id)
@@ -39,7 +39,7 @@ def test_a_reference_that_puts_it_into_another_feed_finds_nothing(court):
     assert turned.find(court.bob.story("b").ref) is None
 
 
-def test_twins_stand_in_one_slot_until_they_are_taken_back(court):
+def test_two_rejected_records_in_one_slot(court):
     one, two = court.bob.story("a", clock=0), court.bob.story("b", clock=0)
     turned = filled(one, two)
     assert list(turned.at(one.feed, 0)) == [one, two]
@@ -55,7 +55,7 @@ def test_twins_stand_in_one_slot_until_they_are_taken_back(court):
     assert len(turned) == 0
 
 
-def test_the_one_turned_away_longest_ago_is_forgotten_first(court, monkeypatch):
+def test_oldest_rejected_record_is_dropped_first(court, monkeypatch):
     monkeypatch.setattr(limits, "REJECTED_MAX", 2)
     one, two, three = (court.bob.story(name) for name in "abc")
     turned = filled(one, two)
@@ -74,7 +74,7 @@ def test_what_is_large_is_bounded_by_its_bytes(court, monkeypatch):
     assert turned.add(one, WHY) == []
 
 
-def test_of_one_author_only_so_many_are_remembered(court, monkeypatch):
+def test_rejected_records_of_an_author_are_bounded(court, monkeypatch):
     monkeypatch.setattr(limits, "REJECTED_PER_AUTHOR_MAX", 2)
     other, one, two, three = court.cat.story("o"), *(court.bob.story(name) for name in "abc")
     turned = filled(other, one, two)

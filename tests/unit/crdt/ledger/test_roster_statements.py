@@ -42,7 +42,7 @@ def test_what_is_known_is_kept_until_it_is_discarded(court, horizon):
     assert statements.due(horizon, nowhere) == [two]
 
 
-def test_one_stamped_too_far_ahead_is_not_ripe(court, horizon):
+def test_statement_stamped_ahead_is_not_due(court, horizon):
     ahead = court.ms + limits.STAMP_AHEAD_MS_MAX
     court.founder.ms = ahead - 1
     last = court.founder.revocation(court.bob.node, [])
@@ -61,7 +61,7 @@ def test_one_stamped_too_far_ahead_is_not_ripe(court, horizon):
     assert statements.due(horizon, lambda _record: True) == [last]
 
 
-def test_with_a_clock_that_is_none_what_is_on_disk_counts(court, horizon):
+def test_stored_statements_count_with_a_wrong_clock(court, horizon):
     one, two = court.admissions[court.bob.node], court.admissions[court.cat.node]
     statements = known(one, two)
     horizon.see(court.found.record)
@@ -70,7 +70,7 @@ def test_with_a_clock_that_is_none_what_is_on_disk_counts(court, horizon):
     assert not statements.have_moved(horizon)
 
 
-def test_a_ticket_is_used_whether_its_guest_counts_or_not(court):
+def test_ticket_is_used_even_if_admission_does_not_count(court):
     ticket = Hash(b"t" * 32)
     admission = court.admissions[court.bob.node]
     guest = structs.replace(admission.body, node=court.sam.node, ticket=ticket)

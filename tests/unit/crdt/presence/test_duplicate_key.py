@@ -29,7 +29,7 @@ def test_presence_of_an_earlier_start_proves_nothing():
     assert twins.heard(1.0) == (RUNS[1],)
 
 
-def test_who_is_named_by_another_run_has_met_it_alive():
+def test_run_id_named_by_another_proves_a_duplicate():
     twins = DuplicateKeyDetector(RUNS[0])
     assert twins.receive(says(RUNS[1], RUNS[0]), 5.0)
     assert not twins.receive(says(RUNS[1], RUNS[0]), 6.0), "told once"
@@ -38,7 +38,7 @@ def test_who_is_named_by_another_run_has_met_it_alive():
     assert twins.heard(6.0 + 150) == ()
 
 
-def test_what_is_ones_own_or_of_an_older_build_is_no_twin():
+def test_own_or_older_presence_is_no_duplicate():
     twins = DuplicateKeyDetector(RUNS[0])
     assert not twins.receive(says(RUNS[0], RUNS[0]), 0.0)
     assert not twins.receive(PresenceState(AT), 0.0)
@@ -54,7 +54,7 @@ def test_of_many_starts_only_the_last_are_named():
     assert len(twins.heard(0.0)) == HEARD_MAX
 
 
-def test_the_others_are_told_in_its_own_words():
+def test_other_nodes_get_the_location():
     node = key(3).pubkey
     assert peer_sentence(node, says(RUNS[1])) == ""
     told = peer_sentence(node, says(RUNS[1], twin="den (10.0.0.1:7467)"))
@@ -63,7 +63,7 @@ def test_the_others_are_told_in_its_own_words():
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), max_size=40))
-def test_a_node_restarted_at_any_time_hears_only_what_it_said_before_and_is_never_alarmed(steps):
+def test_restarts_never_raise_a_false_alarm(steps):
     """Presence of every earlier start, in any order and as often as a relay likes."""
     said, twins = [], DuplicateKeyDetector(f"{0:016x}")
     for number, (kind, pick) in enumerate(steps):
@@ -75,7 +75,7 @@ def test_a_node_restarted_at_any_time_hears_only_what_it_said_before_and_is_neve
 
 
 @pytest.mark.parametrize("gap", range(4))
-def test_two_that_live_find_out_whatever_is_lost_before(gap):
+def test_two_live_daemons_find_each_other(gap):
     one, other = DuplicateKeyDetector(RUNS[0]), DuplicateKeyDetector(RUNS[1])
     found = [False, False]
     for turn in range(gap + 3):
@@ -126,7 +126,7 @@ class Twinned(Cluster):
         return None
 
 
-def test_two_linked_with_different_peers_notice_within_one_anti_entropy_period():
+def test_duplicates_on_different_peers_notice_in_time():
     twins = Twinned()
     twins.link(twins.DEN, twins.OTHER)
     twins.link(twins.DEN, twins.ONE)
@@ -139,7 +139,7 @@ def test_two_linked_with_different_peers_notice_within_one_anti_entropy_period()
 
 
 @pytest.mark.parametrize("pause", [2, 5, 7])
-def test_two_that_take_each_other_s_link_to_one_peer_notice_within_one_period(pause):
+def test_duplicates_on_one_peer_notice_in_time(pause):
     # A peer holds one link for a key: the newer one, and the other dials again after a pause.
     twins = Twinned()
     twins.link(twins.DEN, twins.ONE)

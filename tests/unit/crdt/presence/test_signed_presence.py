@@ -58,7 +58,7 @@ def test_a_presence_made_outside_the_project():
     assert KEYS[row["pubkey"]].sign(said).hex() == row["signature"]
 
 
-def test_what_is_said_is_read_back_and_handed_on_as_it_was():
+def test_presence_round_trip():
     entry = sign_presence(KEY, CLUSTER, 17, STATE)
     assert opened(entry) == (NODE, STATE, entry)
     [again] = decode_frame(encode_frame(Awareness((entry,)))).entries
@@ -69,7 +69,7 @@ def test_what_is_said_is_read_back_and_handed_on_as_it_was():
     )
 
 
-def test_it_is_handed_on_in_our_words_and_under_its_own_client_id():
+def test_presence_is_encoded_again_to_forward():
     entry = sign_presence(KEY, CLUSTER, 17, STATE)
     fields = json.loads(entry.state)
     spelt = json.dumps(dict(reversed(fields.items())), indent=1)
@@ -95,14 +95,14 @@ def test_a_presence_of_another_cluster():
 @pytest.mark.parametrize("state", [
     "", "null", "{}", "[]", "{", '{"node":"x","signature":"x","state":"{}"}', "\ud800",
 ])  # fmt: skip
-def test_what_is_no_presence(state):
+def test_invalid_presence(state):
     assert fault(AwarenessEntry(1, 1, state)) is Reason.MALFORMED_FRAME
 
 
 @pytest.mark.parametrize("wire", [{"node": NODE.hex().upper()}, {"node": "ab"}, {"extra": 1},
                                   {"signature": "00"}, {"signature": None}, {"state": {}},
                                   {"state": "\ud800"}], ids=str)  # fmt: skip
-def test_a_wire_form_that_is_none(wire):
+def test_invalid_wire_form(wire):
     assert fault(entry_of("{}", **wire)) is Reason.MALFORMED_FRAME
 
 
@@ -126,11 +126,11 @@ PLAIN = state_of()
     state_of(addresses=["a:1"] * (ADDRESSES_MAX + 1)), state_of(addresses="a:1"),
     state_of(addresses=[None]),
 ])  # fmt: skip
-def test_a_state_that_its_node_signed_and_that_says_nothing_known(text):
+def test_signed_but_invalid_state(text):
     assert fault(entry_of(text)) is Reason.MALFORMED_FRAME
 
 
-def test_more_beats_than_a_node_may_say():
+def test_too_many_beats():
     def beats(count):
         return state_of(beats={f"{number:03}": AT for number in range(count)})
 
@@ -138,7 +138,7 @@ def test_more_beats_than_a_node_may_say():
     assert fault(entry_of(beats(BEATS_MAX + 1))) is Reason.MALFORMED_FRAME
 
 
-def test_what_a_newer_build_adds_is_let_be():
+def test_unknown_presence_fields_are_ignored():
     text = state_of(mood={"tail": "up"})
     node, state, entry = opened(entry_of(text))
     assert (node, state) == (NODE, PresenceState(AT))
@@ -157,7 +157,7 @@ def test_length_comes_before_the_signature():
     assert caught.value.reason is Reason.TOO_LARGE
 
 
-def test_a_node_with_more_to_say_than_fits_leaves_out_its_oldest_beats():
+def test_oldest_beats_are_left_out():
     beats = {f"{n:0128}": Instant.from_ms(AT.ms + n) for n in range(BEATS_MAX + 36)}
     addresses = ("h" * 256,) * ADDRESSES_MAX
     state = opened(sign_presence(KEY, CLUSTER, 1, PresenceState(AT, addresses, beats))).state
@@ -169,7 +169,7 @@ def test_a_node_with_more_to_say_than_fits_leaves_out_its_oldest_beats():
     assert len(state.beats) == BEATS_MAX
 
 
-def test_addresses_that_cannot_fit_are_the_callers_mistake():
+def test_too_long_addresses_are_refused():
     with pytest.raises(InvalidValue):
         sign_presence(KEY, CLUSTER, 1, PresenceState(AT, ("h" * 256,) * 20))
 
@@ -211,7 +211,7 @@ def test_a_node_that_was_never_heard_is_offline():
     assert Liveness().seen_by(NODE) == {}
 
 
-def test_alive_suspect_offline_by_the_own_monotonic_clock():
+def test_liveness_uses_the_monotonic_clock():
     ears = Ears()
     assert ears.receive()
     words = {0: "alive", 44.9: "alive", 45: "suspect", 149.9: "suspect", 150: "offline"}
@@ -238,13 +238,13 @@ def test_only_a_newer_beat_is_news():
     (-limits.STAMP_AHEAD_MS_MAX, True), (-limits.STAMP_AHEAD_MS_MAX - 1, False),
     (-10 * 365 * 86_400_000, False),
 ])  # fmt: skip
-def test_the_presence_of_a_dead_node_cannot_be_replayed_to_a_newcomer(age_ms, news):
+def test_old_presence_cannot_be_replayed(age_ms, news):
     ears = Ears()
     assert ears.receive(at=AT.ms + 20_000 - age_ms) is news
     assert (ears.table.last(NODE) is not None) is news
 
 
-def test_two_a_second_is_what_a_node_may_say():
+def test_two_presences_a_second_are_allowed():
     ears = Ears()
     assert ears.receive()
     assert ears.receive(after=0.25)
@@ -256,7 +256,7 @@ def test_two_a_second_is_what_a_node_may_say():
     assert ears.receive(node=THIRD.pubkey, after=0.0)  # one node's flood is no other's
 
 
-def test_everybody_s_last_entry_is_handed_on():
+def test_last_entry_of_every_node_is_forwarded():
     ears = Ears()
     for node in (OTHER.pubkey, NODE, OTHER.pubkey):
         assert ears.receive(node=node)
@@ -264,7 +264,7 @@ def test_everybody_s_last_entry_is_handed_on():
     assert ears.table.entries() == tuple(ears.table.last(node).entry for node in nodes)
 
 
-def test_who_brought_the_last_beats():
+def test_seen_by_lists_the_peers():
     ears = Ears()
     assert ears.receive(by=OTHER, at=AT.ms, clock=1)
     assert not ears.receive(by=THIRD, at=AT.ms, clock=1, after=1.0)
@@ -275,7 +275,7 @@ def test_who_brought_the_last_beats():
     assert list(ears.table.seen_by(NODE).items()) == [(THIRD.pubkey, 21.0), (OTHER.pubkey, 30.0)]
 
 
-def test_the_table_of_who_brought_them_is_bounded():
+def test_seen_by_is_bounded():
     ears = Ears()
     assert ears.receive(at=AT.ms, clock=1)
     for number in range(limits.LINKS_MAX):
@@ -298,7 +298,7 @@ def heard(liveness, run, seconds, mono, clock=1):
     return liveness.receive(NODE, entry, state, AT.ms, mono, OTHER.pubkey)
 
 
-def test_a_twin_whose_clock_is_behind_is_handed_on_and_not_shown():
+def test_older_presence_of_a_duplicate_is_forwarded():
     liveness = Liveness()
     assert heard(liveness, 1, 0, 0.0)
     assert heard(liveness, 2, -60, 1.0)
@@ -310,7 +310,7 @@ def test_a_twin_whose_clock_is_behind_is_handed_on_and_not_shown():
     assert not heard(liveness, 1, -1, 16.0), "the shown one's own past"
 
 
-def test_of_many_runs_a_few_are_handed_on_and_none_goes_round():
+def test_only_a_few_runs_are_forwarded():
     """Whoever pushes out a run that is heard of would let it come as news again, for ever."""
     liveness = Liveness()
     assert heard(liveness, 9, 0, 0.0)

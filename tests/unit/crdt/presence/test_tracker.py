@@ -27,13 +27,13 @@ def hear(court, to, frame, by, seconds=0.0):
     return to.receive(by.node, frame, court.ledger.roster, at(court, seconds))
 
 
-def test_presence_is_said_at_once_and_then_every_fifteen_seconds(court):
+def test_presence_is_announced_every_15_seconds(court):
     mine = beacon(court, court.bob)
     said = [second for second in range(60) if mine.announce(at(court, second)) is not None]
     assert said == [0, 15, 30, 45]
 
 
-def test_what_is_said_is_news_to_the_others_with_addresses_and_beats(court):
+def test_announced_presence_reaches_other_nodes(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     mine.addresses = ("wss://bob:7747",)
     mine.beats["s-1"] = court.now
@@ -45,7 +45,7 @@ def test_what_is_said_is_news_to_the_others_with_addresses_and_beats(court):
     assert theirs.liveness.word(court.bob.node, 0.0) == "alive"
 
 
-def test_what_was_heard_before_is_no_news(court):
+def test_repeated_presence_is_not_forwarded(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     frame = mine.announce(at(court))
     assert hear(court, theirs, frame, court.bob).entries
@@ -53,7 +53,7 @@ def test_what_was_heard_before_is_no_news(court):
     assert (again.entries, again.addresses) == ((), {})
 
 
-def test_a_twin_whose_clock_is_behind_is_handed_on_and_changes_no_address(court):
+def test_older_duplicate_changes_no_address(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     twin = PresenceTracker(court.bob.signing, court.cluster, verify_batch, bytes(8))
     mine.addresses, twin.addresses = ("wss://bob:7747",), ("wss://twin:7747",)
@@ -65,12 +65,12 @@ def test_a_twin_whose_clock_is_behind_is_handed_on_and_changes_no_address(court)
     assert hear(court, theirs, late, court.ada, 62).entries == ()
 
 
-def test_a_node_behind_nat_tells_no_address(court):
+def test_node_behind_nat_announces_no_address(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     assert hear(court, theirs, mine.announce(at(court)), court.bob).addresses == {}
 
 
-def test_who_does_not_belong_is_not_heard(court):
+def test_presence_of_a_stranger_is_ignored(court):
     theirs = beacon(court, court.cat)
     assert (
         hear(court, theirs, beacon(court, court.sam).announce(at(court)), court.bob).entries == ()
@@ -78,19 +78,19 @@ def test_who_does_not_belong_is_not_heard(court):
     assert theirs.liveness.last(court.sam.node) is None
 
 
-def test_a_node_does_not_hear_itself(court):
+def test_own_presence_is_ignored(court):
     mine = beacon(court, court.bob)
     assert hear(court, mine, mine.announce(at(court)), court.cat).entries == ()
 
 
-def test_presence_that_its_node_did_not_sign_is_the_peers_fault(court):
+def test_unsigned_presence_is_a_peer_fault(court):
     [entry] = beacon(court, court.bob).announce(at(court)).entries
     forged = Awareness((entry._replace(clock=entry.clock + 1),))
     with pytest.raises(PeerFault):
         hear(court, beacon(court, court.cat), forged, court.ada)
 
 
-def test_each_beat_has_a_clock_of_its_own(court):
+def test_each_presence_has_a_new_clock(court):
     mine = beacon(court, court.bob)
     clocks = [
         mine.announce(at(court, n * limits.PRESENCE_SECONDS)).entries[0].clock for n in range(3)
@@ -98,7 +98,7 @@ def test_each_beat_has_a_clock_of_its_own(court):
     assert clocks == [1, 2, 3]
 
 
-def test_everybody_is_told_of_in_frames_that_a_peer_takes(court, monkeypatch):
+def test_everybody_fits_frames_that_a_peer_accepts(court, monkeypatch):
     ears = beacon(court, court.ada)
     assert ears.everybody() == []
     for pen in (court.bob, court.cat):
@@ -108,7 +108,7 @@ def test_everybody_is_told_of_in_frames_that_a_peer_takes(court, monkeypatch):
     assert [frame.entries for frame in ears.everybody()] == [(entry,) for entry in whole.entries]
 
 
-def test_who_has_just_come_hears_of_it_sooner_but_not_more_often_than_is_taken(court):
+def test_announce_soon_keeps_the_rate_limit(court):
     mine = beacon(court, court.bob)
     mine.announce(at(court, 0))
     mine.announce_soon()
@@ -128,7 +128,7 @@ def twin(court):
     return made
 
 
-def test_two_with_one_key_find_out_tell_their_operators_once_and_the_others(court):
+def test_duplicates_are_reported_once(court):
     mine, other, theirs = beacon(court, court.bob), twin(court), beacon(court, court.cat)
     mine.host = "kennel-1"
     early = other.announce(at(court, 0))
@@ -152,7 +152,7 @@ def test_two_with_one_key_find_out_tell_their_operators_once_and_the_others(cour
     assert hear(court, theirs, again, court.bob, 40).noticed == (), "told once"
 
 
-def test_what_the_peers_own_clock_shows_is_told_where_it_speaks_for_itself(court):
+def test_clock_of_the_peer_is_returned(court):
     mine, theirs = beacon(court, court.bob), beacon(court, court.cat)
     frame = mine.announce(at(court, 3))
     assert hear(court, theirs, frame, court.bob).at == at(court, 3).wall

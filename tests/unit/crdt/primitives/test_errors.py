@@ -12,26 +12,26 @@ from crdt.primitives.errors import (
 )
 
 
-def test_a_peers_fault_says_the_one_word_and_what_exactly():
+def test_peer_fault_has_reason_and_detail():
     fault = PeerFault(Reason.TOO_LARGE, "a frame of 9 bytes")
     assert str(fault) == "too_large: a frame of 9 bytes"
     assert (fault.reason, fault.detail) == (Reason.TOO_LARGE, "a frame of 9 bytes")
 
 
-def test_a_malformed_record_and_a_refusal_say_what_is_wrong():
+def test_malformed_record_and_refusal_messages():
     assert str(MalformedRecord("too long")) == "too long"
     assert str(MalformedEvidence("no file")) == MalformedEvidence("no file").detail == "no file"
     assert str(ProposalRefused("nothing to change")) == "nothing to change"
 
 
-def test_a_refused_event_names_the_stage_and_what_is_legal_there():
+def test_ignored_event_names_stage_and_legal_events():
     refusal = EventIgnored("s-1", "done", "deps_met", ("accepted", "abandon"))
     assert str(refusal) == "s-1 is in done, which ignores deps_met; legal here: accepted, abandon"
     assert (refusal.subject, refusal.state, refusal.event) == ("s-1", "done", "deps_met")
     assert refusal.legal == ("accepted", "abandon")
 
 
-def test_where_nothing_is_legal_it_says_so():
+def test_ignored_event_without_legal_events():
     assert str(EventIgnored("s-1", "archived", "block", ())).endswith("legal here: nothing")
 
 
@@ -41,7 +41,7 @@ def test_an_unknown_story_is_named():
 
 
 @pytest.mark.parametrize("kind", [UnknownStory, EventIgnored, NotWritable])
-def test_whoever_catches_refusals_catches_every_kind(kind):
+def test_all_refusals_share_a_base_class(kind):
     assert issubclass(kind, ProposalRefused)
     assert not issubclass(kind, PeerFault | MalformedRecord)
 

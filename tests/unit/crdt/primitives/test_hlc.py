@@ -42,7 +42,7 @@ def test_nothing_comes_after_the_last_stamp_there_is():
 
 
 @given(records.instants, stamps)
-def test_the_next_stamp_is_the_least_that_is_past_the_floor_and_not_before_the_clock(now, floor):
+def test_next_stamp_is_the_least_allowed(now, floor):
     if floor == Stamp(Instant.from_ms(records.LAST_MS), limits.STAMP_COUNTER_MAX):
         return
     stamp = next_stamp(now, floor)

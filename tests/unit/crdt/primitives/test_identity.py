@@ -21,14 +21,14 @@ from tests.support.builders.vectors import CLUSTER, KEYS, RECORDS, feed_of
 SEED = b"\x07" * 32
 
 
-def test_h_is_blake2b_of_32_bytes_with_nothing_mixed_in():
+def test_h_is_plain_blake2b_of_32_bytes():
     # `b2sum -l 256` of nothing and of "abc".
     assert H(b"").hex() == "0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8"
     assert H(b"abc").hex() == "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319"
 
 
 @pytest.mark.parametrize(("kind", "size"), [(RecordId, 32), (Hash, 32), (Signature, 64)])
-def test_hashes_and_signatures_have_one_length_and_one_text(kind, size):
+def test_hashes_have_one_length_and_text_form(kind, size):
     value = kind(b"\xab" * size)
     assert str(value) == "ab" * size
     assert kind.from_hex("ab" * size) == value
@@ -48,7 +48,7 @@ def test_a_feed_has_a_root_and_a_client_id(row):
     assert feed_of(row).client_id(CLUSTER) == row["client_id"] < 2**53
 
 
-def test_a_client_id_depends_on_cluster_key_and_incarnation():
+def test_client_id_depends_on_all_its_inputs():
     one, other = NodePubkey(b"a" * 32), NodePubkey(b"b" * 32)
     ids = {
         FeedId(node, incarnation).client_id(ClusterId(cluster))
@@ -64,7 +64,7 @@ def test_a_reference_names_its_feed():
     assert ref.feed == FeedId(NodePubkey(b"a" * 32), 3)
 
 
-def test_the_cluster_id_is_made_of_the_founder_and_the_founding_body():
+def test_cluster_id_hashes_founder_and_founding_body():
     founder = NodePubkey.from_hex(RECORDS["cluster"]["founder"])
     body = RECORDS["cluster"]["founding_body"].encode()
     assert cluster_id_of(founder, body) == CLUSTER
@@ -86,7 +86,7 @@ def test_a_seed_has_32_bytes(seed):
         SigningKey(seed)
 
 
-def test_a_signing_key_shows_itself_nowhere():
+def test_signing_key_is_never_shown():
     key = SigningKey(SEED)
     for shown in (repr(key), str(key), f"{key}", f"{key!s:>80}", f"{key:x}", f"{[key]}"):
         assert SEED.hex() not in shown

@@ -43,7 +43,7 @@ def test_an_empty_run_adds_nothing():
     assert len(filled((3, 3), (5, 2))) == 0
 
 
-def test_a_clock_taken_out_splits_its_run_or_shortens_it():
+def test_discard_splits_or_shortens_a_run():
     ranges = filled((0, 5))
     ranges.discard(2)
     ranges.discard(0)
@@ -68,7 +68,7 @@ def test_runs_within_are_clipped():
 
 
 @given(steps)
-def test_it_is_a_set_of_integers_whatever_was_done_to_it(done):
+def test_range_set_equals_a_set_of_integers(done):
     ranges, plain = RangeSet(), set()
     for what, one, other in done:
         if what == "add":

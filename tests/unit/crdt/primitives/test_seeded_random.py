@@ -5,7 +5,7 @@ def numbers(draw, count=200):
     return [draw.u32() for _ in range(count)]
 
 
-def test_one_seed_gives_one_stream_and_another_seed_another():
+def test_seed_determines_the_stream():
     assert numbers(SeededRandom(b"a")) == numbers(SeededRandom(b"a"))
     assert not set(numbers(SeededRandom(b"a"))) & set(numbers(SeededRandom(b"b")))
 
@@ -17,7 +17,7 @@ def test_numbers_fill_their_range():
     assert min(drawn) < 2**29 < 7 * 2**29 < max(drawn)
 
 
-def test_fractions_lie_from_nought_to_below_one_and_use_up_the_same_stream():
+def test_fractions_are_in_range_and_share_the_stream():
     draw, twin = SeededRandom(b"a"), SeededRandom(b"a")
     assert [draw.fraction() for _ in range(50)] == [twin.u32() / 2**32 for _ in range(50)]
     assert 0.0 <= draw.fraction() < 1.0

@@ -12,7 +12,7 @@ def test_a_bucket_gives_what_is_in_it_and_fills_again():
     assert not bucket.take(100.0, 3)
 
 
-def test_what_is_given_back_is_there_again_and_no_more_than_fits():
+def test_returned_tokens_never_exceed_the_burst():
     bucket = TokenBucket(2, 1.0, 0.0)
     assert bucket.take(0.0, 2)
     bucket.give_back()

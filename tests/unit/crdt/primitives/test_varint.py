@@ -30,12 +30,12 @@ def test_what_is_written_is_read_back_and_used_up(value):
 
 
 @pytest.mark.parametrize("written", ["8000", "ff00", "80808000"])
-def test_a_longer_form_than_need_be_is_refused(written):
+def test_non_minimal_varint_is_refused(written):
     assert "shortest" in refused(bytes.fromhex(written), Reader.uint)
 
 
 @pytest.mark.parametrize("written", ["", "80", "ffffffffffffffff01", "8080808080808080808001"])
-def test_one_cut_short_or_past_2_53_is_refused(written):
+def test_truncated_or_too_large_varint_is_refused(written):
     assert "below 2^53" in refused(bytes.fromhex(written), Reader.uint)
 
 
@@ -45,7 +45,7 @@ def test_one_past_the_bound_is_refused():
     assert "at most" in refused(bytes.fromhex("ffffffffffffff1f"), Reader.uint)
 
 
-def test_no_length_is_believed_before_it_is_compared_with_the_bytes_left():
+def test_length_is_checked_against_bytes_left():
     reader = Reader(block(b"abc") + b"de")
     assert (reader.block(3), reader.take(2)) == (b"abc", b"de")
     assert "at most the 2 bytes left" in refused(b"ab", lambda reader: reader.take(3))
@@ -53,7 +53,7 @@ def test_no_length_is_believed_before_it_is_compared_with_the_bytes_left():
     assert "at most 1" in refused(b"\x02ab", lambda reader: reader.block(1))
 
 
-def test_a_count_fits_the_bytes_left_if_each_thing_takes_its_least():
+def test_count_is_checked_against_bytes_left():
     assert Reader(b"\x03abcdef").count(2) == 3
     assert "no more than fit" in refused(b"\x04abcdef", lambda reader: reader.count(2))
     assert "at most 2" in refused(b"\x03abcdef", lambda reader: reader.count(2, 2))

@@ -97,12 +97,12 @@ def test_no_field_may_be_missing_null_or_new(name):
 @pytest.mark.parametrize("ref", [[NODE, 0, 0], [NODE, 0, 0, NODE, 0], [], [NODE, 2**32, 0, NODE],
                                  [NODE, 0, 2**31, NODE], [NODE, 0, 0, NODE.upper()],
                                  [NODE, True, 0, NODE], [NODE, "0", 0, NODE]])  # fmt: skip
-def test_what_is_no_reference(ref):
+def test_invalid_references(ref):
     assert fault(said("ack", story="s", end=ref))
     assert fault(BY_NAME["first transition"] | {"parent": ref})
 
 
-def test_a_story_names_what_changes_even_if_that_is_nothing():
+def test_story_names_only_changed_fields():
     assert parse(said("story", story="s")) == Story(at=Instant(AT), n=0, story=StoryId("s"))
     body = parse(said("story", story="s", title="", depends_on=["a", "a"], labels=[]))
     assert (body.title, body.depends_on, body.labels) == ("", ("a", "a"), ())
@@ -158,7 +158,7 @@ def test_a_claim_holds_or_is_released():
         assert fault(said("claim", key="s", **broken)), broken
 
 
-def test_a_revocation_keeps_each_incarnation_once_rising():
+def test_keep_lists_incarnations_once_rising():
     def revoke(keep):
         return said("revocation", node=NODE, admissions=[NODE], keep=keep)
 
@@ -169,7 +169,7 @@ def test_a_revocation_keeps_each_incarnation_once_rising():
         assert fault(revoke(keep)), keep
 
 
-def test_evidence_names_its_feed_as_its_key_and_two_bodies():
+def test_evidence_has_its_feed_as_key_and_two_bodies():
     fields = BY_NAME["evidence"]
     assert isinstance(parse(fields), Evidence)
     (one, hashed), other = fields["proof"]
@@ -210,11 +210,11 @@ def test_a_member_may_show_a_ticket_and_a_nonce():
     b"", b"[]", b"1", b'"x"', b"null", b"{}", b'{"kind":1}', b'{"kind":"tide"}', b'{"kind":"tide"',
     b"\xff", b"{" * 8,
 ])  # fmt: skip
-def test_what_is_no_record_at_all(broken):
+def test_invalid_bodies(broken):
     assert fault(broken)
 
 
-def test_a_kind_nobody_knows_is_carried():
+def test_unknown_kind_is_carried():
     body = parse(said("tide", key="k", x={"y": [None, -1]}))
     assert body == Carried("tide", Instant(AT), 0, "k")
     assert parse(said("tide")).key is None
@@ -228,12 +228,12 @@ def test_a_kind_nobody_knows_is_carried():
         assert fault({name: v for name, v in said("tide").items() if name != gone}), gone
 
 
-def test_numbers_of_a_kind_nobody_knows():
+def test_numbers_of_an_unknown_kind():
     for number in (b"1.0", b"1e2", b"-0", b"-0.0", b"1e400", b"NaN", b"9" * 17, b"9" * 5000):
         assert fault(b'{"at":"%s","kind":"tide","n":0,"x":%s}' % (AT.encode(), number))
 
 
-def test_the_canonical_form_of_keys_that_nobody_knows_is_by_utf_16():
+def test_unknown_kind_sorts_keys_by_utf_16():
     # The grinning face is D83D DE00 in UTF-16, so it stands before U+FFEE, which is less than it.
     rows = ['{"at":"%s","kind":"tide","n":0,"x":{"\U0001f600":1,"\uffee":2}}',
             '{"at":"%s","kind":"tide","n":0,"x":{"\uffee":2,"\U0001f600":1}}']  # fmt: skip
@@ -241,13 +241,13 @@ def test_the_canonical_form_of_keys_that_nobody_knows_is_by_utf_16():
     assert fault((rows[1] % AT).encode()) == "not in canonical form"
 
 
-def test_what_is_wrong_is_said_shortly_and_without_the_author_s_control_characters():
+def test_error_detail_is_short_and_escaped():
     assert "\n" not in fault(said("story", story="s", **{"a\nb\u202e": 1}))
     assert "a\\nb\\u202e" in fault(said("story", story="s", **{"a\nb\u202e": 1}))
     assert len(fault(said("story", story="s", **{"x" * 9000: 1}))) == DETAIL_CHARS_MAX
 
 
-def test_what_is_stored_is_read_without_asking_again_whether_it_is_canonical():
+def test_stored_body_skips_the_canonical_check():
     known = canonical(said("story", story="s"))
     for data in (known, canonical({"at": AT, "kind": "new", "n": 0})):
         assert stored_body(data) == parse_body(data)

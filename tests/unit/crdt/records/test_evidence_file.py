@@ -46,7 +46,7 @@ def why(data):
 
 
 @pytest.mark.parametrize("held", [0, 1, 2])
-def test_a_file_proves_a_fork_to_who_has_nothing_else(held):
+def test_file_alone_proves_a_fork(held):
     file = parse_evidence(encode_evidence(made(held=held)))
     assert file == made(held=held)
     assert check(file, verify_batch).proven
@@ -122,7 +122,7 @@ def test_the_largest_file_there_can_be_fits_its_bound():
     assert parse_evidence(data) == file
 
 
-def test_what_is_no_evidence_file_is_refused_with_one_reason():
+def test_invalid_evidence_file_is_refused():
     good = encode_evidence(made())
     fields = json.loads(good)
 
@@ -160,7 +160,7 @@ def test_what_a_refusal_quotes_is_short_and_plain():
 
 
 @given(st.data())
-def test_one_changed_byte_proves_nothing_against_anybody_else(data):
+def test_one_changed_byte_proves_nothing(data):
     """Whatever is changed: refused, or it proves nothing, or it says the very same."""
     good = encode_evidence(made())
     at = data.draw(st.integers(0, len(good) - 1))

@@ -37,7 +37,7 @@ def test_two_records_in_one_slot_prove_a_fork():
     assert prove(other, one)
 
 
-def test_the_order_in_which_they_were_found_does_not_show():
+def test_order_of_sides_does_not_matter():
     one, other = (proof_side(record.value) for record in fork())
     [record, _] = fork()
     assert proof_of(record.feed, 4, one, other) == proof_of(record.feed, 4, other, one)
@@ -67,12 +67,12 @@ def test_two_signatures_of_one_body_are_no_fork():
     )
 
 
-def test_a_side_is_the_signature_and_the_hash_of_the_body():
+def test_side_is_signature_and_body_hash():
     [one, _] = fork()
     assert proof_side(one.value) == (one.value[:64], H(encode_body(one.body)))
 
 
-def test_evidence_carries_a_proof_to_those_who_have_neither_record():
+def test_evidence_carries_a_proof_without_records():
     one, other = fork()
     record = RecordAuthor(OTHER, CLUSTER, AT_MS).evidence(one, other)
     body = parse_body(record.value[64:])
@@ -87,7 +87,7 @@ def test_evidence_carries_a_proof_to_those_who_have_neither_record():
     assert not proves_fork(CLUSTER, claimed_proof(lie), verify_batch)
 
 
-def test_news_is_what_is_lower_than_what_is_known_and_proves_it():
+def test_only_a_valid_lower_proof_is_news():
     def claimed(clock):
         one, other = fork(clock)
         return proof_of(one.feed, clock, proof_side(one.value), proof_side(other.value))

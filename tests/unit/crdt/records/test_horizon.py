@@ -17,7 +17,7 @@ def at(court, ms):
     return Instant.from_ms(court.found.record.body.at.ms + ms)
 
 
-def test_stamps_count_up_to_five_minutes_ahead_of_the_clock(court):
+def test_stamps_count_up_to_five_minutes_ahead(court):
     horizon = Horizon()
     assert horizon.arriving == horizon.on_disk == FIRST
     horizon.tell_time(at(court, 0))
@@ -26,7 +26,7 @@ def test_stamps_count_up_to_five_minutes_ahead_of_the_clock(court):
     assert not horizon.is_clockless
 
 
-def test_an_own_record_may_follow_what_lies_as_far_ahead_as_it_may(court):
+def test_own_record_may_be_slightly_further_ahead(court):
     horizon = Horizon(court.bob.node)
     horizon.tell_time(at(court, 0))
     own, others = court.bob.story("s-1"), court.cat.story("s-1")

@@ -48,11 +48,11 @@ def test_records_made_outside_the_project(row):
 
 
 @pytest.mark.parametrize("row", RECORDS["wrong_signatures"], ids=lambda row: row["name"])
-def test_a_record_moved_elsewhere_does_not_hold(row):
+def test_moved_record_is_invalid(row):
     assert not holds(bytes.fromhex(row["cluster_id"]), row)
 
 
-def test_position_and_cluster_are_signed_in_their_stated_widths():
+def test_signed_bytes_have_the_stated_widths():
     feed = FeedId(NodePubkey(b"p" * 32), 0x01020304)
     said = signed_bytes(CLUSTER, feed, 0x05060708, b"h" * 32)
     position = bytes([1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8])
@@ -60,20 +60,20 @@ def test_position_and_cluster_are_signed_in_their_stated_widths():
 
 
 @pytest.mark.parametrize("size", [0, 63, 64, 65, limits.RECORD_BYTES_MAX + 1])
-def test_a_value_of_that_size_is_nobody_s_record(size):
+def test_value_of_impossible_size_is_refused(size):
     with pytest.raises(PeerFault) as caught:
         signed_record(FeedId(KEY.pubkey, 0), 0, b"x" * size)
     assert caught.value.reason is Reason.BAD_SIGNATURE
 
 
 @pytest.mark.parametrize("size", [66, limits.RECORD_BYTES_MAX])
-def test_a_value_of_that_size_may_be_one(size):
+def test_value_of_possible_size_is_accepted(size):
     record = signed_record(FeedId(KEY.pubkey, 0), 0, b"s" * 64 + b"b" * (size - 64))
     assert record == SignedRecord(FeedId(KEY.pubkey, 0), 0, record.value)
     assert (record.signature, record.body_bytes[:1]) == (b"s" * 64, b"b")
 
 
-def test_a_written_record_says_where_it_stands():
+def test_signed_record_has_its_reference():
     record = sign_record(KEY, CLUSTER, 7, 9, BODY)
     assert record.ref == RecordRef(KEY.pubkey, 7, 9, record.record_id)
     assert record.ref.feed == record.feed == FeedId(KEY.pubkey, 7)

@@ -119,11 +119,11 @@ def test_results_come_in_the_order_of_the_jobs():
 
 
 @pytest.mark.parametrize("size", [0, 1, 32, 63, 65, 128])
-def test_a_signature_of_another_length_is_false_and_no_exception(size):
+def test_signature_of_wrong_length_is_invalid(size):
     assert verify_batch([(KEY.pubkey, SAID, (SIGNATURE + SIGNATURE)[:size])]) == [False]
 
 
-def test_a_signature_cut_in_two_does_not_hold_for_what_the_cut_makes():
+def test_shifted_signature_is_invalid():
     # Signature and message are joined for libsodium; a byte moved from one to the other must tell.
     job = (KEY.pubkey, SIGNATURE[63:] + SAID, SIGNATURE[:63])
     assert verify_batch([job, (KEY.pubkey, SAID[1:], SIGNATURE + SAID[:1])]) == [False, False]

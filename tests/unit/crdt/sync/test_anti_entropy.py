@@ -43,7 +43,7 @@ def shown(frames):
     return [type(frame).__name__ for frame in frames]
 
 
-def test_the_digest_is_over_feeds_on_the_roster_with_something_live(court):
+def test_digest_covers_live_feeds_on_the_roster(court):
     court.take(court.bob.story("a"), court.sam.story("b"), court.cat.transition("c", p.Accepted()))
     feeds = anti_entropy.compared_feeds(court.ledger)
     assert [feed.author for feed in feeds] == sorted((court.founder.node, court.bob.node))
@@ -52,7 +52,7 @@ def test_the_digest_is_over_feeds_on_the_roster_with_something_live(court):
     )
 
 
-def test_a_fork_stands_in_the_digest_though_nothing_of_the_feed_is_held(court):
+def test_fork_of_an_unknown_feed_is_in_the_digest(court):
     one, two = (court.bob.story(title, clock=3) for title in "ab")
     court.take(evidence := court.cat.evidence(one, two))
     bare = next(f for f in anti_entropy.compared_feeds(court.ledger) if f.author == court.bob.node)
@@ -74,7 +74,7 @@ def test_feed_digests_come_in_frames_of_bounded_size(court, monkeypatch):
     assert [frame.last for frame in frames] == [False, True]
 
 
-def test_a_node_that_holds_nothing_says_so(court):
+def test_feed_digests_of_an_empty_ledger(court):
     court.ledger.feeds.clear()
     [frame] = anti_entropy.feed_digests(court.ledger)
     assert (frame.feeds, frame.last) == ((), True)
@@ -94,7 +94,7 @@ def test_which_feeds_differ(court):
     ]  # fmt: skip
 
 
-def test_a_comparison_opens_with_the_proof_and_the_whole_range(court):
+def test_comparison_starts_with_proof_and_whole_range(court):
     records = [court.bob.story("a"), court.bob.story("b")]
     court.take(*records)
     feed = records[0].feed
@@ -106,7 +106,7 @@ def test_a_comparison_opens_with_the_proof_and_the_whole_range(court):
     assert whole.ranges[0].size == 1
 
 
-def test_where_ranges_agree_nothing_is_said(court):
+def test_equal_ranges_are_not_answered(court):
     records = [court.bob.story("a")]
     court.take(*records)
     frame = RangeDigests(*records[0].feed, (ranged(records, 0, 9), ranged([], 9, 20)))
@@ -131,7 +131,7 @@ def test_in_a_small_range_both_send_what_they_have(court):
     assert wanted == RecordsWanted(*stranger, ((0, 9),))
 
 
-def test_a_large_range_is_halved_at_the_middle_of_what_is_held(court):
+def test_large_range_is_halved(court):
     records = [court.bob.story("a", clock=clock) for clock in range(0, 80, 2)]
     court.take(*records)
     feed = records[0].feed
@@ -150,7 +150,7 @@ def test_many_halves_come_in_frames_of_bounded_size(court, monkeypatch):
     assert [len(frame.ranges) for frame in frames] == [2, 2, 2]
 
 
-def test_one_clock_is_not_halved_and_a_half_is_never_empty(court, monkeypatch):
+def test_halves_are_never_empty(court, monkeypatch):
     monkeypatch.setattr(limits, "RANGE_LEAF", 1)
     records = [court.bob.story("a", clock=clock) for clock in (4, 5)]
     court.take(*records)
@@ -165,7 +165,7 @@ def test_one_clock_is_not_halved_and_a_half_is_never_empty(court, monkeypatch):
     assert shown(frames) == ["Records", "RecordsWanted"]
 
 
-def test_what_another_asks_for_is_served_as_far_as_it_fits(court, monkeypatch):
+def test_requested_records_are_served_up_to_a_limit(court, monkeypatch):
     records = [court.bob.story("a", clock=clock) for clock in range(6)]
     court.take(*records)
     feed = records[0].feed
@@ -179,7 +179,7 @@ def test_what_another_asks_for_is_served_as_far_as_it_fits(court, monkeypatch):
     assert [clock for clock, _ in frame.records] == [0, 1], "ranges named twice count twice"
 
 
-def test_what_another_lacks_altogether_is_shown_as_far_as_it_fits(court, monkeypatch):
+def test_missing_records_are_offered_up_to_a_limit(court, monkeypatch):
     records = [court.bob.story("a", clock=clock) for clock in range(6)]
     court.take(*records)
     monkeypatch.setattr(limits, "CATCHUP_BYTES_MAX", 2 * len(records[0].value) + 1)
@@ -210,7 +210,7 @@ def linked(size=2):
     return cluster
 
 
-def test_the_feeds_that_differ_are_found_however_the_digests_are_cut(monkeypatch):
+def test_differing_feeds_over_several_frames(monkeypatch):
     cluster = linked(4)
     for number in range(4):
         cluster.add(number, f"s-{number}")
@@ -234,7 +234,7 @@ def test_the_feeds_that_differ_are_found_however_the_digests_are_cut(monkeypatch
         assert listed == set()
 
 
-def test_what_the_other_never_names_differs():
+def test_feeds_that_the_peer_lacks_differ():
     cluster = linked(1)
     ledger = cluster.replicas[0].ledger
     [frame] = anti_entropy.feed_digests(ledger)
@@ -246,7 +246,7 @@ def test_what_the_other_never_names_differs():
     assert anti_entropy.differing(ledger, frame, listed) == []
 
 
-def test_a_peer_that_never_comes_to_an_end_fills_no_memory():
+def test_endless_digests_fill_no_memory():
     cluster = linked(1)
     ledger = cluster.replicas[0].ledger
     [frame] = anti_entropy.feed_digests(ledger)

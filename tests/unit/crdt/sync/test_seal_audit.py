@@ -53,7 +53,7 @@ def test_what_never_came_is_named_by_its_clocks(court):
     assert not short.unsatisfiable
 
 
-def test_a_gap_may_be_what_was_superseded_or_what_is_withheld(court):
+def test_gap_is_superseded_or_withheld(court):
     records = [court.bob.story(f"s-{n}") for n in range(3)]
     court.take(records[2], seal(court.bob, records))
     court.ledger.believe_gap(records[0].feed, 0, 2)
@@ -62,7 +62,7 @@ def test_a_gap_may_be_what_was_superseded_or_what_is_withheld(court):
     assert not short.unsatisfiable
 
 
-def test_what_is_here_and_does_not_count_is_told_apart(court):
+def test_records_that_do_not_count_are_listed(court):
     """One waits for its parent, one was rejected: both are here, and neither is live."""
     gone = court.cat.transition("s-1", p.DepsMet())
     waits = court.bob.transition("s-1", p.GatesStarted(), gone, ms=court.cat.ms + 1)
@@ -76,14 +76,14 @@ def test_what_is_here_and_does_not_count_is_told_apart(court):
     assert runs(found(court)) == [[], [], [(1, 2)]]
 
 
-def test_what_waits_on_disk_for_its_time_does_not_count_yet(court):
+def test_pending_record_on_disk_is_not_counted(court):
     early = court.bob.story("s-1", ms=court.ms + 2 * limits.STAMP_AHEAD_MS_MAX)
     court.bob.ms = court.ms
     court.take(early, seal(court.bob, [early]), stored=True)
     assert runs(found(court)) == [[], [], [(0, 1)]]
 
 
-def test_what_another_feed_or_a_higher_clock_lacks_is_not_this_ones(court):
+def test_other_feeds_and_later_clocks_do_not_count(court):
     gone = court.cat.transition("s-1", p.DepsMet())
     waiting = [
         court.bob.transition("s-1", p.GatesStarted(), gone, ms=court.cat.ms + 1, **where)
@@ -95,22 +95,22 @@ def test_what_another_feed_or_a_higher_clock_lacks_is_not_this_ones(court):
     assert runs(short) == [[(1, 2)], [], []]
 
 
-def test_a_seal_of_more_than_there_is_room_for_is_false(court):
+def test_seal_of_too_many_is_unsatisfiable(court):
     story = court.bob.story("a")
     assert found(court, story, seal(court.bob, [story], count=2)).unsatisfiable
 
 
-def test_a_seal_of_fewer_than_are_live_is_false(court):
+def test_seal_of_too_few_is_unsatisfiable(court):
     one, two = court.bob.story("a"), court.bob.story("b")
     assert found(court, one, two, seal(court.bob, [one])).unsatisfiable
 
 
-def test_a_seal_over_another_digest_is_false_where_no_record_could_differ(court):
+def test_unsatisfiable_seal_with_equal_count(court):
     story = court.bob.story("a")
     assert found(court, story, seal(court.bob, [story], digest=bytes(32))).unsatisfiable
 
 
-def test_an_older_state_beside_a_newer_seal_is_not_called_false(court):
+def test_older_state_and_newer_seal_is_satisfiable(court):
     """The count is the same, and the later record of the key is what is withheld."""
     old, new = spawn(court.bob), spawn(court.bob)
     court.take(old, seal(court.bob, [new]))
@@ -120,7 +120,7 @@ def test_an_older_state_beside_a_newer_seal_is_not_called_false(court):
     assert not short.unsatisfiable
 
 
-def test_a_gap_below_every_key_hides_nothing_that_would_change_the_digest(court):
+def test_gap_below_every_key_cannot_satisfy_a_seal(court):
     court.bob.clock = 1
     state = spawn(court.bob)
     court.take(state, seal(court.bob, [state], digest=bytes(32)))
@@ -138,7 +138,7 @@ def linked(*peers):
     return sessions
 
 
-def test_who_might_have_it_is_the_author_first(court):
+def test_author_is_the_first_source(court):
     records = [court.bob.story(f"s-{n}") for n in range(2)]
     court.take(records[0], seal(court.bob, records))
     feed = court.feed(court.bob)
@@ -189,7 +189,7 @@ def test_what_a_session_knows_of_a_peer(court):
 # Telling the operator
 
 
-def test_the_operator_is_told_once_of_an_author_and_once_when_it_is_healed(court):
+def test_mismatch_and_recovery_are_reported_once(court):
     watch = SealWatch(court.ledger)
     records = [court.bob.story(f"s-{n}") for n in range(2)]
     court.take(records[0], seal(court.bob, records))
@@ -206,7 +206,7 @@ def test_the_operator_is_told_once_of_an_author_and_once_when_it_is_healed(court
     }
 
 
-def test_what_is_merely_under_way_is_not_told(court):
+def test_records_on_their_way_are_not_reported(court):
     watch = SealWatch(court.ledger)
     records = [court.bob.story(f"s-{n}") for n in range(2)]
     court.take(records[0], seal(court.bob, records))
@@ -219,7 +219,7 @@ def test_what_is_merely_under_way_is_not_told(court):
     assert len(watch.news(3 * REPORT_AFTER_SECONDS)) == 1
 
 
-def test_one_who_opens_many_feeds_is_named_once(court):
+def test_author_of_many_feeds_is_reported_once(court):
     watch = SealWatch(court.ledger)
     for incarnation in range(1, 200):
         court.take(court.bob.seal(9, bytes(32), incarnation=incarnation, clock=0))

@@ -47,7 +47,7 @@ def ended(pen, story, *events):
     return records
 
 
-def test_a_story_exists_once_a_record_names_it_and_no_longer_than_that(court):
+def test_story_exists_while_a_record_names_it(court):
     record = court.bob.story("s-1", title="first")
     made = board(record)
     assert "s-1" in made
@@ -58,7 +58,7 @@ def test_a_story_exists_once_a_record_names_it_and_no_longer_than_that(court):
     assert made.story("s-1") is made.state("s-1") is made.explain("s-1") is None
 
 
-def test_kinds_that_are_about_no_story_are_passed_over(court):
+def test_kinds_without_a_story_are_ignored(court):
     member = court.ada.member(court.sam.node, Role.MEMBER)
     made = board(member)
     made.remove(member)
@@ -73,7 +73,7 @@ def test_which_story_a_record_is_about(court):
     assert [story_of(record) for record in about] == [f"s-{number}" for number in range(1, 6)]
 
 
-def test_stories_stand_in_order_of_id_and_the_view_is_canonical_json(court):
+def test_stories_are_sorted_and_view_is_canonical(court):
     records = [court.bob.story(name, title=name) for name in ("b", "c", "a")]
     records.append(spawn(court.bob, "a"))
     made = board(*records)
@@ -86,7 +86,7 @@ def test_stories_stand_in_order_of_id_and_the_view_is_canonical_json(court):
     assert made.explain("a").id == "a"
 
 
-def test_what_changed_is_told_once(court):
+def test_changes_are_reported_once(court):
     first = court.bob.transition("s-1", p.DepsMet())
     made = board(first, court.bob.story("s-2"))
     [change] = made.take_changes()
@@ -95,7 +95,7 @@ def test_what_changed_is_told_once(court):
     assert list(made.take_changes()) == []
 
 
-def test_what_is_no_news_is_not_told_and_what_comes_then_is_told_from_there(court):
+def test_forgotten_changes_are_not_reported(court):
     first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
     lost = court.cat.transition("s-1", p.DepsMet(), ms=court.ms + 1)
     made = board(first, lost)
@@ -106,7 +106,7 @@ def test_what_is_no_news_is_not_told_and_what_comes_then_is_told_from_there(cour
     assert (change.before, change.after, change.lost) == (p.Coding(), p.Qa(), ())
 
 
-def test_an_event_that_is_taken_back_is_a_change_too(court):
+def test_removed_event_is_a_change(court):
     first = court.bob.transition("s-1", p.DepsMet())
     made = board(first)
     list(made.take_changes())
@@ -115,7 +115,7 @@ def test_an_event_that_is_taken_back_is_a_change_too(court):
     assert (change.before, change.after, change.last) == (p.Coding(), p.Backlog(), None)
 
 
-def test_a_conflict_is_told_once_though_the_stage_stands(court):
+def test_conflict_is_reported_once(court):
     first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
     lost = court.cat.transition("s-1", p.DepsMet(), ms=court.ms + 1)
     made = board(first)
@@ -133,7 +133,7 @@ def test_a_conflict_is_told_once_though_the_stage_stands(court):
 @pytest.mark.parametrize(
     ("ahead_ms", "late"), [(limits.LATE_MS, False), (limits.LATE_MS + 1, True)]
 )
-def test_a_back_dated_event_that_changes_the_stage_is_late(court, ahead_ms, late):
+def test_back_dated_event_is_reported_as_late(court, ahead_ms, late):
     first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms + ahead_ms)
     made = board(first)
     list(made.take_changes())
@@ -143,7 +143,7 @@ def test_a_back_dated_event_that_changes_the_stage_is_late(court, ahead_ms, late
     assert change.late is late
 
 
-def test_the_holder_is_the_earliest_claim_that_stands_then_the_lowest_key(court):
+def test_holder_is_earliest_valid_claim(court):
     ms = court.ms
     made = board(
         claim(court.bob, ms, ms - 10, ms + 1_000),
@@ -158,7 +158,7 @@ def test_the_holder_is_the_earliest_claim_that_stands_then_the_lowest_key(court)
     assert made.holder("s-9", Instant.from_ms(ms)) is None
 
 
-def test_a_dependency_is_met_when_it_is_done_or_was_accepted(court):
+def test_dependency_is_met_when_done_or_accepted(court):
     made = board(
         *ended(court.bob, "done"),
         *ended(court.bob, "accepted", p.Accepted()),
@@ -172,7 +172,7 @@ def test_a_dependency_is_met_when_it_is_done_or_was_accepted(court):
     assert made.unmet("s-2") == made.unmet("s-3") == made.unmet("nowhere") == []
 
 
-def test_the_way_from_a_story_to_what_it_waits_for_is_found_whatever_circles_there_are(court):
+def test_dependency_path_with_cycles(court):
     found = board(
         depends(court.ada, "a", "b", "c"),
         depends(court.ada, "b", "c", "nobody-named-it"),
@@ -184,7 +184,7 @@ def test_the_way_from_a_story_to_what_it_waits_for_is_found_whatever_circles_the
     assert found.dependency_path("d", "a") == found.dependency_path("a", "e") == []
 
 
-def test_the_end_of_a_story_that_is_gone_wants_nothing(court):
+def test_removed_story_needs_no_ack(court):
     records = ended(court.bob, "s-1", p.Accepted())
     made = board(*records)
     assert made.unacknowledged_end("s-1") == records[-1].ref
@@ -193,7 +193,7 @@ def test_the_end_of_a_story_that_is_gone_wants_nothing(court):
     assert made.unacknowledged_end("s-1") is None
 
 
-def test_how_many_stories_stand_where_follows_what_comes_and_goes(court):
+def test_stage_counts_follow_changes(court):
     end = ended(court.bob, "s-1")
     made = board(*end, court.bob.story("s-2"), gone := court.bob.story("s-3"))
     assert made.stages() == {"done": 1, "backlog": 2}
@@ -206,7 +206,7 @@ def test_how_many_stories_stand_where_follows_what_comes_and_goes(court):
     assert made.stages() == {"archived": 1}
 
 
-def test_what_a_node_does_is_found_without_a_look_at_every_story(court):
+def test_executions_of_a_node_are_indexed(court):
     ada, bob, later = spawn(court.ada, "s-1"), spawn(court.bob, "s-1"), spawn(court.bob, "s-2")
     made = board(ada, bob, later)
     made.add(again := court.bob.execution("s-1", x.Idle(), x.Reset(), x.Idle()))
@@ -220,7 +220,7 @@ def test_what_a_node_does_is_found_without_a_look_at_every_story(court):
     assert not [*made.executions(court.cat.node)]
 
 
-def test_an_archived_end_wants_an_ack_by_another_than_its_author(court):
+def test_archived_end_needs_an_ack_by_another_author(court):
     records = ended(court.bob, "s-1", p.Accepted())
     made = board(
         *records,
@@ -243,7 +243,7 @@ def test_an_archived_end_wants_an_ack_by_another_than_its_author(court):
     assert made.unacknowledged_end("s-1") == end.ref
 
 
-def test_which_stories_changed_is_told_once_and_so_many_at_a_time(court):
+def test_touched_stories_are_returned_once_in_batches(court):
     made = board(*(court.bob.transition(f"s-{n}", p.Abandon()) for n in range(3)))
     made.add(court.bob.story("s-3"))
     assert made.take_touched(2) == ["s-0", "s-1"]

@@ -24,7 +24,7 @@ def test_only_a_transition_says_what_is_folded(court):
         transition_of(court.bob.story("s-1"))
 
 
-def test_an_event_hangs_below_its_parent_only_where_it_is_legal_and_later(court):
+def test_event_attaches_only_if_legal_and_later(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     assert attaches(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1), start)
     assert not attaches(court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms), start)
@@ -33,13 +33,13 @@ def test_an_event_hangs_below_its_parent_only_where_it_is_legal_and_later(court)
     assert not attaches(court.bob.transition("s-1", p.Unblock()), None)
 
 
-def test_an_event_that_builds_on_the_end_of_a_path_makes_it_longer(court):
+def test_event_on_the_end_extends_a_path(court):
     start = court.bob.transition("s-1", p.DepsMet())
     assert extends(start, None)
     assert extends(court.bob.transition("s-1", p.GatesStarted(), start), start)
 
 
-def test_whatever_does_not_build_on_the_end_of_a_path_is_to_be_folded(court):
+def test_event_not_on_the_end_is_no_extension(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     middle = court.ada.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
     for event in (
@@ -72,7 +72,7 @@ class Growing:
             self.tree.add(record)
 
 
-def test_a_tree_is_the_same_in_whatever_order_its_records_came(court):
+def test_tree_does_not_depend_on_order(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
     two = court.cat.transition("s-1", p.Abandon(), start, ms=court.ms + 2)
@@ -97,7 +97,7 @@ def test_a_tree_is_the_same_in_whatever_order_its_records_came(court):
             assert illegal.record_id not in tree.authors
 
 
-def test_a_tree_says_below_what_another_child_counts(court):
+def test_tree_lists_parents_with_a_new_best_child(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 5)
     grown = Growing(start, one)
@@ -112,7 +112,7 @@ def test_a_tree_says_below_what_another_child_counts(court):
     assert (grown.tree.moved, grown.tree.best[start.record_id]) == (set(), later)
 
 
-def test_one_more_event_costs_the_same_however_many_stand_beside_it(court):
+def test_cost_of_an_event_beside_many(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     counts = []
     for many in (20, 200):
@@ -127,7 +127,7 @@ def test_one_more_event_costs_the_same_however_many_stand_beside_it(court):
     assert counts[0] == counts[1]
 
 
-def test_one_more_event_costs_the_same_however_many_of_its_author_stand_above_it(court):
+def test_cost_of_an_event_below_many(court):
     counts = []
     for turns in (5, 50):
         branch = [None]

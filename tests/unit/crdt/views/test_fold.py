@@ -67,7 +67,7 @@ def test_a_chain_of_events_is_its_own_spine(court):
     assert {fold.tree.weight(event.record_id) for event in events} == {1}
 
 
-def test_of_two_branches_the_one_with_more_authors_counts_however_late(court):
+def test_branch_with_more_authors_counts(court):
     [start] = chain(court.ada, p.DepsMet())
     early = chain(court.bob, p.Abandon(), parent=start, ms=court.ms)
     [late] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1_000)
@@ -78,7 +78,7 @@ def test_of_two_branches_the_one_with_more_authors_counts_however_late(court):
     assert lost(fold) == [(early[0], late.ref, WHY_WEIGHT)]
 
 
-def test_an_author_who_writes_much_weighs_no_more(court):
+def test_many_events_of_one_author_weigh_one(court):
     [start] = chain(court.ada, p.DepsMet())
     one = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms)
     many = chain(court.cat, p.GatesStarted(), p.GatesFailed(WHY), parent=start, ms=court.ms + 1)
@@ -86,7 +86,7 @@ def test_an_author_who_writes_much_weighs_no_more(court):
     assert fold.spine == [start, *one]
 
 
-def test_an_ack_weighs_as_much_as_an_event_and_reaches_up_to_the_root(court):
+def test_ack_weighs_as_much_as_an_event(court):
     [start] = chain(court.ada, p.DepsMet())
     [first] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms)
     [second] = chain(court.cat, p.Abandon(), parent=start, ms=court.ms + 1)
@@ -99,7 +99,7 @@ def test_an_ack_weighs_as_much_as_an_event_and_reaches_up_to_the_root(court):
     assert lost(fold) == [(first, second.ref, WHY_WEIGHT)]
 
 
-def test_an_ack_of_what_is_in_no_tree_counts_nowhere(court):
+def test_ack_of_an_orphan_has_no_weight(court):
     [start] = chain(court.ada, p.DepsMet())
     stray = court.bob.transition("s-1", p.GatesStarted(), court.cat.transition("s-1", p.DepsMet()))
     fold = folded(start, stray, acks=[court.founder.ack("s-1", stray)])
@@ -117,7 +117,7 @@ def test_of_two_as_heavy_the_first_in_order_counts(court):
     assert lost(fold) == [(later, first.ref, WHY_ORDER)]
 
 
-def test_of_two_with_one_stamp_the_lower_key_counts_then_the_lower_slot(court):
+def test_equal_stamps_are_ordered_by_key_then_slot(court):
     [start] = chain(court.ada, p.DepsMet())
     mine = [court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms) for _ in range(2)]
     theirs = court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms)
@@ -127,7 +127,7 @@ def test_of_two_with_one_stamp_the_lower_key_counts_then_the_lower_slot(court):
     assert folded(start, other, *mine).spine[1] is mine[0]
 
 
-def test_what_is_off_the_spine_applies_where_it_is_later_and_legal(court):
+def test_off_spine_event_applies_if_later_and_legal(court):
     [start] = chain(court.ada, p.DepsMet())
     heavy = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms)
     heavy += chain(court.cat, p.GatesFailed(WHY), parent=heavy[0], ms=court.ms + 5)
@@ -141,7 +141,7 @@ def test_what_is_off_the_spine_applies_where_it_is_later_and_legal(court):
     assert fold.lost == []
 
 
-def test_what_the_stage_ignores_lost_to_what_stood_in_its_place(court):
+def test_ignored_event_lost_to_the_one_before(court):
     [start] = chain(court.ada, p.DepsMet())
     heavy = chain(court.bob, p.Abandon(), parent=start, ms=court.ms)
     light = chain(court.cat, p.GatesStarted(), p.GatesFailed(WHY), parent=start, ms=court.ms + 5)
@@ -150,7 +150,7 @@ def test_what_the_stage_ignores_lost_to_what_stood_in_its_place(court):
     assert lost(fold) == [(event, heavy[0].ref, WHY_WEIGHT) for event in light]
 
 
-def test_an_orphan_whose_parent_is_not_live_applies_if_it_can(court):
+def test_orphan_applies_if_legal(court):
     [gone] = chain(court.bob, p.DepsMet())
     orphan = court.cat.transition("s-1", p.DepsMet(), gone, ms=court.ms)
     fold = folded(orphan)
@@ -168,7 +168,7 @@ def test_an_orphan_that_cannot_apply_says_why(court):
     assert lost(folded(ignored)) == [(ignored, None, WHY_IGNORED)]
 
 
-def test_one_stamped_as_the_end_of_the_spine_is_not_later(court):
+def test_event_stamped_like_the_end_is_not_later(court):
     [gone] = chain(court.bob, p.DepsMet())
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     same = court.cat.transition("s-1", p.Abandon(), gone, ms=court.ms)
@@ -176,7 +176,7 @@ def test_one_stamped_as_the_end_of_the_spine_is_not_later(court):
         assert lost(fold) == [(same, start.ref, WHY_BEFORE)]
 
 
-def test_one_stamped_a_tick_after_the_end_of_the_spine_is_later(court):
+def test_event_stamped_one_tick_after_the_end_is_later(court):
     [gone] = chain(court.bob, p.DepsMet())
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     tick = Transition(
@@ -188,7 +188,7 @@ def test_one_stamped_a_tick_after_the_end_of_the_spine_is_later(court):
 
 
 @pytest.mark.parametrize("asked", ["spine", "applied", "last", "stage", "lost"])
-def test_whatever_is_asked_first_knows_all_that_came(court, asked):
+def test_every_view_includes_all_events(court, asked):
     [gone] = chain(court.bob, p.DepsMet())
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     orphan = court.cat.transition("s-1", p.Block(WHY), gone, ms=court.ms + 1)
@@ -203,7 +203,7 @@ def test_whatever_is_asked_first_knows_all_that_came(court, asked):
     assert getattr(folded(start, orphan, ignored), asked) == said[asked]
 
 
-def test_children_of_an_event_that_hangs_nowhere_are_in_no_tree(court):
+def test_children_of_an_orphan_are_in_no_tree(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     illegal = court.bob.transition("s-1", p.Accepted(), start, ms=court.ms + 1)
     child = court.cat.transition("s-1", p.Abandon(), illegal, ms=court.ms + 2)
@@ -213,7 +213,7 @@ def test_children_of_an_event_that_hangs_nowhere_are_in_no_tree(court):
     assert fold.tree.weight(child.record_id) == 0
 
 
-def test_a_story_is_told_to_its_end_and_reopened(court):
+def test_story_is_completed_and_reopened(court):
     events = chain(
         court.bob,
         p.DepsMet(),
@@ -247,7 +247,7 @@ def acknowledge(fold, pen, end):
     fold.acknowledge(end.record_id, pen.node)
 
 
-def test_what_lost_since_it_was_marked_is_told_in_order_and_no_more_than_asked_for(court):
+def test_fallen_is_ordered_and_limited(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     [first] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 9)
     [second] = chain(court.cat, p.GatesStarted(), parent=start, ms=court.ms + 5)
@@ -265,7 +265,7 @@ def test_what_lost_since_it_was_marked_is_told_in_order_and_no_more_than_asked_f
     assert fold.lost_at_mark() == {first.record_id, third.record_id}
 
 
-def test_of_two_that_come_at_once_the_first_that_applies_says_what_is_lost(court):
+def test_first_applied_of_two_new_events_decides(court):
     [gone] = chain(court.bob, p.DepsMet())
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     first, other, second = (
@@ -280,7 +280,7 @@ def test_of_two_that_come_at_once_the_first_that_applies_says_what_is_lost(court
     assert fold.fallen(9) == [Lost(other, first.ref, WHY_IGNORED)]
 
 
-def test_what_counted_again_before_a_mark_and_is_lost_after_it_is_news(court):
+def test_event_lost_after_a_mark_is_fallen(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     [one] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1)
     [two] = chain(court.cat, p.GatesStarted(), parent=start, ms=court.ms + 2)
@@ -294,7 +294,7 @@ def test_what_counted_again_before_a_mark_and_is_lost_after_it_is_news(court):
     assert [lost.record for lost in fold.fallen(9)] == [two]
 
 
-def test_what_counts_again_and_is_lost_again_between_two_marks_is_no_news(court):
+def test_event_lost_again_between_marks_is_not_fallen(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     [one] = chain(court.bob, p.GatesStarted(), parent=start, ms=court.ms + 1)
     [two] = chain(court.cat, p.GatesStarted(), parent=start, ms=court.ms + 2)
@@ -313,7 +313,7 @@ def test_what_counts_again_and_is_lost_again_between_two_marks_is_no_news(court)
 
 
 @pytest.mark.parametrize("most", [0, 32])
-def test_what_goes_off_the_spine_is_sorted_in_one_by_one_or_in_one_go(court, monkeypatch, most):
+def test_few_and_many_spine_moves_are_sorted(court, monkeypatch, most):
     monkeypatch.setattr("crdt.views.fold.MOVES_MAX", most)
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     rivals = [
@@ -341,7 +341,7 @@ def cost_of(fold, event):
     return steps(come)
 
 
-def test_one_more_event_costs_the_same_however_many_stand_on_the_spine(court):
+def test_cost_of_an_event_on_a_long_spine(court):
     counts = []
     for turns in (5, 50):
         *spine, more = cycle(court.bob, turns)
@@ -351,7 +351,7 @@ def test_one_more_event_costs_the_same_however_many_stand_on_the_spine(court):
     assert counts[0] == counts[1]
 
 
-def test_one_more_event_costs_the_same_however_many_lie_off_the_spine(court):
+def test_cost_of_an_event_with_many_off_the_spine(court):
     [start] = chain(court.ada, p.DepsMet(), ms=court.ms)
     counts = []
     for many in (20, 200):
@@ -365,7 +365,7 @@ def test_one_more_event_costs_the_same_however_many_lie_off_the_spine(court):
     assert counts[0] == counts[1]
 
 
-def test_to_say_what_beat_a_branch_costs_the_same_for_each_of_its_events(court):
+def test_cost_of_explaining_a_lost_branch(court):
     [winner] = chain(court.ada, p.DepsMet(), ms=court.ms + 1_000)
     ack = court.founder.ack("s-1", winner)
     counts = []

@@ -42,7 +42,7 @@ def test_everyone_has_the_role_that_the_founder_gave(court):
     assert found.role_of_slot(feed(court.sam), 0) is None
 
 
-def test_the_founder_is_an_admin_whatever_anybody_writes_and_with_no_record_at_all(court):
+def test_founder_is_always_an_admin(court):
     found = bare(court)
     assert found.on_roster(court.founder.node)
     assert found.belongs(court.founder.node)
@@ -58,7 +58,7 @@ def test_an_admin_admits_members_and_observers(court):
     assert found.counts(one)
 
 
-def test_an_admins_word_widens_what_the_founders_left(court):
+def test_admin_admission_adds_to_the_founders(court):
     """Also of one whose own word was asked about before that admin's was read."""
     two = court.founder.member(court.bob.node, Role.ADMIN)
     taken = court.founder.revocation(
@@ -97,7 +97,7 @@ def test_an_admin_admits_neither_itself_nor_the_founder(court):
     assert found.role(court.founder.node) is Role.ADMIN
 
 
-def test_the_founder_stays_an_admin_and_may_name_itself_anew(court):
+def test_founder_may_rename_itself(court):
     lower = court.founder.member(court.founder.node, Role.MEMBER)
     again = court.founder.member(court.founder.node, Role.ADMIN, "palace")
     found = roster(court, lower, again)
@@ -106,7 +106,7 @@ def test_the_founder_stays_an_admin_and_may_name_itself_anew(court):
     assert found.name(court.founder.node) == "palace"
 
 
-def test_what_an_admin_wrote_counts_only_where_its_role_stands(court):
+def test_admin_record_counts_only_in_admin_slots(court):
     before, after = (court.ada.member(court.sam.node, Role.MEMBER, name) for name in "ab")
     take = court.founder.revocation(court.ada.node, [court.admissions[court.ada.node]], [(0, 1)])
     found = roster(court, before, after, take)
@@ -115,7 +115,7 @@ def test_what_an_admin_wrote_counts_only_where_its_role_stands(court):
     assert found.name(court.sam.node) == "a"
 
 
-def test_a_revocation_takes_everything_from_the_clock_it_keeps(court):
+def test_revocation_takes_slots_from_keep(court):
     take = court.founder.revocation(
         court.bob.node, [court.admissions[court.bob.node]], [(0, 3), (5, 0)]
     )
@@ -133,7 +133,7 @@ def test_a_revocation_takes_everything_from_the_clock_it_keeps(court):
     assert not found.keeps(feed(court.cat))
 
 
-def test_a_revocation_takes_alike_of_every_admission_that_it_names(court):
+def test_revocation_takes_from_all_named_admissions(court):
     again = court.founder.member(court.bob.node, Role.MEMBER)
     named = [court.admissions[court.bob.node], again]
     take = court.founder.revocation(court.bob.node, named, [(0, 3)])
@@ -142,7 +142,7 @@ def test_a_revocation_takes_alike_of_every_admission_that_it_names(court):
     assert held == [Role.MEMBER, None]
 
 
-def test_an_admission_like_one_before_hides_none_that_comes_after(court):
+def test_equivalent_admissions_hide_no_others(court):
     given = [court.founder.member(court.sam.node, Role.MEMBER) for _ in range(3)]
     less = court.founder.revocation(court.sam.node, given[:2], [(0, 1)])
     more = court.founder.revocation(court.sam.node, given[2:], [(0, 5)])
@@ -151,7 +151,7 @@ def test_an_admission_like_one_before_hides_none_that_comes_after(court):
     assert held == [Role.MEMBER, Role.MEMBER, None]
 
 
-def test_who_admitted_may_revoke_and_another_admin_may_not(court):
+def test_only_the_admitting_admin_may_revoke(court):
     eve = court.cat
     extra = court.founder.member(eve.node, Role.ADMIN)
     admission = court.ada.member(court.sam.node, Role.MEMBER)
@@ -171,7 +171,7 @@ def test_the_founder_may_revoke_anyone(court):
     assert not found.on_roster(court.sam.node)  # ada admitted it, and had no say
 
 
-def test_a_revocation_that_names_another_node_takes_nothing(court):
+def test_revocation_for_another_node_takes_nothing(court):
     take = court.founder.revocation(court.cat.node, [court.admissions[court.bob.node]])
     found = roster(court, take)
     assert found.belongs(court.bob.node)
@@ -213,7 +213,7 @@ def test_an_admin_revokes_only_while_it_is_one(court):
     assert not found.may_revoke(late, late.body)
 
 
-def test_one_admitted_again_has_all_back(court):
+def test_readmitted_node_has_all_slots_back(court):
     take = court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]], [(0, 3)])
     found = roster(court, take, court.founder.member(court.bob.node, Role.MEMBER))
     assert found.belongs(court.bob.node)
@@ -221,7 +221,7 @@ def test_one_admitted_again_has_all_back(court):
     assert found.role_of_slot(feed(court.bob, 4), 0) is Role.MEMBER
 
 
-def test_what_a_node_was_given_is_known_after_it_was_taken(court):
+def test_granted_roles_are_known_after_revocation(court):
     found = roster(
         court, court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
     )
@@ -240,7 +240,7 @@ def test_the_highest_role_that_holds_for_a_slot_counts(court):
     assert found.role(court.bob.node) is Role.OBSERVER
 
 
-def test_the_role_of_one_of_whom_nothing_is_taken_is_one_look_however_often_it_was_given(court):
+def test_cost_of_the_role_of_an_unrevoked_node(court):
     counts = []
     for many in (1, 50):
         given = [court.founder.member(court.sam.node, Role.MEMBER) for _ in range(many)]
@@ -254,7 +254,7 @@ def test_the_role_of_one_of_whom_nothing_is_taken_is_one_look_however_often_it_w
 @pytest.mark.parametrize(
     ("lower", "higher"), [(Role.OBSERVER, Role.MEMBER), (Role.MEMBER, Role.ADMIN)]
 )
-def test_of_two_roles_the_higher_counts_whichever_was_given_first(court, lower, higher, turned):
+def test_higher_of_two_roles_counts(court, lower, higher, turned):
     order = (higher, lower) if turned else (lower, higher)
     given = [court.founder.member(court.sam.node, role, role.value) for role in order]
     found = roster(court, *given)
@@ -263,7 +263,7 @@ def test_of_two_roles_the_higher_counts_whichever_was_given_first(court, lower, 
     assert found.name(court.sam.node) == higher.value, "the name comes with the role"
 
 
-def test_a_name_that_was_revoked_gives_way_to_the_one_that_still_stands(court):
+def test_name_of_a_revoked_admission_is_not_used(court):
     stands = court.founder.member(court.sam.node, Role.MEMBER, "stands")
     gone = court.founder.member(court.sam.node, Role.MEMBER, "gone")
     found = roster(court, stands, gone, court.founder.revocation(court.sam.node, [gone]))
@@ -282,13 +282,13 @@ def test_two_revocations_take_what_either_takes(court):
     assert held == [[Role.MEMBER, None]] * 2
 
 
-def test_an_admission_nobody_took_holds_everywhere():
+def test_unrevoked_admission_holds_everywhere():
     admission = Admission(None, None)
     assert not admission.revoked
     assert admission.ends() == ({}, 2**31)
 
 
-def test_an_admission_ends_where_the_first_of_its_revocations_takes_a_slot(court):
+def test_admission_ends_at_its_first_revocation(court):
     keeps = [[(0, 5), (1, 3), (2, 9)], [(0, 7), (1, 1), (3, 9)]]
     admission = [court.admissions[court.bob.node]]
     revocations = [court.founder.revocation(court.bob.node, admission, keep) for keep in keeps]
@@ -318,7 +318,7 @@ def test_everybody_on_it_stands_in_order(court):
     assert roster(court).nodes() == sorted(nodes)
 
 
-def test_what_moved_is_who_has_other_admissions_than_before(court):
+def test_changed_nodes_have_other_admissions(court):
     before = roster(court)
     assert roster(court).changed_nodes(before) == set()
     admission = court.founder.member(court.sam.node, Role.MEMBER)
@@ -347,14 +347,14 @@ def test_the_order_of_the_records_does_not_show(court):
     assert one.nodes() == other.nodes()
 
 
-def test_one_whose_admissions_are_all_revoked_keeps_its_last_name(court):
+def test_revoked_node_keeps_its_last_name(court):
     again = court.founder.member(court.bob.node, Role.MEMBER, "kennel")
     admissions = [court.admissions[court.bob.node], again]
     found = roster(court, again, court.founder.revocation(court.bob.node, admissions))
     assert found.name(court.bob.node) == "kennel"
 
 
-def test_who_has_no_voice_is_told_why(court):
+def test_write_block_gives_the_reason(court):
     found = roster(court)
     told = [found.write_block(pen.node) for pen in (court.bob, court.obs, court.sam)]
     assert told[0] == ""
@@ -370,7 +370,7 @@ def test_who_has_no_voice_is_told_why(court):
     assert found.write_block(court.founder.node) == ""
 
 
-def test_a_change_says_how_each_stood_how_each_stands_and_by_whose_word(court):
+def test_roster_change_has_before_after_and_author(court):
     before = roster(court)
     bob, sam = court.bob.node, court.sam.node
     admitted = court.ada.member(sam, Role.OBSERVER, "fen")
@@ -386,7 +386,7 @@ def test_a_change_says_how_each_stood_how_each_stands_and_by_whose_word(court):
     )  # fmt: skip
 
 
-def test_a_change_by_the_words_of_several_is_nobodys(court):
+def test_change_by_several_authors_has_no_author(court):
     sam = court.sam.node
     both = [pen.member(sam, Role.MEMBER) for pen in (court.founder, court.ada)]
     after = roster(court, *both)

@@ -63,7 +63,7 @@ def test_its_stage_follows_its_events_in_any_order(court):
     assert (state.stage, state.last, state.lost) == (p.Backlog(), None, [])
 
 
-def test_an_event_at_its_end_and_one_beside_it_change_what_was_folded(court):
+def test_new_events_change_a_fold(court):
     first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
     state = story(first)
     assert state.stage == p.Coding()
@@ -97,7 +97,7 @@ def test_events_that_are_one_path_are_not_folded(court, monkeypatch):
         assert (path.stage, path.last, path.lost) == (p.Coding(), third, [])
 
 
-def test_what_moves_no_stage_leaves_the_fold_as_it_is(court):
+def test_other_records_leave_the_fold_unchanged(court):
     state = story(
         court.bob.transition("s-1", p.DepsMet(), ms=court.ms),
         court.ada.transition("s-1", p.DepsMet(), ms=court.ms),
@@ -116,7 +116,7 @@ def test_its_floor_is_the_latest_stamp_of_its_events(court):
     assert story().floor() is None
 
 
-def test_each_field_stands_by_itself_under_the_latest_stamp(court):
+def test_each_field_takes_its_latest_stamp(court):
     both = fields(court.bob, ms=court.ms, title="one", description="text")
     later = fields(court.cat, ms=court.ms + 1, title="two", depends_on=(StoryId("s-0"),))
     state = story(later, both)
@@ -128,7 +128,7 @@ def test_each_field_stands_by_itself_under_the_latest_stamp(court):
     assert (view.depends_on, view.labels) == (("s-0",), ())
 
 
-def test_of_two_fields_with_one_stamp_the_greater_key_counts(court):
+def test_greater_key_wins_for_equal_field_stamps(court):
     one = fields(court.bob, ms=court.ms, title="one")
     other = fields(court.cat, ms=court.ms, title="other")
     winner = max((one, other), key=lambda record: record.feed)
@@ -136,7 +136,7 @@ def test_of_two_fields_with_one_stamp_the_greater_key_counts(court):
     assert story(other, one).field_record("title") is winner
 
 
-def test_each_node_has_one_execution_the_latest_over_all_its_incarnations(court):
+def test_latest_execution_over_incarnations(court):
     old, new = spawn(court.bob), spawn(court.bob, incarnation=1, clock=0)
     other = spawn(court.cat)
     views = story(new, old, other).execution_views()
@@ -147,7 +147,7 @@ def test_each_node_has_one_execution_the_latest_over_all_its_incarnations(court)
     assert isinstance(views[0].state, x.Pending)
 
 
-def test_with_one_stamp_the_higher_incarnation_counts_then_the_higher_clock(court):
+def test_equal_stamps_use_incarnation_then_clock(court):
     ms = court.ms
     first, second = claim(court.bob, ms=ms), claim(court.bob, ms=ms, until_ms=ms + 5)
     higher = claim(court.bob, ms=ms, until_ms=ms + 9, incarnation=1, clock=0)
@@ -155,7 +155,7 @@ def test_with_one_stamp_the_higher_incarnation_counts_then_the_higher_clock(cour
     assert story(higher, second, first).claim_views()[0].until == higher.body.until
 
 
-def test_a_claim_is_shown_with_its_stamp_as_the_fencing_number(court):
+def test_claim_view_has_its_stamp_as_fencing(court):
     held = claim(court.bob, ms=court.ms, since_ms=court.ms - 5)
     [view] = story(held).claim_views()
     assert (view.since, view.until, view.fencing) == (
@@ -178,7 +178,7 @@ def test_a_conflict_is_listed_with_what_beat_it(court):
     assert story().view().last is None
 
 
-def test_it_explains_every_event_its_place_and_its_weight(court):
+def test_explain_lists_events_with_place_and_weight(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     spine = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 2)
     lost = court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms + 3)
@@ -202,7 +202,7 @@ def test_a_story_without_fields_has_none(court):
     assert court.bob.story("s-1").body.title is UNSET
 
 
-def test_its_floor_and_its_fields_follow_what_comes_and_goes(court):
+def test_floor_and_fields_follow_changes(court):
     early = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
     late = court.cat.transition("s-1", p.GatesStarted(), early, ms=court.ms + 9)
     old, new = (fields(court.bob, ms=court.ms + at, title=FreeText(f"at {at}")) for at in (0, 5))
@@ -221,7 +221,7 @@ def test_its_floor_and_its_fields_follow_what_comes_and_goes(court):
     assert state.floor() == late.stamp
 
 
-def test_what_lost_since_it_was_marked_is_told_whatever_went_in_between(court):
+def test_fresh_losses_survive_removals(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
     two = court.cat.transition("s-1", p.GatesStarted(), start, ms=court.ms + 2)
@@ -245,7 +245,7 @@ def test_what_lost_since_it_was_marked_is_told_whatever_went_in_between(court):
     assert state.fresh_losses(9) == []
 
 
-def test_a_path_of_which_an_event_goes_lost_nothing_before(court):
+def test_path_without_an_event_had_no_losses(court):
     start = court.ada.transition("s-1", p.DepsMet(), ms=court.ms)
     one = court.bob.transition("s-1", p.GatesStarted(), start, ms=court.ms + 1)
     two = court.cat.transition("s-1", p.GatesFailed(WHY), one, ms=court.ms + 2)

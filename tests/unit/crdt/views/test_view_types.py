@@ -14,13 +14,13 @@ def claim(*, released=False, until=None):
     return ClaimView(key(1).pubkey, released, SINCE, until, SINCE)
 
 
-def test_a_claim_stands_up_to_its_end_and_no_longer():
+def test_claim_is_valid_until_its_end():
     held = claim(until=at(60))
     assert held.stands(at(0))
     assert held.stands(at(60))
     assert not held.stands(at(61))
 
 
-def test_what_was_given_back_or_has_no_end_does_not_stand():
+def test_released_or_endless_claim_is_not_valid():
     assert not claim(released=True, until=at(60)).stands(at(0))
     assert not claim().stands(at(0))

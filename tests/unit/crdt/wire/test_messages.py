@@ -65,7 +65,7 @@ def refused(data):
 
 
 @pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: type(frame).__name__)
-def test_what_is_said_is_heard(frame):
+def test_frame_round_trip(frame):
     heard = decode_frame(encode_frame(frame))
     assert heard == frame
     assert type(heard) is type(frame)
@@ -124,7 +124,7 @@ def test_nothing_may_follow(frame):
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )  # fmt: skip
-def test_what_is_no_frame_is_refused_with_a_reason(data, why):
+def test_invalid_frame_is_refused(data, why):
     fault = refused(data)
     assert fault.reason is Reason.MALFORMED_FRAME
     assert why in fault.detail
@@ -143,14 +143,14 @@ def test_more_things_than_a_frame_may_hold_are_refused(number, bound, each):
     assert f"at most {bound}" in refused(data).detail
 
 
-def test_more_presences_or_feeds_than_a_frame_may_hold_are_refused():
+def test_too_many_presences_or_feeds_are_refused():
     count = limits.AWARENESS_ENTRIES_MAX + 1
     assert "at most" in refused(uint(1) + block(uint(count) + bytes(3 * count))).detail
     count = limits.FEEDS_PER_FRAME_MAX + 1
     assert "at most" in refused(uint(101) + uint(1) + uint(count) + bytes(66 * count)).detail
 
 
-def test_a_state_vector_that_is_none_keeps_its_own_reason():
+def test_invalid_state_vector_keeps_its_reason():
     assert refused(uint(0) + uint(0) + block(b"\x01")).reason is Reason.MALFORMED_UPDATE
 
 

@@ -30,7 +30,7 @@ ends = st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**31)), max
     keys32, st.one_of(st.none(), keys32), st.integers(0, 2**53 - 1), keys32, ends,
     st.tuples(signatures, signatures),
 )  # fmt: skip
-def test_petitions_and_answers_read_back(node, successor, at_ms, nonce, ends, signed):
+def test_requests_and_answers_round_trip(node, successor, at_ms, nonce, ends, signed):
     named = None if successor is None else NodePubkey(successor)
     signed = signed if successor is not None else signed[:1]
     petition = RosterRequest(NodePubkey(node), named, at_ms, nonce, tuple(ends), signed)

@@ -61,7 +61,7 @@ def test_a_run_that_goes_on_where_another_ended():
     assert piece == FeedSlice(7, None, 5, 6, [(5, b"c")], [])
 
 
-def test_binary_and_deleted_content_and_deletions_that_touch_are_one_gap():
+def test_adjacent_deletions_are_one_gap():
     structs = [
         first(uint(2), info=DELETED),
         later(uint(3), 2, info=DELETED | ORIGIN),
@@ -72,7 +72,7 @@ def test_binary_and_deleted_content_and_deletions_that_touch_are_one_gap():
     assert piece == FeedSlice(7, ROOT, 0, 7, [(5, b"x")], [(0, 5), (6, 1)])
 
 
-def test_several_clients_in_any_order_and_a_delete_set_that_is_not_believed():
+def test_clients_in_any_order_and_ignored_delete_set():
     deletes = uint(1) + uint(7) + uint(2) + uint(0) + uint(1) + uint(4) + uint(9)
     one, two = (
         client(first(values(b"a"))),
@@ -86,7 +86,7 @@ def test_several_clients_in_any_order_and_a_delete_set_that_is_not_believed():
     assert not any(piece.gaps for piece in slices)
 
 
-def test_the_last_clock_and_the_greatest_client_there_are():
+def test_largest_clock_and_client_id():
     last = limits.CLOCK_MAX
     data = update(
         client(later(values(b"z"), last, number=CLIENT_MAX), number=CLIENT_MAX, clock=last)
@@ -102,7 +102,7 @@ def test_an_empty_value_is_a_value():
     assert piece.records == [(0, b"")]
 
 
-def test_the_smallest_there_are_of_everything_may_fill_an_update_to_its_end():
+def test_smallest_items_may_fill_an_update():
     """A length is compared with the bytes left, at the least that each thing takes."""
     gap = client(later(uint(1), 1, info=DELETED | ORIGIN), clock=1)
     other = client(later(uint(1), 1, info=DELETED | ORIGIN, number=8), number=8, clock=1)
@@ -219,7 +219,7 @@ def test_a_root_name_is_of_one_form(root, parsed):
 # What is written
 
 
-def test_clients_are_written_from_the_highest_and_runs_as_one_item():
+def test_clients_are_encoded_highest_first():
     pieces = [
         FeedSlice(7, ROOT, 0, 5, [(0, b"a"), (1, b"b"), (4, b"c")], [(2, 2)]),
         FeedSlice(9, None, 3, 4, [(3, b"x")], []),
@@ -237,7 +237,7 @@ def test_clients_are_written_from_the_highest_and_runs_as_one_item():
     assert decode_update(data) == [pieces[1], pieces[0]]
 
 
-def test_deletions_that_a_reader_must_make_stand_in_the_delete_set_in_order():
+def test_deletes_are_encoded_in_order():
     piece = FeedSlice(7, None, 5, 6, [], [(5, 1)])
     data = encode_update([piece], {7: [(9, 1), (0, 2)], 8: [(4, 1)]})
     deletes = b"".join(map(uint, (2, 8, 1, 4, 1, 7, 3, 0, 2, 5, 1, 9, 1)))
@@ -256,7 +256,7 @@ def test_a_gap_at_the_root_keeps_the_root():
 # State vectors
 
 
-def test_a_state_vector_is_written_from_the_highest_client_and_read_back():
+def test_state_vector_round_trip():
     vector = {7: 3, CLIENT_MAX: CLOCK_END, 8: 0}
     data = encode_state_vector(vector)
     assert data[:1] == b"\x03"
