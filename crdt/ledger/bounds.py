@@ -59,7 +59,7 @@ class RecordBounds:
             del self._of_author[record.feed.author]
 
 
-class VoidRoom:
+class VoidBounds:
     """The bound on records that were void on arrival.
 
     Records that were once live are kept for good and not counted. After a restart the two cannot be

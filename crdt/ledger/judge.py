@@ -103,7 +103,7 @@ def judge(record: VerifiedRecord, world: KnownRecords, latest: Instant) -> Verdi
     if role is None:
         return VOID_REVOKED
     if role is Role.OBSERVER:
-        if roster.gave(record.feed.author, Role.MEMBER):
+        if roster.has_granted(record.feed.author, Role.MEMBER):
             return VOID_REVOKED
         return Rejected(Reason.NOT_ALLOWED, "an observer writes nothing")
     if record.body.at > latest:
@@ -136,7 +136,7 @@ def _judge_kind(record: VerifiedRecord, world: KnownRecords) -> Verdict:
 def _not_allowed(record: VerifiedRecord, roster: Roster, detail: str) -> Verdict:
     """A statement that its author may not make: void if a revocation took an admin's right to."""
     role = roster.role_of_slot(record.feed, record.clock)
-    if role is not Role.ADMIN and roster.gave(record.feed.author, Role.ADMIN):
+    if role is not Role.ADMIN and roster.has_granted(record.feed.author, Role.ADMIN):
         return VOID_REVOKED
     return Rejected(Reason.NOT_ALLOWED, detail)
 

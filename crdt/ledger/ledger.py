@@ -22,7 +22,7 @@ from crdt.contract.ready import (
     RosterMoved,
     Row,
 )
-from crdt.ledger.bounds import VoidRoom
+from crdt.ledger.bounds import VoidBounds
 from crdt.ledger.changes import Changes
 from crdt.ledger.feed import LIVE, VOID, Entry, EntryStatus, Feed
 from crdt.ledger.ingest import Signed, UndecodableRecord
@@ -82,7 +82,7 @@ class Ledger(Holdings):
         self._changes = Changes()
         self.horizon = Horizon(own)
         self.statements = Statements()
-        self._void = VoidRoom(own)
+        self._void = VoidBounds(own)
         self.ahead = FutureStamped()
         self.broken: dict[RecordId, VerifiedRecord] = {}
         self._latest = FIRST
@@ -126,9 +126,9 @@ class Ledger(Holdings):
                 continue
             if isinstance(record.body, Statement):
                 self.statements.add(record)
-                self._roster_stale |= self.roster.gave(record.feed.author, Role.ADMIN)
+                self._roster_stale |= self.roster.has_granted(record.feed.author, Role.ADMIN)
                 if stored:
-                    self.horizon.see(record)
+                    self.horizon.note(record)
             self.names.add(record)
             self._queue(record)
         self._tell_time(now)
@@ -148,7 +148,7 @@ class Ledger(Holdings):
     def _tell_time(self, now: Instant) -> None:
         """Queue what the clock lets count from now on, or, where it went back, no longer."""
         horizon, was_clockless = self.horizon, self.horizon.is_clockless
-        horizon.tell_time(now)
+        horizon.set_time(now)
         held = filter(self.entry_of, self.ahead.due(horizon.on_disk))
         for record in (*self.pending.due(now.ms), *held):
             self._queue(record)
@@ -191,7 +191,7 @@ class Ledger(Holdings):
 
     def restore_proof(self, row: ProofRow) -> bool:
         """Take back a stored proof, which no sum guards; returns whether it proves a fork."""
-        if (holds := self.proofs.holds(row)) and self.proofs.is_lower(row):
+        if (holds := self.proofs.is_valid(row)) and self.proofs.is_lower(row):
             self.proofs[accused(row)] = row
             self._cut(accused(row))
         return holds
@@ -328,7 +328,7 @@ class Ledger(Holdings):
             if not self._stored:
                 ref = record.ref
                 self._changes.rows[ref] = Row(*ref, record.value)
-                self.horizon.see(record)
+                self.horizon.note(record)
             if verdict in VOID:
                 self._void.take(held, stored=self._stored)
         else:

@@ -38,7 +38,7 @@ class DuplicateKeyDetector:
             del self._heard[next(iter(self._heard))]
         if state.heard is UNSET or self.run not in state.heard:
             return False
-        known = self.standing(mono)
+        known = self.current(mono)
         self._proven = {run: (state, mono)}
         return known is None or known.run != run
 
@@ -46,7 +46,7 @@ class DuplicateKeyDetector:
         """Return the run ids received lately, for our own presence."""
         return tuple(r for r, at in self._heard.items() if mono - at < limits.SUSPECT_SECONDS)
 
-    def standing(self, mono: float) -> PresenceState | None:
+    def current(self, mono: float) -> PresenceState | None:
         """Return the last presence of the duplicate, if it is recent."""
         for state, at in self._proven.values():
             if mono - at < limits.SUSPECT_SECONDS:
@@ -54,7 +54,7 @@ class DuplicateKeyDetector:
         return None
 
 
-def where(state: PresenceState) -> str:
+def location(state: PresenceState) -> str:
     """Format the location of a daemon: its host, and its addresses."""
     host = state.host or "an unnamed host" if state.host is not UNSET else "an unnamed host"
     return f"{host} ({', '.join(state.addresses)})" if state.addresses else host
@@ -63,7 +63,7 @@ def where(state: PresenceState) -> str:
 def own_sentence(twin: PresenceState) -> str:
     """Return the message for the operator of a node with a duplicate key."""
     return (
-        f"another daemon runs with this node's key, on {where(twin)}: stop one of the two. To "
+        f"another daemon runs with this node's key, on {location(twin)}: stop one of the two. To "
         "make that one a node of its own, take a backup of it (gangline backup FILE), and restore "
         "that in another --home with: gangline restore FILE --as-new"
     )
@@ -73,6 +73,5 @@ def peer_sentence(node: NodePubkey, state: PresenceState) -> str:
     """Return the message for other nodes; empty if ``state`` reports no duplicate."""
     if state.twin is UNSET:
         return ""
-    return (
-        f"two daemons run with the key of {node.short}: {where(state)} says it has met {state.twin}"
-    )
+    here = location(state)
+    return f"two daemons run with the key of {node.short}: {here} says it has met {state.twin}"

@@ -246,7 +246,7 @@ class Liveness:
         """Return the last presence of all nodes, to forward."""
         return tuple(self._heard[node].entry for node in sorted(self._heard))
 
-    def word(self, node: NodePubkey, mono: float) -> str:
+    def status(self, node: NodePubkey, mono: float) -> str:
         """Return ``alive``, ``suspect`` or ``offline``."""
         heard = self._heard.get(node)
         if heard is None:

@@ -9,7 +9,7 @@ from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
 from crdt.contract.ready import Noticed, Now
-from crdt.presence.duplicate_key import DuplicateKeyDetector, own_sentence, peer_sentence, where
+from crdt.presence.duplicate_key import DuplicateKeyDetector, location, own_sentence, peer_sentence
 from crdt.presence.signed_presence import Liveness, PresenceState, open_presence, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.identity import ClusterId, SigningKey
@@ -64,7 +64,7 @@ class PresenceTracker:
         self._announced_at = now.mono
         self._next = now.mono + limits.PRESENCE_SECONDS
         self._count += 1
-        twin = self.twins.standing(now.mono)
+        twin = self.twins.current(now.mono)
         state = PresenceState(
             now.wall,
             self.addresses,
@@ -72,7 +72,7 @@ class PresenceTracker:
             run=self.twins.run,
             host=self.host or UNSET,
             heard=self.twins.heard(now.mono) or UNSET,
-            twin=where(twin) if twin is not None else UNSET,
+            twin=location(twin) if twin is not None else UNSET,
         )
         return Awareness((sign_presence(self._key, self._cluster, self._count, state),))
 

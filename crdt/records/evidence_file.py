@@ -19,7 +19,7 @@ from crdt.contract.ready import ProofRow
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedEvidence
 from crdt.primitives.identity import Clock, ClusterId, FeedId, H, Hash, Incarnation, Signature
-from crdt.records.fork_proof import sides_hold
+from crdt.records.fork_proof import valid_sides
 from crdt.records.signatures import Verifier
 
 FORMAT: Final = "gangline/evidence-file/1"
@@ -107,7 +107,7 @@ class Finding(NamedTuple):
 
 def check(file: EvidenceFile, verifier: Verifier) -> Finding:
     """Check both signatures; only the file is needed."""
-    one, other = sides_hold(ClusterId(file.cluster), file.proof(), verifier)
+    one, other = valid_sides(ClusterId(file.cluster), file.proof(), verifier)
     return Finding((one, other), file.sides[0].hash != file.sides[1].hash)
 
 

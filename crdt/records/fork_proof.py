@@ -34,7 +34,7 @@ def claimed_proof(body: Evidence) -> ProofRow:
     return proof_of(body.feed, body.clock, one, other)
 
 
-def sides_hold(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> list[bool]:
+def valid_sides(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> list[bool]:
     """Return for each side whether its signature is valid for the author and the slot."""
     feed = accused(proof)
     return verifier(
@@ -48,7 +48,7 @@ def sides_hold(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> list[
 def proves_fork(cluster: ClusterId, proof: ProofRow, verifier: Verifier) -> bool:
     """Whether both signatures are valid for the slot and the bodies differ."""
     (_, one), (_, other) = proof.sides
-    return one != other and all(sides_hold(cluster, proof, verifier))
+    return one != other and all(valid_sides(cluster, proof, verifier))
 
 
 class Proofs(dict[FeedId, ProofRow]):
@@ -61,9 +61,9 @@ class Proofs(dict[FeedId, ProofRow]):
 
     def is_news(self, claimed: ProofRow) -> bool:
         """Whether a proof is valid, and lower than the known one."""
-        return self.is_lower(claimed) and self.holds(claimed)
+        return self.is_lower(claimed) and self.is_valid(claimed)
 
-    def holds(self, claimed: ProofRow) -> bool:
+    def is_valid(self, claimed: ProofRow) -> bool:
         """Whether a proof is valid."""
         return proves_fork(self._cluster, claimed, self._verifier)
 

@@ -41,7 +41,7 @@ class Horizon:
         """Whether our clock is certainly wrong: it is before the founding record."""
         return self._founded > self.arriving
 
-    def tell_time(self, now: Instant) -> None:
+    def set_time(self, now: Instant) -> None:
         """Set the time of our wall clock."""
         self.arriving = Instant.nearest(now.ms + limits.STAMP_AHEAD_MS_MAX)
         self.on_disk = LAST if self.is_clockless else latest_own(now)
@@ -50,10 +50,10 @@ class Horizon:
         """Return the latest stamp with which this record counts."""
         return self.on_disk if on_disk or record.feed.author == self._own else self.arriving
 
-    def see(self, record: VerifiedRecord) -> None:
+    def note(self, record: VerifiedRecord) -> None:
         """Note a record on disk: the founding record (only it has a nonce) dates the cluster.
 
-        Takes effect at the next ``tell_time``.
+        Takes effect at the next ``set_time``.
         """
         if isinstance(record.body, Member) and record.body.nonce:
             self._founded = record.body.at

@@ -23,7 +23,7 @@ def verify_batch(jobs: Sequence[Job]) -> list[bool]:
     return [_holds(*job) for job in jobs]
 
 
-def may_sign(pubkey: NodePubkey) -> bool:
+def is_valid_key(pubkey: NodePubkey) -> bool:
     """Whether a public key has a private key; without one, no signature is ever valid."""
     return bool(crypto_core_ed25519_is_valid_point(bytes(pubkey)))
 

@@ -129,7 +129,7 @@ class Source(NamedTuple):
     """Another node, and when it was last asked (monotonic seconds), if ever."""
 
     node: NodePubkey
-    road: SourceState
+    state: SourceState
     asked: float | None = None
 
 

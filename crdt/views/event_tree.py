@@ -107,7 +107,7 @@ class Tree:
         """Return the number of distinct authors of events and acks at or below an event."""
         return self.authors.get(record_id, 0).bit_count()
 
-    def behind(self, record_id: RecordId) -> tuple[NodePubkey, ...]:
+    def authors_of(self, record_id: RecordId) -> tuple[NodePubkey, ...]:
         """Return the distinct authors of events and acks at or below an event, in order."""
         bits = self.authors.get(record_id, 0)
         return tuple(sorted(author for author, bit in self._bits.items() if bits & bit))

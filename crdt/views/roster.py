@@ -150,7 +150,7 @@ class Roster:
                 return role
         return None
 
-    def gave(self, node: NodePubkey, least: Role) -> bool:
+    def has_granted(self, node: NodePubkey, least: Role) -> bool:
         """Whether a counting admission, revoked or not, gives ``least`` or a higher role."""
         given = (admission.body.role for admission in self._admissions.get(node, ()))
         return node == self.founder or any(RANK[role] >= RANK[least] for role in given)

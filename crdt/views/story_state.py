@@ -247,7 +247,7 @@ class StoryState:
                     stage_made_by(record),
                     record.stamp,
                     tree.weight(record.record_id),
-                    tree.behind(record.record_id),
+                    tree.authors_of(record.record_id),
                     place,
                     record.record_id in tree.authors,
                     loss.beaten_by if loss else None,

@@ -17,7 +17,7 @@ from crdt.authoring import roster_intents
 from crdt.authoring.intents import Receipt
 from crdt.primitives import limits
 from crdt.primitives.errors import ProposalRefused
-from crdt.records.signatures import may_sign
+from crdt.records.signatures import is_valid_key
 from crdt.views.roster import Admission, Roster
 from machines.values import NodePubkey
 from node.api import request_parsing
@@ -112,7 +112,7 @@ class Membership:
                 f"to admit a node, give its whole key: {KEY_DIGITS} lower-case hex digits"
             )
         node = NodePubkey.from_hex(asked.node)
-        if not may_sign(node):
+        if not is_valid_key(node):
             raise Malformed(f"no node has the key {node.short}…: nothing can be signed with it")
         name = node_name(asked.name) if asked.name else None
         role = None if asked.role is None else request_parsing.role(asked.role)

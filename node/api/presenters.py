@@ -95,7 +95,7 @@ def with_beat(state: ExecutionState, beat: Instant | None) -> ExecutionState:
 
 def liveness(replica: Replica, node: NodePubkey, mono: float) -> str:
     """How alive a node looks from here."""
-    return HERE if node == replica.own else replica.beacon.liveness.word(node, mono)
+    return HERE if node == replica.own else replica.beacon.liveness.status(node, mono)
 
 
 def _beat(replica: Replica, node: NodePubkey, story_id: str) -> Instant | None:

@@ -257,7 +257,7 @@ def _look(replica: Replica) -> SeenAddress:
         last = liveness.last(node)
         if last is not None:
             seen.heard[node] = last.state.addresses
-        if liveness.word(node, at) == "offline":
+        if liveness.status(node, at) == "offline":
             seen.silent.add(node)
         if not roster.belongs(node):
             seen.revoked.add(node)

@@ -38,7 +38,7 @@ def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float)
             SourceRow(
                 node=one.node.hex(),
                 name=names.get(one.node.hex(), ""),
-                road=str(one.road),
+                road=str(one.state),
                 seconds=None if one.asked is None else round(mono - one.asked, 1),
                 addresses=tuple(addresses.get(one.node, ())),
             )

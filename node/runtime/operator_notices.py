@@ -150,12 +150,12 @@ def standing(replica: Replica, now: Now) -> list[str]:
         first, more = unsealed[0].id, len(unsealed) - 1
         named = f"{first.author.short}/{first.incarnation}" + (f" and {more} more" if more else "")
         found.append(f"not as its author sealed it: {named}; see: gangline inspect feeds")
-    twin = replica.beacon.twins.standing(now.mono)
+    twin = replica.beacon.twins.current(now.mono)
     if twin is not None:
         found.append(own_sentence(twin))
     for node in replica.ledger.roster.nodes():
         heard = replica.beacon.liveness.last(node)
-        there = replica.beacon.liveness.word(node, now.mono) != "offline"
+        there = replica.beacon.liveness.status(node, now.mono) != "offline"
         if heard is not None and there and heard.state.twin is not UNSET:
             found.append(peer_sentence(node, heard.state))
     return found

@@ -74,7 +74,7 @@ def test_the_fold_is_the_naive_fold(story, chance):
     naive = naive_fold.NaiveFold(events, acks)
     assert_same(found, naive)
     for event in found.spine:
-        assert found.tree.behind(event.record_id) == tuple(sorted(naive.authors(event)))
+        assert found.tree.authors_of(event.record_id) == tuple(sorted(naive.authors(event)))
         assert found.tree.weight(event.record_id) == len(naive.authors(event))
 
 

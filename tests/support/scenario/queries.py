@@ -180,7 +180,7 @@ def _missing(field, number, word):
     if found.unsatisfiable:
         yield "no records could make that true"
     for one in sources(replica.ledger, replica.sessions, replica.own, feed):
-        yield f"{field.name_of(one.node)}: {str(one.road).replace('_', ' ')}"
+        yield f"{field.name_of(one.node)}: {str(one.state).replace('_', ' ')}"
 
 
 def _roster(field, number):
@@ -227,7 +227,7 @@ def _nodes(field, number):
     replica = field.replicas[number]
     for pubkey in sorted(replica.ledger.roster.nodes(), key=field.name_of):
         if pubkey != replica.own:
-            yield f"{field.name_of(pubkey)}: {replica.beacon.liveness.word(pubkey, field.mono)}"
+            yield f"{field.name_of(pubkey)}: {replica.beacon.liveness.status(pubkey, field.mono)}"
 
 
 def _stamps(field, number, *labels):
@@ -400,7 +400,9 @@ def _as_sealed(field, number, feed):
 @command("so {node} is {word} to {nodes}")
 def is_alive(field, node, word, nodes):
     pubkey = field.keys[field.number(node)].pubkey
-    every(field, nodes, lambda n: field.replicas[n].beacon.liveness.word(pubkey, field.mono), word)
+    every(
+        field, nodes, lambda n: field.replicas[n].beacon.liveness.status(pubkey, field.mono), word
+    )
 
 
 @command("so {what} is {state} on {nodes}")

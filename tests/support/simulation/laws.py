@@ -363,7 +363,7 @@ class Laws:
                 continue
             self.looked["L12"] += 1
             for one in pair:
-                if one.replica.beacon.twins.standing(world.t / 1000) is None:
+                if one.replica.beacon.twins.current(world.t / 1000) is None:
                     return f"{one} has not noticed that another daemon runs with its key"
         return ""
 

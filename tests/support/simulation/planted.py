@@ -579,7 +579,7 @@ def who_is_alive_goes_by_the_wall_clock():
         silence_ms = START.ms + mono * 1000 - heard.state.at.ms if heard is not None else 10**6
         return "alive" if 0 <= silence_ms < limits.ALIVE_SECONDS * 1000 else "offline"
 
-    with mock.patch.object(Liveness, "word", word):
+    with mock.patch.object(Liveness, "status", word):
         yield
 
 

@@ -533,7 +533,7 @@ def test_presence_and_digests_are_said_to_linked_peers_alone(trio):
     trio.replicas[0].beacon.addresses = ("wss://a:1",)
     for _ in range(16):
         trio.tick()
-    assert trio.replicas[1].beacon.liveness.word(trio.keys[0].pubkey, trio.mono) == "alive"
+    assert trio.replicas[1].beacon.liveness.status(trio.keys[0].pubkey, trio.mono) == "alive"
     for one, other in ((0, 1), (0, 2)):
         trio.unlink(one, other)
     trio.pass_time(40)

@@ -3,7 +3,7 @@ import pytest
 from crdt.ledger.bounds import (
     Bounds,
     RecordBounds,
-    VoidRoom,
+    VoidBounds,
     pending_bounds,
     stranger_bounds,
     void_bounds,
@@ -71,7 +71,7 @@ def test_the_bounds_are_those_of_the_limits():
 
 def test_overflow_returns_void_records_that_do_not_fit(court, monkeypatch):
     monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
-    room = VoidRoom()
+    room = VoidBounds()
     one, two, three = (Entry(court.bob.story(name), VOID_FORK) for name in "abc")
     room.take(one, stored=False)
     room.take(two, stored=False)
@@ -88,7 +88,7 @@ def test_overflow_returns_void_records_that_do_not_fit(court, monkeypatch):
 
 def test_stored_void_records_stay_and_are_counted(court, monkeypatch):
     monkeypatch.setattr(limits, "VOID_PER_AUTHOR_MAX", 1)
-    room = VoidRoom()
+    room = VoidBounds()
     one, two = (Entry(court.bob.story(name), VOID_FORK) for name in "ab")
     room.take(one, stored=True)
     room.take(two, stored=True)
@@ -100,7 +100,7 @@ def test_stored_void_records_stay_and_are_counted(court, monkeypatch):
 
 def test_own_void_records_are_not_bounded(court, monkeypatch):
     monkeypatch.setattr(limits, "VOID_MAX", 0)
-    room = VoidRoom(court.bob.node)
+    room = VoidBounds(court.bob.node)
     mine, theirs = (Entry(pen.story("a"), VOID_FORK) for pen in (court.bob, court.cat))
     for entry in (mine, theirs):
         room.take(entry, stored=False)

@@ -18,7 +18,7 @@ def court():
 @pytest.fixture
 def horizon(court):
     horizon = Horizon()
-    horizon.tell_time(court.now)
+    horizon.set_time(court.now)
     return horizon
 
 
@@ -51,11 +51,11 @@ def test_statement_stamped_ahead_is_not_due(court, horizon):
     statements = known(last, early)
     assert statements.due(horizon, nowhere) == [last]
     assert not statements.have_moved(horizon)
-    horizon.tell_time(Instant.from_ms(court.ms + 1))
+    horizon.set_time(Instant.from_ms(court.ms + 1))
     assert statements.have_moved(horizon)
     assert statements.due(horizon, nowhere) == [last, early]
     assert not statements.have_moved(horizon)
-    horizon.tell_time(Instant.from_ms(court.ms - limits.STAMP_LEEWAY_MS))
+    horizon.set_time(Instant.from_ms(court.ms - limits.STAMP_LEEWAY_MS))
     assert statements.have_moved(horizon)
     assert statements.due(horizon, nowhere) == []
     assert statements.due(horizon, lambda _record: True) == [last]
@@ -64,8 +64,8 @@ def test_statement_stamped_ahead_is_not_due(court, horizon):
 def test_stored_statements_count_with_a_wrong_clock(court, horizon):
     one, two = court.admissions[court.bob.node], court.admissions[court.cat.node]
     statements = known(one, two)
-    horizon.see(court.found.record)
-    horizon.tell_time(Instant("2021-01-01T00:00:00.000Z"))
+    horizon.note(court.found.record)
+    horizon.set_time(Instant("2021-01-01T00:00:00.000Z"))
     assert statements.due(horizon, lambda record: record is one) == [one]
     assert not statements.have_moved(horizon)
 

@@ -25,7 +25,7 @@ def test_presence_of_an_earlier_start_proves_nothing():
     twins = DuplicateKeyDetector(RUNS[0])
     assert not twins.receive(says(RUNS[1]), 0.0)
     assert not twins.receive(says(RUNS[1], RUNS[2]), 1.0)
-    assert twins.standing(1.0) is None
+    assert twins.current(1.0) is None
     assert twins.heard(1.0) == (RUNS[1],)
 
 
@@ -33,8 +33,8 @@ def test_run_id_named_by_another_proves_a_duplicate():
     twins = DuplicateKeyDetector(RUNS[0])
     assert twins.receive(says(RUNS[1], RUNS[0]), 5.0)
     assert not twins.receive(says(RUNS[1], RUNS[0]), 6.0), "told once"
-    assert "kennel-2 (10.0.0.2:7467)" in own_sentence(twins.standing(6.0))
-    assert twins.standing(6.0 + 150) is None, "it is gone, and so is the sentence"
+    assert "kennel-2 (10.0.0.2:7467)" in own_sentence(twins.current(6.0))
+    assert twins.current(6.0 + 150) is None, "it is gone, and so is the sentence"
     assert twins.heard(6.0 + 150) == ()
 
 
@@ -71,7 +71,7 @@ def test_restarts_never_raise_a_false_alarm(steps):
             twins = DuplicateKeyDetector(f"{number + 1:016x}")
         said.append(says(twins.run, *twins.heard(float(number))))
         assert not twins.receive(said[pick % len(said)], float(number))
-        assert twins.standing(float(number)) is None
+        assert twins.current(float(number)) is None
 
 
 @pytest.mark.parametrize("gap", range(4))
@@ -112,7 +112,7 @@ class Twinned(Cluster):
 
     def noticed(self):
         return [
-            self.replicas[one].beacon.twins.standing(self.mono) is not None
+            self.replicas[one].beacon.twins.current(self.mono) is not None
             for one in (self.ONE, self.CLONE)
         ]
 

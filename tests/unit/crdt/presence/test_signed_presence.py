@@ -201,11 +201,11 @@ class Ears:
         return self.table.receive(node, entry, state, wall_ms, self.seconds, by.pubkey)
 
     def word(self, after, node=NODE):
-        return self.table.word(node, self.seconds + after)
+        return self.table.status(node, self.seconds + after)
 
 
 def test_a_node_that_was_never_heard_is_offline():
-    assert Liveness().word(NODE, 0.0) == "offline"
+    assert Liveness().status(NODE, 0.0) == "offline"
     assert Liveness().last(NODE) is None
     assert Liveness().entries() == ()
     assert Liveness().seen_by(NODE) == {}

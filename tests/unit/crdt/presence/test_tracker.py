@@ -42,7 +42,7 @@ def test_announced_presence_reaches_other_nodes(court):
     assert len(news.entries) == 1
     heard = theirs.liveness.last(court.bob.node)
     assert heard.state.beats == {"s-1": court.now}
-    assert theirs.liveness.word(court.bob.node, 0.0) == "alive"
+    assert theirs.liveness.status(court.bob.node, 0.0) == "alive"
 
 
 def test_repeated_presence_is_not_forwarded(court):

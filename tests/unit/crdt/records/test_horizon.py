@@ -20,7 +20,7 @@ def at(court, ms):
 def test_stamps_count_up_to_five_minutes_ahead(court):
     horizon = Horizon()
     assert horizon.arriving == horizon.on_disk == FIRST
-    horizon.tell_time(at(court, 0))
+    horizon.set_time(at(court, 0))
     assert horizon.arriving == at(court, AHEAD)
     assert horizon.on_disk == latest_own(at(court, 0)) == at(court, AHEAD + 1000)
     assert not horizon.is_clockless
@@ -28,7 +28,7 @@ def test_stamps_count_up_to_five_minutes_ahead(court):
 
 def test_own_record_may_be_slightly_further_ahead(court):
     horizon = Horizon(court.bob.node)
-    horizon.tell_time(at(court, 0))
+    horizon.set_time(at(court, 0))
     own, others = court.bob.story("s-1"), court.cat.story("s-1")
     assert horizon.of(own, on_disk=False) == horizon.of(own, on_disk=True) == horizon.on_disk
     assert horizon.of(others, on_disk=False) == horizon.arriving
@@ -37,17 +37,17 @@ def test_own_record_may_be_slightly_further_ahead(court):
 
 def test_a_clock_before_the_founding_record_is_none(court):
     horizon = Horizon()
-    horizon.see(court.found.record)
-    horizon.tell_time(at(court, -AHEAD))
+    horizon.note(court.found.record)
+    horizon.set_time(at(court, -AHEAD))
     assert not horizon.is_clockless
-    horizon.tell_time(at(court, -AHEAD - 1))
+    horizon.set_time(at(court, -AHEAD - 1))
     assert horizon.is_clockless
     assert (horizon.arriving, horizon.on_disk) == (at(court, -1), LAST)
 
 
 def test_the_founding_record_alone_dates_the_cluster(court):
     horizon = Horizon()
-    horizon.see(court.bob.story("s-1"))
-    horizon.see(court.admissions[court.bob.node])
-    horizon.tell_time(at(court, -AHEAD - 1))
+    horizon.note(court.bob.story("s-1"))
+    horizon.note(court.admissions[court.bob.node])
+    horizon.set_time(at(court, -AHEAD - 1))
     assert not horizon.is_clockless

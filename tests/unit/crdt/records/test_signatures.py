@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt.primitives.identity import SigningKey
-from crdt.records.signatures import may_sign, verify_batch
+from crdt.records.signatures import is_valid_key, verify_batch
 from machines.values import NodePubkey
 
 KEY = SigningKey(b"k" * 32)
@@ -145,7 +145,7 @@ def test_points_of_small_order_sign_nothing(point):
     assert not any(verify_batch(jobs))
     assert verify_batch([(KEY.pubkey, SAID, point + zero)]) == [False]
     assert verify_batch([(KEY.pubkey, SAID, point + SIGNATURE[32:])]) == [False]
-    assert not may_sign(NodePubkey(point))
+    assert not is_valid_key(NodePubkey(point))
 
 
 @pytest.mark.parametrize("y", [P, P + 1, P + 3, P + 18, 2**255 - 1, 2])
@@ -153,12 +153,12 @@ def test_keys_that_are_no_point_or_not_canonical(y):
     for sign in (0, 2**255):
         key = NodePubkey((y | sign).to_bytes(32, "little"))
         assert verify_batch([(key, SAID, SIGNATURE)]) == [False]
-        assert not may_sign(key)
+        assert not is_valid_key(key)
 
 
 @given(st.binary(min_size=32, max_size=32))
 def test_every_key_that_a_seed_makes_may_sign(seed):
-    assert may_sign(SigningKey(seed).pubkey)
+    assert is_valid_key(SigningKey(seed).pubkey)
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=80), st.binary(max_size=70))

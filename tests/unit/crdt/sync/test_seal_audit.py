@@ -143,7 +143,7 @@ def test_author_is_the_first_source(court):
     court.take(records[0], seal(court.bob, records))
     feed = court.feed(court.bob)
     own = court.founder.node
-    roads = {one.node: one.road for one in sources(court.ledger, linked(), own, feed)}
+    roads = {one.node: one.state for one in sources(court.ledger, linked(), own, feed)}
     assert roads == dict.fromkeys(
         [court.bob.node, *sorted(pen.node for pen in (court.ada, court.cat, court.obs))],
         SourceState.NOT_LINKED,

@@ -201,7 +201,7 @@ def test_a_clock_that_stands_before_the_founding_is_told():
     court, horizon = LedgerFixture(), Horizon()
     watch = ClockWatch(opened(), horizon)
     now = Now(Instant("2021-01-01T00:00:00.000Z"), 1.0)
-    horizon.tell_time(now.wall)
+    horizon.set_time(now.wall)
     assert watch.why_not(now) == ""
-    horizon.see(court.found.record)
+    horizon.note(court.found.record)
     assert "before the cluster was founded" in watch.why_not(now)

@@ -90,10 +90,10 @@ def test_tree_does_not_depend_on_order(court):
             weights = {r: tree.weight(r.record_id) for r in (start, one, two, below, stray)}
             assert weights == {start: 5, one: 3, two: 3, below: 2, stray: 0}
             assert tree.best == {None: start, start.record_id: one, one.record_id: below}
-            assert tree.behind(below.record_id) == tuple(
+            assert tree.authors_of(below.record_id) == tuple(
                 sorted((court.cat.node, court.founder.node))
             )
-            assert tree.behind(stray.record_id) == ()
+            assert tree.authors_of(stray.record_id) == ()
             assert illegal.record_id not in tree.authors
 
 

@@ -94,8 +94,10 @@ def test_ack_weighs_as_much_as_an_event(court):
     fold = folded(start, first, second, acks=[ack])
     assert fold.spine == [start, second]
     assert fold.tree.weight(start.record_id) == 4
-    assert fold.tree.behind(second.record_id) == tuple(sorted((court.cat.node, court.founder.node)))
-    assert fold.tree.behind(ack.record_id) == ()
+    assert fold.tree.authors_of(second.record_id) == tuple(
+        sorted((court.cat.node, court.founder.node))
+    )
+    assert fold.tree.authors_of(ack.record_id) == ()
     assert lost(fold) == [(first, second.ref, WHY_WEIGHT)]
 
 

@@ -226,10 +226,10 @@ def test_granted_roles_are_known_after_revocation(court):
         court, court.founder.revocation(court.bob.node, [court.admissions[court.bob.node]])
     )
     asked = [(court.bob, Role.MEMBER), (court.bob, Role.ADMIN), (court.obs, Role.MEMBER)]
-    assert [found.gave(pen.node, role) for pen, role in asked] == [True, False, False]
-    assert found.gave(court.ada.node, Role.MEMBER)
-    assert found.gave(court.founder.node, Role.ADMIN)
-    assert not found.gave(court.sam.node, Role.OBSERVER)
+    assert [found.has_granted(pen.node, role) for pen, role in asked] == [True, False, False]
+    assert found.has_granted(court.ada.node, Role.MEMBER)
+    assert found.has_granted(court.founder.node, Role.ADMIN)
+    assert not found.has_granted(court.sam.node, Role.OBSERVER)
 
 
 def test_the_highest_role_that_holds_for_a_slot_counts(court):
