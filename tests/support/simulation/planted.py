@@ -704,13 +704,13 @@ def a_petition_need_not_be_signed():
 
 @planted("belonging-a-goodbye-from-before.txt")
 def a_petition_is_good_for_ever():
-    original = roster_requests._why_not
+    original = roster_requests._refusal
 
     def patient(asked, peer, held, own, wall):
         word = original(asked, peer, held, own, wall)
         return "" if word == "stale" else word
 
-    with mock.patch.object(roster_requests, "_why_not", patient):
+    with mock.patch.object(roster_requests, "_refusal", patient):
         yield
 
 
@@ -889,7 +889,7 @@ def what_a_peer_names_is_remembered():
 
 @planted("twins-that-speak-in-step")
 def of_a_key_the_latest_presence_alone_is_handed_on():
-    with mock.patch.object(Liveness, "_hear_other", lambda *_: False):
+    with mock.patch.object(Liveness, "_receive_other_run", lambda *_: False):
         yield
 
 
