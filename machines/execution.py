@@ -111,7 +111,7 @@ class Heartbeat(_Event, frozen=True, tag="heartbeat"):
 
 
 class HitRateLimit(_Event, frozen=True, tag="hit_rate_limit"):
-    """The agent was told to wait."""
+    """The agent hit a rate limit and must wait until ``resume_at``."""
 
     resume_at: Instant
 

@@ -79,7 +79,7 @@ class GitSha(_Text):
     what = "a commit"
     rule = "3 to 64 lower-case hex digits"
 
-    def __new__(cls, text: str) -> Self:  # noqa: D102 - the class says it
+    def __new__(cls, text: str) -> Self:  # noqa: D102 - see the class
         if not isinstance(text, str) or _GIT_SHA.fullmatch(text) is None:
             raise cls._invalid()
         return super().__new__(cls, text)
@@ -127,7 +127,7 @@ class BranchName(_Text):
         "at most 255 bytes"
     )
 
-    def __new__(cls, text: str) -> Self:  # noqa: D102 - the class says it
+    def __new__(cls, text: str) -> Self:  # noqa: D102 - see the class
         if not isinstance(text, str):
             raise cls._invalid()
         if (fault := branch_fault(text)) is not None:
@@ -142,7 +142,7 @@ class FreeText(_Text):
     what = "a text"
     rule = "at most 4096 bytes of UTF-8 without control characters other than newline and tab"
 
-    def __new__(cls, text: str) -> Self:  # noqa: D102 - the class says it
+    def __new__(cls, text: str) -> Self:  # noqa: D102 - see the class
         if not isinstance(text, str) or len(text) > FREE_TEXT_BYTES_MAX:
             raise cls._invalid()
         if _CONTROL_IN_TEXT.search(text) is not None or _utf8_size(text) > FREE_TEXT_BYTES_MAX:
@@ -165,7 +165,7 @@ class NodePubkey(bytes):
     what: ClassVar[str] = "a node's key"
     rule: ClassVar[str] = "32 bytes, as text 64 lower-case hex digits"
 
-    def __new__(cls, raw: bytes) -> Self:  # noqa: D102 - the class says it
+    def __new__(cls, raw: bytes) -> Self:  # noqa: D102 - see the class
         if not isinstance(raw, bytes) or len(raw) != NODE_PUBKEY_BYTES:
             raise InvalidValue(cls.what, cls.rule)
         return super().__new__(cls, raw)
@@ -224,7 +224,7 @@ class Instant(_Text):
     what = "an instant"
     rule = "YYYY-MM-DDTHH:MM:SS.mmmZ, in UTC, from 2020 until 2100"
 
-    def __new__(cls, text: str) -> Self:  # noqa: D102 - the class says it
+    def __new__(cls, text: str) -> Self:  # noqa: D102 - see the class
         if not isinstance(text, str) or _INSTANT.fullmatch(text) is None:
             raise cls._invalid()
         try:
