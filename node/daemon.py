@@ -48,7 +48,7 @@ from node.system.log_format import start_logging
 log = logging.getLogger("gangline")
 
 SEED_BYTES = 32
-DAMAGED = "%s; it is set aside, and made anew from what verifies"
+DAMAGED = "%s; it is set aside, and rebuilt from what verifies"
 
 
 def open_replica(
@@ -130,10 +130,10 @@ def open_driver(
             log.error("%s", driver.replica.held)
         return driver
 
-    if recovery.left_aside(home.store) is not None:
+    if recovery.unfinished_rebuild(home.store) is not None:
         _rebuild(home, config, notices)
-    elif not home.store.exists() and recovery.was_here(home.store):
-        log.warning("%s is gone: %s", home.store, recovery.gone(home))
+    elif not home.store.exists() and recovery.existed(home.store):
+        log.warning("%s is gone: %s", home.store, recovery.missing_message(home))
     try:
         return opened()
     except StoreDamaged as damage:
@@ -229,7 +229,7 @@ async def _live(
             server.serve(http, listening),
         )
     except StoreDamaged:
-        recall.append(recovery.remembered(driver.replica, driver.refused))
+        recall.append(recovery.in_memory_rows(driver.replica, driver.refused))
         raise
     finally:
         await listener.stop()

@@ -28,7 +28,7 @@ from node.config.addresses import advertised
 from node.provisioning import init_join
 from node.reporting import store_audit
 from node.storage.meta_keys import OF_ONE_KEY, MetaKey
-from node.storage.migrations import SET_ADDRESSES, SET_META, add_functions, bring_up
+from node.storage.migrations import SET_ADDRESSES, SET_META, add_functions, upgrade
 from node.storage.rollback_guard import SUFFIX
 from node.storage.store import Store
 from node.storage.store_lock import Lock
@@ -334,7 +334,7 @@ def _sqlite(path: Path) -> Iterator[apsw.Connection]:
             add_functions(db)
             db.pragma("synchronous", "full")
             with db:
-                bring_up(db)
+                upgrade(db)
                 yield db
     except apsw.Error as fault:
         raise StoreFailure(f"cannot write {path}: {fault}") from fault

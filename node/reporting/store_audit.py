@@ -193,7 +193,7 @@ def examine(place: Path) -> AuditedStore:
     path = store_path(place)
     try:
         with Store(path, readonly=True) as store:
-            whole, hurt = store.adds_up(), store.hurt_rows()
+            whole, hurt = store.totals_match(), store.damaged_rows()
             rows = list(store.rows())
             quarantined = store.quarantine(limits.QUARANTINE_ROWS_MAX)
             proofs = store.proofs()

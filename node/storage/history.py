@@ -1,7 +1,7 @@
-"""What happened on this node, kept for the inspector's timeline, bounded by size and by age.
+"""The history: observations of this node for ``inspect history``, bounded in rows and age.
 
-Stands under ``store.py``: a table of events, written in the transaction of what they tell. Nothing
-rests on it; it is not shared, and two nodes have two histories. Source: protocol §11.
+Events are written in the transaction of the batch that caused them. Nothing depends on the table,
+and it is not shared with peers. Source: protocol §11.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from crdt.contract.ready import (
 from machines.codec import enc_hook
 
 FIRST_VERSION = 3
-"""The version of the tables that brought the history."""
+"""The first version of the store with this table."""
 HISTORY_SHOWN = 100
-OLD_AT_ONCE = 64
-"""So many rows at most are let go for their age in one commit."""
+EXPIRED_AT_ONCE = 64
+"""At most so many expired rows are deleted in one commit."""
 DAY_MS = 86_400_000
 KEPT = (
     StageMoved, EventLost, ClaimMoved, ForkProven, RosterMoved, IncarnationOpened, Noticed,
@@ -41,7 +41,7 @@ _ENCODER = msgspec.json.Encoder(
 
 
 class HistoryBounds(NamedTuple):
-    """How much is kept."""
+    """How many rows are kept, and for how many days."""
 
     rows: int
     days: int
@@ -51,7 +51,7 @@ BOUNDS = HistoryBounds(10_000, 30)
 
 
 def is_kept(event: Observation) -> bool:
-    """Whether an event belongs in the history: a heartbeat, say, does not."""
+    """Whether an event belongs in the history; a heartbeat does not."""
     return isinstance(event, KEPT) or (
         isinstance(event, ExecutionMoved) and event.event != "heartbeat"
     )
@@ -60,7 +60,7 @@ def is_kept(event: Observation) -> bool:
 def write(
     db: apsw.Connection, events: Sequence[Observation], at_ms: int, bounds: HistoryBounds
 ) -> None:
-    """Add events, and let go of what is too much or too old."""
+    """Add events, and delete the surplus and some of the expired."""
     rows = [
         (at_ms, getattr(event, "story", None), _ENCODER.encode(event))
         for event in events
@@ -72,15 +72,15 @@ def write(
     db.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (bounds.rows,))
     db.execute(
         "DELETE FROM history WHERE id IN (SELECT id FROM history ORDER BY id LIMIT ?) AND at < ?",
-        (OLD_AT_ONCE, at_ms - bounds.days * DAY_MS),
+        (EXPIRED_AT_ONCE, at_ms - bounds.days * DAY_MS),
     )
 
 
 def read(db: apsw.Connection, story: str, limit: int) -> list[tuple[int, bytes]]:
-    """The newest first: when (Unix ms), and the event as JSON.
+    """Rows of Unix milliseconds and the event as JSON, newest first.
 
     Args:
-        limit: so many at most, from 0 to ``limits.INTEGER_MAX``.
+        limit: at most so many, from 0 to ``limits.INTEGER_MAX``.
     """
     which = "WHERE story = ?2" if story else ""
     query = f"SELECT at, event FROM history {which} ORDER BY id DESC LIMIT ?1"  # noqa: S608 - two fixed texts

@@ -1,7 +1,6 @@
-"""The tables of a store, as numbered migrations.
+"""The tables of a store as numbered migrations, and their checksums.
 
-Stands beside ``store.py``. What was once released is never changed here, only added to. Source:
-protocol §11.
+A released migration never changes; new ones are appended. Source: protocol §11.
 """
 
 import contextlib
@@ -15,18 +14,18 @@ APPLICATION_ID = 0x47616E67  # "Gang"
 INDEXED = ("feeds", "history")
 TOTALLED = {
     "addresses": "sum",
-    "proofs": "clock % 4294967296",  # in a damaged file it may be anything: no sum overflows
+    "proofs": "clock % 4294967296",  # any value in a damaged file: the sum must not overflow
     "settled": "sum",
     "tickets": "sum",
 }
-"""The small tables of which it is known what they hold in all, and what of each row is added up.
+"""The small tables with a stored total, and the expression that is summed over their rows.
 
-Of ``meta`` an older page is found by the witness, and one of ``feeds`` only asks for more.
+The rollback guard finds an older page of ``meta``; one of ``feeds`` only makes peers send more.
 """
 
 
 def _total_of(table: str, column: str) -> str:
-    """Keep the total of a table by triggers: what writes to it need not know."""
+    """SQL that creates a table's total and the triggers that maintain it."""
     change = f"UPDATE totals SET rows = rows + {{}} WHERE name = '{table}'"  # noqa: S608 - our own names
     put = change.format(f"1, sum = sum + NEW.{column}")
     drop = change.format(f"-1, sum = sum - OLD.{column}")
@@ -65,7 +64,7 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     """,
     "CREATE TABLE settled (record_id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;",
-    # ``sum`` finds a damaged row at a start without its signature (docs/decisions/0002).
+    # ``sum`` detects a damaged row at a start without a signature check (docs/decisions/0002).
     """
     ALTER TABLE records ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
     UPDATE records SET sum = (
@@ -76,19 +75,19 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX history_of_story ON history (story, id) WHERE story IS NOT NULL;
     """,
-    # Who used a ticket stands in the roster alone.
+    # The roster alone records who used a ticket.
     """
     ALTER TABLE tickets DROP COLUMN used_by;
     ALTER TABLE tickets ADD COLUMN uses INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE tickets ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT 0;
     """,
-    # What ``records`` adds up to finds a page that was swapped with an older one, whose rows are
-    # each as they were written (docs/decisions/0002).
+    # The total of ``records`` detects an older page, whose rows each have a valid checksum
+    # (docs/decisions/0002).
     """
     CREATE TABLE total (rows INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;
     INSERT INTO total SELECT count(*), coalesce(sum(sum), 0) FROM records;
     """,
-    # Every other row that decides something has a sum too; a proof has its signatures.
+    # Checksums for the other rows that matter; a proof has its signatures.
     """
     ALTER TABLE meta ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
     UPDATE meta SET sum = cells_sum(name, value);
@@ -101,7 +100,7 @@ MIGRATIONS = (
     ALTER TABLE settled ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
     UPDATE settled SET sum = cells_sum(record_id);
     """,
-    # An older page of those is found as one of ``records`` is.
+    # Totals for these tables too.
     """
     CREATE TABLE totals (
         name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL
@@ -109,11 +108,11 @@ MIGRATIONS = (
     """
     + "".join(_total_of(*one) for one in TOTALLED.items()),
 )
-"""Numbered from 1: each brings the file one version on, in one transaction."""
+"""Numbered from 1; each upgrades the file by one version, in one transaction."""
 
 
 def row_sum(author: bytes, incarnation: int, clock: int, record_id: bytes, value: bytes) -> int:
-    """What tells a row that was damaged from the one that was written (docs/decisions)."""
+    """The checksum (CRC-32) of a row of ``records`` (docs/decisions/0002)."""
     place = author + incarnation.to_bytes(4, "big") + clock.to_bytes(8, "big") + record_id
     return zlib.crc32(value, zlib.crc32(place))
 
@@ -125,7 +124,7 @@ SUMMED = {
     "tickets": ("hash", "role", "expires", "uses", "withdrawn"),
     "settled": ("record_id",),
 }
-"""The small tables whose rows have a sum, and over which columns."""
+"""The small tables whose rows have a checksum, and the columns it covers."""
 SET_ADDRESSES = (
     "INSERT INTO addresses VALUES (?1, ?2, cells_sum(?1, ?2)) "
     "ON CONFLICT DO UPDATE SET text = excluded.text, sum = excluded.sum"
@@ -134,7 +133,7 @@ SET_META = "INSERT OR REPLACE INTO meta VALUES (?1, ?2, cells_sum(?1, ?2))"
 
 
 def cells_sum(*cells: bytes | str | int) -> int:
-    """The sum of a row of a small table: the same over a cell and over its cast to a blob."""
+    """The checksum of a row of a small table; a cell and its cast to a blob give the same."""
     found = 0
     for cell in cells:
         raw = cell if isinstance(cell, bytes) else str(cell).encode()
@@ -142,13 +141,13 @@ def cells_sum(*cells: bytes | str | int) -> int:
     return found
 
 
-def sum_of(table: str) -> str:
-    """What the sum of each row of a small table should be; by its bytes, whatever they are."""
+def expected_sum(table: str) -> str:
+    """SQL for the checksum that each row of a small table should have, whatever its types."""
     return f"cells_sum({', '.join(f'CAST({name} AS BLOB)' for name in SUMMED[table])})"
 
 
 def add_functions(db: apsw.Connection) -> None:
-    """What the migrations and the statements call."""
+    """Register the SQL functions that migrations and statements call."""
 
     def of_record(*cells: Any) -> int:
         return row_sum(*cells)
@@ -161,27 +160,27 @@ def add_functions(db: apsw.Connection) -> None:
 
 
 def migrate(db: apsw.Connection, number: int, script: str) -> None:
-    """Bring a file one version on, to this one; the caller holds the transaction."""
+    """Upgrade a file by one version, to ``number``; the caller holds the transaction."""
     db.execute(script)
     db.pragma("application_id", APPLICATION_ID)
     db.pragma("user_version", number)
 
 
-def bring_up(db: apsw.Connection) -> None:
-    """Bring a file to today's version in the caller's transaction."""
+def upgrade(db: apsw.Connection) -> None:
+    """Upgrade a file to the current version in the caller's transaction."""
     version = db.pragma("user_version")
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         migrate(db, number, script)
 
 
 def definitions(db: apsw.Connection) -> list[tuple[Any, ...]]:
-    """How the tables of a file are defined."""
+    """The definitions of a file's tables."""
     return list(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"))
 
 
 @functools.cache
 def defined(migrations: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """How the tables are defined where so many migrations have just made them."""
+    """The definitions of the tables after these migrations."""
     with contextlib.closing(apsw.Connection(":memory:")) as db:
         add_functions(db)
         for script in migrations:
@@ -189,16 +188,16 @@ def defined(migrations: tuple[str, ...]) -> list[tuple[Any, ...]]:
         return definitions(db)
 
 
-def hurt_pages(db: apsw.Connection) -> str:
-    """The first thing that SQLite finds wrong with the file's pages, in a line; empty: nothing."""
-    there = {name for (name,) in db.execute("SELECT tbl_name FROM sqlite_schema")}
+def damaged_pages(db: apsw.Connection) -> str:
+    """The first fault that SQLite finds in the file's pages, in one line; empty if none."""
+    existing = {name for (name,) in db.execute("SELECT tbl_name FROM sqlite_schema")}
     # The quick check does not compare an index with its table: few tables have one, all small.
-    checks = ["quick_check(1)", *(f"integrity_check({t})" for t in INDEXED if t in there)]
+    checks = ["quick_check(1)", *(f"integrity_check({t})" for t in INDEXED if t in existing)]
     for check in checks:
-        told = [str(line) for (line,) in db.execute(f"PRAGMA {check}")]
-        if told != ["ok"]:
-            # Above what it says may stand, in a line between asterisks, which database it is of.
-            lines = (line.strip() for line in "\n".join(told).splitlines())
+        report = [str(line) for (line,) in db.execute(f"PRAGMA {check}")]
+        if report != ["ok"]:
+            # A heading between asterisks may precede it and name the database.
+            lines = (line.strip() for line in "\n".join(report).splitlines())
             found = (line for line in lines if line and not line.startswith("***"))
             return next(found, "a check of its pages fails")
     return ""

@@ -1,8 +1,8 @@
-"""What was turned away, with its reason, for who wants to look at it; bounded in rows and bytes.
+"""The quarantine: rejected records and frames with the reason, bounded in rows and bytes.
 
-Stands under ``store.py``: a table written in the transaction of what else came of the same step.
-Nothing rests on it; it is not shared. Whoever is to blame for a row has a bound of its own, so that
-one that is noisy does not push out what others did. Source: protocol §5, §11, §14.
+Rows are written in the transaction of the batch that rejected them. Nothing depends on the table,
+and it is not shared with peers. Each node that is to blame has its own bound, so that a noisy one
+does not push out the others. Source: protocol §5, §11, §14.
 """
 
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ from crdt.contract.ready import Quarantined
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 
-PEERS_FAULTS = (
+BLAMES_PEER = (
     Reason.MALFORMED_FRAME,
     Reason.MALFORMED_UPDATE,
     Reason.TOO_LARGE,
     Reason.BAD_SIGNATURE,
     Reason.WRONG_CLUSTER,
 )
-"""What says nothing of the author that is named: whoever brought it is to blame."""
+"""Reasons that prove nothing against the named author: the peer that sent it is to blame."""
 BLAMED = (
     "CASE WHEN author IS NULL OR reason IN "
-    f"({', '.join(repr(str(reason)) for reason in PEERS_FAULTS)}) THEN peer ELSE author END"
+    f"({', '.join(repr(str(reason)) for reason in BLAMES_PEER)}) THEN peer ELSE author END"
 )
 
 
 class Quarantine:
-    """The table of one open store, the newest rows of it."""
+    """Writes the table of one open store and keeps its bounds."""
 
     def __init__(self) -> None:
         self._bytes: int | None = None
-        self._rows = 0  # exactly: ids have holes once the oldest of one were let go of
+        self._rows = 0  # an exact count: ids have gaps where rows of one node were deleted
         self._blamed: dict[bytes | None, tuple[int, int]] | None = None
 
     def write(self, db: apsw.Connection, rows: Sequence[Quarantined], at_ms: int) -> None:
-        """Add rows, and let go of the oldest where there are too many, or too much."""
+        """Add rows, and delete the oldest if there are too many rows or bytes."""
         if not rows:
             return
         db.executemany(
@@ -53,8 +53,8 @@ class Quarantine:
                 (self._rows - limits.QUARANTINE_ROWS_MAX,),
             )
             self._rows = limits.QUARANTINE_ROWS_MAX
-        # Counted here and not in the table, which takes some 40 ms once it is full: too much for
-        # every commit. What is counted here may be too much, never too little.
+        # Counted here, since a query takes some 40 ms on a full table: too much for every commit.
+        # This count may be too high, never too low.
         if self._bytes is not None:
             self._bytes += sum(len(row.value) for row in rows)
         if self._bytes is None or self._bytes > limits.QUARANTINE_BYTES_MAX:
@@ -63,7 +63,7 @@ class Quarantine:
             self._rows -= db.total_changes() - before
 
     def _bound_each(self, db: apsw.Connection, rows: Sequence[Quarantined]) -> None:
-        """Let go of the oldest of each who now has too many, counted as below."""
+        """Delete the oldest rows of each node that now exceeds its own bound."""
         counted = self._blamed
         if counted is None or len(counted) > limits.QUARANTINE_ROWS_MAX:
             query = f"SELECT {BLAMED}, count(*), sum(length(value)) FROM quarantine GROUP BY 1"  # noqa: S608 - our own names
@@ -84,13 +84,13 @@ class Quarantine:
 
 
 def _blamed(row: Quarantined) -> bytes | None:
-    """Whose bound a row counts in; ``None``: nobody is known."""
-    who = row.peer if row.feed is None or row.reason in PEERS_FAULTS else row.feed.author
+    """The node to blame for a row; ``None`` if unknown."""
+    who = row.peer if row.feed is None or row.reason in BLAMES_PEER else row.feed.author
     return None if who is None else bytes(who)
 
 
 def _trim_one(db: apsw.Connection, who: bytes | None) -> tuple[int, int]:
-    """Let go of the oldest of one, of some more than need be; gives what stays."""
+    """Delete the oldest rows of one node, down to 7/8 of its bound; returns rows and bytes left."""
     db.execute(
         "DELETE FROM quarantine WHERE id IN (SELECT id FROM (SELECT id, "  # noqa: S608 - our own names
         "row_number() OVER (ORDER BY id DESC) AS many, "
@@ -111,7 +111,7 @@ def _trim_one(db: apsw.Connection, who: bytes | None) -> tuple[int, int]:
 
 
 def _trim(db: apsw.Connection) -> int:
-    """Let go of the oldest where there is too much, of some more than need be; gives what stays."""
+    """If there are too many bytes, delete the oldest, down to 7/8; returns the bytes left."""
     size = "SELECT coalesce(sum(length(value)), 0) FROM quarantine"
     [(found,)] = db.execute(size)
     if found > limits.QUARANTINE_BYTES_MAX:

@@ -1,8 +1,7 @@
-"""What a store holds, read: every row with its sum, and all of them with theirs.
+"""Reads a store, and checks each row against its checksum and each table against its total.
 
-Stands between ``database.py`` and ``store.py``. A row that was damaged is found by its own sum, and
-one that is gone, or back again, by what all of them add up to (docs/decisions/0002). Source:
-protocol §11.
+A checksum detects a damaged row; a total detects a row that is missing or came back
+(docs/decisions/0002). Source: protocol §11.
 """
 
 import contextlib
@@ -25,23 +24,31 @@ from node.storage import history
 from node.storage.database import Database
 from node.storage.history import FIRST_VERSION, HISTORY_SHOWN
 from node.storage.meta_keys import MetaKey
-from node.storage.migrations import APPLICATION_ID, SUMMED, TOTALLED, hurt_pages, row_sum, sum_of
+from node.storage.migrations import (
+    APPLICATION_ID,
+    SUMMED,
+    TOTALLED,
+    damaged_pages,
+    expected_sum,
+    row_sum,
+)
 from node.storage.ticket_rows import TicketRow
 from node.system.errors import StoreDamaged
+from node.system.plurals import counted
 
 COPY_PAGES = 1024
 OWN_END = struct.Struct(">32sIQ")
-"""In ``meta``: the own key, incarnation and next clock."""
+"""In ``meta``: this node's key, incarnation and next clock."""
 SUMMED_VERSION = 3
 TOTAL_VERSION = 5
 SUMS_VERSION = 6
 TOTALS_VERSION = 7
-"""The versions that brought a sum for each record, one for all, and both for small tables."""
+"""First versions with checksums and a total of records, and with both for small tables."""
 SIDE_BYTES = limits.SIGNATURE_BYTES + limits.HASH_BYTES
 
 
 class Reading(Database):
-    """One open store, to be read."""
+    """The reading half of ``Store``."""
 
     def _ready(self) -> None:
         self._feeds = {
@@ -51,38 +58,38 @@ class Reading(Database):
             )
         }
 
-        if not self.readonly and (hurt := self.hurt_rows()):
+        if not self.readonly and (hurt := self.damaged_rows()):
             raise StoreDamaged(f"{self.path} is damaged: {hurt[0]}")
 
-    def hurt_rows(self) -> list[str]:
-        """What small tables hold that is not as it was written: a sentence for each table."""
+    def damaged_rows(self) -> list[str]:
+        """Damage in small tables: a sentence for each table."""
         found = []
         for table in SUMMED if self.version >= SUMS_VERSION else ():
-            query = f"SELECT count(*) FROM {table} WHERE sum <> {sum_of(table)}"  # noqa: S608 - our own names
+            query = f"SELECT count(*) FROM {table} WHERE sum <> {expected_sum(table)}"  # noqa: S608 - our own names
             [(many,)] = self._read(query)
             if many:
-                found.append(f"{many} of the rows of {table} are not as they were written")
+                found.append(f"{counted(many, 'damaged row')} in table {table}")
         if found or self.version < TOTALS_VERSION:
             return found
         for table, column in TOTALLED.items():
-            told = self._read("SELECT rows, sum FROM totals WHERE name = ?", table)
+            total = self._read("SELECT rows, sum FROM totals WHERE name = ?", table)
             query = f"SELECT count(*), coalesce(sum({column}), 0) FROM {table}"  # noqa: S608 - our own names
-            if told != self._read(query):
-                found.append(f"a part of {table} is older than the rest")
+            if total != self._read(query):
+                found.append(f"a part of table {table} is older than the rest")
         return found
 
     def check(self, cluster: ClusterId) -> None:
-        """Compare the file with what was written, as a start does, even if it is read-only.
+        """Check the whole file as a start does, even if it is read-only.
 
         Raises:
-            StoreDamaged: its pages, its tables, a row, a proof, or the total do not hold.
+            StoreDamaged: a page, a table, a row, a proof or a total is wrong.
         """
-        with self._speaking("check"):
+        with self._wrapping_errors("check"):
             if self._db.pragma("application_id") != APPLICATION_ID:
-                raise StoreDamaged(f"{self.path} is damaged: it no longer says what it is")
-            if damage := hurt_pages(self._db):
+                raise StoreDamaged(f"{self.path} is damaged: its application id is wrong")
+            if damage := damaged_pages(self._db):
                 raise StoreDamaged(f"{self.path} is damaged: {damage}")
-            if hurt := self.hurt_rows():
+            if hurt := self.damaged_rows():
                 raise StoreDamaged(f"{self.path} is damaged: {hurt[0]}")
             for _ in self.rows(checked=True):
                 pass
@@ -94,11 +101,10 @@ class Reading(Database):
         """Every record, feed by feed in order of clock.
 
         Args:
-            checked: compare the sums where one only looks too; who writes always does.
+            checked: verify checksums even if the store is read-only; otherwise they always are.
 
         Raises:
-            StoreDamaged: a row is not the one that was written, one is gone, or an older one is
-                back.
+            StoreDamaged: a row was changed, is missing, or came back.
         """
         checked = checked or not self.readonly
         by_id = {number: feed for feed, number in self._feeds.items()}
@@ -108,26 +114,26 @@ class Reading(Database):
             "ORDER BY feed, clock, record_id"
         )
         many = total = 0
-        with self._speaking("read"):
-            for number, clock, record_id, value, told in self._db.execute(query):
+        with self._wrapping_errors("read"):
+            for number, clock, record_id, value, checksum in self._db.execute(query):
                 feed = by_id.get(number)
                 if (
                     feed is None
                     or not is_slot(feed.incarnation, clock)
                     or len(record_id) != limits.HASH_BYTES
-                    or (summed and row_sum(*feed, clock, record_id, value) != told)
+                    or (summed and row_sum(*feed, clock, record_id, value) != checksum)
                 ):
                     place = f"{feed.author.short}/{feed.incarnation}#" if feed else "feed ? #"
                     raise StoreDamaged(
                         f"{self.path} is damaged: {place}{clock} is not as it was written"
                     )
-                many, total = many + 1, total + told
+                many, total = many + 1, total + checksum
                 yield Row(feed.author, feed.incarnation, clock, RecordId(record_id), value)
         if checked and (many, total) != self._total(many, total):
             raise StoreDamaged(f"{self.path} is damaged: a part of it is older than the rest")
 
     def first_records(self) -> list[SignedRecord]:
-        """The first record of each author's first feed, of which one founded the cluster."""
+        """The first record of each author's first feed; one of them founded the cluster."""
         return self._few("feeds.incarnation = 0 AND clock = 0")
 
     def last_records(self, author: NodePubkey, many: int) -> list[SignedRecord]:
@@ -136,7 +142,7 @@ class Reading(Database):
         return self._few(f"author = ? {order}", bytes(author), many)
 
     def _few(self, which: str, *values: Any) -> list[SignedRecord]:
-        """Some records, as far as each row can be one: reading all rows tells what is damaged."""
+        """Some records; rows that cannot be one are skipped, since ``rows`` reports damage."""
         query = (
             "SELECT author, incarnation, clock, value FROM feeds "  # noqa: S608 - our own words
             f"JOIN records ON feed = id WHERE {which}"
@@ -148,14 +154,14 @@ class Reading(Database):
         ]
 
     def _total(self, *without: int) -> tuple[int, int]:
-        """How many rows there should be, and their sums added up; where no total is kept: any."""
+        """The stored rows and sum of checksums; the given ones if the version has no total."""
         if self.version < TOTAL_VERSION:
             return without[0], without[1]
         found = self._read("SELECT rows, sum FROM total")
         return found[0] if len(found) == 1 else (-1, -1)
 
-    def adds_up(self) -> bool:
-        """Whether all rows are there that were written, and no older one is back."""
+    def totals_match(self) -> bool:
+        """Whether no record is missing and none came back."""
         found = "(SELECT count(*) FROM records), (SELECT coalesce(sum(sum), 0) FROM records)"
         query = f"SELECT rows, sum, {found} FROM total"  # noqa: S608 - two fixed texts
         rows = self._read(query) if self.version >= TOTAL_VERSION else [(0, 0, 0, 0)]
@@ -164,7 +170,7 @@ class Reading(Database):
     def proofs(self) -> list[ProofRow]:
         """Every proven fork."""
         query = "SELECT author, incarnation, clock, sides FROM proofs"
-        with self._speaking("read"):
+        with self._wrapping_errors("read"):
             return [self.proof_of_row(*row) for row in self._read(query)]
 
     @staticmethod
@@ -172,7 +178,7 @@ class Reading(Database):
         """A proven fork from its row.
 
         Raises:
-            InvalidValue: the row holds no such thing.
+            InvalidValue: the row does not hold one.
         """
         size, half = limits.SIGNATURE_BYTES, SIDE_BYTES
         if not (is_slot(incarnation, clock) and len(sides) == 2 * half):
@@ -182,24 +188,27 @@ class Reading(Database):
         return ProofRow(NodePubkey(author), incarnation, clock, both)
 
     def rendered(self) -> dict[FeedId, int]:
-        """Per feed the clock below which every slot without a row is empty."""
+        """For each feed, the clock below which every slot without a row is empty."""
         query = "SELECT author, incarnation, rendered FROM feeds"
-        with self._speaking("read"):
+        with self._wrapping_errors("read"):
             return {FeedId(NodePubkey(a), i): end for a, i, end in self._read(query)}
 
     def copy_to(self, path: Path, progress: Callable[[int, int], None]) -> None:
-        """Copy the whole store, as of this instant, into a file; who writes is not held up.
+        """Copy the store as of one instant into a file, without blocking the writer.
 
         Args:
-            progress: told how many pages of how many are there.
+            progress: called with the pages copied and the pages in all.
 
         Raises:
-            StoreFailure: it cannot be read, or the copy not written.
+            StoreFailure: the store cannot be read, or the copy cannot be written.
         """
-        with self._speaking("copy"), contextlib.closing(apsw.Connection(str(path))) as target:
+        with (
+            self._wrapping_errors("copy"),
+            contextlib.closing(apsw.Connection(str(path))) as target,
+        ):
             with self._db:
-                # One read transaction from the first page to the last: without it every commit
-                # of the daemon would begin the copy anew.
+                # One read transaction for all pages: otherwise each commit of the daemon would
+                # restart the copy.
                 self._db.execute("SELECT count(*) FROM meta").fetchall()
                 with target.backup("main", self._db, "main") as copy:
                     while not copy.done:
@@ -208,46 +217,46 @@ class Reading(Database):
             target.pragma("journal_mode", "delete")
 
     def meta(self, name: str) -> bytes | None:
-        """One value that belongs to the whole store."""
+        """One value of the table ``meta``."""
         found = self._read("SELECT value FROM meta WHERE name = ?", name)
         return bytes(found[0][0]) if found else None
 
     def own_end(self) -> OwnEnd | None:
-        """How far this node has written in its own feed; ``None`` where no build noted it."""
+        """How far this node has written in its own feed; ``None`` if not recorded."""
         return self._end(MetaKey.OWN_END)
 
     def former_end(self) -> OwnEnd | None:
-        """How far this node had written under the key before the present one, likewise."""
+        """How far this node had written under its previous key; ``None`` if not recorded."""
         return self._end(MetaKey.FORMER_END)
 
     def _end(self, name: str) -> OwnEnd | None:
-        said = self.meta(name)
-        if said is None or len(said) != OWN_END.size:
+        value = self.meta(name)
+        if value is None or len(value) != OWN_END.size:
             return None
-        author, incarnation, clock = OWN_END.unpack(said)
+        author, incarnation, clock = OWN_END.unpack(value)
         return OwnEnd(NodePubkey(author), incarnation, clock)
 
     def settled(self) -> list[RecordId]:
-        """Own records that count nowhere, and were written again or reported."""
+        """This node's void records that were reissued or reported."""
         query = "SELECT record_id FROM settled"
-        with self._speaking("read"):
+        with self._wrapping_errors("read"):
             return [RecordId(found) for (found,) in (self._read(query) if self.version > 1 else ())]
 
     def history(self, story: str = "", limit: int = HISTORY_SHOWN) -> list[tuple[int, bytes]]:
-        """What happened, the newest first: when (Unix ms), and the event as JSON."""
+        """Rows of Unix milliseconds and the event as JSON, newest first."""
         if self.version < FIRST_VERSION:
             return []
-        with self._speaking("read"):
+        with self._wrapping_errors("read"):
             return history.read(self._db, story, limit)
 
     def addresses(self) -> dict[NodePubkey, tuple[str, ...]]:
         """The last known addresses of other nodes."""
         query = "SELECT node, text FROM addresses"
-        with self._speaking("read"):
+        with self._wrapping_errors("read"):
             return {NodePubkey(node): tuple(text.split()) for node, text in self._read(query)}
 
     def quarantine(self, limit: int = 100) -> list[tuple[object, ...]]:
-        """What was turned away, the newest first."""
+        """The rows of the quarantine, newest first."""
         return self._read(
             "SELECT at, peer, author, incarnation, clock, record_id, reason, detail, value "
             "FROM quarantine ORDER BY id DESC LIMIT ?",
@@ -255,7 +264,7 @@ class Reading(Database):
         )
 
     def tickets(self) -> list[TicketRow]:
-        """Every ticket that was handed out from here, the first to expire first."""
+        """Every ticket issued by this node, the first to expire first."""
         query = "SELECT hash, role, expires, uses, withdrawn FROM tickets ORDER BY expires, hash"
         return [TicketRow(*row) for row in self._read(query)]
 
@@ -265,5 +274,5 @@ class Reading(Database):
 
 
 def is_slot(incarnation: int, clock: int) -> bool:
-    """Whether there can be such a place in a feed."""
+    """Whether incarnation and clock are in range."""
     return 0 <= incarnation <= limits.INCARNATION_MAX and 0 <= clock <= limits.CLOCK_MAX

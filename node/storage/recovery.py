@@ -1,9 +1,8 @@
-"""A damaged store: set aside as it is, and made anew from everything in it that verifies.
+"""Sets a damaged store aside, and rebuilds it from everything in it that verifies.
 
-Stands before and beside ``daemon.py``. Row by row, each record with its signature; what is gone
-comes from the memory of the daemon that met the damage, or else back from peers. The next write
-then opens a new feed, since own records may be among what is gone (protocol §9). A crash at any
-moment leaves either the damaged file to begin from, or the new one whole.
+Lost rows come from the memory of the daemon that met the damage, or from peers. The next write
+opens a new feed, since records of this node may be among the lost (protocol §9). After a crash at
+any moment, either the damaged file or the complete new one is in place.
 """
 
 import contextlib
@@ -33,51 +32,51 @@ log = logging.getLogger("gangline.store")
 ASIDE = ".damaged-"
 
 
-def was_here(path: Path) -> bool:
-    """Whether a store stood there once: its witness outlives it."""
+def existed(path: Path) -> bool:
+    """Whether a store existed there: its ``.witness`` file outlives it."""
     return path.with_name(path.name + SUFFIX).exists()
 
 
-def gone(home: Home) -> str:
-    """What a node does whose store is gone, and what its operator can."""
+def missing_message(home: Home) -> str:
+    """What the node does if its store is missing, and what its operator can do."""
     return (
-        "this node begins a new one, and takes back from other nodes what they have of it. If they "
-        "lack some of it, stop it, and put a backup back with: "
+        "this node creates a new one, and fetches its records from other nodes. If they lack some, "
+        "stop it, and restore a backup with: "
         f"gangline --home {shlex.quote(str(home.path))} restore FILE --force"
     )
 
 
-def left_aside(path: Path) -> Path | None:
-    """The damaged file of a rebuilding that did not come to its end."""
+def unfinished_rebuild(path: Path) -> Path | None:
+    """The damaged file that an interrupted rebuild set aside; ``None`` if there is none."""
     if path.exists() or path.is_symlink():
         return None
     found = sorted(path.parent.glob(f"{path.name}{ASIDE}*Z"))
     return found[-1] if found else None
 
 
-def remembered(replica: Replica, refused: Collection[RowKey]) -> InMemoryRows:
-    """What a replica still knows of its store.
+def in_memory_rows(replica: Replica, refused: Collection[RowKey]) -> InMemoryRows:
+    """The rows of the store that a replica still holds in memory.
 
     Args:
-        refused: what the commit that met the damage should have written. Its own records among it
-            were refused to whoever asked for them, so they are nowhere.
+        refused: rows of the failed commit. This node's own records among them were refused to
+            their callers, so they are left out.
     """
     held = [entry.record for feed in replica.ledger.feeds.values() for entry in feed.entries()]
     rows = [Row(*record.ref, record.value) for record in held]
-    gone = {key for key in refused if key.author == replica.own}
+    excluded = {key for key in refused if key.author == replica.own}
     rendered = {
         feed.id: replica.document.stored_end(feed) for feed in replica.ledger.feeds.values()
     }
-    for key in gone:
+    for key in excluded:
         feed_id = FeedId(key.author, key.incarnation)
         rendered[feed_id] = min(rendered.get(feed_id, 0), key.clock)
-    kept = [row for row in rows if RowKey(*row[:4]) not in gone]
+    kept = [row for row in rows if RowKey(*row[:4]) not in excluded]
     return InMemoryRows(kept, list(replica.ledger.proofs.values()), rendered)
 
 
 def first_records(path: Path) -> list[SignedRecord]:
-    """The first record of each author's first feed, as far as a damaged store can be read."""
-    file = left_aside(path) or path
+    """The first record of each author's first feed, as far as the damaged store is readable."""
+    file = unfinished_rebuild(path) or path
     if file.stat().st_size < HEADER_BYTES:
         return []
     with recovery_scan.opened(file) as old:
@@ -87,27 +86,27 @@ def first_records(path: Path) -> list[SignedRecord]:
 def rebuild(
     path: Path, cluster: ClusterId, founder: NodePubkey, known: InMemoryRows | None = None
 ) -> RecoveryReport:
-    """Set a damaged store aside and put one in its place that holds what verifies.
+    """Set a damaged store aside and replace it by one that holds what verifies.
 
     Args:
-        known: what the daemon that met the damage still knows.
+        known: rows in the memory of the daemon that met the damage.
 
     Raises:
-        Trouble: it is in use, or there is no room for another.
+        OperatorError: the store is in use, or there is no room for another.
     """
     with contextlib.closing(Lock(path)) as lock:
-        saved = RecoveryReport(left_aside(path) or _set_aside(path))
+        report = RecoveryReport(unfinished_rebuild(path) or _set_aside(path))
         with atomic_file(path, force=False) as fresh:
-            witness = fresh.with_name(fresh.name + SUFFIX)
-            witness.unlink(missing_ok=True)  # of a rebuilding that did not come to its end
+            guard = fresh.with_name(fresh.name + SUFFIX)
+            guard.unlink(missing_ok=True)  # left by an interrupted rebuild
             with Store(fresh, lock=lock) as store:
-                _carry_over(saved, store, cluster, founder, known)
-            witness.unlink()
-    return saved
+                _carry_over(report, store, cluster, founder, known)
+            guard.unlink()
+    return report
 
 
 def _set_aside(path: Path) -> Path:
-    """The file under another name, as it is."""
+    """Rename the file unchanged; returns its new path."""
     at = str(clock.wall()).replace(":", "")
     aside = path.with_name(f"{path.name}{ASIDE}{at}")
     path.rename(aside)
@@ -115,54 +114,54 @@ def _set_aside(path: Path) -> Path:
 
 
 def _carry_over(
-    saved: RecoveryReport,
+    report: RecoveryReport,
     store: Store,
     cluster: ClusterId,
     founder: NodePubkey,
     known: InMemoryRows | None,
 ) -> None:
-    """Copy what holds from the damaged file into a new one."""
-    was = saved.aside.with_name(saved.aside.name.partition(ASIDE)[0])
-    was.with_name(was.name + "-shm").unlink(missing_ok=True)
-    wal = was.with_name(was.name + "-wal")
+    """Copy what verifies from the damaged file into a new one."""
+    old_path = report.aside.with_name(report.aside.name.partition(ASIDE)[0])
+    old_path.with_name(old_path.name + "-shm").unlink(missing_ok=True)
+    wal = old_path.with_name(old_path.name + "-wal")
     if wal.exists():
-        wal.rename(f"{saved.aside}-wal")
-    persist = Persist(doubt="the store was damaged, and made anew from what verifies")
-    if saved.aside.stat().st_size >= HEADER_BYTES:
-        with recovery_scan.opened(saved.aside) as old:
-            recovery_scan.take_records(saved, persist, old, cluster, founder)
-            recovery_scan.take_proofs(saved, persist, old, cluster)
-            for table in recovery_scan.AS_THEY_ARE:
-                recovery_scan.take_table(saved, store, old, table)
-            recovery_scan.take_meta(saved, store, old)
+        wal.rename(f"{report.aside}-wal")
+    persist = Persist(doubt="the store was damaged, and rebuilt from what verifies")
+    if report.aside.stat().st_size >= HEADER_BYTES:
+        with recovery_scan.opened(report.aside) as old:
+            recovery_scan.take_records(report, persist, old, cluster, founder)
+            recovery_scan.take_proofs(report, persist, old, cluster)
+            for table in recovery_scan.COPIED_TABLES:
+                recovery_scan.take_table(report, store, old, table)
+            recovery_scan.take_meta(report, store, old)
     else:
-        saved.unread += 1  # not even opened: SQLite would take its WAL for a leftover
+        report.unread += 1  # not opened: SQLite would delete its WAL as a leftover
     if known is not None:
-        recovery_scan.take_remembered(saved, persist, known, cluster, founder)
-    if saved.lacks:
-        store.set_meta(MetaKey.HURT, saved.message.encode())
-    store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", saved.message)])
+        recovery_scan.take_remembered(report, persist, known, cluster, founder)
+    if report.lacks:
+        store.set_meta(MetaKey.HURT, report.message.encode())
+    store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", report.message)])
 
 
 def write_block_after_recovery(store: Store, *, known: bool, mute: bool) -> str:
-    """Why a node must not write that lacks records and knows nobody to fetch them from.
+    """Why the node must not write: it lacks records and has no peer to fetch them from.
 
     Args:
         known: it knows another node.
-        mute: by what it holds it may write nothing: to accept the loss would change nothing.
+        mute: its roster lets it write nothing, so accepting the loss would not help.
     """
-    hurt = (store.meta(MetaKey.HURT) or b"").decode()
-    if not hurt or known:
+    lacks = (store.meta(MetaKey.HURT) or b"").decode()
+    if not lacks or known:
         return ""
-    alone = f"read-only: {hurt}. No other node is known to fetch the rest from"
+    alone = f"read-only: {lacks}. No other node is known to fetch the rest from"
     if mute:
         return (
-            f"{alone}, and too little is left to go on without it: stop this daemon, put a backup "
-            "back (gangline restore FILE --force) or name a node under [[peers]] in the config, "
+            f"{alone}, and too little is left to continue without it: stop this daemon, restore a "
+            "backup (gangline restore FILE --force) or name a node under [[peers]] in the config, "
             "and start it again"
         )
     return (
-        f"{alone}: stop this daemon; then put a backup back (gangline restore FILE --force) or "
-        "name a node under [[peers]] in the config, and start it again, or go on without what is "
-        "lost, with: gangline run --accept-loss"
+        f"{alone}: stop this daemon; then restore a backup (gangline restore FILE --force) or "
+        "name a node under [[peers]] in the config, and start it again, or continue without the "
+        "lost records with: gangline run --accept-loss"
     )

@@ -1,8 +1,4 @@
-"""What came of making a damaged store anew, and how that is told.
-
-Stands under ``recovery_scan.py``, which counts, and ``recovery.py``, which tells. Source: protocol
-§11.
-"""
+"""The result of rebuilding a damaged store, counted and in a sentence. Source: protocol §11."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +8,18 @@ from node.system.plurals import counted
 
 @dataclass(slots=True)
 class RecoveryReport:
-    """What came of it.
+    """Counts of a rebuild.
 
     Attributes:
-        remembered: the daemon that wrote them knew all of its records still.
-        kept: records whose signature holds.
-        recalled: of those, how many were not to be read and came from that daemon.
-        bad: records that were there, and are not what their author signed.
-        unread: stretches that could not be read at all.
-        older: some of its pages were older than the rest.
-        left: rows that are no records, and are not as they were written.
-        old_tickets: one that was withdrawn since may have been among the tickets: all were left.
+        aside: the damaged file.
+        remembered: the daemon still had all records in memory.
+        kept: records whose signature verifies.
+        recalled: how many of those came from memory, since they could not be read.
+        bad: records that were found, but do not verify.
+        unread: parts that could not be read.
+        older: some pages were older than the rest.
+        left: damaged rows of other tables, left out.
+        old_tickets: the tickets were older than the rest, so none was kept.
     """
 
     aside: Path
@@ -37,31 +34,32 @@ class RecoveryReport:
 
     @property
     def lacks(self) -> bool:
-        """Whether a record that was written may be missing."""
+        """Whether a record may be missing."""
         return bool(self.bad or self.unread or self.older) and not self.remembered
 
     @property
     def message(self) -> str:
-        """What an operator should know."""
+        """The result in a sentence for the operator."""
         one = self.kept == 1
-        told = [
+        parts = [
             (
                 f"{self.kept or 'no'} record{'' if one else 's'} of the damaged store "
                 f"{'verifies and was' if one else 'verify and were'} kept"
             )
         ]
         if self.bad:
-            told.append("1 does not verify" if self.bad == 1 else f"{self.bad} do not verify")
+            parts.append("1 does not verify" if self.bad == 1 else f"{self.bad} do not verify")
         if self.unread:
-            told.append(f"{counted(self.unread, 'part')} of it could not be read")
+            parts.append(f"{counted(self.unread, 'part')} of it could not be read")
         if self.older:
-            told.append("a part of it is older than the rest")
+            parts.append("a part of it is older than the rest")
         if self.left:
             one = self.left == 1
-            what = "1 other row was" if one else f"{self.left} other rows were"
-            told.append(f"{what} left out, not being as {'it was' if one else 'they were'} written")
+            parts.append(
+                f"{counted(self.left, 'other row')} {'is' if one else 'are'} damaged and left out"
+            )
         if self.old_tickets:
-            told.append("its tickets are older than the rest, and none works any longer")
+            parts.append("its tickets are older than the rest and all invalid now")
         if self.remembered:
-            told.append(f"{self.recalled or 'none'} had to come from this daemon's memory")
-        return f"{', '.join(told)}; it is kept as {self.aside}"
+            parts.append(f"{self.recalled or 'none'} came from this daemon's memory")
+        return f"{', '.join(parts)}; it is kept as {self.aside}"

@@ -1,8 +1,7 @@
-"""What can still be read of a damaged store, and is what it says it is.
+"""Reads what verifies from a damaged store, row by row, skipping unreadable parts.
 
-Stands under ``recovery.py``. Row by row, around what cannot be read; every record and every proof
-with its signatures, everything else where its values make sense. Where the daemon that met the
-damage is still there, what it knows fills the holes. Source: protocol §11.
+Records and proofs need valid signatures, other rows plausible values. Rows in the memory of the
+daemon that met the damage fill the gaps. Source: protocol §11.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ from machines.errors import InvalidValue
 from machines.values import NODE_PUBKEY_BYTES, U32_MAX, NodePubkey
 from node.storage import sqlite_errors
 from node.storage.meta_keys import OF_ONE_FILE, MetaKey
-from node.storage.migrations import SUMMED, TOTALLED, add_functions, sum_of
+from node.storage.migrations import SUMMED, TOTALLED, add_functions, expected_sum
 from node.storage.reader import OWN_END
 from node.storage.recovery_report import RecoveryReport
 from node.storage.store import Store
@@ -36,14 +35,14 @@ log = logging.getLogger("gangline.store")
 
 BATCH = 4096
 CLOCK_END = 2**31
-AS_THEY_ARE = ("addresses", "tickets", "quarantine", "settled", "history")
+COPIED_TABLES = ("addresses", "tickets", "quarantine", "settled", "history")
 CHECKS: dict[str, dict[str, Callable[[Any], object]]] = {
     "addresses": {"node": NodePubkey},
     "tickets": {"role": Role},
     "settled": {"record_id": RecordId},
     "history": {"event": json.loads},
 }
-"""What makes a value of a column one that the daemon can read."""
+"""Parsers that a value of a column must pass."""
 META_BYTES = {
     MetaKey.INCARNATION: 4,
     MetaKey.FORMER: NODE_PUBKEY_BYTES,
@@ -53,7 +52,7 @@ META_BYTES = {
 
 
 class InMemoryRows(NamedTuple):
-    """What a daemon still knows of its store, which was whole when it was read."""
+    """Rows of a store in the memory of a daemon, read before the damage."""
 
     rows: list[Row]
     proofs: list[ProofRow]
@@ -62,14 +61,14 @@ class InMemoryRows(NamedTuple):
 
 @contextlib.contextmanager
 def opened(aside: Path) -> Iterator[apsw.Connection]:
-    """The damaged file, to be read as far as it goes.
+    """Open the damaged file for reading.
 
     Raises:
-        StoreFailure: the disk does not even let it be opened.
+        StoreFailure: it cannot be opened.
     """
     try:
         old = apsw.Connection(str(aside), flags=apsw.SQLITE_OPEN_READONLY)
-        # So that one table whose definition is hurt does not keep the others from being read.
+        # Lets the other tables be read if the definition of one is damaged.
         old.pragma("writable_schema", True)
     except apsw.Error as fault:
         raise sqlite_errors.failure("open", aside, fault, None) from fault
@@ -77,46 +76,48 @@ def opened(aside: Path) -> Iterator[apsw.Connection]:
     try:
         yield old
     finally:
-        with contextlib.suppress(apsw.Error):  # nothing was written: this costs nothing
+        with contextlib.suppress(apsw.Error):  # nothing was written, so nothing is lost
             old.close(True)
 
 
-def _feeds_of(saved: RecoveryReport, old: apsw.Connection) -> list[tuple[int, FeedId, int]]:
-    """Each feed with its number, and the clock below which what has no row is empty."""
+def _feeds_of(report: RecoveryReport, old: apsw.Connection) -> list[tuple[int, FeedId, int]]:
+    """Each feed with its number, and the clock below which slots without a row are empty."""
     query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('feeds', 'records')"
-    if list(_scan(saved, old, query)) != [(2,)]:
-        saved.unread += 1  # no version of the file was ever without them
-    saved.older = not _adds_up(saved, old)
+    if list(_scan(report, old, query)) != [(2,)]:
+        report.unread += 1  # every version has both tables
+    report.older = not _totals_match(report, old)
     feeds: list[tuple[int, FeedId, int]] = []
-    # A number that may be wrong says nothing of what is empty.
-    told = "rendered"
-    if _as_written(saved, old, "feeds"):
-        told = f"iif(sum = {sum_of('feeds')}, rendered, 0)"
-    query = f"SELECT id, {_bytes('author')}, {_number('incarnation')}, {_number(told)} FROM feeds"  # noqa: S608 - our own names
-    for number, author, incarnation, end in _scan(saved, old, query):
+    # A damaged row must not declare slots empty.
+    rendered = "rendered"
+    if _as_written(report, old, "feeds"):
+        rendered = f"iif(sum = {expected_sum('feeds')}, rendered, 0)"
+    query = (
+        f"SELECT id, {_bytes('author')}, {_number('incarnation')}, {_number(rendered)} FROM feeds"  # noqa: S608 - our own names
+    )
+    for number, author, incarnation, end in _scan(report, old, query):
         try:
             feed = FeedId(NodePubkey(author), incarnation)
         except InvalidValue:
-            saved.unread += 1
+            report.unread += 1
             continue
         if 0 <= incarnation <= U32_MAX:
-            feeds.append((number, feed, 0 if saved.older else max(end, 0)))
+            feeds.append((number, feed, 0 if report.older else max(end, 0)))
         else:
-            saved.unread += 1
+            report.unread += 1
     return feeds
 
 
-def _adds_up(saved: RecoveryReport, old: apsw.Connection) -> bool:
-    """Whether the rows are those that were written last, and none of an older page."""
-    total = list(_scan(saved, old, "SELECT rows, sum FROM total"))
-    before = saved.unread
-    found = list(_scan(saved, old, "SELECT count(*), coalesce(sum(sum), 0) FROM records"))
-    torn, saved.unread = saved.unread > before, before  # told of feed by feed
+def _totals_match(report: RecoveryReport, old: apsw.Connection) -> bool:
+    """Whether the records match their total, so that none is from an older page."""
+    total = list(_scan(report, old, "SELECT rows, sum FROM total"))
+    before = report.unread
+    found = list(_scan(report, old, "SELECT count(*), coalesce(sum(sum), 0) FROM records"))
+    torn, report.unread = report.unread > before, before  # counted feed by feed later
     return torn or not total or total == found
 
 
 def first_records(old: apsw.Connection) -> list[SignedRecord]:
-    """The first record of each author's first feed, as far as they can be read."""
+    """The first record of each author's first feed, as far as readable."""
     query = (
         f"SELECT {_bytes('author')}, {_bytes('value')} FROM feeds "  # noqa: S608 - our own names
         "JOIN records ON feed = id WHERE incarnation = 0 AND clock = 0"
@@ -129,19 +130,19 @@ def first_records(old: apsw.Connection) -> list[SignedRecord]:
 
 
 def take_records(
-    saved: RecoveryReport,
+    report: RecoveryReport,
     persist: Persist,
     old: apsw.Connection,
     cluster: ClusterId,
     founder: NodePubkey,
 ) -> None:
-    """Every record whose signature holds."""
-    for number, feed, end in _feeds_of(saved, old):
+    """Copy every record whose signature verifies."""
+    for number, feed, end in _feeds_of(report, old):
         batch: list[SignedRecord] = []
         first_bad = CLOCK_END
         for found in (*_records_of(old, number), None):
-            if isinstance(found, int):  # from this clock on something cannot be read
-                saved.unread += 1
+            if isinstance(found, int):  # something from this clock on is unreadable
+                report.unread += 1
                 first_bad = min(first_bad, found)
             elif found is not None:
                 batch.append(SignedRecord(feed, *found))
@@ -149,18 +150,18 @@ def take_records(
                 good = _check(batch, cluster, founder)
                 bad = {one.clock for one in batch} - {one.clock for one in good}
                 first_bad = min([first_bad, *bad])
-                saved.bad += len(batch) - len(good)
-                saved.kept += len(good)
+                report.bad += len(batch) - len(good)
+                report.kept += len(good)
                 for one in good:
                     persist.rows[RowKey(*one.ref)] = Row(*one.ref, one.value)
                 batch.clear()
-                log.info("rebuilding %s: %s checked", saved.aside, counted(saved.kept, "record"))
-        # Behind what is gone nothing may be taken for empty.
+                log.info("rebuilding %s: %s checked", report.aside, counted(report.kept, "record"))
+        # Slots after a lost record are not known to be empty.
         persist.rendered[feed] = max(min(end, first_bad), 0)
 
 
 def take_remembered(
-    saved: RecoveryReport,
+    report: RecoveryReport,
     persist: Persist,
     known: InMemoryRows,
     cluster: ClusterId,
@@ -172,11 +173,11 @@ def take_remembered(
     good = _check(signed, cluster, founder)
     for one in good:
         persist.rows[RowKey(*one.ref)] = Row(*one.ref, one.value)
-    saved.remembered = len(good) == len(missing)
-    saved.kept += len(good)
-    saved.recalled = len(good)
+    report.remembered = len(good) == len(missing)
+    report.kept += len(good)
+    report.recalled = len(good)
     persist.proofs += known.proofs
-    if saved.remembered:
+    if report.remembered:
         persist.rendered |= known.rendered
 
 
@@ -189,9 +190,9 @@ def _check(
 
 
 def _records_of(old: apsw.Connection, feed: int) -> Iterator[tuple[int, bytes] | int]:
-    """Clock and value of what can be read of a feed; a number: from there on a stretch cannot.
+    """Clock and value of each readable row of a feed; a lone clock where an unreadable part begins.
 
-    Where a page is torn the scan goes on behind it, in steps that double until a row is found.
+    After a torn page the scan continues in steps that double until a row is found.
     """
     clock_, step = -1, 1
     query = (
@@ -201,7 +202,7 @@ def _records_of(old: apsw.Connection, feed: int) -> Iterator[tuple[int, bytes] |
     while clock_ < CLOCK_END:
         try:
             for at, value in old.execute(query, (feed, clock_, CLOCK_END)):
-                clock_, step = max(at, clock_), 1  # a hurt row may say anything
+                clock_, step = max(at, clock_), 1  # a damaged row may hold any clock
                 yield at, bytes(value)
         except apsw.Error:
             if step == 1:
@@ -211,43 +212,45 @@ def _records_of(old: apsw.Connection, feed: int) -> Iterator[tuple[int, bytes] |
             return
 
 
-def _columns(saved: RecoveryReport, old: apsw.Connection, table: str) -> set[str]:
+def _columns(report: RecoveryReport, old: apsw.Connection, table: str) -> set[str]:
     query = f"SELECT name FROM pragma_table_info('{table}')"  # noqa: S608 - fixed names
-    return {name for (name,) in _scan(saved, old, query)}
+    return {name for (name,) in _scan(report, old, query)}
 
 
-def _as_written(saved: RecoveryReport, old: apsw.Connection, table: str) -> str:
-    """Which rows of a table are as they were written, if its rows have sums; counts the others."""
-    if table not in SUMMED or "sum" not in _columns(saved, old, table):
+def _as_written(report: RecoveryReport, old: apsw.Connection, table: str) -> str:
+    """SQL that selects rows with a valid checksum, if the table has them; counts the others."""
+    if table not in SUMMED or "sum" not in _columns(report, old, table):
         return ""
-    query = f"SELECT count(*) FROM {table} WHERE sum IS NOT {sum_of(table)}"  # noqa: S608 - our own names
-    saved.left += sum(many for (many,) in _scan(saved, old, query))
-    return f" WHERE sum = {sum_of(table)}"
+    query = f"SELECT count(*) FROM {table} WHERE sum IS NOT {expected_sum(table)}"  # noqa: S608 - our own names
+    report.left += sum(many for (many,) in _scan(report, old, query))
+    return f" WHERE sum = {expected_sum(table)}"
 
 
-def _is_older(saved: RecoveryReport, old: apsw.Connection, table: str) -> bool:
-    """Whether a small table is known not to hold what was written to it last."""
-    told = list(_scan(saved, old, f"SELECT rows, sum FROM totals WHERE name = '{table}'"))  # noqa: S608 - our own names
+def _is_older(report: RecoveryReport, old: apsw.Connection, table: str) -> bool:
+    """Whether a small table does not match its stored total."""
+    total = list(_scan(report, old, f"SELECT rows, sum FROM totals WHERE name = '{table}'"))  # noqa: S608 - our own names
     query = f"SELECT count(*), coalesce(sum({TOTALLED[table]}), 0) FROM {table}"  # noqa: S608 - our own names
-    return bool(told) and told != list(_scan(saved, old, query))
+    return bool(total) and total != list(_scan(report, old, query))
 
 
-def take_table(saved: RecoveryReport, store: Store, old: apsw.Connection, table: str) -> None:
-    """A table as it is, in the columns that both files have, but for rows that hold no sense."""
-    there = _columns(saved, old, table) - {"sum"}
-    columns = {name: kind for name, kind in store.columns(table).items() if name in there}
-    if table == "tickets" and _is_older(saved, old, table):
-        saved.old_tickets = True
+def take_table(report: RecoveryReport, store: Store, old: apsw.Connection, table: str) -> None:
+    """Copy a table in the columns that both files have, without implausible rows."""
+    existing = _columns(report, old, table) - {"sum"}
+    columns = {name: kind for name, kind in store.columns(table).items() if name in existing}
+    if table == "tickets" and _is_older(report, old, table):
+        report.old_tickets = True
     elif columns:
-        # As bytes: what is no text any longer must cost its row alone.
+        # As bytes: text that no longer decodes must cost only its own row.
         kinds = {"TEXT": "BLOB"}
         read = ", ".join(f"CAST({n} AS {kinds.get(k, k)})" for n, k in columns.items())
-        query = f"SELECT {read} FROM {table}{_as_written(saved, old, table)}"  # noqa: S608 - our own names
-        store.fill(table, list(columns), _sensible(saved, table, columns, _scan(saved, old, query)))
+        query = f"SELECT {read} FROM {table}{_as_written(report, old, table)}"  # noqa: S608 - our own names
+        store.fill(
+            table, list(columns), _plausible(report, table, columns, _scan(report, old, query))
+        )
 
 
-def _sensible(
-    saved: RecoveryReport, table: str, columns: dict[str, str], rows: Iterator[tuple[Any, ...]]
+def _plausible(
+    report: RecoveryReport, table: str, columns: dict[str, str], rows: Iterator[tuple[Any, ...]]
 ) -> Iterator[list[Any]]:
     for row in rows:
         try:
@@ -258,31 +261,33 @@ def _sensible(
             for name, check in CHECKS.get(table, {}).items():
                 check(values[list(columns).index(name)])
         except (TypeError, ValueError):
-            saved.left += 1
+            report.left += 1
         else:
             yield values
 
 
-def take_meta(saved: RecoveryReport, store: Store, old: apsw.Connection) -> None:
-    """What is said of the node."""
-    query = f"SELECT {_bytes('name')}, {_bytes('value')} FROM meta{_as_written(saved, old, 'meta')}"  # noqa: S608 - our own names
-    for raw, value in _scan(saved, old, query):
+def take_meta(report: RecoveryReport, store: Store, old: apsw.Connection) -> None:
+    """Copy the table ``meta``, but for values of the damaged file itself."""
+    query = (
+        f"SELECT {_bytes('name')}, {_bytes('value')} FROM meta{_as_written(report, old, 'meta')}"  # noqa: S608 - our own names
+    )
+    for raw, value in _scan(report, old, query):
         name = raw.decode("ascii", "replace")
         if name in OF_ONE_FILE:
             continue
         if len(value) == META_BYTES.get(name, len(value)):
             store.set_meta(name, bytes(value))
         else:
-            saved.left += 1
+            report.left += 1
 
 
 def take_proofs(
-    saved: RecoveryReport, persist: Persist, old: apsw.Connection, cluster: ClusterId
+    report: RecoveryReport, persist: Persist, old: apsw.Connection, cluster: ClusterId
 ) -> None:
-    """Every fork that its proof proves."""
+    """Copy every proof that verifies."""
     columns = f"{_bytes('author')}, {_number('incarnation')}, {_number('clock')}, {_bytes('sides')}"
     query = f"SELECT {columns} FROM proofs"  # noqa: S608 - our own names
-    for row in _scan(saved, old, query):
+    for row in _scan(report, old, query):
         try:
             proof = Store.proof_of_row(*row)
             holds = proves_fork(cluster, proof, verify_batch)
@@ -291,11 +296,11 @@ def take_proofs(
         if holds:
             persist.proofs.append(proof)
         else:
-            saved.bad += 1
+            report.bad += 1
 
 
 def _bytes(column: str) -> str:
-    """A column as bytes, whatever a damaged page makes of it."""
+    """SQL for a column as bytes, whatever a damaged page holds."""
     return f"ifnull(CAST({column} AS BLOB), x'')"
 
 
@@ -303,11 +308,11 @@ def _number(column: str) -> str:
     return f"ifnull(CAST({column} AS INTEGER), -1)"
 
 
-def _scan(saved: RecoveryReport, old: apsw.Connection, query: str) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query, up to where they cannot be read."""
+def _scan(report: RecoveryReport, old: apsw.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, up to the first unreadable one."""
     try:
         yield from old.execute(query)
     except apsw.SQLError:
         return  # a table that this version of the file does not have
     except (apsw.Error, UnicodeDecodeError):
-        saved.unread += 1
+        report.unread += 1

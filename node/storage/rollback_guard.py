@@ -1,10 +1,10 @@
-"""Notices that a store is not the one this node last wrote: lost, copied, restored, moved.
+"""Detects that a store is not the one this node last wrote: lost, copied, restored or moved.
 
-A small file beside the store says which file, on which host, at how many writes it was left. It is
-written after each commit and needs no fsync: it may fall behind the store in a power cut, and never
-runs ahead of it. A store that is behind its witness was put back; a node that went on in its old
-feed then would fork. What it cannot notice is a whole host put back or cloned with everything on
-it, store and witness alike. Source: protocol §9.
+A small file beside the store records the host, the file and its number of commits. It is written
+after each commit without fsync: after a power cut it may be behind the store, but never ahead. A
+store that is behind it was rolled back, and a node that continued in its old feed would fork. It
+cannot detect that a whole host was restored or cloned, store and guard together. Source: protocol
+§9.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ WRITES_BYTES = 21
 
 
 class StoreStamp(NamedTuple):
-    """What a witness says of a store.
+    """The identity of a store.
 
     Attributes:
-        host: the host's id; empty where it has none.
-        inode: the file's number: a copy has another.
-        token: drawn anew at each start, and kept in the store too.
-        writes: how many commits the store held.
+        host: the host's id; empty if unknown.
+        inode: of the file; a copy has another.
+        token: random, new at each start, also kept in the store.
+        writes: the number of commits.
     """
 
     host: str
@@ -37,36 +37,36 @@ class StoreStamp(NamedTuple):
     writes: int
 
 
-def mismatch(found: StoreStamp, said: StoreStamp | None) -> str:
-    """Why a store cannot be taken for the one last written; empty where it can.
+def mismatch(found: StoreStamp, recorded: StoreStamp | None) -> str:
+    """Why a store may not be the one last written; empty if it is.
 
     Args:
-        found: what the store is.
-        said: what the witness says it should be.
+        found: the stamp of the store.
+        recorded: the stamp in the guard's file; ``None`` if missing.
     """
-    if said is None:
-        return "nothing vouches for the store: it is new here, or a copy"
+    if recorded is None:
+        return "the store has no .witness file: it is new here, or a copy"
     if not found.token:
-        return "nothing is left in the store of what this node had written to it"
-    if said.host != found.host:
+        return "the store has lost everything that this node had written to it"
+    if recorded.host != found.host:
         return "the store was last written on another host"
-    if said.inode != found.inode:
+    if recorded.inode != found.inode:
         return "the store is a copy of the one last written"
-    if said.token != found.token or said.writes > found.writes:
-        return "the store is older than the one last written: it was put back"
+    if recorded.token != found.token or recorded.writes > found.writes:
+        return "the store is older than the one last written: it was rolled back"
     return ""
 
 
 def host_id() -> str:
-    """What tells this host from another, hashed; empty where the system does not say."""
+    """The hashed machine id; empty if the system has none."""
     with contextlib.suppress(OSError):
-        # machine-id(5) asks that its text be shown to nobody.
+        # machine-id(5): the id itself is confidential.
         return hashlib.sha256(MACHINE_ID.read_bytes().strip()).hexdigest()[:16]
     return ""
 
 
 def host_name() -> str:
-    """What this host is called, in the letters that presence carries."""
+    """The host's name, in the characters that presence allows."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64]
 
 
@@ -79,7 +79,7 @@ class RollbackGuard:
         self._head = b""
 
     def read(self) -> StoreStamp | None:
-        """What was written last; ``None`` where there is none, or none that can be read."""
+        """The stamp written last; ``None`` if missing or unreadable."""
         try:
             with self.path.open("rb") as file:
                 host, inode, token, writes = file.read(BYTES_MAX).decode("ascii").split("\n")[:4]
@@ -87,27 +87,27 @@ class RollbackGuard:
         except (OSError, ValueError):
             return None
 
-    def open(self, vouch: StoreStamp) -> Self:
-        """Begin anew for a store.
+    def open(self, stamp: StoreStamp) -> Self:
+        """Start guarding a store with this stamp.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self.path, flags, 0o600)
-        self._head = f"{vouch.host}\n{vouch.inode}\n{vouch.token.hex()}\n".encode("ascii")
-        # Over what is there: on a full disk a file that was emptied first would stay empty.
-        self.note(vouch.writes)
+        self._head = f"{stamp.host}\n{stamp.inode}\n{stamp.token.hex()}\n".encode("ascii")
+        # Overwrite, then truncate: on a full disk, a file that is emptied first stays empty.
+        self.note(stamp.writes)
         os.ftruncate(self._file, len(self._head) + WRITES_BYTES)
         return self
 
     def note(self, writes: int) -> None:
-        """The store holds this many writes now."""
-        assert self._file is not None, "an opened witness"
+        """Record the store's number of commits."""
+        assert self._file is not None, "the guard is open"
         os.pwrite(self._file, self._head + f"{writes:0{WRITES_BYTES - 1}d}\n".encode(), 0)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

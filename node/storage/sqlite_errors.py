@@ -1,7 +1,7 @@
-"""What SQLite says of a disk, as a failure with a sentence.
+"""Turns errors of SQLite into a ``StoreFailure`` with a message.
 
-Stands under ``database.py``. SQLite has a word of its own for a full disk alone: that a user's
-share of it is full, or that its file system became read-only, the system's error number says.
+SQLite has a code of its own for a full disk only; a full quota or a file system that became
+read-only shows in the system's error number.
 """
 
 import contextlib
@@ -15,22 +15,20 @@ from machines.errors import InvalidValue
 from node.system.errors import DiskFull, StoreDamaged, StoreFailure
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, InvalidValue)
-OF_THE_DISK = (apsw.FullError, apsw.IOError, apsw.CantOpenError)
-OF_A_SYNC = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
+DISK_ERRORS = (apsw.FullError, apsw.IOError, apsw.CantOpenError)
+SYNC_CODES = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 FULL = "the disk is full (make room on it)"
-WORDS = {
+MESSAGES = {
     errno.ENOSPC: FULL,
-    errno.EDQUOT: "this user's share of the disk is full (make room, or have the quota raised)",
-    errno.EROFS: (
-        "its file system became read-only (the kernel's log says why; mount it to be written again)"
-    ),
-    errno.EFBIG: "a file may not grow so large here (raise ulimit -f, or move the home)",
-    errno.EMFILE: "this process may open no more files (raise ulimit -n)",
-    errno.ENFILE: "this host may open no more files (raise fs.file-max)",
+    errno.EDQUOT: "this user's disk quota is full (make room, or have the quota raised)",
+    errno.EROFS: ("its file system became read-only (see the kernel's log; remount it writable)"),
+    errno.EFBIG: "the file size limit is reached (raise ulimit -f, or move the home)",
+    errno.EMFILE: "this process can open no more files (raise ulimit -n)",
+    errno.ENFILE: "this host can open no more files (raise fs.file-max)",
     errno.ENOMEM: "this host has no memory left",
 }
 LOCKED = (apsw.BusyError, apsw.LockedError, apsw.ProtocolError)
-OF_LOCKING = (
+LOCKING_CODES = (
     apsw.SQLITE_IOERR_BLOCKED, apsw.SQLITE_IOERR_CHECKRESERVEDLOCK, apsw.SQLITE_IOERR_LOCK,
     apsw.SQLITE_IOERR_RDLOCK, apsw.SQLITE_IOERR_SHMLOCK, apsw.SQLITE_IOERR_SHMMAP,
     apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_UNLOCK,
@@ -38,43 +36,43 @@ OF_LOCKING = (
 
 
 def failure(what: str, path: Path, fault: Exception, db: apsw.Connection | None) -> StoreFailure:
-    """What an error of SQLite, of a value that it gave, or of the system means.
+    """The failure for an error of SQLite, of a value it returned, or of the system.
 
     Args:
-        what: was being done.
-        db: which met it, where it came to be open.
+        what: the verb for the message: ``open``, ``read``, ``write to``.
+        db: the connection, if it was opened.
     """
     if isinstance(fault, DAMAGE):
         return StoreDamaged(f"{path} is damaged: {fault}")
     cannot = f"cannot {what} {path}"
-    if isinstance(fault, OF_THE_DISK) and (why := _why(fault, db)):
-        return (DiskFull if no_room(fault, db) else StoreFailure)(f"{cannot}: {why}")
+    if isinstance(fault, DISK_ERRORS) and (why := _why(fault, db)):
+        return (DiskFull if is_disk_full(fault, db) else StoreFailure)(f"{cannot}: {why}")
     if isinstance(fault, OSError):
-        return StoreFailure(f"{cannot}: {WORDS.get(fault.errno or 0) or fault.strerror}")
-    return StoreFailure(f"{cannot}: {_in_words(fault, path)}")
+        return StoreFailure(f"{cannot}: {MESSAGES.get(fault.errno or 0) or fault.strerror}")
+    return StoreFailure(f"{cannot}: {_explain(fault, path)}")
 
 
-def _in_words(fault: Exception, path: Path) -> str:
-    """What an error means that is no damage, and of which the system's error number says nothing.
+def _explain(fault: Exception, path: Path) -> str:
+    """Explain an error that is neither damage nor has a system error number.
 
-    Each sentence must be true whoever else uses the file, since SQLite does not say who does.
+    SQLite does not report who else uses the file, so each sentence allows for any user.
     """
     if isinstance(fault, LOCKED):
         return (
             "another program has locked it: a tool such as sqlite3 (end it), or a daemon that runs "
-            "on it while its disk is full (make room)"
+            "while its disk is full (make room)"
         )
-    if _code(fault) in OF_LOCKING:
+    if _code(fault) in LOCKING_CODES:
         return (
-            "its file system does not lock or share files as SQLite needs it, as a network share "
-            f"may not; keep the home on a disk of this host ({fault})"
+            "its file system does not support the locking that SQLite needs, as on some network "
+            f"shares; keep the home on a local disk ({fault})"
         )
     if isinstance(fault, apsw.NoMemError) or _code(fault) == apsw.SQLITE_IOERR_NOMEM:
-        return WORDS[errno.ENOMEM]
+        return MESSAGES[errno.ENOMEM]
     if isinstance(fault, apsw.IOError):
-        return f"the disk fails ({fault})"
+        return f"the disk failed ({fault})"
     if isinstance(fault, apsw.ReadOnlyError | apsw.PermissionsError):
-        return f"this user may not write it, or not in its folder ({fault})"
+        return f"this user may not write to it or its folder ({fault})"
     return _why_not_opened(path) if isinstance(fault, apsw.CantOpenError) else str(fault)
 
 
@@ -82,34 +80,37 @@ def _code(fault: Exception) -> int:
     return getattr(fault, "extendedresult", 0)
 
 
-def no_room(fault: Exception, db: apsw.Connection | None) -> bool:
-    """Whether a write found no room. A sync that did not is another thing: what was lost?"""
-    if _code(fault) in OF_A_SYNC:
+def is_disk_full(fault: Exception, db: apsw.Connection | None) -> bool:
+    """Whether a write failed for lack of room.
+
+    A failed fsync is excluded: what it lost is unknown.
+    """
+    if _code(fault) in SYNC_CODES:
         return False
-    return isinstance(fault, OF_THE_DISK) and _why(fault, db) in {FULL, WORDS[errno.EDQUOT]}
+    return isinstance(fault, DISK_ERRORS) and _why(fault, db) in {FULL, MESSAGES[errno.EDQUOT]}
 
 
 def _why(fault: Exception, db: apsw.Connection | None) -> str:
-    """In words, where the disk takes no write though nothing is broken; else empty."""
-    told = ""
-    with contextlib.suppress(apsw.ConnectionClosedError):  # it was closing that failed
-        told = WORDS.get(db.system_errno, "") if db is not None else ""
+    """Why the disk refuses a write though nothing is broken; empty for other errors."""
+    reason = ""
+    with contextlib.suppress(apsw.ConnectionClosedError):  # closing failed
+        reason = MESSAGES.get(db.system_errno, "") if db is not None else ""
     if isinstance(fault, apsw.FullError):
         return FULL
     if _code(fault) == apsw.SQLITE_IOERR_SHMSIZE:
-        return told or FULL
-    return told
+        return reason or FULL
+    return reason
 
 
 def _why_not_opened(path: Path) -> str:
     if path.is_symlink():
-        return "it is a symlink; move the file itself here"
+        return "it is a symlink; put the file itself here"
     if path.is_dir():
-        return "it is a folder; move it away, and the store's file here"
+        return "it is a folder; move it away, and put the store's file here"
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     try:
         os.close(os.open(path if path.exists() else path.parent, os.O_RDONLY))
     except OSError as fault:
-        return WORDS.get(fault.errno or 0) or str(fault.strerror)
+        return MESSAGES.get(fault.errno or 0) or str(fault.strerror)
     return "may this user write to it, and to its folder?"

@@ -1,8 +1,7 @@
-"""Stage 8 of the line: SQLite, where truth is kept.
+"""The store: one SQLite file for one node in one cluster.
 
-Takes a batch of instructions from ``driver.py`` in one transaction, durable when it returns; gives
-everything back at a start (``reader.py``). One file a cluster, one writer (a lock on its
-folder). Only ever called from one thread at a time. Source: protocol §11.
+A batch is committed in one transaction and is on disk when ``commit`` returns; a start reads
+everything back (``reader.py``). One process writes, one thread at a time. Source: protocol §11.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ from crdt.primitives.identity import FeedId
 from node.storage import history
 from node.storage.history import BOUNDS, HistoryBounds
 from node.storage.meta_keys import MetaKey
-from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, row_sum, sum_of
+from node.storage.migrations import SET_ADDRESSES, SET_META, SUMMED, expected_sum, row_sum
 from node.storage.quarantine import Quarantine
 from node.storage.reader import OWN_END, Reading
 from node.storage.rollback_guard import RollbackGuard, StoreStamp, host_id, mismatch
@@ -30,7 +29,7 @@ from node.system.errors import DiskFull, StoreDamaged, StoreFailure
 from node.system.plurals import counted
 
 HEADER_BYTES = 100
-"""With fewer, SQLite takes a file for one that nobody has written to yet."""
+"""SQLite treats a shorter file as new and empty."""
 
 
 class Store(Reading):
@@ -38,13 +37,13 @@ class Store(Reading):
 
     Args:
         path: the file.
-        readonly: look, and take no lock.
-        lock: taken by the caller already, who lets it go.
-        vfs: which of SQLite's file systems holds it; empty: the default one.
-        history: how much of what happened is kept.
+        readonly: only read, and take no lock.
+        lock: held by the caller, who releases it.
+        vfs: the name of SQLite's VFS; empty: the default.
+        history: how much of the history is kept.
 
     Attributes:
-        doubt: why this may not be the store that this node last wrote; empty where it is.
+        doubt: why this may not be the store that this node last wrote; empty if it is.
     """
 
     def __init__(
@@ -57,55 +56,55 @@ class Store(Reading):
         history: HistoryBounds = BOUNDS,
     ) -> None:
         self._writes = 0
-        self._witness = RollbackGuard(path)
+        self._guard = RollbackGuard(path)
         self._history = history
         self._quarantine = Quarantine()
         self.doubt = ""
         super().__init__(path, readonly=readonly, lock=lock, vfs=vfs)
 
     def _connect(self, vfs: str) -> apsw.Connection:
-        """The same, where there is not less of the file than this node had written."""
-        if not self.readonly and (said := self._witness.read()) is not None:
+        """Refuse a file that is cut off in its header, though this node had written to it."""
+        if not self.readonly and (stamp := self._guard.read()) is not None:
             with contextlib.suppress(FileNotFoundError):
-                there = self.path.lstat()
-                if stat.S_ISREG(there.st_mode) and there.st_size < HEADER_BYTES:
+                status = self.path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_size < HEADER_BYTES:
                     raise StoreDamaged(
-                        f"{self.path} is damaged: {counted(there.st_size, 'byte')} left of it, "
-                        f"though this node had written to it {counted(said.writes, 'time')}"
+                        f"{self.path} is damaged: {counted(status.st_size, 'byte')} left of it, "
+                        f"though this node had written to it {counted(stamp.writes, 'time')}"
                     )
         return super()._connect(vfs)
 
     def _ready(self) -> None:
         super()._ready()
         if not self.readonly:
-            self._look_at_witness()
+            self._compare_with_guard()
 
-    def _look_at_witness(self) -> None:
-        """Compare the store with its witness, and let it vouch for this one from here on.
+    def _compare_with_guard(self) -> None:
+        """Compare the store with its rollback guard, then register this store with it.
 
-        A doubt is kept in the store until a new incarnation was opened: a crash does not settle it.
+        A doubt is stored until a new incarnation is opened, so a crash does not clear it.
         """
         self._writes = int.from_bytes(self.meta(MetaKey.WRITES) or b"", "big")
         found = StoreStamp(
             host_id(), self.path.stat().st_ino, self.meta(MetaKey.TOKEN) or b"", self._writes
         )
         known = (self.meta(MetaKey.DOUBT) or b"").decode()
-        self.doubt = known or mismatch(found, self._witness.read())
+        self.doubt = known or mismatch(found, self._guard.read())
         if not self.no_room:
-            self._swear_in(found)
+            self._register(found)
 
-    def _swear_in(self, found: StoreStamp) -> None:
+    def _register(self, found: StoreStamp) -> None:
         token = secrets.token_bytes(16)
-        # The store first: a crash between the two leaves a doubt too many, never one too few.
+        # The store first: a crash in between raises a needless doubt, and never hides one.
         with self._transaction():
             self._set(MetaKey.TOKEN, token)
             self._set(MetaKey.DOUBT, self.doubt.encode())
         try:
-            self._witness.open(found._replace(token=token))
+            self._guard.open(found._replace(token=token))
         except OSError as fault:
             full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
             raise (DiskFull if full else StoreFailure)(
-                f"cannot write {self._witness.path}: {fault.strerror}"
+                f"cannot write {self._guard.path}: {fault.strerror}"
             ) from fault
 
     def __enter__(self) -> Self:
@@ -115,17 +114,17 @@ class Store(Reading):
         self.close()
 
     def close(self) -> None:
-        """Close the file and let the lock go.
+        """Close the file and release the lock.
 
         Raises:
-            StoreFailure: the disk failed meanwhile; what was committed is on it all the same.
+            StoreFailure: the disk failed; earlier commits are on it.
         """
         try:
             super().close()
         finally:
-            self._witness.close()
+            self._guard.close()
 
-    # --- in ------------------------------------------------------------------------------------
+    # --- writing -------------------------------------------------------------------------------
 
     def commit(
         self,
@@ -137,24 +136,25 @@ class Store(Reading):
         """Write a batch in one transaction; it is on disk when this returns.
 
         Args:
-            events: what happened, for the history.
+            at_ms: Unix milliseconds, for quarantine and history.
+            events: for the history.
 
         Raises:
-            StoreFailure: it is not; nothing of it was written.
+            StoreFailure: nothing was written.
         """
         known = dict(self._feeds)
         try:
             self._commit(persist, quarantined, at_ms, events)
         except StoreFailure:
-            # What was counted in the transaction that failed means nothing.
+            # Forget what the failed transaction counted.
             self._feeds, self._quarantine = known, Quarantine()
             raise
         if persist.doubt is not None:
             self.doubt = persist.doubt
         self._writes += 1
-        with contextlib.suppress(OSError):  # it may fall behind; why, the next commit says
-            self._witness.note(self._writes)
-        self._tidy()
+        with contextlib.suppress(OSError):  # the guard may fall behind; the next commit reports why
+            self._guard.note(self._writes)
+        self._vacuum_now_and_then()
 
     def _commit(
         self,
@@ -163,7 +163,7 @@ class Store(Reading):
         at_ms: int,
         events: Sequence[Observation],
     ) -> None:
-        with self._speaking("write to"), self._transaction():
+        with self._wrapping_errors("write to"), self._transaction():
             self._write_rows(persist)
             for feed, end in persist.rendered.items():
                 self._db.execute(
@@ -204,8 +204,8 @@ class Store(Reading):
         lost = [self._place(key) for key, row in persist.rows.items() if row is None]
         put = "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?) RETURNING sum"
         drop = "DELETE FROM records WHERE feed = ? AND clock = ? AND record_id = ? RETURNING sum"
-        new = [told for (told,) in self._db.executemany(put, gained)]
-        old = [told for (told,) in self._db.executemany(drop, lost)]
+        new = [checksum for (checksum,) in self._db.executemany(put, gained)]
+        old = [checksum for (checksum,) in self._db.executemany(drop, lost)]
         if new or old:
             change = len(new) - len(old), sum(new) - sum(old)
             self._db.execute("UPDATE total SET rows = rows + ?, sum = sum + ?", change)
@@ -215,24 +215,24 @@ class Store(Reading):
         return feed, key.clock, bytes(key.record_id)
 
     def fill(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Put rows of another store into a table of this one; those that do not fit are left."""
+        """Insert rows of another store into a table; rows that break a constraint are skipped."""
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - our own names
-        with self._speaking("write to"), self._transaction():
+        with self._wrapping_errors("write to"), self._transaction():
             for row in rows:
                 with contextlib.suppress(apsw.ConstraintError):
                     self._db.execute(insert, row)
             if table in SUMMED:
-                self._db.execute(f"UPDATE {table} SET sum = {sum_of(table)}")  # noqa: S608 - our own names
+                self._db.execute(f"UPDATE {table} SET sum = {expected_sum(table)}")  # noqa: S608 - our own names
 
     def set_meta(self, name: str, value: bytes) -> None:
-        """Write one value that belongs to the whole store."""
-        with self._speaking("write to"), self._transaction():
+        """Write one value of the table ``meta``."""
+        with self._wrapping_errors("write to"), self._transaction():
             self._set(name, value)
 
     def add_ticket(self, ticket: TicketRow, now_ms: int) -> None:
-        """Remember a ticket that was handed out; its secret is nowhere. Long dead ones go."""
-        with self._speaking("write to"), self._transaction():
+        """Store a ticket that was handed out, without its secret; delete long expired ones."""
+        with self._wrapping_errors("write to"), self._transaction():
             self._db.execute("DELETE FROM tickets WHERE expires < ?", (now_ms - TICKET_KEPT_MS,))
             self._db.execute(
                 "INSERT INTO tickets (hash, role, expires, uses, sum) "
@@ -241,15 +241,15 @@ class Store(Reading):
             )
 
     def withdraw_ticket(self, secret_hash: bytes) -> None:
-        """A ticket works no longer."""
-        with self._speaking("write to"), self._transaction():
+        """Make a ticket invalid."""
+        with self._wrapping_errors("write to"), self._transaction():
             self._db.execute(
                 "UPDATE tickets SET withdrawn = 1, sum = cells_sum(hash, role, expires, uses, 1) "
                 "WHERE hash = ?",
                 (secret_hash,),
             )
 
-    # --- below ---------------------------------------------------------------------------------
+    # --- internals ----------------------------------------------------------------------------
 
     def _set(self, name: str, value: bytes) -> None:
         self._db.execute(SET_META, (name, value))

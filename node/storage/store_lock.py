@@ -1,7 +1,7 @@
-"""One writer: a lock on the folder of a store, and one on a file in it, which names who holds both.
+"""The lock that admits one writer: on a store's folder, and on a file that holds the writer's pid.
 
-Stands under ``store.py`` and ``backup.py``. The folder's cannot be deleted beside the store; the
-file's tells whether the pid in it is that of whoever holds the folder now.
+Used by ``store.py`` and ``backup.py``. A lock file can be deleted while the store stays, the folder
+cannot; the lock on the file shows that its pid is current. By hand: lock libraries lock a file.
 """
 
 import contextlib
@@ -13,58 +13,58 @@ from node.system.errors import StoreFailure
 
 
 class Lock:
-    """The right to write in a store's folder, until it is closed.
+    """The exclusive right to write in a store's folder, until closed.
 
     Raises:
-        StoreFailure: somebody has it, or the place cannot be opened.
+        StoreFailure: another process has it, or the folder cannot be opened.
     """
 
     def __init__(self, store: Path) -> None:
         self._file = store.with_name(store.name + ".lock")
-        self._held: list[int] = []
+        self._descriptors: list[int] = []
         try:
-            if self._taken(store.parent, os.O_RDONLY | os.O_DIRECTORY):
-                raise _in_use(store, self._holder())
-            if self._taken(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW):
-                raise _in_use(store, self._pid())
+            if self._is_locked(store.parent, os.O_RDONLY | os.O_DIRECTORY):
+                raise _in_use(store, self._holder_pid())
+            if self._is_locked(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW):
+                raise _in_use(store, self._read_pid())
         except BaseException:
             self.close()
             raise
         pid = str(os.getpid()).encode()
-        with contextlib.suppress(OSError):  # on a full disk it holds all the same, and names nobody
-            os.ftruncate(self._held[-1], os.pwrite(self._held[-1], pid, 0))
+        with contextlib.suppress(OSError):  # on a full disk the lock holds, but the pid is missing
+            os.ftruncate(self._descriptors[-1], os.pwrite(self._descriptors[-1], pid, 0))
 
     def close(self) -> None:
-        """Let go."""
-        while self._held:
-            os.close(self._held.pop())
+        """Release the lock."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
-    def _taken(self, path: Path, flags: int) -> bool:
-        """Lock a folder or a file; says whether somebody else has it."""
+    def _is_locked(self, path: Path, flags: int) -> bool:
+        """Try to lock a folder or a file; returns whether another process holds it."""
         try:
-            self._held.append(os.open(path, flags, 0o600))
+            self._descriptors.append(os.open(path, flags, 0o600))
         except OSError as fault:
             raise StoreFailure(
                 f"cannot open {path}: {fault.strerror}; this user must be able to write there"
             ) from fault
         try:
-            fcntl.flock(self._held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptors[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError as fault:
             raise StoreFailure(f"cannot lock {path}: {fault.strerror}") from fault
         return False
 
-    def _holder(self) -> str:
-        """The pid of whoever has the folder; empty where its file was deleted or replaced."""
+    def _holder_pid(self) -> str:
+        """The pid that holds the folder; empty if the lock file was deleted or replaced."""
         try:
-            free = not self._taken(self._file, os.O_RDONLY | os.O_NOFOLLOW)
+            free = not self._is_locked(self._file, os.O_RDONLY | os.O_NOFOLLOW)
         except StoreFailure:
             return ""
-        return "" if free else self._pid()
+        return "" if free else self._read_pid()
 
-    def _pid(self) -> str:
-        return os.pread(self._held[-1], 20, 0).decode("ascii", "replace").strip()
+    def _read_pid(self) -> str:
+        return os.pread(self._descriptors[-1], 20, 0).decode("ascii", "replace").strip()
 
 
 def _in_use(store: Path, pid: str) -> StoreFailure:
@@ -73,7 +73,7 @@ def _in_use(store: Path, pid: str) -> StoreFailure:
     else:
         who = f"the process with pid {pid}, a daemon or a restore"
         way = (
-            f" (or, if that finds no daemon, with: kill {pid}; a process that is stopped heeds it "
-            f"only once it goes on: kill -CONT {pid})"
+            f" (or, if that finds no daemon, with: kill {pid}; a suspended one ends only after: "
+            f"kill -CONT {pid})"
         )
     return StoreFailure(f"{store} is in use by {who}; stop it with: gangline stop{way}")

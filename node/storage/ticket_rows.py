@@ -1,13 +1,13 @@
-"""A ticket as its inviter's store keeps it."""
+"""Tickets as stored by the node that issued them."""
 
 from typing import Final, NamedTuple
 
 TICKET_KEPT_MS: Final = 30 * 86_400_000
-"""How long after its end a ticket is still known, so that whoever shows it is told why not."""
+"""How long an expired ticket is kept, so that a node that presents it gets the reason."""
 
 
 class TicketRow(NamedTuple):
-    """A ticket as its inviter keeps it: how many nodes it lets in, and until when (Unix ms)."""
+    """A ticket: how many nodes it admits, and until when (Unix ms)."""
 
     secret_hash: bytes
     role: str

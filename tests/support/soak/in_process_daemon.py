@@ -291,7 +291,7 @@ def _let_go(store):
     """As the system does when a process ends."""
     with contextlib.suppress(Exception):
         store.close()
-    for name, close in (("_db", lambda db: db.close(True)), ("_witness", RollbackGuard.close)):
+    for name, close in (("_db", lambda db: db.close(True)), ("_guard", RollbackGuard.close)):
         if hasattr(store, name):
             close(getattr(store, name))
     if getattr(store, "_lock", None) is not None:

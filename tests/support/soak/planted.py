@@ -63,7 +63,7 @@ def witness_before_commit():
 
     def make(real):
         def commit(store, *batch):
-            store._witness.note(store._writes + 1)
+            store._guard.note(store._writes + 1)
             real(store, *batch)
 
         return commit

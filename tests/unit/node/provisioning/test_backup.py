@@ -26,9 +26,9 @@ SPOILED = {
     "older than the rest": TOTAL,
     "its tables": "CREATE TABLE another (one)",
     "its tables are not": "PRAGMA user_version = 4",
-    "what it is": "PRAGMA application_id = 7",
-    "1 of the rows of feeds are not": "UPDATE feeds SET rendered = 5",
-    "1 of the rows of meta are not": "UPDATE meta SET value = x'00' WHERE name = 'writes'",
+    "application id is wrong": "PRAGMA application_id = 7",
+    "1 damaged row in table feeds": "UPDATE feeds SET rendered = 5",
+    "1 damaged row in table meta": "UPDATE meta SET value = x'00' WHERE name = 'writes'",
     "one of its proofs proves no fork": PROOF,
     "a proof": "INSERT INTO proofs SELECT author, 0, -1, zeroblob(192) FROM feeds",
 }
@@ -90,7 +90,7 @@ def test_a_backup_whose_version_is_lower_than_its_tables_are_is_refused(den, tmp
     spoil(file, f"PRAGMA user_version = {version}")
     told = gangline(fresh, "restore", file)
     assert told.exit_code == 5, told.output
-    assert f"{file} is damaged: its tables are not as they were made" in told.output
+    assert f"{file} is damaged: its tables are not those of its version" in told.output
     assert not fresh.store.exists()
 
 

@@ -200,4 +200,4 @@ def test_a_row_of_a_small_table_that_is_not_as_written_is_a_fault(stores):
     with contextlib.closing(apsw.Connection(str(one))) as database:
         database.execute("UPDATE feeds SET rendered = rendered + 1")
     [fault] = store_audit.examine(one).faults
-    assert fault == "the store: 1 of the rows of feeds are not as they were written"
+    assert fault == "the store: 1 damaged row in table feeds"

@@ -233,7 +233,7 @@ def frail(tmp_path):
 
 @pytest.mark.parametrize(
     ("error", "number", "words"),
-    [(apsw.FullError, 0, "the disk is full"), (apsw.IOError, errno.EDQUOT, "share of the disk")],
+    [(apsw.FullError, 0, "the disk is full"), (apsw.IOError, errno.EDQUOT, "disk quota")],
 )
 def test_wherever_in_opening_the_room_ends_the_store_is_read_until_there_is_some(
     frail, error, number, words
@@ -257,7 +257,7 @@ def test_wherever_in_opening_the_room_ends_the_store_is_read_until_there_is_some
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.EIO, "the disk fails"), (errno.EDQUOT, "share of the disk")]
+    ("number", "words"), [(errno.EIO, "the disk failed"), (errno.EDQUOT, "disk quota")]
 )
 def test_what_a_failed_sync_may_have_lost_is_shown_to_nobody(frail, number, words):
     # Of what is in the WAL nothing says that it is on disk until a sync of it has worked.
@@ -271,9 +271,9 @@ def test_what_a_failed_sync_may_have_lost_is_shown_to_nobody(frail, number, word
 @pytest.mark.parametrize(
     ("number", "calls", "words"),
     [
-        (errno.EDQUOT, TAKES_SPACE, "share of the disk is full .*quota"),
+        (errno.EDQUOT, TAKES_SPACE, "disk quota is full"),
         (errno.EROFS, CHANGES - {"sync"}, "became read-only .*mount"),
-        (errno.EIO, CHANGES, "the disk fails"),
+        (errno.EIO, CHANGES, "the disk failed"),
     ],
 )
 async def test_whatever_keeps_it_from_writing_is_named_and_it_goes_on_by_itself(

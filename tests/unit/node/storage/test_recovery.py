@@ -184,7 +184,7 @@ def test_an_empty_file_that_nobody_has_written_to_is_a_new_store(tmp_path):
     path = tmp_path / "store.db"
     path.touch()
     with Store(path) as store:
-        assert "nothing vouches" in store.doubt
+        assert "no .witness file" in store.doubt
 
 
 def test_whatever_byte_of_the_file_is_another_the_daemon_starts(tmp_path):
@@ -230,7 +230,7 @@ def test_a_missing_wal_is_an_older_store_and_is_doubted(tmp_path):
     path.write_bytes((tmp_path / "killed" / "store.db").read_bytes())
     with Store(path) as again:
         assert list(again.rows()) == []
-        assert "nothing is left" in again.doubt
+        assert "has lost everything" in again.doubt
 
 
 def test_a_symlink_is_refused_and_left_alone(path, tmp_path):
@@ -273,12 +273,12 @@ def test_a_row_of_a_small_table_that_is_not_as_written_is_left_out(path, hurt):
     with contextlib.closing(apsw.Connection(str(path))) as database:
         database.execute(hurt)
         assert database.changes() == 1
-    with pytest.raises(StoreDamaged, match=r"rows of .* not as they were written"):
+    with pytest.raises(StoreDamaged, match=r"1 damaged row in table "):
         Store(path)
     with Store(path, readonly=True) as store, pytest.raises(StoreDamaged, match="as they were"):
         store.check(FOUND.id)
     saved = rebuilt(path)
-    assert "1 other row was left out" in saved.message
+    assert "1 other row is damaged and left out" in saved.message
     assert saved.kept == len(ROWS)
     assert not saved.lacks
     with Store(path) as store:
@@ -297,10 +297,10 @@ def test_a_rebuilding_that_was_cut_off_is_begun_again(path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             rebuilt(path)
     assert not path.exists()
-    assert recovery.left_aside(path) is not None
+    assert recovery.unfinished_rebuild(path) is not None
     recovery.rebuild(path, FOUND.id, FOUND.founder.pubkey)
     assert len(read(path)) == MANY
-    assert recovery.left_aside(path) is None
+    assert recovery.unfinished_rebuild(path) is None
 
 
 def test_a_store_of_an_earlier_version_is_salvaged_too(path):
@@ -380,9 +380,9 @@ async def test_a_store_that_is_cut_off_at_work_is_said_and_what_it_held_is_shown
         await speaks(ask, running)
         await ask("POST", "/stories/s-2", {"title": "t"})
         os.truncate(lone.home.store, 0)
-        with pytest.raises(OperatorError, match="was cut off while in use"):
+        with pytest.raises(OperatorError, match="was truncated while in use"):
             await ask("POST", "/stories/s-3", {"title": "t"})
-        assert "was cut off" in (await ask("GET", "/status"))["writable"]
+        assert "was truncated" in (await ask("GET", "/status"))["writable"]
         assert (await ask("GET", "/stories/s-2"))["id"] == "s-2"
         await ask("POST", "/stop")
     finally:
@@ -479,14 +479,14 @@ def test_an_older_page_of_a_small_table_is_noticed_and_frees_no_ticket(path, tab
         settled = [RECORDS[1].record_id]
         store.commit(Persist(proofs=[proof], reissue_done=settled, addresses=addresses), [], 0)
         store.withdraw_ticket(b"t" * 32)
-        assert store.hurt_rows() == []
+        assert store.damaged_rows() == []
     put_back(path, table, before)
     with pytest.raises(StoreDamaged, match="older than the rest"):
         Store(path)
     saved = rebuilt(path)
-    assert saved.old_tickets is ("none works any longer" in saved.message)
+    assert saved.old_tickets is ("all invalid now" in saved.message)
     with Store(path) as store:
-        assert store.hurt_rows() == []
+        assert store.damaged_rows() == []
         assert all(ticket.withdrawn for ticket in store.tickets())
         assert len(store.tickets()) == (0 if table in ("tickets", "totals") else 1)
 
@@ -541,7 +541,7 @@ async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
         await running
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert any("is damaged" in one and "set aside" in one for one in said)
-    assert "1 does not verify, 1 had to come from this daemon's memory" in caplog.text
+    assert "1 does not verify, 1 came from this daemon's memory" in caplog.text
     assert len(list(lone.home.path.glob("store.db.damaged-*Z"))) == 1
     with Store(lone.home.store) as store:
         replica, _ = open_replica(lone.home, lone.settings, store)
@@ -647,7 +647,7 @@ def test_a_store_that_is_gone_is_told_of(tmp_path, caplog):
     lone.home.store.unlink()
     driver = open_driver(lone.home, lone.settings)
     asyncio.run(driver.stop())
-    assert "nothing is left" in driver.store.doubt
+    assert "has lost everything" in driver.store.doubt
     (said,) = [r.getMessage() for r in caplog.records if "is gone" in r.getMessage()]
     assert f"gangline --home {lone.home.path} restore" in said
 

@@ -18,11 +18,11 @@ FOUND = StoreStamp("host", 7, b"t" * 16, 5)
 @pytest.mark.parametrize(
     ("said", "word"),
     [
-        (None, "nothing vouches"),
+        (None, "no .witness file"),
         (FOUND._replace(host="other"), "another host"),
         (FOUND._replace(inode=8), "copy"),
-        (FOUND._replace(token=b"u" * 16), "put back"),
-        (FOUND._replace(writes=6), "put back"),
+        (FOUND._replace(token=b"u" * 16), "rolled back"),
+        (FOUND._replace(writes=6), "rolled back"),
     ],
 )
 def test_what_differs_from_the_witness_is_doubted(said, word):
@@ -65,7 +65,7 @@ def test_a_killed_daemon_leaves_a_store_that_is_trusted(path):
     store = Store(path)
     write(store, 1)
     store._db.close(force=True)  # as a kill: nothing is said to the witness
-    store._witness.close()
+    store._guard.close()
     store.close()
     assert doubt_of(path) == ""
 
@@ -75,7 +75,7 @@ def test_an_older_copy_put_back_is_noticed(path, tmp_path):
     with Store(path) as store:
         write(store, 1)
     path.write_bytes((tmp_path / "backup").read_bytes())  # in place: the same inode
-    assert "put back" in doubt_of(path)
+    assert "rolled back" in doubt_of(path)
 
 
 def test_a_copy_made_and_put_back_within_one_run_is_noticed(path, tmp_path):
@@ -85,13 +85,13 @@ def test_a_copy_made_and_put_back_within_one_run_is_noticed(path, tmp_path):
         backup = path.read_bytes()
         write(store, 2)
     path.write_bytes(backup)
-    assert "put back" in doubt_of(path)
+    assert "rolled back" in doubt_of(path)
 
 
 def test_a_copy_elsewhere_is_noticed_with_or_without_its_witness(path, tmp_path):
     alone = tmp_path / "alone.db"
     shutil.copy(path, alone)
-    assert "nothing vouches" in doubt_of(alone)
+    assert "no .witness file" in doubt_of(alone)
     clone = tmp_path / "clone" / "store.db"
     clone.parent.mkdir()
     for suffix in ("", rollback_guard.SUFFIX):
@@ -115,4 +115,4 @@ def test_a_doubt_outlives_a_crash_until_a_new_feed_was_opened(path):
 
 def test_a_witness_nobody_can_read_vouches_for_nothing(path):
     path.with_name(path.name + rollback_guard.SUFFIX).write_bytes(b"\xff\xfe not a witness")
-    assert "nothing vouches" in doubt_of(path)
+    assert "no .witness file" in doubt_of(path)

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from crdt.contract.ready import Persist
-from node.storage.sqlite_errors import LOCKED, OF_LOCKING, failure
+from node.storage.sqlite_errors import LOCKED, LOCKING_CODES, failure
 from node.storage.store import Store
 from node.system.errors import DiskFull, StoreFailure
 
@@ -45,7 +45,7 @@ def test_who_only_looks_is_told_of_both_that_may_hold_the_file(tmp_path, monkeyp
     with used_by_another(path, "EXCLUSIVE"), pytest.raises(StoreFailure) as told:
         Store(path, readonly=True)
     assert "such as sqlite3" in str(told.value)
-    assert "a daemon that runs on it while its disk is full" in str(told.value)
+    assert "a daemon that runs while its disk is full" in str(told.value)
 
 
 def met(kind, extended=0, number=0):
@@ -59,13 +59,13 @@ def met(kind, extended=0, number=0):
     ("kind", "extended", "number", "words"),
     [
         *((kind, 0, 0, "another program has locked it") for kind in LOCKED),
-        *((apsw.IOError, code, 0, "keep the home on a disk of this host") for code in OF_LOCKING),
+        *((apsw.IOError, code, 0, "keep the home on a local disk") for code in LOCKING_CODES),
         (apsw.IOError, apsw.SQLITE_IOERR_NOMEM, 0, "no memory left"),
         (apsw.IOError, apsw.SQLITE_IOERR_WRITE, errno.EFBIG, "ulimit -f"),
-        (apsw.IOError, apsw.SQLITE_IOERR_WRITE, errno.EIO, "the disk fails"),
+        (apsw.IOError, apsw.SQLITE_IOERR_WRITE, errno.EIO, "the disk failed"),
         (apsw.NoMemError, 0, 0, "no memory left"),
-        (apsw.ReadOnlyError, 0, 0, "this user may not write it"),
-        (apsw.PermissionsError, 0, 0, "this user may not write it"),
+        (apsw.ReadOnlyError, 0, 0, "this user may not write to it"),
+        (apsw.PermissionsError, 0, 0, "this user may not write to it"),
         (apsw.CantOpenError, 0, errno.EMFILE, "ulimit -n"),
         (apsw.CantOpenError, 0, errno.ENFILE, "this host may open no more files"),
         (apsw.SQLError, 0, 0, "what SQLite says"),

@@ -246,7 +246,7 @@ def test_what_a_kill_left_in_the_wal_is_carried_into_the_file_at_the_next_start(
 
 
 def test_room_that_is_free_is_given_back(path, monkeypatch):
-    monkeypatch.setattr("node.storage.database.TIDY_EVERY", 2)
+    monkeypatch.setattr("node.storage.database.VACUUM_EVERY", 2)
     with Store(path) as store:
         rows = [big(clock) for clock in range(20)]
         put(store, *rows)
@@ -296,7 +296,7 @@ def test_a_store_that_is_taken_away_while_in_use_takes_no_writes_until_it_is_bac
         if instead is not None:
             path.write_bytes(instead)
         for write in (lambda: put(store, row(2)), store.probe):
-            with pytest.raises(StoreFailure, match="was taken away"):
+            with pytest.raises(StoreFailure, match="was removed or replaced"):
                 write()
         assert list(store.rows()) == [row(1)], "it can be read all the same"
         away.replace(path)
@@ -315,13 +315,13 @@ def test_a_store_that_is_cut_off_while_in_use_takes_no_more_writes(path, left):
         put(store, row(2))
         os.truncate(path, left % len(whole))
         for write in (lambda: put(store, row(3)), store.probe):
-            with pytest.raises(StoreFailure, match="was cut off while in use") as told:
+            with pytest.raises(StoreFailure, match="was truncated while in use") as told:
                 write()
             assert not isinstance(told.value, StoreDamaged)
         assert list(store.rows()) == [row(1), row(2)], "it can be read all the same"
         with path.open("r+b") as file:
             file.write(whole)
-        with pytest.raises(StoreFailure, match="was cut off while in use"):
+        with pytest.raises(StoreFailure, match="was truncated while in use"):
             store.probe()
 
 
@@ -329,7 +329,7 @@ def test_a_store_that_gives_pages_back_is_not_cut_off(path, monkeypatch):
     large = [row(clock)._replace(value=bytes(4000)) for clock in range(1, 200)]
     with Store(path) as store:
         put(store, *large, doubt="")
-    monkeypatch.setattr("node.storage.database.TIDY_EVERY", 1)
+    monkeypatch.setattr("node.storage.database.VACUUM_EVERY", 1)
     monkeypatch.setattr("node.storage.database.WAL_PAGES", 1)
     with Store(path) as store:
         before = path.stat().st_size
