@@ -61,7 +61,7 @@ def open_replica(
 
     Raises:
         StoreDamaged: something in the store is not as it was written.
-        Trouble: the key or the config is wrong, or the config is not the store's.
+        OperatorError: the key or the config is wrong, or the config is not the store's.
     """
     key = key_file.load(home.key)
     store_origin.check_config(home.config, config, store.first_records())
@@ -112,7 +112,7 @@ def open_driver(
         notices: told where the store had to be made anew.
 
     Raises:
-        Trouble: the key, the config or the disk.
+        OperatorError: the key, the config or the disk.
     """
 
     def opened() -> Driver:
@@ -157,7 +157,7 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
     """Be the node until told to stop; through a change of its key.
 
     Raises:
-        Trouble: something an operator can mend.
+        OperatorError: something an operator can mend.
     """
     whole = True
     notices = Notices()
@@ -265,7 +265,7 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
         log_format: where it is not as the config says.
 
     Raises:
-        Trouble: something an operator can mend; where the log is for programs, it says so too.
+        OperatorError: something an operator can fix; also logged if the log is JSON.
     """
     log_format = log_format or settings.load(home.config).log_format
     start_logging(log_format)

@@ -25,7 +25,7 @@ from node.api.request_parsing import Malformed
 from node.api.tickets import HASH_SHOWN
 from node.config.node_name import node_name
 from node.reporting import queries, rows
-from node.reporting.node_names import PREFIX_MIN, bearers, free_name, taken_by
+from node.reporting.node_names import PREFIX_MIN, free_name, named_nodes, taken_by
 from node.runtime.driver import Driver
 from node.runtime.leave_rotate import LeaveOrRotate
 
@@ -152,7 +152,7 @@ def find(roster: Roster, text: str) -> NodePubkey:
     """
     nodes = roster.nodes()
     found = [node for node in nodes if len(text) >= PREFIX_MIN and node.hex().startswith(text)]
-    found = found or [node for node, name in bearers(roster).items() if text and name == text]
+    found = found or [node for node, name in named_nodes(roster).items() if text and name == text]
     if len(found) == 1:
         return found[0]
     what = "is no node" if not found else f"is {len(found)} nodes"

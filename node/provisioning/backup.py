@@ -1,9 +1,8 @@
-"""Backup and restore: a node in one file, and a node made from it.
+"""Backup of a node into one file, and restore from it.
 
-Stands beside ``init_join.py``. A backup is a store like any other (``inspect --store`` reads it),
-with one row more that says whose it is and holds the config, and the key where that was asked for.
-It is read from the store's file beside the running daemon, as of one instant, so that it holds up
-no commit and is written by whoever asked, wherever he may write. Source: protocol §9.
+A backup is a store that ``inspect --store`` can read, with one extra row: the node, its config and,
+on request, its key. The command itself reads the store as of one instant, beside the running
+daemon: it delays no commit, and writes wherever its user may. Source: protocol §9.
 """
 
 import contextlib
@@ -39,23 +38,23 @@ from node.system.exit_codes import Exit
 from node.system.home import Home
 
 CHECK_ROWS: Final = 2000
-ANOTHER: Final = "take another backup, or join anew with: gangline join"
-MEND: Final = (
-    "there is no backup of it: start the daemon anew, which keeps what holds and fetches the rest"
+USE_ANOTHER: Final = "use another backup, or join again with: gangline join"
+RESTART: Final = (
+    "cannot back it up: restart the daemon, which keeps what verifies and fetches the rest"
 )
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""Called with the step, how much of it is done, and how much there is in all."""
 
 
 class BackupLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a backup says of itself.
+    """The label of a backup.
 
     Attributes:
-        node: whose store it is, in hex.
+        node: the key of its node, in hex.
         at: when it was made.
-        config: the config file's text.
-        addresses: where the node was listening, for one that is made anew from this.
-        key: the key file's text, where that was asked for.
+        config: the text of the config file.
+        addresses: where the node was listening, for ``restore --as-new``.
+        key: the text of the key file; empty if not requested.
     """
 
     node: str
@@ -69,7 +68,7 @@ class BackupLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Made(NamedTuple):
-    """What a backup or a restore came to.
+    """The result of a backup or a restore.
 
     Attributes:
         at: when the backup was made.
@@ -94,14 +93,14 @@ def backup(
     force: bool = False,
     progress: Progress = lambda _what, _done, _of: None,
 ) -> Made:
-    """Write a node's backup, beside a running daemon or without one.
+    """Write a backup of a node, with or without a running daemon.
 
     Args:
-        listening: where the daemon says it listens.
+        listening: the address that the daemon listens on.
 
     Raises:
-        Trouble: there is no node, its store is damaged, the file exists, or something cannot be
-            read or written.
+        OperatorError: there is no node, its store is damaged, the file exists, or something cannot
+            be read or written.
     """
     config = settings.load(home.config)
     key = key_file.text_of(home.key)
@@ -113,11 +112,11 @@ def backup(
     text = home.config.read_text(encoding="utf-8")
     label = BackupLabel(own.hex(), at, text, addresses, key if with_key else "")
     with atomic_file(file, force=force) as partial:
-        _copy(home.store, partial, config.cluster, MEND, progress)
+        _copy(home.store, partial, config.cluster, RESTART, progress)
         with _sqlite(partial) as db:
             records = _count(db)
             _set(db, MetaKey.BACKUP, msgspec.json.encode(label, enc_hook=enc_hook))
-            # Whatever is made of this file is not the store that was last written.
+            # A node restored from this file does not have the store it last wrote.
             _set(db, MetaKey.DOUBT, f"the store was restored from a backup of {at}".encode())
     return Made(own, config.cluster, at, records, with_key, config.listen)
 
@@ -133,17 +132,17 @@ def restore(
     force: bool = False,
     progress: Progress = lambda _what, _done, _of: None,
 ) -> Made:
-    """Make a node from a backup.
+    """Create a node from a backup.
 
     Args:
-        key_path: the node's key, where the backup does not hold it.
-        as_new: make a node of its own, with a key of its own, that knows what the other knew.
-        name: what a new node is called.
-        listen: where a new node listens; else where the other did.
+        key_path: the node's key file, if the backup does not hold the key.
+        as_new: create another node, with a new key and the same records.
+        name: of the new node.
+        listen: of the new node; default: as in the backup.
 
     Raises:
-        Trouble: the file is no backup or is damaged, the key is missing or another's, there is a
-            node here already, or its daemon runs.
+        OperatorError: the file is not a backup or is damaged, the key is missing or of another
+            node, a node exists here, or its daemon runs.
     """
     label = _read_label(file)
     config = _new_config(label, name, listen) if as_new else label.config
@@ -158,13 +157,13 @@ def restore(
     try:
         home.make()
     except OSError as fault:
-        raise OperatorError(f"cannot make {home.path}: {fault}") from fault
+        raise OperatorError(f"cannot create {home.path}: {fault}") from fault
     with contextlib.closing(Lock(home.store)) as lock:
         records = _put_store(home, file, label, as_new=as_new, progress=progress)
         own = key_file.replace(home.key, key)
         _put_config(home, config)
         if as_new:
-            with Store(home.store, lock=lock) as store:  # a new key has no other feed to fork
+            with Store(home.store, lock=lock) as store:  # a new key has no feed that could fork
                 store.commit(Persist(doubt=""), [], clock.wall_ms())
     made = settings.load(home.config)
     return Made(own, made.cluster, label.at, records, bool(label.key), made.listen)
@@ -174,7 +173,7 @@ def restore(
 
 
 def _find_key(home: Home, label: BackupLabel, key_path: Path | None) -> str:
-    """The key that the backup's node had: as given, as kept in the backup, or as it is here."""
+    """The key of the backup's node: from the option, the backup, or this home."""
     if key_path is not None:
         key, where = key_file.text_of(key_path), str(key_path)
     elif label.key:
@@ -183,14 +182,14 @@ def _find_key(home: Home, label: BackupLabel, key_path: Path | None) -> str:
         key, where = key_file.text_of(home.key), str(home.key)
     else:
         raise OperatorError(
-            "the backup holds no key: give the node's with --key FILE, or make a node of its own "
+            "the backup holds no key: give the node's with --key FILE, or create a new node "
             "with --as-new",
             Exit.USAGE,
         )
     own = key_file.pubkey_of(key)
     if own.hex() != label.node:
         raise OperatorError(
-            f"the key in {where} is {own.short}'s, and the backup is "
+            f"the key in {where} is {own.short}'s, but the backup is "
             f"{NodePubkey.from_hex(label.node).short}'s; give the right one with --key FILE",
             Exit.REFUSED,
         )
@@ -200,32 +199,32 @@ def _find_key(home: Home, label: BackupLabel, key_path: Path | None) -> str:
 def _put_store(
     home: Home, file: Path, label: BackupLabel, *, as_new: bool, progress: Progress
 ) -> int:
-    """Put the store in its place once all of it holds; gives how many records it has."""
+    """Check the store and put it in place; returns its number of records."""
     with atomic_file(home.store, force=True) as partial:
-        _copy(file, partial, _config_of(label).cluster, ANOTHER, progress)
+        _copy(file, partial, _config_of(label).cluster, USE_ANOTHER, progress)
         with Store(partial, readonly=True) as kept:
             _check(kept, file, label, progress)
         with _sqlite(partial) as db:
-            db.pragma("secure_delete", "on")  # no key stays behind in a free page
+            db.pragma("secure_delete", "on")  # overwrites the key, so that no free page holds it
             db.execute("DELETE FROM meta WHERE name = ?", (MetaKey.BACKUP,))
             if as_new:
                 db.executemany("DELETE FROM meta WHERE name = ?", [(name,) for name in OF_ONE_KEY])
                 db.execute("DELETE FROM settled")
-                db.execute("DELETE FROM tickets")  # the other node's, as is the line above
+                db.execute("DELETE FROM tickets")  # of the other node, as is the line above
                 if label.addresses:
-                    heard = (bytes.fromhex(label.node), " ".join(label.addresses))
-                    db.execute(SET_ADDRESSES, heard)
+                    row = (bytes.fromhex(label.node), " ".join(label.addresses))
+                    db.execute(SET_ADDRESSES, row)
             records = _count(db)
-        for suffix in ("-wal", "-shm", SUFFIX):  # of a store that was here before
+        for suffix in ("-wal", "-shm", SUFFIX):  # of a previous store
             home.store.with_name(home.store.name + suffix).unlink(missing_ok=True)
     return records
 
 
 def _check(kept: Store, file: Path, label: BackupLabel, progress: Progress) -> None:
-    """Check every signature: a start takes the store's word for them.
+    """Check every signature, which a start does not.
 
     Raises:
-        Trouble: something does not hold.
+        OperatorError: one is invalid, or the records are of another cluster.
     """
     rows = list(kept.rows())
     cluster, founder = store_audit.founding([*map(_record_of, rows)], file)
@@ -241,7 +240,7 @@ def _check(kept: Store, file: Path, label: BackupLabel, progress: Progress) -> N
         progress("checking", done, len(rows))
     if bad:
         raise OperatorError(
-            f"{file} is damaged: {bad} of its records do not hold; {ANOTHER}", Exit.DIFFER
+            f"{file} is damaged: {bad} of its records do not verify; {USE_ANOTHER}", Exit.DIFFER
         )
 
 
@@ -251,19 +250,19 @@ def _record_of(row: Row) -> SignedRecord:
 
 def _bad_rows(rows: list[Row], cluster: ClusterId, founder: NodePubkey) -> int:
     opened = verify_records([*map(_record_of, rows)], cluster, founder, verify_batch)
-    held = {record.ref for record in opened.records}
-    return sum((r.author, r.incarnation, r.clock, r.record_id) not in held for r in rows)
+    verified = {record.ref for record in opened.records}
+    return sum((r.author, r.incarnation, r.clock, r.record_id) not in verified for r in rows)
 
 
 def _new_config(label: BackupLabel, name: str, listen: str | None) -> str:
-    """A new node's config: a name of its own, and not the other's addresses.
+    """The config of a new node: with its own name, without the other's addresses.
 
     Raises:
-        Trouble: with these no daemon would start.
+        OperatorError: the name or the address is invalid.
     """
-    was = _config_of(label)
-    listen = was.listen if listen is None else listen
-    config = msgspec.structs.replace(was, name=name, listen=listen, advertise=[])
+    old = _config_of(label)
+    listen = old.listen if listen is None else listen
+    config = msgspec.structs.replace(old, name=name, listen=listen, advertise=[])
     init_join.check(config)
     return settings.text_of(config)
 
@@ -281,10 +280,10 @@ def _config_of(label: BackupLabel) -> settings.Config:
 
 
 def _copy(store: Path, partial: Path, cluster: str, way_out: str, progress: Progress) -> None:
-    """Copy a store, and check the copy as a start would: nobody may look at it for a year.
+    """Copy a store and check the copy as a start would, since it may be needed much later.
 
     Raises:
-        Trouble: it is damaged, or cannot be read or written.
+        OperatorError: it is damaged, or cannot be read or written.
     """
     try:
         with Store(store, readonly=True) as source:
@@ -292,33 +291,33 @@ def _copy(store: Path, partial: Path, cluster: str, way_out: str, progress: Prog
         with Store(partial, readonly=True) as made:
             made.check(ClusterId(bytes.fromhex(cluster)))
     except StoreDamaged as damage:
-        says = damage.message.replace(str(partial), str(store))
-        raise OperatorError(f"{says}; {way_out}", Exit.DIFFER) from damage
+        message = damage.message.replace(str(partial), str(store))
+        raise OperatorError(f"{message}; {way_out}", Exit.DIFFER) from damage
 
 
 def _read_label(file: Path) -> BackupLabel:
-    """What a backup says of itself.
+    """The label of a backup.
 
     Raises:
-        Trouble: it is none.
+        OperatorError: the file is not a backup, or is damaged.
     """
     if not file.is_file():
         raise OperatorError(f"there is no backup at {file}")
     store_audit.store_path(file, "backup")
     try:
         with Store(file, readonly=True) as store:
-            said = store.meta(MetaKey.BACKUP)
-        if said is None:
+            value = store.meta(MetaKey.BACKUP)
+        if value is None:
             raise OperatorError(
-                f"{file} is a store, but no backup; make one with: gangline backup FILE",
+                f"{file} is a store, but not a backup; make one with: gangline backup FILE",
                 Exit.MALFORMED,
             )
-        label = msgspec.json.decode(said, type=BackupLabel, dec_hook=dec_hook)
+        label = msgspec.json.decode(value, type=BackupLabel, dec_hook=dec_hook)
         NodePubkey.from_hex(label.node)
         if label.key:
             key_file.pubkey_of(label.key)
     except StoreDamaged as damage:
-        raise OperatorError(f"{damage.message}; {ANOTHER}", Exit.DIFFER) from damage
+        raise OperatorError(f"{damage.message}; {USE_ANOTHER}", Exit.DIFFER) from damage
     except (StoreFailure, apsw.Error) as fault:
         raise OperatorError(f"cannot read the backup {file}: {fault}", Exit.MALFORMED) from fault
     except (msgspec.MsgspecError, ValueError) as fault:
@@ -328,7 +327,7 @@ def _read_label(file: Path) -> BackupLabel:
 
 @contextlib.contextmanager
 def _sqlite(path: Path) -> Iterator[apsw.Connection]:
-    """A copy of a store that nobody else has yet, to be changed as one."""
+    """Open a private copy of a store, and commit all changes in one transaction."""
     try:
         with contextlib.closing(apsw.Connection(str(path))) as db:
             add_functions(db)

@@ -1,8 +1,7 @@
-"""The board as lines of JSON: out of one cluster, into another or back.
+"""Exports the board as lines of JSON, and plans an import into this or another cluster.
 
-Stands beside ``backup.py``: a backup is a node, signatures and all; this is what the stories say,
-for other tools and for another cluster. What came in is written anew, by who imports it and now.
-The plan of an import is made here, from two lines; whoever calls carries it out.
+Unlike a backup, an export has no signatures or keys, only stories, for other tools and clusters. An
+import writes new records, signed by the importing node. This module plans it; the caller writes.
 """
 
 from typing import Any, Final
@@ -20,7 +19,7 @@ FIELDS: Final = ("title", "description", "depends_on", "labels")
 
 
 class Head(msgspec.Struct, frozen=True, tag_field="type", tag="board"):
-    """The first line: whose board, when, and how many stories follow."""
+    """The first line: the cluster and node, the time, and how many stories follow."""
 
     version: int
     cluster: str
@@ -31,7 +30,7 @@ class Head(msgspec.Struct, frozen=True, tag_field="type", tag="board"):
 
 
 class ExportedStory(msgspec.Struct, frozen=True, tag_field="type", tag="story"):
-    """One story: its fields, where it stands, and the events that brought it there, in order."""
+    """One story: its fields, its stage, and the events that led there, in order."""
 
     id: str
     title: str | None
@@ -48,7 +47,7 @@ def export(replica: Replica, at: Instant) -> list[Head | ExportedStory]:
     lines: list[Head | ExportedStory] = []
     for view in board.stories():
         state = board.state(view.id)
-        assert state is not None, "a story that is shown is known"
+        assert state is not None, "every story in the list has a state"
         events = tuple(transition_of(one).event for one in (*state.fold.spine, *state.fold.applied))
         lines.append(
             ExportedStory(
@@ -64,7 +63,7 @@ def export(replica: Replica, at: Instant) -> list[Head | ExportedStory]:
 
 
 class Line(msgspec.Struct, frozen=True, tag_field="type", tag="story"):
-    """A story's line as it is read: events as they stand, for the daemon to judge."""
+    """A story's line as read; the daemon checks the events later."""
 
     id: str
     title: str | None = None
@@ -76,7 +75,7 @@ class Line(msgspec.Struct, frozen=True, tag_field="type", tag="story"):
 
 
 class ReadHead(msgspec.Struct, frozen=True, tag_field="type", tag="board"):
-    """The first line as it is read."""
+    """The first line as read."""
 
     version: int
     stories: int
@@ -86,10 +85,10 @@ _DECODER: Final = msgspec.json.Decoder(ReadHead | Line)
 
 
 def read(lines: list[bytes]) -> list[Line]:
-    """The stories of a file.
+    """Parse the stories of a file.
 
     Raises:
-        ValueError: a line that is none; says which.
+        ValueError: a line is invalid, with its number, or the file is truncated.
     """
     found: list[Line] = []
     head: ReadHead | None = None
@@ -99,7 +98,7 @@ def read(lines: list[bytes]) -> list[Line]:
         except (msgspec.MsgspecError, UnicodeError) as fault:
             raise ValueError(f"line {number}: {fault}") from fault
         if isinstance(line, Line) != (head is not None):
-            raise ValueError(f"line {number}: the head stands first, and once")
+            raise ValueError(f"line {number}: the head must come first, and once")
         if isinstance(line, Line):
             found.append(line)
         elif line.version != VERSION:
@@ -108,19 +107,19 @@ def read(lines: list[bytes]) -> list[Line]:
             head = line
     if head is None or head.stories != len(found):
         raise ValueError(
-            f"it holds {counted(len(found), 'story')}, and its head says "
-            f"{head.stories if head else 'nothing'}: it is cut short"
+            f"it holds {counted(len(found), 'story')}, but its head states "
+            f"{head.stories if head else 'nothing'}: it is truncated"
         )
     return found
 
 
 class ImportPlan(msgspec.Struct):
-    """What an import does about one story.
+    """What an import does for one story.
 
     Attributes:
         fields: to write.
         events: to fire, in order.
-        left: sentences, each about something that stays as it is here.
+        left: a sentence for each difference that stays.
     """
 
     id: str
@@ -130,32 +129,32 @@ class ImportPlan(msgspec.Struct):
     left: list[str]
 
 
-def plan(there: Line, here: Line | None, *, force: bool) -> ImportPlan:
-    """What to do so that a story that is here says what the file says.
+def plan(theirs: Line, ours: Line | None, *, force: bool) -> ImportPlan:
+    """Plan the changes that make our story equal to theirs, from the file.
 
-    What is missing here is written; what differs is left, or with ``force`` its fields are
-    overwritten. Events are only ever added at the end: nobody can take one back.
+    Missing fields are written. Fields that differ stay, or are overwritten with ``force``. Events
+    are only appended, since none can be taken back.
     """
     wanted = {
-        name: getattr(there, name) for name in FIELDS if getattr(there, name) not in (None, ())
+        name: getattr(theirs, name) for name in FIELDS if getattr(theirs, name) not in (None, ())
     }
-    if here is None:
-        return ImportPlan(there.id, True, wanted, there.events, [])
-    made = ImportPlan(there.id, False, {}, (), [])
+    if ours is None:
+        return ImportPlan(theirs.id, True, wanted, theirs.events, [])
+    result = ImportPlan(theirs.id, False, {}, (), [])
     for name, value in wanted.items():
-        known = getattr(here, name)
+        known = getattr(ours, name)
         if known == value:
             continue
         if known in (None, ()) or force:
-            made.fields[name] = value
+            result.fields[name] = value
         else:
-            made.left.append(f"its {name} is another here; --force overwrites it")
-    done = len(here.events)
-    if here.events == there.events[:done]:
-        made.events = there.events[done:]
-    elif there.events != here.events[: len(there.events)]:
-        made.left.append(
-            f"it went another way here and is in {here.stage.get('stage')}, not in "
-            f"{there.stage.get('stage')}: events cannot be taken back"
+            result.left.append(f"its {name} differs here; --force overwrites it")
+    done = len(ours.events)
+    if ours.events == theirs.events[:done]:
+        result.events = theirs.events[done:]
+    elif theirs.events != ours.events[: len(theirs.events)]:
+        result.left.append(
+            f"its events differ here: it is in {ours.stage.get('stage')}, not in "
+            f"{theirs.stage.get('stage')}, and events cannot be taken back"
         )
-    return made
+    return result

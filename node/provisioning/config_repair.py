@@ -1,7 +1,7 @@
-"""A config that is gone or broken, written anew from the node's key and its store.
+"""Rebuilds a missing or broken config from the node's key and store.
 
-Stands beside ``init_join.py``. The store knows the cluster, the founder, what the node is called
-and where others were last; where this node listens it does not know. What is broken is kept beside.
+The store knows the cluster, the founder, the node's name and the last addresses of others, but not
+where this node listens. A broken config is kept under another name.
 """
 
 import tomllib
@@ -21,12 +21,12 @@ from node.system.errors import OperatorError
 from node.system.home import Home
 
 
-class Mended(NamedTuple):
-    """What was written.
+class RepairedConfig(NamedTuple):
+    """The new config.
 
     Attributes:
         aside: where the broken config is now; ``None`` if there was none.
-        lonely: other nodes belong to the cluster, and the address of none is known.
+        lonely: the cluster has other nodes, but no address of one is known.
     """
 
     config: Config
@@ -34,24 +34,24 @@ class Mended(NamedTuple):
     lonely: bool
 
 
-def mend(
+def repair(
     home: Home, name: str, listen: str | None = None, advertise: Sequence[str] | None = None
-) -> Mended:
-    """Write a node's config anew.
+) -> RepairedConfig:
+    """Rebuild a node's config.
 
     Args:
-        name: what it is called if the store does not say.
-        listen: where it listens; else as the broken config says, or the default.
-        advertise: likewise what it tells others.
+        name: of the node, if the store does not know it.
+        listen: where it listens; ``None``: as in the broken config, or the default.
+        advertise: likewise, the addresses for others.
 
     Raises:
-        Trouble: the config can be read, or there is no key or no store to write it from.
+        OperatorError: the config is fine, or the key or the store is missing.
     """
     text = _broken(home)
     own = key_file.load(home.key).pubkey
     held = store_audit.examine(home.store)
     roster = held.ledger.roster
-    options: dict[str, Any] = {"name": roster.name(own) or name} | _still_good(text)
+    options: dict[str, Any] = {"name": roster.name(own) or name} | _valid_options(text)
     options |= {"cluster": held.cluster.hex(), "founder": roster.founder.hex()}
     options |= {} if listen is None else {"listen": listen}
     options |= {} if advertise is None else {"advertise": [*advertise]}
@@ -63,14 +63,14 @@ def mend(
         home.config.rename(aside)
     settings.write(home.config, config)
     known = (held.addresses.keys() - {own}) or config.peers
-    return Mended(config, aside, bool({*roster.nodes()} - {own}) and not known)
+    return RepairedConfig(config, aside, bool({*roster.nodes()} - {own}) and not known)
 
 
 def _broken(home: Home) -> str:
-    """The text of the config that cannot be used with this store; empty if there is none.
+    """The text of the unusable config; empty if there is none.
 
     Raises:
-        Trouble: it can be used, or looked at by nobody here.
+        OperatorError: it is usable, or cannot be read.
     """
     try:
         text = home.config.read_text(encoding="utf-8", errors="replace")
@@ -86,18 +86,16 @@ def _broken(home: Home) -> str:
         with Store(home.store, readonly=True) as store:
             if store_origin.difference(config, store.first_records()):
                 return text
-    raise OperatorError(
-        f"{home.config} is in order; change what you want in it, and start the daemon"
-    )
+    raise OperatorError(f"{home.config} is valid; edit it if you want to, and start the daemon")
 
 
-def _still_good(text: str) -> dict[str, Any]:
-    """Those options of a broken config that are good by themselves."""
+def _valid_options(text: str) -> dict[str, Any]:
+    """The options of a broken config that are valid by themselves."""
     try:
         options = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return {}
-    good = {}
+    valid = {}
     for name, value in options.items():
         try:
             settings.check(
@@ -105,8 +103,8 @@ def _still_good(text: str) -> dict[str, Any]:
             )
         except (msgspec.ValidationError, OperatorError):
             continue
-        good[name] = value
-    return good
+        valid[name] = value
+    return valid
 
 
 def _stamp() -> str:

@@ -1,7 +1,7 @@
-"""How a node comes to be: it founds a cluster, or joins one by ticket.
+"""Creates a node: founds a cluster, or joins one with a ticket.
 
-Stands before the daemon: makes the home, the key, the store with the founding record, the config.
-Source: protocol §4, §9.
+Writes the home, the key, the store with the founding record, and last the config. Source: protocol
+§4, §9.
 """
 
 import secrets
@@ -37,14 +37,14 @@ from node.system.home import Home
 def found(
     home: Home, name: str, listen: str, advertise: Sequence[str] = ()
 ) -> tuple[NodePubkey, ClusterId]:
-    """Found a cluster: a key, a founding record, a store, a config.
+    """Found a cluster; returns this node's key and the cluster id.
 
     Raises:
-        Trouble: there is a node here already, or something cannot be written.
+        OperatorError: a node exists here, or something cannot be written.
     """
     at = _time()
     check(Config("", "", name, listen, [*advertise]))
-    key = _make(home)
+    key = _create(home)
     body = _founder(key.pubkey, name, at)
     cluster = cluster_id_of(key.pubkey, encode_body(body))
     record = sign_record(key, cluster, 0, 0, body)
@@ -65,10 +65,10 @@ def found(
 async def join(
     home: Home, ticket: Ticket, name: str, listen: str, advertise: Sequence[str] = ()
 ) -> NodePubkey:
-    """Join a cluster by ticket; gives the own key.
+    """Join a cluster with a ticket; returns this node's key.
 
     Raises:
-        Trouble: there is a node here already, the inviter cannot be reached, or refuses.
+        OperatorError: a node exists here, or the inviter is unreachable or refuses.
     """
     if clock.wall_ms() > ticket.expires_ms:
         raise OperatorError(message_for_peer("expired_ticket"), Exit.REFUSED)
@@ -77,7 +77,7 @@ async def join(
     at = _time()
     check(Config("", "", name, listen, [*advertise], peers))
     fresh = not home.path.exists()
-    key = _make(home)
+    key = _create(home)
     try:
         _, accepted = await reach(
             ticket.address,
@@ -115,7 +115,7 @@ async def join(
 
 
 def _founder(node: NodePubkey, name: str, at: Instant) -> Member:
-    """The founding record's body."""
+    """The body of the founding record."""
     return Member(
         at=at, n=0, node=node, role=Role.ADMIN, name=name, ticket=UNSET,
         nonce=Hash(secrets.token_bytes(32)),
@@ -123,15 +123,15 @@ def _founder(node: NodePubkey, name: str, at: Instant) -> Member:
 
 
 def check(config: Config) -> None:
-    """Look at what was asked for before anything is written.
+    """Check the options before anything is written.
 
     Raises:
-        Trouble: with it there would be a record or a config that no daemon reads.
+        OperatorError: they would give a record or a config that no daemon accepts.
     """
     wrong = bad_address(config)
     if wrong is not None:
-        option, _, sentence = wrong
-        raise OperatorError(f"{option}: {sentence}", Exit.USAGE)
+        option, _, reason = wrong
+        raise OperatorError(f"{option}: {reason}", Exit.USAGE)
     try:
         node_name(config.name)
     except InvalidValue as fault:
@@ -139,25 +139,25 @@ def check(config: Config) -> None:
     try:
         msgspec.convert(msgspec.to_builtins(config), type=Config)
     except msgspec.ValidationError as fault:
-        raise OperatorError(f"this makes no config: {humanize(str(fault))}", Exit.USAGE) from fault
+        raise OperatorError(f"invalid options: {humanize(str(fault))}", Exit.USAGE) from fault
 
 
 def _time() -> Instant:
     """The wall clock.
 
     Raises:
-        Trouble: it shows no time in which anything can be written.
+        OperatorError: it is out of the range that records allow.
     """
     at = clock.wall()
     if at.is_edge:
-        raise OperatorError("this host's clock shows no time between 2020 and 2100; set it right")
+        raise OperatorError("this host's clock is not between 2020 and 2100; set it")
     return at
 
 
-def _make(home: Home) -> SigningKey:
+def _create(home: Home) -> SigningKey:
     if home.config.exists():
         raise OperatorError(
-            f"there is a node at {home.path} already; choose another folder with --home"
+            f"a node exists at {home.path} already; choose another folder with --home"
         )
     # The config is written last, and in one step.
     if home.key.exists() or home.store.exists():
@@ -165,23 +165,23 @@ def _make(home: Home) -> SigningKey:
     try:
         home.make()
     except OSError as fault:
-        raise OperatorError(f"cannot make {home.path}: {fault}") from fault
+        raise OperatorError(f"cannot create {home.path}: {fault}") from fault
     return key_file.generate(home.key)
 
 
 def _check_founding(founder: NodePubkey, value: bytes, cluster: ClusterId) -> VerifiedRecord:
-    """The founding record proves itself: the cluster id is its hash.
+    """Verify the founding record: its hash must be the cluster id.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it is not, or the signature is invalid.
     """
     record = signed_record(FeedId(founder, 0), 0, value)
     opened = verify_records([record], cluster, founder, verify_batch)
     if cluster_id_of(founder, record.body_bytes) != cluster or not opened.records:
-        raise ValueError("the inviter showed a founding record of another cluster")
+        raise ValueError("the inviter sent a founding record of another cluster")
     found_record = opened.records[0]
     if isinstance(found_record, UndecodableRecord):
-        raise ValueError("the inviter showed a founding record that cannot be read")  # noqa: TRY004 - a value from the wire
+        raise ValueError("the inviter sent a founding record that cannot be read")  # noqa: TRY004 - a value from the wire
     return found_record
 
 
@@ -189,9 +189,9 @@ def _store(
     home: Home,
     record: VerifiedRecord,
     at: Instant,
-    known: Mapping[NodePubkey, tuple[str, ...]] | None = None,
+    addresses: Mapping[NodePubkey, tuple[str, ...]] | None = None,
 ) -> None:
-    persist = Persist(doubt="", addresses=dict(known or {}))  # a new key has no feed to fork
+    persist = Persist(doubt="", addresses=dict(addresses or {}))  # a new key has no feed to fork
     persist.rows[RowKey(*record.ref)] = Row(*record.ref, record.value)
     with Store(home.store) as store:
         store.commit(persist, [], at.ms)

@@ -1,1 +1,1 @@
-"""Rows and sentences for people, from a daemon or a file."""
+"""Rows and sentences for people, from a daemon or a store file."""

@@ -1,7 +1,6 @@
-"""What a record says, in one line for people.
+"""Describes a record in one line, with names instead of keys if they are known.
 
-Stands at the edge: takes a body as JSON, whatever its kind, gives a sentence with names instead of
-keys where they are known. Nothing is escaped here; whoever shows it does that.
+Takes a body as JSON. Nothing is escaped here; the caller does that when it displays the text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,24 +13,24 @@ Names = Mapping[str, str]
 
 
 def display_name(names: Names, key: str) -> str:
-    """What a node is called, or the start of its key."""
+    """The name of a node, or the start of its key."""
     return names.get(key) or key[:KEY_SHOWN]
 
 
 def whole_name(name: str, key: str) -> str:
-    """A name, which another node may have too, and what tells the two apart."""
+    """A name and the start of the key, since two nodes may have one name."""
     return f"{name} ({key[:KEY_SHOWN]})" if name else key[:KEY_SHOWN]
 
 
 def format_ref(names: Names, ref: Sequence[Any] | None) -> str:
-    """A record's place: ``den/0#7``."""
+    """The place of a record: ``den/0#7``."""
     return "" if ref is None else f"{display_name(names, ref[0])}/{ref[1]}#{ref[2]}"
 
 
-def format_fields(thing: Mapping[str, Any], without: Sequence[str]) -> str:
-    """What an event or a state carries: ``reason=why``."""
+def format_fields(fields: Mapping[str, Any], without: Sequence[str]) -> str:
+    """The fields of an event or a state: ``reason=why``."""
     return " ".join(
-        f"{name}={_flat(value)}" for name, value in thing.items() if name not in without
+        f"{name}={_flat(value)}" for name, value in fields.items() if name not in without
     )
 
 
@@ -43,29 +42,29 @@ RANK = ("observer", "member", "admin")
 
 
 def roster_change(change: Mapping[str, Any], names: Names, *, own: str = "") -> str:
-    """How a node's place on the roster changed: ``north (1feb11c0) was revoked by den``.
+    """How a node's roster entry changed: ``north (1feb11c0) was revoked by den``.
 
     Args:
-        own: this node's key, which is called so.
+        own: the key of this node, which is then called "this node".
     """
     node, now, was = change["node"], change["role"], change["before_role"]
     who = whole_name(change["name"] or change["before_name"], node)
     who = f"this node, {who}," if node == own else who
-    told = []
+    changes = []
     if now == "revoked" != was:
-        told.append("was revoked")
+        changes.append("was revoked")
     elif now in RANK and was in RANK and now != was:
         up = RANK.index(now) > RANK.index(was)
-        told.append(f"was {'promoted' if up else 'demoted'} from {was} to {now}")
+        changes.append(f"was {'promoted' if up else 'demoted'} from {was} to {now}")
     elif now in RANK and now != was:
-        again = "taken back in" if was == "revoked" else "admitted"
-        told.append(f"was {again} as {now}")
+        verb = "readmitted" if was == "revoked" else "admitted"
+        changes.append(f"was {verb} as {now}")
     if was and change["name"] != change["before_name"]:
-        told.append(f"was renamed from {change['before_name'] or 'nothing'}")
-    if not told:
-        told.append(f"is {now or 'unknown'} as before, on another word")
+        changes.append(f"was renamed from {change['before_name'] or 'nothing'}")
+    if not changes:
+        changes.append(f"is {now or 'unknown'} as before, by another record")
     by = f" by {display_name(names, change['by'])}" if change["by"] else ""
-    return f"{who} {' and '.join(told)}{by}"
+    return f"{who} {' and '.join(changes)}{by}"
 
 
 def describe_body(body: Mapping[str, Any], names: Names) -> str:
@@ -74,12 +73,12 @@ def describe_body(body: Mapping[str, Any], names: Names) -> str:
         case "transition":
             on = format_ref(names, body["parent"])
             event = body["event"]
-            told = f"{body['story']} {event['event']} {format_fields(event, ('event',))}".rstrip()
-            return f"{told} on {on}" if on else told
+            text = f"{body['story']} {event['event']} {format_fields(event, ('event',))}".rstrip()
+            return f"{text} on {on}" if on else text
         case "execution":
             state = body["state"]
-            told = f"{body['key']} {body['event']['event']} → {state['state']}"
-            return f"{told} {format_fields(state, ('state', 'last_heartbeat'))}".rstrip()
+            text = f"{body['key']} {body['event']['event']} → {state['state']}"
+            return f"{text} {format_fields(state, ('state', 'last_heartbeat'))}".rstrip()
         case "story":
             return f"{body['story']} {format_fields(body, ('kind', 'at', 'n', 'story'))}"
         case "claim" if body.get("released"):
@@ -89,13 +88,12 @@ def describe_body(body: Mapping[str, Any], names: Names) -> str:
         case "ack":
             return f"{body['story']} seen archived by {format_ref(names, body['end'])}"
         case "member":
-            return f"{body['node'][:KEY_SHOWN]} as {body['role']}, called {body['name']}"
+            return f"{body['node'][:KEY_SHOWN]} as {body['role']}, named {body['name']}"
         case "revocation":
             kept = ", ".join(f"{incarnation}#{clock}" for incarnation, clock in body["keep"])
-            many = counted(len(body["admissions"]), "admission")
-            told = f"{display_name(names, body['node'])} loses {many}"
-            below = f"what it wrote counts below {kept}" if kept else "nothing that it wrote counts"
-            return f"{told}; {below}"
+            admissions = counted(len(body["admissions"]), "admission")
+            records = f"its records count below {kept}" if kept else "none of its records counts"
+            return f"{display_name(names, body['node'])} loses {admissions}; {records}"
         case "evidence":
             author, incarnation = body["feed"]
             return f"{display_name(names, author)}/{incarnation} forked at #{body['clock']}"

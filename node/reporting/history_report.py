@@ -1,8 +1,4 @@
-"""The history as an operator reads it: one line for each event.
-
-Stands at the edge, beside ``queries.py``: takes rows of ``history.py``, from a daemon's store or a
-file.
-"""
+"""The history for an operator: one line for each event, from a daemon's store or a file."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,33 +12,26 @@ from node.reporting.rows import HistoryRow
 UNREADABLE = (
     msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
 )  # fmt: skip
-"""What an event of another shape than ours may raise."""
+"""Errors that an event of unexpected shape may cause."""
 
 
 def rows(kept: Iterable[tuple[int, bytes]], names: Names) -> list[HistoryRow]:
-    """Rows of the table as an operator reads them."""
+    """Rows of the table ``history``, described."""
     return [_row(str(Instant.nearest(at)), text, names) for at, text in kept]
 
 
 def _row(at: str, text: bytes, names: Names) -> HistoryRow:
-    """One row; nothing rests on the table, so no sum guards it, and it may hold anything."""
+    """One row, which may hold anything: the table has no checksums, since nothing depends on it."""
     try:
         event = msgspec.json.decode(text, type=dict[str, Any])
         what, story = (msgspec.convert(event.get(name, ""), str) for name in ("type", "story"))
-        return HistoryRow(at, what, story, _says(event, names), event)
-    except (
-        msgspec.MsgspecError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):
-        return HistoryRow(at, "damaged", "", "this row is not as it was written", {})
+        return HistoryRow(at, what, story, _describe_event(event, names), event)
+    except UNREADABLE:
+        return HistoryRow(at, "damaged", "", "this row is damaged", {})
 
 
-def _says(event: Mapping[str, Any], names: Names) -> str:
-    """One line for an event of any kind."""
+def _describe_event(event: Mapping[str, Any], names: Names) -> str:
+    """One line for an event."""
     match event["type"]:
         case "stage_moved":
             by = f" by {event['event']}" if event["event"] else ""
@@ -63,14 +52,14 @@ def _says(event: Mapping[str, Any], names: Names) -> str:
         case "fork_proven":
             author = display_name(names, event["author"])
             return f"{author}/{event['incarnation']} forked at #{event['clock']}"
-        case "roster_moved" if "nodes" in event:  # as it was written once
+        case "roster_moved" if "nodes" in event:  # the form of older versions
             return ", ".join(display_name(names, node) for node in event["nodes"])
         case "roster_moved":
             return "; ".join(roster_change(change, names) for change in event["changes"])
         case "peer_faulted":
             return f"{display_name(names, event['peer'])}: {event['reason']}: {event['detail']}"
         case "incarnation_opened":
-            return f"goes on in {event['incarnation']}: {event['why']}"
+            return f"continues in {event['incarnation']}: {event['why']}"
         case "noticed":
             return f"{event['what']}: {event['detail']}"
         case _:

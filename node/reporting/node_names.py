@@ -1,7 +1,7 @@
-"""Which node bears a name: those that belong alone, so that a name comes free with its node.
+"""Which node a name means.
 
-Stands under ``queries.py``, ``join_authorizer.py`` and the local API. A key that was revoked, or
-rotated away, keeps the name it had; it is called by it only while nobody who belongs is.
+A name belongs to a current node, and is free again once that node has left. A revoked or rotated
+key keeps its name, but the name means it only while no current node has it.
 """
 
 from collections import Counter
@@ -12,38 +12,39 @@ from crdt.views.roster import Roster
 from machines.values import NodePubkey
 
 PREFIX_MIN = 4
-"""So many digits of a key name it."""
+"""Digits of a key that are enough to name a node."""
 
 
-def bearers(roster: Roster) -> dict[NodePubkey, str]:
-    """The nodes that a name means: each that alone has its own among those that belong.
+def named_nodes(roster: Roster) -> dict[NodePubkey, str]:
+    """Nodes with an unambiguous name.
 
-    Of those that belong no longer, each that alone has a name which nobody has who belongs.
+    A current node has one if no other current node has the same name; a former node, if no other
+    node at all has it.
     """
     named = {node: roster.name(node) for node in roster.nodes()}
-    here = Counter(name for node, name in named.items() if roster.belongs(node))
-    gone = Counter(name for node, name in named.items() if not roster.belongs(node))
+    current = Counter(name for node, name in named.items() if roster.belongs(node))
+    former = Counter(name for node, name in named.items() if not roster.belongs(node))
 
-    def bears(node: NodePubkey, name: str) -> bool:
+    def is_unambiguous(node: NodePubkey, name: str) -> bool:
         if roster.belongs(node):
-            return here[name] == 1
-        return (here[name], gone[name]) == (0, 1)
+            return current[name] == 1
+        return (current[name], former[name]) == (0, 1)
 
-    return {node: name for node, name in named.items() if name and bears(node, name)}
+    return {node: name for node, name in named.items() if name and is_unambiguous(node, name)}
 
 
 def taken_by(roster: Roster, node: NodePubkey, name: str) -> NodePubkey | None:
-    """Who else would be meant by the name that a node is to have."""
+    """Another node that already has this name, or a key that starts with it; ``None`` if free."""
     for other in roster.nodes():
-        like_key = len(name) >= PREFIX_MIN and other.hex().startswith(name)
-        has_it = roster.belongs(other) and roster.name(other) == name
-        if other != node and (like_key or has_it):
+        starts_key = len(name) >= PREFIX_MIN and other.hex().startswith(name)
+        has_name = roster.belongs(other) and roster.name(other) == name
+        if other != node and (starts_key or has_name):
             return other
     return None
 
 
 def free_name(roster: Roster, node: NodePubkey, name: str) -> str:
-    """A name like this one by which nobody else would be meant: den-2."""
-    ends = (f"-{number}" for number in count(2))
-    tried = (name[: NODE_NAME_CHARACTERS_MAX - len(end)] + end for end in ends)
-    return next(one for one in tried if taken_by(roster, node, one) is None)
+    """A similar name that is free: ``den-2``."""
+    suffixes = (f"-{number}" for number in count(2))
+    candidates = (name[: NODE_NAME_CHARACTERS_MAX - len(end)] + end for end in suffixes)
+    return next(one for one in candidates if taken_by(roster, node, one) is None)

@@ -1,8 +1,7 @@
-"""What the local API and the debug tool tell of a ledger: one set of answers for both.
+"""Answers about a ledger, shared by the local API and ``inspect``.
 
-Takes a ledger (the daemon's, or one built anew from a store's file), gives what crosses JSON. Names
-stand in an answer beside the keys, which alone identify; where two nodes share a name, neither is
-called by it.
+The ledger is the daemon's or one rebuilt from a store file. Answers hold names beside keys; only
+keys identify. If two nodes share a name, neither is called by it.
 """
 
 import re
@@ -16,40 +15,40 @@ from crdt.views.roster import Roster
 from crdt.views.view_types import ExplainView
 from machines.values import Instant, NodePubkey
 from node.reporting.describe import whole_name
-from node.reporting.node_names import bearers
+from node.reporting.node_names import named_nodes
 from node.reporting.rows import FeedRow, QuarantineRow
 from node.reporting.seal_report import Look
 
 Names = dict[str, str]
 KEY_SHOWN = 8
-"""So many digits of a key are shown where it has no name."""
+"""Digits of a key shown for a node without a name."""
 _LIKE_A_KEY = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
 
 
 class Explained(ExplainView, frozen=True):
-    """Why a story stands where it stands, and what the nodes in it are called."""
+    """Why a story is at its stage, with the names of nodes."""
 
     title: str | None
     names: Names
 
 
 def names(ledger: Ledger) -> Names:
-    """What each node on the roster is called, by its key in hex."""
+    """The unambiguous names of nodes, by key in hex."""
     keys = [node.hex() for node in ledger.roster.nodes()]
 
-    def passes_for_a_key(name: str) -> bool:
+    def looks_like_a_key(name: str) -> bool:
         is_hex = _LIKE_A_KEY.fullmatch(name) is not None
         return is_hex and (len(name) >= KEY_SHOWN or any(key.startswith(name) for key in keys))
 
-    found = bearers(ledger.roster)
-    return {node.hex(): name for node, name in found.items() if not passes_for_a_key(name)}
+    found = named_nodes(ledger.roster)
+    return {node.hex(): name for node, name in found.items() if not looks_like_a_key(name)}
 
 
 class Called:
-    """What nodes are called in the log: by name, and by the start of the key.
+    """Names nodes in the log: by name and the start of the key.
 
     Args:
-        ledger: gives the one that holds now.
+        ledger: returns the current one.
     """
 
     def __init__(self, ledger: Callable[[], Ledger]) -> None:
@@ -59,7 +58,7 @@ class Called:
 
     @property
     def names(self) -> Names:
-        """What each node is called, worked out once for each roster."""
+        """The names of nodes, computed once for each roster."""
         ledger = self._ledger()
         if self._roster is not ledger.roster:
             self._roster, self._names = ledger.roster, names(ledger)
@@ -71,7 +70,7 @@ class Called:
 
 
 def known_feeds(ledger: Ledger) -> list[Feed]:
-    """Every feed that anything is known of, in order."""
+    """Every feed of which anything is known, in order."""
     found = {feed.id: feed for feed in (*ledger.feeds.values(), *compared_feeds(ledger))}
     return [found[feed] for feed in sorted(found)]
 
@@ -79,10 +78,10 @@ def known_feeds(ledger: Ledger) -> list[Feed]:
 def feeds(
     shown: Iterable[Feed], called: Names, look: Look, end: Callable[[FeedId], int]
 ) -> list[FeedRow]:
-    """What is told of some feeds.
+    """Rows for some feeds.
 
     Args:
-        look: says what is missing of one that is not held as sealed.
+        look: returns what is missing of a feed that does not match its seal.
         end: the clock below which the document shows a feed.
     """
     return [_feed(feed, called, look, end(feed.id)) for feed in shown]
@@ -107,7 +106,7 @@ def _feed(feed: Feed, called: Names, look: Look, rendered: int) -> FeedRow:
 
 
 def explain(ledger: Ledger, story: str) -> Explained | None:
-    """Why a story stands where it stands; ``None`` where no record names it."""
+    """Why a story is at its stage; ``None`` if no record names it."""
     view, state = ledger.board.explain(story), ledger.board.state(story)
     if view is None or state is None:
         return None
@@ -115,7 +114,7 @@ def explain(ledger: Ledger, story: str) -> Explained | None:
 
 
 def quarantine(rows: Iterable[tuple[object, ...]], called: Names) -> list[QuarantineRow]:
-    """What was turned away, from the rows of a store."""
+    """Rows of the quarantine, from the rows of a store."""
     return [_quarantined(row, called) for row in rows]
 
 

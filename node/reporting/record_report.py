@@ -1,8 +1,7 @@
-"""All that can be told of one record: what it says, where it stands, and why.
+"""Reports on records of an audited store: content, verdict and why.
 
-Takes what ``store_audit.py`` holds of a store; finds records by the start of an id, or by their
-place as tables show it (``den/0#7``), whatever became of them: held, pending, rejected or in
-quarantine. Stands beside the line, and changes nothing. Source: protocol §5, §9, §13.
+Finds records by the start of an id or by place (``den/0#7``), in feeds, pending, rejected or in
+quarantine. Read-only. Source: protocol §5, §9, §13.
 """
 
 import re
@@ -39,10 +38,10 @@ from node.reporting.describe import describe_body, format_ref
 from node.reporting.store_audit import UNSETTLED, AuditedStore
 from node.storage.reader import is_slot
 
-NOT_WHY = {
+WHY_NOT_LIVE = {
     EntryStatus.VOID_FORK: "void: at or after a proven fork of its feed",
-    EntryStatus.VOID_REVOKED: "void: its author has no right to this slot on the present roster",
-    EntryStatus.AHEAD: "stamped too far ahead of this host's clock to count yet",
+    EntryStatus.VOID_REVOKED: "void: the roster does not let its author write in this slot",
+    EntryStatus.AHEAD: "pending: stamped too far ahead of this host's clock",
     **UNSETTLED,
 }
 PLACE = re.compile(r"(.+)/(\d{1,10})#(\d{1,10})", re.ASCII)
@@ -50,16 +49,16 @@ PREFIX_MIN = 4
 
 
 class RecordRow(msgspec.Struct, frozen=True):
-    """One record, whatever became of it; keys and ids in hex.
+    """One record; keys and ids in hex.
 
     Attributes:
-        name: what its author is called.
-        verdict: live, not live, pending, rejected, refused, or why it is void.
-        why: what the verdict rests on.
-        says: its body in a line.
-        signature: whether it holds for this position and cluster.
-        supersedes: which records below it, in words.
-        superseded: whether by what, in words.
+        name: of its author.
+        verdict: live, not live, pending, rejected, or why it is void.
+        why: the reason for the verdict.
+        says: its body in one line.
+        signature: whether it is valid for this place and cluster.
+        supersedes: in words, which records it supersedes.
+        superseded: in words, what supersedes it.
     """
 
     author: str
@@ -79,26 +78,28 @@ class RecordRow(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
-def held_rows(held: AuditedStore) -> Iterator[RecordRow]:
-    """Every record that a store holds, feed by feed in order of clock."""
-    names = queries.names(held.ledger)
-    for feed, entry in held.entries():
-        yield _held(held.ledger, feed, entry, names)
+def held_rows(audited: AuditedStore) -> Iterator[RecordRow]:
+    """Every record in the feeds, feed by feed in order of clock."""
+    names = queries.names(audited.ledger)
+    for feed, entry in audited.entries():
+        yield _held(audited.ledger, feed, entry, names)
 
 
-def every_row(held: AuditedStore) -> Iterator[RecordRow]:
-    """The same, and what waits, was rejected, or stands in quarantine with its position."""
-    names = queries.names(held.ledger)
-    yield from held_rows(held)
-    for waiting in held.ledger.pending.rows():
+def every_row(audited: AuditedStore) -> Iterator[RecordRow]:
+    """The same, then records that are pending, rejected, or in quarantine with a place."""
+    names = queries.names(audited.ledger)
+    yield from held_rows(audited)
+    for waiting in audited.ledger.pending.rows():
         yield _row(waiting.record, names, verdict="pending", why=str(waiting.reason))
-    for turned in held.ledger.rejected:
+    for turned in audited.ledger.rejected:
         if isinstance(turned.record, VerifiedRecord):
             yield _row(turned.record, names, verdict="rejected", why=str(turned.reason))
         else:
-            yield _raw(held, turned.record, "rejected", f"{turned.reason}: {turned.record.detail}")
-    known: set[object] = {turned.record.record_id for turned in held.ledger.rejected}
-    for at, _, author, incarnation, clock, record, reason, detail, value in held.quarantined:
+            yield _raw(
+                audited, turned.record, "rejected", f"{turned.reason}: {turned.record.detail}"
+            )
+    known: set[object] = {turned.record.record_id for turned in audited.ledger.rejected}
+    for at, _, author, incarnation, clock, record, reason, detail, value in audited.quarantined:
         feed = _feed_of(author, incarnation, clock)
         if feed is None or record in known:
             continue
@@ -107,11 +108,11 @@ def every_row(held: AuditedStore) -> Iterator[RecordRow]:
         assert isinstance(value, bytes)
         known.add(record)
         why = f"{reason}: {detail}, in quarantine since {Instant.nearest(at)}"
-        yield _raw(held, SignedRecord(feed, clock, value), "rejected", why)
+        yield _raw(audited, SignedRecord(feed, clock, value), "rejected", why)
 
 
 def _feed_of(author: object, incarnation: object, clock: object) -> FeedId | None:
-    """The feed that a row of the quarantine names, if it names a slot of one."""
+    """The feed that a quarantine row names, if it names a valid slot."""
     if not (isinstance(author, bytes) and isinstance(incarnation, int) and isinstance(clock, int)):
         return None
     if len(author) != NODE_PUBKEY_BYTES or not is_slot(incarnation, clock):
@@ -119,12 +120,12 @@ def _feed_of(author: object, incarnation: object, clock: object) -> FeedId | Non
     return FeedId(NodePubkey(author), incarnation)
 
 
-def find(held: AuditedStore, wanted: str) -> list[RecordRow]:
-    """The records that an id's start or a place names."""
+def find(audited: AuditedStore, wanted: str) -> list[RecordRow]:
+    """The records named by the start of an id, or by a place."""
     slot = PLACE.fullmatch(wanted)
     if slot is None and len(wanted) < PREFIX_MIN:
         return []
-    return [row for row in every_row(held) if _is_wanted(row, wanted, slot)]
+    return [row for row in every_row(audited) if _is_wanted(row, wanted, slot)]
 
 
 def _is_wanted(row: RecordRow, wanted: str, slot: re.Match[str] | None) -> bool:
@@ -135,28 +136,28 @@ def _is_wanted(row: RecordRow, wanted: str, slot: re.Match[str] | None) -> bool:
 
 
 def is_called(author: str, name: str | None, node: str) -> bool:
-    """Whether a node is meant: by its name, or by the start of its key."""
+    """Whether ``node`` means this author: by name, or by the start of its key."""
     return name == node or (len(node) >= PREFIX_MIN and author.startswith(node))
 
 
-def empty_slot(held: AuditedStore, wanted: str) -> str:
-    """Why nothing stands at a place, as far as that can be known; empty where it is no place."""
+def empty_slot(audited: AuditedStore, wanted: str) -> str:
+    """Why no record is at a place, as far as known; empty if the text is not a place."""
     slot = PLACE.fullmatch(wanted)
     if slot is None:
         return ""
-    names, clock = queries.names(held.ledger), int(slot[3])
-    for feed_id, feed in held.ledger.feeds.items():
+    names, clock = queries.names(audited.ledger), int(slot[3])
+    for feed_id, feed in audited.ledger.feeds.items():
         author = feed_id.author.hex()
         if feed_id.incarnation == int(slot[2]) and is_called(author, names.get(author), slot[1]):
             return _why_empty(feed, clock)
-    return "no such feed is held"
+    return "no such feed is here"
 
 
 def _why_empty(feed: Feed, clock: int) -> str:
     if clock >= feed.next_clock:
         return f"the feed ends before #{feed.next_clock}"
     if clock not in feed.known:
-        return "nothing is known of it yet"
+        return "nothing is known about it yet"
     above = [
         f"#{record.clock} ({record.body.kind} {record.body.key})"
         for record in feed.live()
@@ -176,11 +177,11 @@ def _held(ledger: Ledger, feed: Feed, entry: Entry, names: queries.Names) -> Rec
         verdict = "live"
         why = _why(ledger, record, names)
         if entry.verdict is EntryStatus.BUILT_UPON:
-            why = f"a fork voids it, but others built on it; {why}"
+            why = f"after a fork, but others built on it; {why}"
     elif entry.verdict is EntryStatus.ADMITTED:
-        verdict, why = "not live", "its feed is cut, and nothing with a key is live there"
+        verdict, why = "not live", "its feed is cut, and no keyed record is live there"
     else:
-        verdict, why = entry.verdict.name.lower(), NOT_WHY[entry.verdict]
+        verdict, why = entry.verdict.name.lower(), WHY_NOT_LIVE[entry.verdict]
     return _row(
         record,
         names,
@@ -189,7 +190,7 @@ def _held(ledger: Ledger, feed: Feed, entry: Entry, names: queries.Names) -> Rec
         supersedes=f"every {record.body.kind} of {key} below #{record.clock} in its feed"
         if live and key is not None
         else "nothing",
-        superseded="by nothing: its kind has no key"
+        superseded="by nothing: records of its kind are never superseded"
         if key is None
         else f"by nothing: no later {record.body.kind} of {key} is live in its feed",
     )
@@ -226,12 +227,12 @@ def _row(
 
 
 def _raw(
-    held: AuditedStore, record: SignedRecord | UndecodableRecord, verdict: str, why: str
+    audited: AuditedStore, record: SignedRecord | UndecodableRecord, verdict: str, why: str
 ) -> RecordRow:
-    """A record that may say anything, or whose signature may not hold."""
-    names = queries.names(held.ledger)
+    """A record with unchecked content and signature."""
+    names = queries.names(audited.ledger)
     signed = SignedRecord(record.feed, record.clock, record.value)
-    message, record_id = signed_bytes_and_id(held.cluster, signed)
+    message, record_id = signed_bytes_and_id(audited.cluster, signed)
     holds = verify_batch([(record.feed.author, message, signed.signature)])[0]
     try:
         found = msgspec.json.decode(signed.body_bytes)
@@ -259,35 +260,35 @@ def _raw(
 
 
 def _why(ledger: Ledger, record: VerifiedRecord, names: queries.Names) -> str:
-    """What an admitted record's verdict rests on (protocol §5)."""
+    """Why a record was admitted (protocol §5)."""
     role = ledger.roster.role_of_slot(record.feed, record.clock)
     may = f"its author is {role} for this slot" if role else "its author is on the roster"
     match record.body:
         case Transition(event=event, parent=parent):
             before = None if parent is None else ledger.find(parent)
             if parent is not None and before is None:
-                return f"{may}; what it acts on does not count here, and the fold decides"
+                return f"{may}; its parent does not count here, so the fold decides"
             stage, name = PIPELINE.state_name(stage_made_by(before)), tag_of(type(event))
-            made = "" if parent is None else f", which {format_ref(names, _hex(parent))} made,"
-            return f"{may}; {stage}{made} takes {name}"
+            made = "" if parent is None else f" (after {format_ref(names, _hex(parent))})"
+            return f"{may}; {stage}{made} accepts {name}"
         case Execution(previous=previous, event=event, state=state):
             step = f"{tag_of(type(event))} leads from {tag_of(type(previous))}"
             return f"{may}; {step} to {tag_of(type(state))}"
         case Member():
             counts = "and it counts" if ledger.roster.counts(record) else "but it counts nowhere"
-            return f"{may}; an admission is judged by who wrote it, {counts}"
+            return f"{may}; an admission depends on its author's role only, {counts}"
         case Revocation():
             return f"{may}, and may revoke this node"
         case Evidence():
-            return "proof proves itself: both signatures hold for one slot"
+            return "both signatures are valid for one slot, which proves a fork"
         case Ack():
-            return f"{may}; an ack is admitted whatever it names, and counts where that counts"
+            return f"{may}; an ack is always admitted, and counts if the record it names counts"
         case Seal():
-            return f"{may}; a seal decides nothing, it is compared with what is held"
+            return f"{may}; a seal decides nothing; it is compared with the records here"
         case Carried():
-            return f"{may}; a kind that this build does not know is carried along"
+            return f"{may}; a kind unknown to this version, passed on unread"
         case Story() | Claim():
-            return f"{may}, and nothing more is asked of a {record.body.kind}"
+            return f"{may}, and a {record.body.kind} needs nothing more"
 
 
 def _hex(ref: Any) -> tuple[str, int, int]:

@@ -1,8 +1,7 @@
-"""What the local API asks and answers, as types that both of its sides import.
+"""Requests and responses of the local API, imported by the daemon and its clients.
 
-Stands between ``app.py`` and ``node/client/http_client.py``. Imports nothing but msgspec, so that
-the command line stays quick; views of the board come as the plain JSON of
-``crdt/views/view_types.py``. Which version of all this a daemon speaks stands in ``version.py``.
+Imports only msgspec, so that the command line starts fast. Views of the board are the JSON of
+``crdt/views/view_types.py``; ``node/api/version.py`` has the API's version.
 """
 
 from typing import Any
@@ -11,7 +10,7 @@ import msgspec
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A refusal, as problem details (RFC 9457), with what the rules say."""
+    """A refusal as problem details (RFC 9457); ``legal`` lists the events the rules allow."""
 
     title: str
     status: int
@@ -50,7 +49,7 @@ class Digest(msgspec.Struct, frozen=True):
 
 
 class SeenBy(msgspec.Struct, frozen=True):
-    """A peer that brought news of a node, and how many seconds ago."""
+    """A peer that sent news of a node, and how many seconds ago."""
 
     peer: str
     name: str
@@ -60,7 +59,7 @@ class SeenBy(msgspec.Struct, frozen=True):
 class NodeRow(msgspec.Struct, frozen=True):
     """One node of the cluster as seen from here.
 
-    ``seen_by`` tells a slow observer from a dead node: where some still bring news, it lives.
+    If ``seen_by`` lists a peer with recent news, the node is alive and only the path is broken.
     """
 
     node: str
@@ -75,11 +74,11 @@ class NodeRow(msgspec.Struct, frozen=True):
 
 
 class PeerRow(msgspec.Struct, frozen=True):
-    """One link, one that does not come about, or somebody who must stay away for a while.
+    """A link, a link that cannot be established, or a ban.
 
     Attributes:
-        node: empty where a place alone is known.
-        name: what the node is called; empty where that is not known, or not it alone.
+        node: empty if only the address is known.
+        name: of the node; empty if unknown or ambiguous.
         state: ``linked``, ``down`` or ``banned``.
     """
 
@@ -94,14 +93,14 @@ class PeerRow(msgspec.Struct, frozen=True):
 
 
 class SourceRow(msgspec.Struct, frozen=True):
-    """Another node that might have what is missing of a feed.
+    """Another node that may have the missing records of a feed.
 
     Attributes:
-        road: ``asked`` (it holds something else of the feed), ``same`` (it holds what this node
-            does), ``not_compared`` (it is linked, and was not compared yet), ``not_linked``, or
-            ``unknown`` (from a store's file nobody can tell).
+        road: ``asked`` (it holds something else of the feed), ``same`` (it holds the same as this
+            node), ``not_compared`` (linked, but not compared yet), ``not_linked``, or ``unknown``
+            (a store file does not record it).
         seconds: since it was last asked.
-        addresses: the last known.
+        addresses: last known.
     """
 
     node: str
@@ -112,17 +111,18 @@ class SourceRow(msgspec.Struct, frozen=True):
 
 
 class Shortfall(msgspec.Struct, frozen=True):
-    """How a feed that is held differs from what its author sealed.
+    """How a feed differs from its author's seal.
 
     Attributes:
         seal: the seal's clock.
-        stated: how many live records the seal counts below it, and ``held`` how many there are.
-        unknown: clocks of which nothing is known, ``gone`` those whose content is gone (superseded,
-            or withheld), ``idle`` those of what is here and does not count; the first runs of each,
-            as first clock and the one behind the last.
-        false: no records that could still come would make the seal true.
-        sources: who might have it, the feed's author first.
-        says: all of it, for people.
+        stated: live records below the seal, as the seal states.
+        held: live records below the seal, as found here.
+        unknown: clocks of which nothing is known, as half-open ranges; only the first ones.
+        gone: likewise, clocks without content (superseded or withheld).
+        idle: likewise, clocks of records that are here but do not count.
+        false: no further records could make the seal true.
+        sources: nodes that may have the missing records, the author first.
+        says: all of this in a sentence.
     """
 
     seal: int
@@ -140,12 +140,12 @@ class FeedRow(msgspec.Struct, frozen=True):
     """One feed as held here.
 
     Attributes:
-        gaps: clocks below the head whose content is gone.
-        unknown: clocks below the head of which nothing is known.
-        sealed: held as its author sealed it; null where its last record is no seal.
+        gaps: number of clocks below the head without content.
+        unknown: number of clocks below the head of which nothing is known.
+        sealed: whether it matches its author's seal; null if its last record is not a seal.
         fork: the clock from which it is cut.
-        bytes: of the records held.
-        shortfall: what is missing, where it is not held as sealed.
+        bytes: size of the records held.
+        shortfall: what is missing, if it does not match its seal.
     """
 
     author: str
@@ -163,7 +163,7 @@ class FeedRow(msgspec.Struct, frozen=True):
 
 
 class QuarantineRow(msgspec.Struct, frozen=True):
-    """Something that was turned away. The slot is what it claims."""
+    """A rejected record or frame. Author, incarnation and clock are as it claims."""
 
     at: str
     peer: str
@@ -179,7 +179,7 @@ class QuarantineRow(msgspec.Struct, frozen=True):
 
 
 class HistoryRow(msgspec.Struct, frozen=True):
-    """Something that happened on this node. ``event`` is as the change stream told it."""
+    """An event of this node's history. ``event`` is as in the change stream."""
 
     at: str
     what: str
@@ -198,16 +198,16 @@ class Add(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An event, in the field names of the machine's table."""
+    """An event, with the field names of the pipeline's table."""
 
     event: dict[str, Any]
     force: bool = False
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How many other nodes must have what was written before the answer, and for how long at most.
+    """How many other nodes must have the record before the answer, and how long to wait.
 
-    It is on disk here whatever comes of that.
+    In any case the record is on disk here.
     """
 
     nodes: int = 0
@@ -227,15 +227,15 @@ class ClaimFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewKey(msgspec.Struct, frozen=True):
-    """The key that this node goes on under, in hex."""
+    """The new key of this node, in hex."""
 
     node: str
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a write wrote; ``holders`` other nodes have it on disk.
+    """The record of a write; ``holders`` other nodes have it on disk.
 
-    ``name`` is what the author, this node, is called; empty where another is called so too.
+    ``name`` is the name of the author, this node; empty if ambiguous.
     """
 
     author: str

@@ -1,8 +1,7 @@
-"""What is told of a feed that is not held as its author sealed it, for people and for programs.
+"""Reports a feed that does not match its author's seal, as fields and as a sentence.
 
-Stands beside ``queries.py``: takes what ``crdt/sync/seal_audit.py`` found, adds names and
-addresses, and says it in one sentence. Of a running daemon its sessions say who was asked; of a
-store's file nobody can tell. Source: protocol §8.
+Adds names and addresses to the result of ``crdt/sync/seal_audit.py``. A daemon's sessions know
+which peers were asked; a store file does not. Source: protocol §8.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,13 +20,13 @@ from node.reporting.rows import Shortfall, SourceRow
 Addresses = Mapping[NodePubkey, Sequence[str]]
 Look = Callable[[Feed], Shortfall | None]
 RUNS_SHOWN = 32
-RUNS_SAID = 4
-NODES_SAID = 3
+RUNS_NAMED = 4
+NODES_NAMED = 3
 UNKNOWN = "unknown"
 
 
 def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float) -> Look:
-    """Says of a feed what a running daemon knows."""
+    """Returns a function that reports on a feed of a running daemon."""
 
     def look(feed: Feed) -> Shortfall | None:
         found = shortfall(replica.ledger, feed)
@@ -44,13 +43,13 @@ def of_daemon(replica: Replica, names: Names, addresses: Addresses, mono: float)
             )
             for one in in_steps(found_at, replica.ledger.checkpoint)
         ]
-        return _told(found, names, rows)
+        return _row(found, names, rows)
 
     return look
 
 
 def of_file(ledger: Ledger, names: Names, addresses: Addresses) -> Look:
-    """Says of a feed what a store's file alone can tell."""
+    """Returns a function that reports on a feed of a store file."""
 
     def look(feed: Feed) -> Shortfall | None:
         found = shortfall(ledger, feed)
@@ -63,12 +62,12 @@ def of_file(ledger: Ledger, names: Names, addresses: Addresses) -> Look:
             )
             for node in sorted(nodes, key=lambda node: (node != feed.author, node))
         ]
-        return _told(found, names, rows)
+        return _row(found, names, rows)
 
     return look
 
 
-def _told(found: SealMismatch, names: Names, rows: Sequence[SourceRow]) -> Shortfall:
+def _row(found: SealMismatch, names: Names, rows: Sequence[SourceRow]) -> Shortfall:
     return Shortfall(
         seal=found.seal,
         stated=found.sealed_count,
@@ -90,50 +89,50 @@ def _sentence(found: SealMismatch, names: Names, rows: Sequence[SourceRow]) -> s
     author = found.feed.author.hex()
     feed = f"{display_name(names, author)}/{found.feed.incarnation}"
     seal = f"the seal at #{found.seal} counts {found.sealed_count} live below it"
-    told = [f"{feed} is not as its author sealed it: {seal}, {found.held} here"]
+    parts = [f"{feed} does not match its author's seal: {seal}, {found.held} here"]
     if found.unsatisfiable:
-        told.append("whatever came, that seal would fit no feed that holds these")
+        parts.append("no further records could make that seal match")
     else:
-        told += [
+        parts += [
             f"{what} {_clocks(runs)}"
             for what, runs in (
-                ("nothing is known of", found.unknown),
-                ("without content, superseded or withheld:", found.gone),
-                ("here, and not counting:", found.not_counted),
+                ("unknown:", found.unknown),
+                ("without content (superseded or withheld):", found.gone),
+                ("here, but not counted:", found.not_counted),
             )
             if runs
         ]
-    told += _who(rows, author)
-    return "; ".join(told)
+    parts += _source_parts(rows, author)
+    return "; ".join(parts)
 
 
 def _clocks(runs: RangeSet) -> str:
-    said = [
+    shown = [
         f"#{start}" if end == start + 1 else f"#{start} to #{end - 1}"
-        for start, end in islice(runs, RUNS_SAID)
+        for start, end in islice(runs, RUNS_NAMED)
     ]
-    more = len(runs) - len(said)
-    return ", ".join([*said, f"{more} more"] if more else said)
+    more = len(runs) - len(shown)
+    return ", ".join([*shown, f"{more} more"] if more else shown)
 
 
-def _who(rows: Sequence[SourceRow], author: str) -> Iterable[str]:
+def _source_parts(rows: Sequence[SourceRow], author: str) -> Iterable[str]:
     for road, what in (
-        (SourceState.ASKED, "asked and holding something else:"),
+        (SourceState.ASKED, "asked, holding something else:"),
         (SourceState.SAME, "holding the same:"),
         (SourceState.NOT_COMPARED, "linked, not compared yet:"),
         (SourceState.NOT_LINKED, "not linked, may have it:"),
         (UNKNOWN, "may have it:"),
     ):
         chosen = [row for row in rows if row.road == road]
-        said = [_one(row, author) for row in chosen[:NODES_SAID]]
-        more = len(chosen) - len(said)
-        if said:
-            yield f"{what} {', '.join([*said, f'{more} more'] if more else said)}"
+        shown = [_one(row, author) for row in chosen[:NODES_NAMED]]
+        more = len(chosen) - len(shown)
+        if shown:
+            yield f"{what} {', '.join([*shown, f'{more} more'] if more else shown)}"
 
 
 def _one(row: SourceRow, author: str) -> str:
     facts = ["its author"] if row.node == author else []
     facts += [f"{row.seconds:.0f} s ago"] if row.seconds is not None else []
     facts += row.addresses[:1] if row.road in (SourceState.NOT_LINKED, UNKNOWN) else []
-    told = row.name or row.node[:8]
-    return f"{told} ({', '.join(facts)})" if facts else told
+    name = row.name or row.node[:8]
+    return f"{name} ({', '.join(facts)})" if facts else name

@@ -1,7 +1,6 @@
-"""The debug tool's questions of a store file, with no daemon: what it holds, and is it true.
+"""Audits a store file without a daemon: re-verifies signatures, verdicts, seals and views.
 
-Takes a store, read-only, and trusts nothing in it but its bytes: every signature is checked anew,
-every verdict given again. Stands beside the line, and changes nothing. Source: protocol §13.
+Read-only; trusts nothing but the bytes. Source: protocol §13.
 """
 
 import os
@@ -32,29 +31,29 @@ from node.system.home import Home
 
 SQLITE = b"SQLite format 3\0"
 UNSETTLED = {
-    EntryStatus.WAITING: "on disk, and the event it builds on is not here",
-    EntryStatus.REJECTED: "on disk, and against the rules since the roster moved",
+    EntryStatus.WAITING: "on disk, but the event it builds on is not here",
+    EntryStatus.REJECTED: "on disk, but against the rules since the roster changed",
 }
-"""What a record may come to be after it was taken: no fault of the store."""
+"""Verdicts that a record may get after it was stored: not faults of the store."""
 APPLICATION_ID_AT = 68
-MEND = (
-    "a daemon that starts on it keeps what verifies and fetches the rest from peers; or put a "
-    "backup back with: gangline restore FILE --force"
+"""The offset in SQLite's file format, big-endian."""
+HOW_TO_RECOVER = (
+    "a daemon started on it keeps what verifies and fetches the rest from peers; or "
+    "restore a backup with: gangline restore FILE --force"
 )
-"""Where SQLite's file format has it, big-endian."""
 
 
 @dataclass(slots=True)
 class AuditedStore:
-    """What a store holds, judged anew.
+    """The content of a store, judged again.
 
     Attributes:
-        quarantined: the rows of what was turned away, the newest first.
-        addresses: the last known of other nodes.
-        faults: sentences, one for each thing that is not as it must be.
-        unsound: of these, how many (the first) say that a row is not what was written or signed:
-            two such stores cannot be compared by what they hold.
-        observed: sentences, of what says nothing against this store (docs/decisions/0007).
+        quarantined: rows of the quarantine, newest first.
+        addresses: last known addresses of other nodes.
+        faults: a sentence for each fault.
+        unsound: how many of them, at the start of the list, are damaged or forged rows; a store
+            with such rows cannot be compared with another.
+        observed: sentences on findings that are not faults (docs/decisions/0007).
     """
 
     cluster: ClusterId
@@ -67,27 +66,27 @@ class AuditedStore:
     observed: list[str] = field(default_factory=list)
 
     def entries(self) -> Iterator[tuple[Feed, Entry]]:
-        """Every held record, feed by feed in order of clock."""
+        """Every record in the feeds, feed by feed in order of clock."""
         for feed_id in sorted(self.ledger.feeds):
             feed = self.ledger.feeds[feed_id]
             for entry in feed.entries():
                 yield feed, entry
 
     def feeds(self) -> list[FeedRow]:
-        """Every feed that anything is known of."""
+        """Every feed of which anything is known."""
         shown, called = queries.known_feeds(self.ledger), queries.names(self.ledger)
         return queries.feeds(shown, called, self.look, lambda _feed: 0)  # no document was built
 
     @property
     def look(self) -> seal_report.Look:
-        """Says what is missing of a feed that is not held as sealed."""
+        """Returns what is missing of a feed that does not match its seal."""
         return seal_report.of_file(self.ledger, queries.names(self.ledger), self.addresses)
 
     def explain(self, story: str) -> queries.Explained:
-        """Why a story stands where it stands.
+        """Why a story is at its stage.
 
         Raises:
-            Trouble: no record names it.
+            OperatorError: no record names it.
         """
         found = queries.explain(self.ledger, story)
         if found is None:
@@ -95,11 +94,11 @@ class AuditedStore:
         return found
 
     def quarantine(self) -> list[QuarantineRow]:
-        """What was turned away, the newest first."""
+        """The rows of the quarantine, newest first."""
         return queries.quarantine(self.quarantined, queries.names(self.ledger))
 
     def evidence(self) -> list[dict[str, Any]]:
-        """Every proven fork, with both sides in hex."""
+        """Every proven fork, both sides in hex."""
         called = queries.names(self.ledger)
         return [
             {
@@ -117,7 +116,7 @@ class AuditedStore:
         ]
 
     def evidence_file(self, feed: FeedId) -> EvidenceFile:
-        """The proof against a feed, with what is held of its two sides, wherever it lies."""
+        """The proof against a feed, with the bodies of its two sides that are found anywhere."""
         proof = self.ledger.proofs[feed]
         slot = (feed, proof.clock)
         found = [
@@ -135,41 +134,41 @@ class AuditedStore:
 
     @property
     def digest(self) -> str:
-        """The document digest that these records make."""
+        """The document digest of these records, in hex."""
         return anti_entropy.digest_of_document(self.ledger).hex()
 
     def check_views(self) -> list[str]:
-        """Fold every view again, from the same records in the opposite order, and compare.
+        """Fold every view again from the same records in reverse order, and compare.
 
-        Gives a sentence for each difference: there must be none, since a view is a function of the
-        set of records.
+        Returns a sentence for each difference. There must be none, since a view depends only on
+        the set of records.
         """
         again = Ledger(self.cluster, self.ledger.roster.founder, verify_batch)
         for proof in self.ledger.proofs.values():
             again.restore_proof(proof)
         again.merge([*reversed(self.records.values())], clock.now().wall, stored=True)
-        mine = {view.id: view for view in self.ledger.board.stories()}
-        other = {view.id: view for view in again.board.stories()}
+        before = {view.id: view for view in self.ledger.board.stories()}
+        after = {view.id: view for view in again.board.stories()}
         faults = [
-            f"{story}: folded again in another order, it does not stand as it did"
-            for story in sorted(mine.keys() | other.keys())
-            if mine.get(story) != other.get(story)
+            f"{story}: folded in another order, it is at another stage or has other events"
+            for story in sorted(before.keys() | after.keys())
+            if before.get(story) != after.get(story)
         ]
         if anti_entropy.digest_of_document(again).hex() != self.digest:
-            faults.append("judged again in another order, the records make another digest")
+            faults.append("judged in another order, the records give another digest")
         return faults
 
 
 def store_path(place: Path, what: str = "store") -> Path:
-    """The store of a home, or the file itself.
+    """The store of a home, or the given file.
 
     Args:
-        what: what was asked for, in a word.
+        what: the word for messages: ``store`` or ``backup``.
 
     Raises:
-        Trouble: there is neither, or the file is something else.
+        OperatorError: there is no such file, or it is something else.
     """
-    place = Path(os.path.realpath(place.expanduser()))  # by whatever links it is named
+    place = Path(os.path.realpath(place.expanduser()))
     path = Home(place).store if place.is_dir() else place
     if not path.is_file():
         raise OperatorError(f"there is no {what} at {path}")
@@ -178,17 +177,17 @@ def store_path(place: Path, what: str = "store") -> Path:
             head = file.read(APPLICATION_ID_AT + 4)
     except OSError as fault:
         raise OperatorError(f"cannot read {path}: {fault.strerror}") from fault
-    theirs = int.from_bytes(head[APPLICATION_ID_AT:])
-    if not head.startswith(SQLITE) or theirs != APPLICATION_ID:
-        raise OperatorError(f"{path} is no {what} of Gangline", Exit.MALFORMED)
+    application_id = int.from_bytes(head[APPLICATION_ID_AT:])
+    if not head.startswith(SQLITE) or application_id != APPLICATION_ID:
+        raise OperatorError(f"{path} is not a {what} of Gangline", Exit.MALFORMED)
     return path
 
 
 def examine(place: Path) -> AuditedStore:
-    """Read a store, check every signature and seal, and give every verdict again.
+    """Read a store, check every signature and seal, and judge every record again.
 
     Raises:
-        Trouble: it cannot be read, is damaged, or holds no founding record.
+        OperatorError: it cannot be read, is damaged, or holds no founding record.
     """
     path = store_path(place)
     try:
@@ -199,66 +198,69 @@ def examine(place: Path) -> AuditedStore:
             proofs = store.proofs()
             rendered, addresses = store.rendered(), store.addresses()
     except StoreDamaged as damage:
-        raise OperatorError(f"{damage.message}; {MEND}", Exit.DIFFER) from damage
+        raise OperatorError(f"{damage.message}; {HOW_TO_RECOVER}", Exit.DIFFER) from damage
     signed = [SignedRecord(FeedId(r.author, r.incarnation), r.clock, r.value) for r in rows]
     cluster, founder = founding(signed, path)
     opened = verify_records(signed, cluster, founder, verify_batch)
-    held = AuditedStore(cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses)
+    audited = AuditedStore(
+        cluster, Ledger(cluster, founder, verify_batch), {}, quarantined, addresses
+    )
     if not whole:
-        held.faults.append("the store: rows are missing, or a part of it is older than the rest")
-    held.faults += [f"the store: {sentence}" for sentence in hurt]
-    held.faults += [f"{_place(one)}: its signature does not hold" for one in opened.forged]
+        audited.faults.append("the store: rows are missing, or a part is older than the rest")
+    audited.faults += [f"the store: {sentence}" for sentence in hurt]
+    audited.faults += [f"{_place(one)}: its signature is invalid" for one in opened.forged]
     good: list[VerifiedRecord] = []
     for one in opened.records:
         if isinstance(one, UndecodableRecord):
-            held.faults.append(f"{_place(one)}: it cannot be read: {one.detail}")
+            audited.faults.append(f"{_place(one)}: it cannot be read: {one.detail}")
         else:
             good.append(one)
-            held.records[one.ref] = one
-    stated = {(FeedId(r.author, r.incarnation), r.clock, bytes(r.record_id)) for r in rows}
-    made = {(one.feed, one.clock, bytes(one.record_id)) for one in good}
-    held.faults += [
+            audited.records[one.ref] = one
+    in_rows = {(FeedId(r.author, r.incarnation), r.clock, bytes(r.record_id)) for r in rows}
+    computed = {(one.feed, one.clock, bytes(one.record_id)) for one in good}
+    audited.faults += [
         f"{feed.author.short}/{feed.incarnation}#{at}: its row names another record id"
-        for feed, at, record_id in sorted(made - stated)
+        for feed, at, record_id in sorted(computed - in_rows)
     ]
-    held.faults += [
+    audited.faults += [
         f"{proof.author.short}/{proof.incarnation}#{proof.clock}: its stored proof proves no fork"
         for proof in proofs
-        if not held.ledger.restore_proof(proof)
+        if not audited.ledger.restore_proof(proof)
     ]
-    held.unsound = len(held.faults)
-    held.ledger.merge(good, clock.now().wall, stored=True)
+    audited.unsound = len(audited.faults)
+    audited.ledger.merge(good, clock.now().wall, stored=True)
     for feed_id, end in rendered.items():
-        if feed_id in held.ledger.feeds:
-            held.ledger.feeds[feed_id].empty(0, end)
-    held.observed += [
+        if feed_id in audited.ledger.feeds:
+            audited.ledger.feeds[feed_id].empty(0, end)
+    audited.observed += [
         f"{_place(entry.record)}: {UNSETTLED[entry.verdict]}"
-        for feed in held.ledger.feeds.values()
+        for feed in audited.ledger.feeds.values()
         for entry in feed.entries()
         if entry.verdict in UNSETTLED
     ]
-    look = held.look
-    for found in filter(None, map(look, held.ledger.feeds.values())):
-        (held.observed if found.false else held.faults).append(found.says)
-    return held
+    look = audited.look
+    for found in filter(None, map(look, audited.ledger.feeds.values())):
+        (audited.observed if found.false else audited.faults).append(found.says)
+    return audited
 
 
 def founding(records: list[SignedRecord], path: Path) -> Origin:
     """The cluster and its founder.
 
     Raises:
-        Trouble: there is no founding record.
+        OperatorError: there is no founding record.
     """
     found = origin(records)
     if found is None:
-        told = f"{path} holds no founding record, so nothing in it can be checked"
-        raise OperatorError(told, Exit.DIFFER)
+        raise OperatorError(
+            f"{path} holds no founding record, so nothing in it can be checked", Exit.DIFFER
+        )
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A live record, or a cut, that one of two stores has and the other lacks."""
+    """A live record or a cut that only one of two stores has."""
 
     feed: FeedId
     clock: int
@@ -267,7 +269,7 @@ class Difference:
 
 
 def compare(one: AuditedStore, other: AuditedStore) -> list[Difference]:
-    """Feed by feed, record by record: what each counts that the other lacks."""
+    """Live records and cuts that only one of two stores has, by feed and clock."""
     found: list[Difference] = []
     for mine, theirs, name in ((one, other, "A"), (other, one, "B")):
         known = {r.record_id for feed in theirs.ledger.feeds.values() for r in feed.live()}

@@ -1,8 +1,7 @@
-"""Holds a config against a store: are both of one cluster, and was it signed for that one?
+"""Checks that a config and a store belong to one cluster, before anything is written.
 
-Stands before ``daemon.py`` and ``recovery.py``, which ask before anything is written, and under
-``store_audit.py``. A node with a wrong digit in its config would sign for a cluster that does not
-exist, and every peer would ban it for that. Source: protocol §4, §5.
+A node with a wrong digit in its config would sign for a cluster that does not exist, and every peer
+would ban it. Source: protocol §4, §5.
 """
 
 from collections.abc import Iterable
@@ -24,19 +23,19 @@ from node.system.errors import OperatorError, StoreDamaged
 from node.system.home import REPAIR
 
 OWN_ROWS = 256
-"""How many of the last own records are verified at a start; ``inspect verify`` verifies all."""
+"""Own records verified at a start, the last ones; ``inspect verify`` verifies all."""
 
 Origin = tuple[ClusterId, NodePubkey]
 """A cluster and its founder."""
 
 
 def origin(records: Iterable[SignedRecord]) -> Origin | None:
-    """The cluster and its founder, from the one record that carries a nonce, if it is there."""
+    """The cluster and its founder, from the record with a nonce; ``None`` if it is missing."""
     return next((found for one in records if (found := _founded(one)) is not None), None)
 
 
 def _founded(record: SignedRecord) -> Origin | None:
-    """What a record says to have founded, if it says so."""
+    """The cluster that a record claims to found, if any."""
     author = record.feed.author
     if record.feed.incarnation or record.clock:
         return None
@@ -51,7 +50,7 @@ def _founded(record: SignedRecord) -> Origin | None:
 
 
 def _proven(record: SignedRecord) -> Origin | None:
-    """The same, if its signature holds: in a damaged store the record may be another."""
+    """The same, if its signature is valid: in a damaged store it may not be."""
     found = _founded(record)
     if found is None:
         return None
@@ -59,15 +58,15 @@ def _proven(record: SignedRecord) -> Origin | None:
 
 
 def named(settings: Config) -> Origin:
-    """The cluster and its founder, as a config that was read names them."""
+    """The cluster and its founder, as the config names them."""
     return ClusterId(bytes.fromhex(settings.cluster)), NodePubkey.from_hex(settings.founder)
 
 
 def difference(settings: Config, records: Iterable[SignedRecord]) -> str:
-    """What a config has otherwise than the founding record; empty if it has not, or none is here.
+    """How a config differs from the founding record; empty if it does not, or there is none.
 
     Args:
-        records: of a store: at least the first of each author.
+        records: of a store; at least the first of each author.
     """
     found = [one for one in map(_proven, records) if one is not None]
     if not found or named(settings) in found:
@@ -78,20 +77,20 @@ def difference(settings: Config, records: Iterable[SignedRecord]) -> str:
         ("founder", settings.founder, founder.hex()),
     )
     return "; ".join(
-        f"{name} is {given}, but the store is of {holds}"
-        for name, given, holds in pairs
-        if given != holds
+        f"{name} is {given}, but the store's is {actual}"
+        for name, given, actual in pairs
+        if given != actual
     )
 
 
 def check_config(path: Path, settings: Config, records: Iterable[SignedRecord]) -> None:
-    """See that a config names the cluster that the records of its store are of.
+    """Check that a config names the cluster of its store's records.
 
     Args:
-        path: the config's, for the sentence.
+        path: of the config, for the message.
 
     Raises:
-        Trouble: it names another.
+        OperatorError: it names another.
     """
     wrong = difference(settings, records)
     if wrong:
@@ -99,16 +98,16 @@ def check_config(path: Path, settings: Config, records: Iterable[SignedRecord]) 
 
 
 def check_own(store: Store, own: NodePubkey, settings: Config) -> None:
-    """See that the last records of this node are signed for its cluster, as peers will ask.
+    """Check that the last records of this node are signed for its cluster, as peers will.
 
     Raises:
-        StoreDamaged: one is not; a daemon whose config was wrong wrote it.
+        StoreDamaged: one is not; a daemon with a wrong config wrote it.
     """
     last = store.last_records(own, OWN_ROWS)
     forged = verify_records(last, *named(settings), verify_batch).forged
     if forged:
         first = min(forged, key=lambda one: (one.feed, one.clock))
         raise StoreDamaged(
-            f"{store.path} holds own records whose signature does not hold, from "
+            f"{store.path} holds records of this node with an invalid signature, from "
             f"{first.feed.author.short}/{first.feed.incarnation}#{first.clock} on"
         )

@@ -106,7 +106,7 @@ def test_a_restore_wants_the_right_key_and_an_empty_place(fleet):
 def test_what_is_no_backup_or_damaged_is_refused(fleet):
     den = fleet.found()
     file, fresh = fleet.folder / "den.gangline", at(fleet, "fresh")
-    assert f"{__file__} is no backup of Gangline" in fresh.gangline("restore", __file__, code=65)
+    assert f"{__file__} is not a backup of Gangline" in fresh.gangline("restore", __file__, code=65)
     assert "no backup" in fresh.gangline("restore", str(den.home / "store.db"), code=65)
     file.write_bytes(b"what a backup is not" * 300)
     fresh.gangline("restore", str(file), code=65)
@@ -217,4 +217,4 @@ def test_a_board_is_carried_into_another_cluster(fleet):
         far.gangline("import", str(fleet.folder / "none"), code=1)
         cut = fleet.folder / "cut.jsonl"
         cut.write_text("\n".join(file.read_text().splitlines()[:2]))
-        assert "cut short" in far.gangline("import", str(cut), code=65)
+        assert "truncated" in far.gangline("import", str(cut), code=65)

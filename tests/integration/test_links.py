@@ -167,7 +167,7 @@ def test_a_kind_that_todays_build_does_not_know_is_carried_through_the_cluster(f
     for node in (den, c):
         (row,) = held(node, "weather")
         assert (row["verdict"], row["says"]) == ("live", "key=s-1 sky=sun")
-        assert "a kind that this build does not know is carried along" in row["why"]
+        assert "a kind unknown to this version, passed on unread" in row["why"]
         story = node.json("story", "s-1")
         assert (story["title"], story["description"]) == ("Set sail", None)
         place = f"b/0#{row['clock']}"  # a seal may have come between two edits

@@ -91,7 +91,7 @@ def _repair(called: str, listen: str | None, advertise: list[str] | None) -> Non
     from node.provisioning import config_repair  # noqa: PLC0415 - heavy, and only here
 
     with speaking():
-        made = config_repair.mend(Chosen.home, called, listen, advertise)
+        made = config_repair.repair(Chosen.home, called, listen, advertise)
     typer.echo(f"wrote {Chosen.home.config}: {clean(made.config.name)} of {made.config.cluster}")
     if made.aside is not None:
         say(f"what was there is kept as {made.aside}")

@@ -54,7 +54,7 @@ STORY = b'{"type":"story","id":"s-1"}'
     ("lines", "word"),
     [
         ([], "0 stories"),
-        ([HEAD], "cut short"),
+        ([HEAD], "truncated"),
         ([HEAD, STORY, STORY], "2 stories"),
         ([STORY, HEAD], "line 1"),
         ([HEAD, HEAD], "line 2"),

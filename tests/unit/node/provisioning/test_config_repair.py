@@ -54,7 +54,7 @@ def test_what_the_store_knows_is_written_and_where_it_listens_is_asked_of_a_pers
 def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
     text = 'listen = "127.0.0.1:7002"\nlinks = 3\nname = 7\nadvertise = ["x"]\nnonsense = 1\n'
     home.config.write_text(text)
-    made = config_repair.mend(home, "host")
+    made = config_repair.repair(home, "host")
     assert made.aside.read_text() == text
     after = settings.load(home.config)
     assert (after.listen, after.links, after.name, after.advertise) == (
@@ -69,14 +69,14 @@ def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
 def test_whatever_is_left_of_a_config_a_whole_one_is_written(home, text):
     whole = settings.load(home.config)
     home.config.write_bytes(text.encode("utf-8", "surrogateescape"))
-    config_repair.mend(home, "host", whole.listen, whole.advertise)
+    config_repair.repair(home, "host", whole.listen, whole.advertise)
     assert settings.load(home.config) == whole
 
 
 def test_a_config_in_order_is_left_alone(home):
     before = home.config.read_bytes()
     told = gangline(home, "init", "--repair")
-    assert (told.exit_code, "is in order" in told.output) == (1, True)
+    assert (told.exit_code, "is valid" in told.output) == (1, True)
     assert home.config.read_bytes() == before
     assert gangline(home, "init", "--repair", "--name", "x").exit_code == 2
 
@@ -86,7 +86,7 @@ def test_without_a_key_or_a_store_nothing_is_written(home, gone):
     home.config.unlink()
     getattr(home, gone).unlink()
     with pytest.raises(OperatorError):
-        config_repair.mend(home, "den")
+        config_repair.repair(home, "den")
     assert not home.config.exists()
 
 

@@ -15,7 +15,7 @@ def test_a_folder_with_a_node_in_it_is_left_alone(tmp_path):
     home = Home(tmp_path / "den")
     init_join.found(home, "den", "")
     key = home.key.read_bytes()
-    with pytest.raises(OperatorError, match="there is a node at"):
+    with pytest.raises(OperatorError, match="a node exists at"):
         init_join.found(home, "den", "")
     assert home.key.read_bytes() == key
 
@@ -30,7 +30,7 @@ def test_an_init_that_was_cut_short_says_how_to_go_on(tmp_path, monkeypatch):
         init_join.found(home, "den", "")
     assert home.key.read_bytes() == key
     monkeypatch.undo()
-    config_repair.mend(home, "den")
+    config_repair.repair(home, "den")
     assert settings.load(home.config).founder == key_file.load(home.key).pubkey.hex()
 
 

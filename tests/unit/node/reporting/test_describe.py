@@ -34,7 +34,7 @@ def test_one_thing_is_no_several(number, noun, told):
         (("", ""), ("", "observer"), "1f1f1f1f was admitted as observer by den"),
         (("fen", "member"), ("fen", "revoked"), "fen (1f1f1f1f) was revoked by den"),
         (("fen", "revoked"), ("fen", "member"),
-         "fen (1f1f1f1f) was taken back in as member by den"),
+         "fen (1f1f1f1f) was readmitted as member by den"),
         (("fen", "member"), ("fen", "admin"),
          "fen (1f1f1f1f) was promoted from member to admin by den"),
         (("fen", "admin"), ("fen", "observer"),
@@ -43,9 +43,9 @@ def test_one_thing_is_no_several(number, noun, told):
         (("", "member"), ("moor", "admin"),
          "moor (1f1f1f1f) was promoted from member to admin and was renamed from nothing by den"),
         (("fen", "member"), ("fen", "member"),
-         "fen (1f1f1f1f) is member as before, on another word by den"),
+         "fen (1f1f1f1f) is member as before, by another record by den"),
         (("", ""), ("fen", "revoked"), "fen (1f1f1f1f) was revoked by den"),
-        (("", "revoked"), ("", ""), "1f1f1f1f is unknown as before, on another word by den"),
+        (("", "revoked"), ("", ""), "1f1f1f1f is unknown as before, by another record by den"),
     ],
 )  # fmt: skip
 def test_what_changed_is_said_with_whose_word_it_is(before, now, told):
@@ -62,9 +62,9 @@ def test_whose_word_it_is_may_be_unknown_and_the_own_node_is_told_that_it_is_mea
 @pytest.mark.parametrize(
     ("admissions", "keep", "told"),
     [
-        (["a"], [], "fen loses 1 admission; nothing that it wrote counts"),
+        (["a"], [], "fen loses 1 admission; none of its records counts"),
         (["a", "b"], [[0, 120], [8153, 7]],
-         "fen loses 2 admissions; what it wrote counts below 0#120, 8153#7"),
+         "fen loses 2 admissions; its records count below 0#120, 8153#7"),
     ],
 )  # fmt: skip
 def test_a_revocation_says_what_it_takes_and_what_it_leaves(admissions, keep, told):

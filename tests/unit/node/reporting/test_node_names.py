@@ -9,7 +9,7 @@ from crdt.records.bodies import Role
 from machines.values import FreeText
 from node.api.membership import find, must_be_free
 from node.reporting import queries
-from node.reporting.node_names import bearers, free_name, taken_by
+from node.reporting.node_names import free_name, named_nodes, taken_by
 from tests.support.builders.cluster import Cluster, key
 
 
@@ -31,7 +31,7 @@ def rotated(cluster, old, new):
 def test_a_rotated_node_keeps_its_name_and_the_key_before_loses_it(cluster):
     rotated(cluster, 11, 12)
     roster = rotated(cluster, 12, 13)
-    assert bearers(roster)[key(13).pubkey] == "b"
+    assert named_nodes(roster)[key(13).pubkey] == "b"
     assert find(roster, "b") == key(13).pubkey
     names = queries.names(cluster.replicas[0].ledger)
     assert [names.get(key(number).pubkey.hex()) for number in (11, 12, 13)] == [None, None, "b"]

@@ -53,7 +53,7 @@ def test_a_live_record_says_why_and_what_it_superseded(cluster, tmp_path):
     assert f"every claim of s-1 below #{claim.clock}" in claim.supersedes
     assert "no later claim of s-1" in claim.superseded
     moved = next(row for row in rows if row.kind == "transition")
-    assert "backlog takes deps_met" in moved.why
+    assert "backlog accepts deps_met" in moved.why
     assert moved.supersedes == "nothing"
     assert show(path, moved.record[:12])["record"] == moved.record
 
@@ -119,9 +119,9 @@ def test_each_kind_says_what_its_verdict_rests_on(cluster, tmp_path):
     path = held(cluster, tmp_path)
     rows = record_report.held_rows(store_audit.examine(path))
     told = {row.kind: row.why for row in rows if row.author == pen.node.hex()}
-    assert "coding, which" in told["transition"]
-    assert "made, takes gates_started" in told["transition"]
+    assert "coding (after" in told["transition"]
+    assert ") accepts gates_started" in told["transition"]
     assert "leads from idle to pending" in told["execution"]
-    assert "nothing more is asked" in told["story"]
-    assert "whatever it names" in told["ack"]
-    assert "carried along" in told["later"]
+    assert "needs nothing more" in told["story"]
+    assert "always admitted" in told["ack"]
+    assert "passed on unread" in told["later"]

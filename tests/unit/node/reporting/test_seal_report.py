@@ -44,8 +44,8 @@ def test_who_was_asked_and_who_is_not_linked_is_said(liar):
     show(cluster, story, seal)
     found = told(cluster, pen, addresses={pen.node: ("bad.example:7467", "10.0.0.9:7467")})
     assert found.says == (
-        f"{pen.node.short}/0 is not as its author sealed it: the seal at #5 counts 2 live below "
-        "it, 1 here; nothing is known of #0 to #1, #3 to #4; linked, not compared yet: "
+        f"{pen.node.short}/0 does not match its author's seal: the seal at #5 counts 2 live below "
+        "it, 1 here; unknown: #0 to #1, #3 to #4; linked, not compared yet: "
         f"{cluster.keys[1].pubkey.short}; not linked, may have it: {pen.node.short} (its author, "
         "bad.example:7467)"
     )
@@ -64,7 +64,7 @@ def test_a_peer_that_holds_something_else_was_asked_and_one_that_holds_the_same_
     session = cluster.replicas[0].sessions.all()[0]
     session.agrees = False
     session.may_compare(FeedId(pen.node, 0), b"", b"another", cluster.mono - 12)
-    assert "asked and holding something else: " in told(cluster, pen).says
+    assert "asked, holding something else: " in told(cluster, pen).says
     assert "(12 s ago)" in told(cluster, pen).says
 
 
@@ -73,7 +73,7 @@ def test_a_seal_that_fits_nothing_is_said_to(liar):
     show(cluster, pen.story("s-1"), pen.seal(7, bytes(32)))
     found = told(cluster, pen)
     assert found.false
-    assert "whatever came, that seal would fit no feed that holds these" in found.says
+    assert "no further records could make that seal match" in found.says
 
 
 def test_long_lists_are_cut_short(liar):
@@ -84,7 +84,7 @@ def test_long_lists_are_cut_short(liar):
     assert len(found.unknown) == seal_report.RUNS_SHOWN
     assert "#1, #3, #5, #7, 46 more" in found.says
     rows = [seal_report.SourceRow(f"{n:064x}", "", "not_linked", None, ()) for n in range(9)]
-    assert list(seal_report._who(rows, "")) == [
+    assert list(seal_report._source_parts(rows, "")) == [
         "not linked, may have it: 00000000, 00000000, 00000000, 6 more"
     ]
 
@@ -130,7 +130,7 @@ def test_from_a_file_it_is_said_what_is_missing_and_that_nobody_knows_who_has_it
     path = stored(cluster, tmp_path / "store.db")
     for command in (("verify",), ("feeds",), ("feed", pen.node.hex())):
         shown = inspect(*command, "--store", path)
-        assert "counts 2 live below it, 1 here; nothing is known of #1;" in shown.output
+        assert "counts 2 live below it, 1 here; unknown: #1;" in shown.output
         assert "(b.example:7467)" in shown.output
         assert shown.exit_code == (5 if command == ("verify",) else 0)
     rows = json.loads(inspect("feeds", "--store", path, "--json").stdout)

@@ -45,7 +45,7 @@ def test_a_wrong_digit_is_named_and_mended(lone, field):
     wrong, right = misled(lone, field)
     with pytest.raises(OperatorError) as told:
         open_driver(lone.home, wrong)
-    assert f"{field} is {other(right)}, but the store is of {right}" in told.value.message
+    assert f"{field} is {other(right)}, but the store's is {right}" in told.value.message
     assert "gangline init --repair" in told.value.message
     assert gangline(lone, "run").exit_code == 1
     repaired = gangline(lone, "init", "--repair", "--listen", lone.settings.listen)

@@ -69,7 +69,7 @@ def test_every_kind_of_event_comes_back_and_says_what_it_was(path):
         "den/4 forked at #5",
         f"fen ({TWO.short}) was revoked by den",
         "fen: bad_signature: why",
-        "goes on in 9: a copy",
+        "continues in 9: a copy",
         "written_again: detail",
     ]
     assert {row.at for row in rows} == {str(START)}
