@@ -1,4 +1,4 @@
-"""Runs the command as a module: ``python -m node.cli``."""
+"""Runs the command line: ``python -m node.cli``."""
 
 from node.cli.main import run
 

@@ -1,8 +1,7 @@
-"""What Tab offers beside commands and options: stories, events, stages, roles, nodes, machines.
+"""What Tab completes besides commands and options: stories, events, stages, roles, nodes, machines.
 
-Stands beside the commands. Asks the daemon what only it knows, and offers nothing where it does not
-answer. Offers words alone, never a title or a name with anything else in it: a shell's script may
-evaluate what it is given.
+Asks the daemon for what only it knows, and completes nothing if it does not answer. Completes plain
+words only, because a shell's completion script may evaluate what it receives.
 """
 
 import re
@@ -26,13 +25,13 @@ def stories(ctx: typer.Context) -> list[str]:
 
 
 def nodes(ctx: typer.Context) -> list[str]:
-    """Every node, by its name where that is a word, and by the start of its key."""
+    """Every node, by the start of its key, and by its name if that is a plain word."""
     rows = _ask(ctx, "/members") or ()
     return _words(one for row in rows for one in (row["name"], row["node"][:KEY_OFFERED]))
 
 
 def events(ctx: typer.Context) -> list[str]:
-    """The events that are legal where the story stands; all of them where nobody says where."""
+    """The events that the story's stage takes; all events if the stage is unknown."""
     from machines.kernel import tag_of  # noqa: PLC0415 - slow to import, and only for Tab
     from machines.pipeline import PIPELINE  # noqa: PLC0415
     from node.cli.commands import replay  # noqa: PLC0415
@@ -60,13 +59,13 @@ def machines() -> list[str]:
 
 
 def roles() -> list[str]:
-    """The roles that there are."""
+    """The roles."""
     return ["admin", "member", "observer"]
 
 
 def _ask(ctx: typer.Context, path: str) -> Any:
-    """What the chosen node's daemon answers; ``None`` where it does not."""
-    named = ctx.find_root().params.get("home")  # as it was typed: Tab converts nothing
+    """Ask the chosen node's daemon; ``None`` if it does not answer."""
+    named = ctx.find_root().params.get("home")  # a str: completion does not convert values
     home = Home.chosen(Path(named) if named else None)
     try:
         home.check_socket()

@@ -1,6 +1,6 @@
-"""What every command of the command line shares: which node, how to answer, how to end.
+"""What the commands share: the chosen node, checked arguments, output, and errors.
 
-Stands under the groups of commands. Imports Rich only where a table is printed.
+Rich is imported only to print a table.
 """
 
 import contextlib
@@ -24,71 +24,71 @@ from node.system.sanitize import clean
 if TYPE_CHECKING:
     from rich.table import Table
 
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 KEY_SHOWN = 8
 TICKET = re.compile("gangline[0-9]{1,4}-[A-Za-z2-7]{8,}")
-"""Whoever reads one may join: one that was given in the place of something else is not shown."""
+"""A ticket. It is a secret, so one that was given by mistake for another argument is masked."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 OWN_HINT = re.compile(r"(?:(?<=: )|(?<=\())gangline(?= )")
-"""A command to be pasted here. One for another host stands behind no colon and no bracket."""
+"""A command for this host, which follows a colon or a bracket; one for another host does not."""
 FIRM_WIDTH = 12
-"""A column gives way down to this, and one that is no wider does not."""
+"""A wide column shrinks to this at most; a narrower one keeps its width."""
 GAP = 3
 PIPE_WIDTH = 1 << 20
-"""Wide enough for any row: what reads a pipe goes by lines."""
+"""Wide enough for any row: programs that read a pipe read one line a row."""
 
 
 class Chosen:
-    """Which node the command line is about, and how a command says so."""
+    """The node that ``--home`` chose, and how a command for it is written."""
 
     home: Home = Home(Path())
     command = "gangline"
 
 
 def client() -> Client:
-    """The chosen node's daemon.
+    """Return a client of the chosen node's daemon.
 
     Raises:
-        Trouble: somebody else could answer in its place.
+        OperatorError: another user could answer in its place.
     """
     Chosen.home.check_socket()
     return Client(Chosen.home.socket)
 
 
-def say(sentence: str) -> None:
-    """One sentence on standard error, with nothing in it that a terminal obeys."""
-    sys.stderr.write(f"gangline: {for_here(clean(sentence))}\n")
+def put_note(sentence: str) -> None:
+    """Print a sentence on standard error, escaped."""
+    sys.stderr.write(f"gangline: {localized(clean(sentence))}\n")
 
 
-def for_here(sentence: str) -> str:
-    """A sentence as it is true of whoever reads it: of the chosen node, and in local time."""
-    told = TICKET.sub("(a ticket, not shown)", sentence)
-    return OWN_HINT.sub(lambda _: Chosen.command, in_local_time(told))
+def localized(sentence: str) -> str:
+    """Adapt a sentence to its reader: commands get ``--home``, times are local, tickets masked."""
+    masked = TICKET.sub("(a ticket, not shown)", sentence)
+    return OWN_HINT.sub(lambda _: Chosen.command, in_local_time(masked))
 
 
 @contextlib.contextmanager
-def speaking() -> Iterator[None]:
-    """Turn trouble into its sentence and its exit code.
+def errors_reported() -> Iterator[None]:
+    """Print an ``OperatorError`` as a sentence and end with its exit code.
 
     Raises:
-        typer.Exit: there was trouble.
+        typer.Exit: there was an error.
     """
     try:
         yield
-    except OperatorError as trouble:
-        say(trouble.message)
-        if isinstance(trouble, NoDaemon) and not Chosen.home.config.exists():
-            say(Chosen.home.why_no_node())  # or to start it would be the next step in vain
-        raise typer.Exit(trouble.code) from None
+    except OperatorError as error:
+        put_note(error.message)
+        if isinstance(error, NoDaemon) and not Chosen.home.config.exists():
+            put_note(Chosen.home.why_no_node())  # starting the daemon would fail too
+        raise typer.Exit(error.code) from None
     except (KeyboardInterrupt, typer.Abort):
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def story_named(text: str | None) -> str | None:
-    """A story's id as an argument gave it, before it becomes a part of a path.
+def parse_story_id(text: str | None) -> str | None:
+    """Check a story's id before it becomes part of a URL.
 
     Raises:
-        typer.Exit: it is none.
+        typer.Exit: it is not a story's id.
     """
     from machines.errors import InvalidValue  # noqa: PLC0415 - only where a story is named
     from machines.values import StoryId  # noqa: PLC0415
@@ -96,15 +96,15 @@ def story_named(text: str | None) -> str | None:
     try:
         return None if text is None else str(StoryId(text))
     except InvalidValue as fault:
-        say(str(fault))
+        put_note(str(fault))
         raise typer.Exit(Exit.MALFORMED) from None
 
 
-def agent_named(text: str) -> str:
-    """An agent's name as an option gave it, before anything is written about the story.
+def parse_agent(text: str) -> str:
+    """Check an agent's name before anything is written about the story.
 
     Raises:
-        typer.Exit: no agent can be called that.
+        typer.Exit: an agent cannot have this name.
     """
     from machines.errors import InvalidValue  # noqa: PLC0415 - only where an agent is named
     from machines.values import AgentName  # noqa: PLC0415
@@ -112,26 +112,26 @@ def agent_named(text: str) -> str:
     try:
         return str(AgentName(text))
     except InvalidValue as fault:
-        say(f"--agent: {fault.rule}")
+        put_note(f"--agent: {fault.rule}")
         raise typer.Exit(Exit.MALFORMED) from None
 
 
-def role_named(text: str | None) -> str | None:
-    """A role as an option gave it.
+def parse_role(text: str | None) -> str | None:
+    """Check the name of a role.
 
     Raises:
-        typer.BadParameter: there is none of that name.
+        typer.BadParameter: there is no such role.
     """
     if text is not None and text not in (known := completion.roles()):
         raise typer.BadParameter(f"no role is called {text}; there are: {', '.join(known)}")
     return text
 
 
-def node_named(text: str) -> str:
-    """A name as an argument gave it, before anybody is asked.
+def parse_node_name(text: str) -> str:
+    """Check a node's name before the daemon is asked.
 
     Raises:
-        typer.Exit: nothing can be called that.
+        typer.Exit: a node cannot have this name.
     """
     from machines.errors import InvalidValue  # noqa: PLC0415 - only where a node is named
     from node.config.node_name import node_name  # noqa: PLC0415
@@ -139,30 +139,33 @@ def node_named(text: str) -> str:
     try:
         return str(node_name(text))
     except InvalidValue as fault:
-        say(str(fault))
+        put_note(str(fault))
         raise typer.Exit(Exit.MALFORMED) from None
 
 
 StoryArgument = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="The story.", callback=story_named, autocompletion=completion.stories
+        metavar="ID",
+        help="A story's id.",
+        callback=parse_story_id,
+        autocompletion=completion.stories,
     ),
 ]
 
 
 def seconds(option: str, text: str, least: str, most: str) -> int:
-    """A duration such as 30m as seconds.
+    """Read a duration such as 30m, in seconds.
 
     Raises:
-        typer.BadParameter: it is none, or out of the option's range.
+        typer.BadParameter: it is not a duration, or not in the option's range.
     """
-    lasts = _seconds(text)
-    if lasts is None:
+    duration = _seconds(text)
+    if duration is None:
         raise typer.BadParameter(f"{option} {text}: a number and s, m, h or d, such as 30m")
-    if not (_seconds(least) or 0) <= lasts <= (_seconds(most) or 0):
+    if not (_seconds(least) or 0) <= duration <= (_seconds(most) or 0):
         raise typer.BadParameter(f"{option} {text}: from {least} to {most}")
-    return lasts
+    return duration
 
 
 def _seconds(text: str) -> int | None:
@@ -171,14 +174,14 @@ def _seconds(text: str) -> int | None:
 
 
 def ask(method: str, path: str, body: object = None) -> Any:
-    """Ask the daemon, or end with a sentence."""
-    with speaking():
+    """Ask the daemon; if it refuses or is not there, print why and exit."""
+    with errors_reported():
         return client().ask(method, path, body)
 
 
-def as_plain(value: object) -> Any:
-    """One of our own answers as the JSON that the daemon would send."""
-    import msgspec  # noqa: PLC0415 - only where a file is looked at
+def to_builtins(value: object) -> Any:
+    """Convert an answer made from a file to the JSON that the daemon would send."""
+    import msgspec  # noqa: PLC0415 - only to read a file
 
     def plain(one: Any) -> Any:
         return one.hex() if isinstance(one, bytes) else str(one)
@@ -187,7 +190,7 @@ def as_plain(value: object) -> Any:
 
 
 def put_json(value: object) -> None:
-    """An answer for programs."""
+    """Print an answer for programs."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
@@ -196,17 +199,17 @@ def put_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
-    empty: str = "there are none",
+    empty: str = "none",
 ) -> None:
-    """An answer for people: every cell escaped, nothing cut off, one line a row in a pipe.
+    """Print a table for people: every cell escaped, nothing cut off, one line a row in a pipe.
 
-    Where a terminal is too narrow, columns with nothing in them are left out, then the widest give
-    way first, and at last each row becomes lines of its own. ``empty`` is said, beside the answer,
-    where there are no rows.
+    On a terminal that is too narrow, empty columns are left out and the widest wrap; if that is
+    not enough, each row becomes a list of pairs. ``empty`` is printed on standard error if there
+    are no rows.
     """
     shown = [[clean("" if cell is None else str(cell)) for cell in row] for row in rows]
     if not shown:
-        say(empty)
+        put_note(empty)
         return
     from rich.console import Console  # noqa: PLC0415 - slow to import, and only for tables
 
@@ -260,9 +263,9 @@ def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def put_pairs(rows: Iterable[tuple[str, object]]) -> None:
-    """Names and values, a line each; what is empty is left out, and both are escaped.
+    """Print names and values, a line each, escaped; empty values are left out.
 
-    A value that is a list has a line for each of its own, all but the first indented.
+    A value that is a list takes a line for each item, indented after the first.
     """
     shown = [(clean(name), value) for name, value in rows if value not in ("", None, [""])]
     width = max((len(name) for name, _ in shown), default=0)
@@ -274,28 +277,28 @@ def put_pairs(rows: Iterable[tuple[str, object]]) -> None:
 
 
 def paragraphs(text: str) -> list[str]:
-    """A text's own lines, where they may stand as such: newlines and tabs are allowed in it."""
+    """Split a text into its lines: free text may hold newlines and tabs."""
     return text.expandtabs().split("\n")
 
 
 def short(key: str) -> str:
-    """A key as people see it."""
+    """The start of a key, as people see it."""
     return key[:KEY_SHOWN]
 
 
 def stage_text(stage: dict[str, Any]) -> str:
-    """A stage in a word or two."""
+    """A stage, with its reason if it has one."""
     name = str(stage["stage"])
     reason = stage.get("reason")
     return f"{name} ({reason['kind']})" if reason else name
 
 
 def role_text(role: str, *, founder: bool) -> str:
-    """A role, and whether it is the one who founded the cluster: an admin whom nobody revokes."""
+    """A role, marked if it is the founder's."""
     return f"{role} (founder)" if founder else role
 
 
-def natural(text: str) -> tuple[list[str | int], str]:
-    """Sorts as people count: s-2 before s-10."""
+def natural_key(text: str) -> tuple[list[str | int], str]:
+    """A sort key that puts s-2 before s-10."""
     parts = re.split("([0-9]+)", text)
     return [int(part) if number % 2 else part for number, part in enumerate(parts)], text

@@ -1,7 +1,7 @@
-"""What ``--help`` says of each command, from its docstring: what it does, an example, how it ends.
+"""Makes the ``--help`` of each command from its docstring: summary, text, example, exit codes.
 
-Stands under ``main.py``. A docstring's last paragraphs are ``Example: …`` (further lines belong to
-it) and ``Exits: …`` (the codes beside 0 and 2); ``reference.py`` makes docs/cli.md of the same.
+A docstring ends with ``Example: …`` (more lines may follow) and ``Exits: …`` (the codes besides 0
+and 2). ``reference.py`` writes docs/cli.md from the same help.
 """
 
 import inspect
@@ -9,19 +9,48 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from node.system.exit_codes import MEANING, Exit
 
-AS_IT_STANDS = "\b"
-"""Says that the lines of a paragraph are not to be filled."""
+PANELS = ("Start", "Work", "Look", "Fleet", "Keep", "Deep")
+NO_WRAP = "\b"
+"""Before a paragraph: Click keeps its lines as they are."""
 
 
-def teach(app: typer.Typer) -> None:
-    """Give every command of an application, and of those below it, its help."""
+class GroupedCommands(TyperGroup):
+    """A group whose help lists commands by ``rich_help_panel``.
+
+    Typer does so itself only if Rich prints the help, and Rich is slow to import.
+    """
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        """Write one section for each panel, with the names of all sections in one column."""
+        width = max(map(len, self.commands))
+        for panel, names in panels(self).items():
+            with formatter.section(panel):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), self.commands[name].get_short_help_str(formatter.width))
+                        for name in names
+                    ]
+                )
+
+
+def panels(group: TyperGroup) -> dict[str, list[str]]:
+    """The names of a group's commands, by the panel of the help that lists them."""
+    found: dict[str, list[str]] = {panel: [] for panel in PANELS}
+    for name, command in group.commands.items():
+        found[getattr(command, "rich_help_panel", "")].append(name)
+    return found
+
+
+def fill_help(app: typer.Typer) -> None:
+    """Set the help of every command of an application and of its groups."""
     for command in app.registered_commands:
         text, example, codes = parts(_doc(command.callback))
         command.help = text
-        # Given whole, it is wrapped; left to the library, it is cut off in the middle.
+        # Set here because Typer would cut it off after one line.
         command.short_help = text.partition("\n\n")[0].replace("\n", " ")
         command.epilog = _epilog(example, codes)
     for group in app.registered_groups:
@@ -30,7 +59,7 @@ def teach(app: typer.Typer) -> None:
         if below.registered_callback is not None:
             _, example, codes = parts(_doc(below.registered_callback.callback))
             below.info.epilog = _epilog(example, codes)
-        teach(below)
+        fill_help(below)
 
 
 def _doc(function: Callable[..., Any] | None) -> str:
@@ -39,14 +68,14 @@ def _doc(function: Callable[..., Any] | None) -> str:
 
 def _epilog(example: list[str], codes: list[Exit]) -> str:
     return "\n\n".join(
-        "\n".join((AS_IT_STANDS, title, *(f"  {line}" for line in lines)))
+        "\n".join((NO_WRAP, title, *(f"  {line}" for line in lines)))
         for title, lines in (("Example:", example), ("Ends with:", ending(codes)))
         if lines
     )
 
 
 def parts(doc: str) -> tuple[str, list[str], list[Exit]]:
-    """A docstring's text, the lines of its example, and how the command may end."""
+    """Split a docstring into its text, the lines of its example, and its exit codes."""
     example: list[str] = []
     codes: list[Exit] = []
     text = []
@@ -62,6 +91,6 @@ def parts(doc: str) -> tuple[str, list[str], list[Exit]]:
 
 
 def ending(codes: list[Exit]) -> list[str]:
-    """Exit codes and what they mean, a line each."""
+    """Format exit codes and their meanings, one line each."""
     shown = {Exit.DONE, Exit.USAGE, *codes} if codes else ()
     return [f"{code:>3}  {MEANING[code]}" for code in sorted(shown)]

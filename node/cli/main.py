@@ -1,26 +1,27 @@
-"""The command ``gangline``: puts the groups of commands together.
+"""The command ``gangline``: joins the groups of commands.
 
-Stands outside the line. Imports as little as each command needs, so that the quick ones are quick.
+A command imports what it needs when it runs, so that quick commands start quickly.
 """
 
 import errno
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from node.cli.commands import backup_transfer, join, lifecycle, machine, members, show, stories
-from node.cli.console import Chosen, say
-from node.cli.help_text import teach
+from node.cli.console import Chosen, put_note
+from node.cli.help_text import GroupedCommands, fill_help
 from node.cli.inspect import commands
 from node.system.exit_codes import Exit
 from node.system.home import Home
 
 OUTPUT_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What writing to a file that standard output stands for may end with."""
+"""Errors of writing the answer to a file that standard output is redirected to."""
 
 app = typer.Typer(
     name="gangline",
@@ -28,12 +29,12 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Keeps the state of a fleet of coding agents.",
+    cls=GroupedCommands,
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         from node.api.version import release  # noqa: PLC0415 - only here
 
         typer.echo(f"gangline {release()}")
@@ -44,14 +45,22 @@ def _show_version(asked: bool) -> None:
 def gangline(
     home: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Which node: its folder. Also GANGLINE_HOME."),
+        typer.Option(
+            metavar="DIR", help="The node's folder; else GANGLINE_HOME, or the default folder."
+        ),
     ] = None,
     _version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version."),
     ] = False,
 ) -> None:
-    """Keep the state of a fleet of coding agents: one board, a daemon on every host, no server."""
+    """Share one board of stories between the coding agents of many hosts.
+
+    \b
+    Found a cluster on this host:      gangline init
+    Run the daemon, and leave it on:   gangline run
+    In another terminal, add a story:  gangline add s-1 --title "First story"
+    """  # noqa: D301 - Click looks for the character itself
     Chosen.home = Home.chosen(home)
     Chosen.command = f"gangline --home {shlex.quote(str(home))}" if home else "gangline"
 
@@ -60,22 +69,39 @@ SETTINGS = {
     "exec": {"allow_extra_args": True, "ignore_unknown_options": True},
     "join": {"allow_extra_args": True},  # or a ticket given as one would be shown in the refusal
 }
-for name, command in (
-    ("init", lifecycle.init), ("join", join.join), ("invite", join.invite),
-    ("leave", join.leave), ("rotate", join.rotate),
-    ("run", lifecycle.run), ("stop", lifecycle.stop), ("demo", lifecycle.demo),
-    ("status", show.status), ("nodes", show.nodes), ("peers", show.peers),
-    ("stories", show.stories), ("story", show.story), ("watch", show.watch),
-    ("add", stories.add), ("edit", stories.edit), ("fire", stories.fire),
-    ("claim", stories.claim), ("release", stories.release), ("exec", stories.execute),
-    ("backup", backup_transfer.backup), ("restore", backup_transfer.restore),
-    ("export", backup_transfer.export), ("import", backup_transfer.import_),
-):  # fmt: skip
-    app.command(name, context_settings=SETTINGS.get(name))(command)
-app.add_typer(members.members, name="members")
-app.add_typer(commands.app, name="inspect")
-app.add_typer(machine.app, name="machine")
-teach(app)
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Start": {
+        "init": lifecycle.init, "join": join.join, "invite": join.invite,
+        "run": lifecycle.run, "stop": lifecycle.stop, "demo": lifecycle.demo,
+    },
+    "Work": {
+        "add": stories.add, "edit": stories.edit, "fire": stories.fire,
+        "claim": stories.claim, "release": stories.release, "exec": stories.execute,
+    },
+    "Look": {
+        "status": show.status, "stories": show.stories, "story": show.story,
+        "nodes": show.nodes, "peers": show.peers, "watch": show.watch,
+    },
+    "Fleet": {"leave": join.leave, "rotate": join.rotate},
+    "Keep": {
+        "backup": backup_transfer.backup, "restore": backup_transfer.restore,
+        "export": backup_transfer.export, "import": backup_transfer.import_,
+    },
+}  # fmt: skip
+GROUPS = {
+    "Fleet": {"members": members.members},
+    "Deep": {"inspect": commands.app, "machine": machine.app},
+}
+"""Commands and groups of commands, by the panel of the help that lists them."""
+
+for panel, registered in COMMANDS.items():
+    for name, command in registered.items():
+        settings = SETTINGS.get(name)
+        app.command(name, context_settings=settings, rich_help_panel=panel)(command)
+for panel, groups in GROUPS.items():
+    for name, group in groups.items():
+        app.add_typer(group, name=name, rich_help_panel=panel)
+fill_help(app)
 
 
 def run() -> None:
@@ -91,9 +117,9 @@ def run() -> None:
     except BrokenPipeError:
         _give_up_output()
         raise SystemExit(Exit.UNREAD) from None
-    except SystemExit as end:
-        # The library ends with 1 where the reader has gone; a shell's other tools end by SIGPIPE.
-        if isinstance(end.__context__, BrokenPipeError):
+    except SystemExit as ending:
+        # Typer ends with 1 if the reader closed the pipe; other tools of a shell end by SIGPIPE.
+        if isinstance(ending.__context__, BrokenPipeError):
             _give_up_output()
             raise SystemExit(Exit.UNREAD) from None
         raise
@@ -101,11 +127,11 @@ def run() -> None:
         if fault.errno not in OUTPUT_FAULTS:
             raise
         _give_up_output()
-        say(f"cannot write the answer: {fault.strerror}; send it elsewhere")
+        put_note(f"cannot write the answer: {fault.strerror}; redirect it to another file")
         raise SystemExit(Exit.ENVIRONMENT) from None
 
 
 def _give_up_output() -> None:
-    """Let what is left in the buffer go nowhere: the interpreter's end would try it again."""
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    """Discard the output buffer; the interpreter would try to flush it again when it exits."""
+    with Path(os.devnull).open("wb") as devnull:
+        os.dup2(devnull.fileno(), sys.stdout.fileno())

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.console import Chosen, Json, client, put_json, say, speaking
+from node.cli.console import Chosen, Json, client, errors_reported, put_json, put_note
 from node.client.http_client import RequestRefused, segment
 from node.system.errors import NoDaemon, Silent
 from node.system.exit_codes import Exit
@@ -34,7 +34,7 @@ class Progress:
         """So much of the work is done."""
         if self._monotonic() >= self._next and of:
             self._next = self._monotonic() + SAY_SECONDS
-            say(f"{what}: {100 * done // of} % of {of}")
+            put_note(f"{what}: {100 * done // of} % of {of}")
 
 
 def backup(
@@ -56,11 +56,11 @@ def backup(
     """
     from node.provisioning import backup as work  # noqa: PLC0415 - heavy, and only here
 
-    with speaking():
+    with errors_reported():
         try:
             listening = str(client().ask("GET", "/status")["listen"])
         except Silent:
-            say(
+            put_note(
                 "the daemon does not answer: without what it says, the backup names no address for "
                 "this node except those under advertise in the config"
             )
@@ -78,9 +78,9 @@ def backup(
         f"{file}: node {made.node.short}, {counted(made.records, 'record')}, as of {local(made.at)}"
     )
     if with_key:
-        say("the file holds this node's secret key: whoever reads it can be this node")
+        put_note("the file holds this node's secret key: whoever reads it can be this node")
     else:
-        say(f"the key is not in it: keep a copy of {Chosen.home.key} too, or give --with-key")
+        put_note(f"the key is not in it: keep a copy of {Chosen.home.key} too, or give --with-key")
 
 
 def restore(
@@ -123,7 +123,7 @@ def restore(
             "--listen is for a node of its own (--as-new); this one's stands in its config"
         )
     called = (name or socket.gethostname()[:64]) if as_new else ""
-    with speaking():
+    with errors_reported():
         made = work.restore(
             Chosen.home, file, key_path=key, as_new=as_new, name=called, listen=listen,
             force=force, progress=Progress(),
@@ -134,17 +134,19 @@ def restore(
         typer.echo(f"node {made.node.hex()} of cluster {made.cluster}")
         typer.echo(f"{counted(made.records, 'record')}, as of {local(made.at)}")
     if as_new and listen is None and not made.listen.endswith(":0") and made.listen:
-        say(
+        put_note(
             f"it listens at {made.listen}, as the first one does: where both run on one host, set "
             f"another listen in {Chosen.home.config} (or restore with --listen HOST:PORT)"
         )
     if as_new:
-        say(
+        put_note(
             "this node is new: an admin must admit it by running gangline members admit "
             f"{made.node.hex()} --name {shlex.quote(called)}; then here: gangline run"
         )
     else:
-        say("next: gangline run; its first write opens a new feed, and peers bring the rest back")
+        put_note(
+            "next: gangline run; its first write opens a new feed, and peers bring the rest back"
+        )
 
 
 def _told(made: Any, file: Path) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def export(
     """
     from node.system.atomic_file import atomic_file  # noqa: PLC0415 - heavy, and only here
 
-    with speaking():
+    with errors_reported():
         data = b"".join(_line(one) for one in client().stream("/export"))
         if file is None:
             sys.stdout.write(data.decode())
@@ -213,14 +215,14 @@ def import_(
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         there = board_transfer.read(data.splitlines())
     except OSError as fault:
-        say(f"cannot read {file}: {fault.strerror}")
+        put_note(f"cannot read {file}: {fault.strerror}")
         raise typer.Exit(Exit.ENVIRONMENT) from fault
     except ValueError as fault:
-        say(f"{file} is no board of gangline export: {fault}")
+        put_note(f"{file} is no board of gangline export: {fault}")
         raise typer.Exit(Exit.MALFORMED) from fault
     told: dict[str, Any] = {"stories": len(there), "added": 0, "edited": 0, "fired": 0, "left": []}
     progress = Progress()
-    with speaking():
+    with errors_reported():
         lines = [_line(one) for one in client().stream("/export")]
         here = {one.id: one for one in board_transfer.read(lines)}
         for number, line in enumerate(there, start=1):
@@ -237,7 +239,7 @@ def import_(
             f"{counted(len(told['left']), 'thing')} left as in this board"
         )
         for left in told["left"]:
-            say(left)
+            put_note(left)
     if told["left"]:
         raise typer.Exit(Exit.DIFFER)
 

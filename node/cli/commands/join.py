@@ -1,4 +1,4 @@
-"""``invite``, ``join``, ``leave``, ``rotate``: how a node comes in, goes, or changes its key."""
+"""The commands ``invite``, ``join``, ``leave`` and ``rotate``."""
 
 import socket
 import sys
@@ -13,13 +13,13 @@ from node.cli.console import (
     Chosen,
     Json,
     ask,
+    errors_reported,
+    parse_role,
     put_json,
+    put_note,
     put_table,
-    role_named,
-    say,
     seconds,
     short,
-    speaking,
 )
 from node.system.exit_codes import Exit
 from node.system.local_time import local
@@ -27,7 +27,7 @@ from node.system.sanitize import clean
 
 TICKET_MAX = "30d"
 USES_MAX = 1000
-TICKET_WAY = "pipe the line that gangline invite printed into join, or name a file by --ticket-file"
+TICKET_HINT = "pipe the line that gangline invite printed into join, or use --ticket-file"
 
 
 def invite(
@@ -36,28 +36,29 @@ def invite(
         typer.Option(
             metavar="ROLE",
             help="member or observer.",
-            callback=role_named,
+            callback=parse_role,
             autocompletion=completion.roles,
         ),
     ] = "member",
     expires: Annotated[
-        str, typer.Option(metavar="TIME", help="How long it works, at most 30d.")
+        str, typer.Option(metavar="TIME", help="How long the ticket is valid, at most 30d.")
     ] = "1h",
     uses: Annotated[
-        int, typer.Option(min=1, max=USES_MAX, metavar="N", help="How many nodes it lets in.")
+        int, typer.Option(min=1, max=USES_MAX, metavar="N", help="How many nodes may use it.")
     ] = 1,
     listed: Annotated[
-        bool, typer.Option("--list", help="List the tickets that this node gave out.")
+        bool, typer.Option("--list", help="List the tickets that this node issued.")
     ] = False,
     withdraw: Annotated[
-        str | None, typer.Option("--revoke", metavar="TICKET", help="Let nobody in by it again.")
+        str | None, typer.Option("--revoke", metavar="TICKET", help="Revoke a ticket.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print a ticket that lets a node in: one line, for once, for an hour.
+    """Print a ticket that lets a node join.
 
-    Whoever holds the line can come in with it, so hand it over as you would a password. It works
-    while this daemon runs and can be reached. --list and --revoke name a ticket by its hash.
+    The ticket is one line. By default it is valid for one node and one hour. Anyone who has the
+    line can join, so handle it like a password. It works while this daemon runs and can be
+    reached. --list and --revoke name a ticket by its hash.
 
     Example: gangline invite --expires 30m | ssh other-host gangline join
     Exits: 1 3 4 65
@@ -78,21 +79,21 @@ def invite(
                 )
                 for row in rows
             ],
-            empty="no tickets were given out here",
+            empty="this node has issued no tickets",
         )  # fmt: skip
         return
     if withdraw is not None:
         ask("POST", "/tickets/withdraw", {"ticket": withdraw})
-        typer.echo(f"withdrew {clean(withdraw)}; who came in by it stays")
+        typer.echo(f"revoked {clean(withdraw)}; nodes that used it stay")
         return
-    lasts = seconds("--expires", expires, "1s", TICKET_MAX)
-    answer = ask("POST", "/invite", {"role": role, "seconds": lasts, "uses": uses})
+    duration = seconds("--expires", expires, "1s", TICKET_MAX)
+    answer = ask("POST", "/invite", {"role": role, "seconds": duration, "uses": uses})
     if as_json:
         put_json(answer)
         return
     typer.echo(answer["ticket"])
     if sys.stdout.isatty():
-        say("on the other host, run gangline join and paste this line")
+        put_note("on the other host, run gangline join and paste this line")
 
 
 def join(
@@ -105,7 +106,10 @@ def join(
         typer.Option("--ticket-file", metavar="FILE", help="Read the ticket from a file."),
     ] = None,
 ) -> None:
-    """Join a cluster by ticket, read from a prompt, a pipe or a file; never an argument.
+    """Join a cluster with a ticket.
+
+    The ticket is read from a prompt, a pipe or a file. It is never an argument, since other users
+    of the host can read arguments.
 
     Example: gangline join --name kennel-2
     Exits: 1 4 65
@@ -115,21 +119,21 @@ def join(
     from node.network.ticket import read_ticket  # noqa: PLC0415
     from node.provisioning import init_join  # noqa: PLC0415
 
-    if context.args:  # not shown: it would be in the log of whoever keeps this output
-        raise typer.BadParameter(f"an argument may be read by others on this host; {TICKET_WAY}")
-    with speaking():
+    if context.args:  # not shown: this output may be logged
+        raise typer.BadParameter(f"other users of this host can read arguments; {TICKET_HINT}")
+    with errors_reported():
         if ticket_file is not None:
             try:
                 text = ticket_file.read_text()
             except OSError as fault:
-                say(f"cannot read {ticket_file}: {fault.strerror}")
+                put_note(f"cannot read {ticket_file}: {fault.strerror}")
                 raise typer.Exit(Exit.ENVIRONMENT) from fault
         elif sys.stdin.isatty():
             text = typer.prompt("ticket", hide_input=True)
         else:
             text = sys.stdin.readline()
         if not text.strip():
-            say(f"no ticket was given; {TICKET_WAY}")
+            put_note(f"no ticket was given; {TICKET_HINT}")
             raise typer.Exit(Exit.MALFORMED)
         ticket = read_ticket(text)
         called = name or socket.gethostname()[:64]
@@ -138,33 +142,34 @@ def join(
     typer.echo(f"joined cluster {ticket.cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
     warn_of(listen, advertise)
-    say("next: gangline run")
+    put_note("next: gangline run")
 
 
 def leave() -> None:
-    """Leave the cluster: have this node taken off the roster. What it wrote stands.
+    """Leave the cluster.
 
-    Asked of the node that admitted this one, or of the founder, whichever is linked now. The copy
-    that is here stays here, to be read; it gets nothing new.
+    The node that admitted this one, or the founder, takes it off the roster; one of them must be
+    linked now. What this node wrote stays valid. Its copy of the board can still be read, but is
+    no longer updated.
 
     Example: gangline leave && gangline stop
     Exits: 1 3 4
     """
     ask("POST", "/leave")
-    typer.echo("left the cluster; what this node wrote stands")
-    say("this copy can still be read; end it with: gangline stop")
+    typer.echo("left the cluster; what this node wrote stays valid")
+    put_note("this copy can still be read; stop the daemon with: gangline stop")
 
 
 def rotate() -> None:
-    """Go on under a new key; the old one is revoked and destroyed.
+    """Replace this node's key.
 
-    Asked of the node that admitted this one, or of the founder, whichever is linked now. The role,
-    the name, the stories and moves stay; executions and claims are written anew under the new key.
-    The daemon starts again by itself. Nodes that an admin took in under its old key can from then
-    on be revoked by the founder alone.
+    The node that admitted this one, or the founder, admits the new key and revokes the old one;
+    one of them must be linked now. Role, name, stories and moves stay. Executions and claims are
+    written again under the new key, the old key is destroyed, and the daemon restarts itself.
+    Nodes that an admin admitted under its old key can then be revoked only by the founder.
 
     Example: gangline rotate
     Exits: 1 3 4
     """
     answer = ask("POST", "/rotate")
-    typer.echo(f"this node is {answer['node']} from now on")
+    typer.echo(f"this node is now {answer['node']}")

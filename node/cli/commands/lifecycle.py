@@ -1,4 +1,4 @@
-"""``init``, ``run``, ``stop``, ``demo``: found a cluster, be a node."""
+"""The commands ``init``, ``run``, ``stop`` and ``demo``."""
 
 import socket
 import time
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from node.cli.console import Chosen, client, say, speaking
+from node.cli.console import Chosen, client, errors_reported, put_note
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
 
@@ -16,18 +16,18 @@ STOP_POLL_SECONDS = 0.05
 
 Name = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", help="What the node is called; else the host's name."),
+    typer.Option("--name", metavar="NAME", help="The node's name; default: the host's name."),
 ]
 Listen = Annotated[
     str,
     typer.Option(
-        "--listen", metavar="HOST:PORT", help="Where it listens; port 0: a free one at each start."
+        "--listen", metavar="HOST:PORT", help="Address to listen on; port 0 takes a free port."
     ),
 ]
 Advertise = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="HOST:PORT", help="What others dial, where that is another; may be repeated."
+        metavar="HOST:PORT", help="Address that others dial, if it differs; may be repeated."
     ),
 ]
 
@@ -39,17 +39,17 @@ def init(
     advertise: Advertise = None,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Write the config of the node that is here anew, no more."),
+        typer.Option("--repair", help="Only write the existing node's config again."),
     ] = False,
 ) -> None:
-    """Found a cluster: make this node's key, and the record that everything else rests on.
+    """Found a cluster and make this host its first node.
 
-    By default it listens on this host alone. For others to join, listen on an address that they
-    reach, or on every address and say with --advertise which one that is.
+    By default the node listens on this host alone. To let others join, listen on an address that
+    they can reach, or listen on every address and name that one with --advertise.
 
-    With --repair nothing is founded: a config that is gone or broken, or names another cluster than
-    the store, is written anew from the key and the store. The old one is kept beside it, and what
-    is good in it goes on.
+    --repair founds nothing. It writes the config again, from the key and the store, if the config
+    is lost or broken or names another cluster than the store. The old config is kept beside it,
+    and its valid settings are taken over.
 
     Example: gangline init --name den --listen 0.0.0.0:7467 --advertise den.example:7467
       gangline init --repair --listen 0.0.0.0:7467
@@ -60,102 +60,110 @@ def init(
     called = name or socket.gethostname()[:64]
     if repair:
         if name is not None:
-            raise typer.BadParameter("--name is for a new node; this one has the roster's name")
+            raise typer.BadParameter(
+                "--name is for a new node; this node keeps its name on the roster"
+            )
         source = context.get_parameter_source("listen")
         given = source is not None and source.name == "COMMANDLINE"
         _repair(called, listen if given else None, advertise)
         return
-    with speaking():
+    with errors_reported():
         node, cluster = init_join.found(Chosen.home, called, listen, advertise or ())
     typer.echo(f"founded cluster {cluster.hex()}")
     typer.echo(f"this node is {clean(called)} {node.hex()}")
     warn_of(listen, advertise)
-    say("next: gangline run; then, for each further host: gangline invite")
+    put_note("next: gangline run; then, for each further host: gangline invite")
 
 
 def warn_of(listen: str, advertise: list[str] | None) -> None:
-    """Say what is known now to keep the daemon from listening, or others from dialling it."""
+    """Warn if the daemon cannot listen on the address, or others cannot dial it."""
     from node.config import addresses  # noqa: PLC0415 - heavy, and only here
 
     if addresses.is_foreign(listen):
-        say(
-            f"this host has no address such as in {listen}, so that the daemon will not start: set "
-            f"listen in {Chosen.home.config} to one that it has, or to 0.0.0.0:PORT"
+        put_note(
+            f"this host does not have the address in {listen}, so the daemon will not start; set "
+            f"listen in {Chosen.home.config} to an address that it has, or to 0.0.0.0:PORT"
         )
     elif listen and not addresses.advertised(advertise or (), listen):
-        say(f"{listen} names no host that others could dial; set advertise in {Chosen.home.config}")
+        put_note(f"others cannot dial {listen}; set advertise in {Chosen.home.config}")
 
 
 def _repair(called: str, listen: str | None, advertise: list[str] | None) -> None:
-    """Write the config anew, and say what in it nobody but a person knows."""
+    """Write the config again, and name the settings that only a person can know."""
     from node.provisioning import config_repair  # noqa: PLC0415 - heavy, and only here
 
-    with speaking():
+    with errors_reported():
         made = config_repair.repair(Chosen.home, called, listen, advertise)
     typer.echo(f"wrote {Chosen.home.config}: {clean(made.config.name)} of {made.config.cluster}")
     if made.aside is not None:
-        say(f"what was there is kept as {made.aside}")
+        put_note(f"the old config is kept as {made.aside}")
     if made.lonely:
-        say("no other node's address is known here; name one under [[peers]] in the config")
+        put_note("no address of another node is known here; add one under [[peers]] in the config")
     warn_of(made.config.listen, made.config.advertise)
     where = made.config.listen or "no address"
-    say(f"it listens on {where}: if that was another, change it there; next: gangline run")
+    put_note(f"listen is {where}; change it in the config if it was another; next: gangline run")
 
 
 def run(
     accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="Write on without what a damaged store lost.")
+        bool, typer.Option("--accept-loss", help="Start although a damaged store lost records.")
     ] = False,
     log_format: Annotated[
         Literal["text", "json"] | None,
         typer.Option(
             "--log-format",
             metavar="FORMAT",
-            help="How the log is written, text or json; else as the config says.",
+            help="text or json; default: as in the config.",
         ),
     ] = None,
 ) -> None:
-    """Be the node: keep links, serve the local API; until Ctrl-C or gangline stop.
+    """Run the daemon.
 
-    The log goes to standard error: text for people, or json, an object a line.
+    It keeps links to other nodes and serves the local API until Ctrl-C or gangline stop. The log
+    goes to standard error: text for people, or json, an object a line.
 
     Example: gangline --home ~/den run
     Exits: 1
     """
     from node import daemon  # noqa: PLC0415 - heavy, and only here
 
-    with speaking():
+    with errors_reported():
         daemon.main(Chosen.home, accept_loss=accept_loss, log_format=log_format)
 
 
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster running.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the three daemons running.")] = False,
 ) -> None:
-    """Three nodes on this host, five stories through a real repository, a kill and two lies.
+    """Run a demo of three nodes on this host.
+
+    Five stories go through a real git repository. On the way a daemon is killed, two nodes move
+    one story at the same moment, and a member sends two false records.
 
     Example: gangline demo --keep
     Exits: 1 5 130
     """
-    from node.cli.demo import demo as play  # noqa: PLC0415 - only here
+    from node.cli.demo.demo import show  # noqa: PLC0415 - only here
 
-    with speaking():
-        play.show(keep)
+    with errors_reported():
+        show(keep)
 
 
 def stop() -> None:
-    """Ask the daemon to seal its feed and end, and wait until it has.
+    """Stop the daemon.
+
+    Waits until it has sealed its feed and ended.
 
     Example: gangline stop
     Exits: 1 3
     """
     from node.system import clock  # noqa: PLC0415 - only here
 
-    with speaking():
+    with errors_reported():
         client().ask("POST", "/stop", of_any_version=True)
     end = clock.monotonic() + STOP_SECONDS_MAX
     while Chosen.home.socket.exists():
         if clock.monotonic() > end:
-            say(f"the daemon was told to stop, but has not ended after {STOP_SECONDS_MAX} s")
+            put_note(f"the daemon is stopping, but has not ended after {STOP_SECONDS_MAX} s")
             raise typer.Exit(Exit.ENVIRONMENT)
         time.sleep(STOP_POLL_SECONDS)
     typer.echo("stopped")

@@ -1,4 +1,4 @@
-"""``members`` and its commands: who belongs, in which role."""
+"""The commands ``members …``: the roster of nodes and their roles."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,14 +10,14 @@ from node.cli.console import (
     Json,
     ask,
     client,
-    node_named,
+    errors_reported,
+    parse_node_name,
+    parse_role,
     put_json,
+    put_note,
     put_table,
-    role_named,
     role_text,
-    say,
     short,
-    speaking,
 )
 from node.client.http_client import RequestRefused
 from node.system.exit_codes import Exit
@@ -28,25 +28,29 @@ NodeArgument = Annotated[
     str,
     typer.Argument(
         metavar="NODE",
-        help="Its key, the start of it, or its name.",
+        help="The node's name, its key, or the start of its key.",
         autocompletion=completion.nodes,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written, no more.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be written.")]
 DATE = len("2026-11-30")
 KEEP_HELP = (
-    "What of its work still counts. written: all that this host holds of it now; right for a host "
-    "that is retired or lost. nothing: none of it; right for a key that somebody stole, but its "
-    "stories and moves go too. Or pairs incarnation:clock, as inspect feeds shows them: in each "
-    "feed what stands below that clock; a feed that is not listed counts for nothing."
+    "Which of its records still count. written: all that this host has now; use it for a host that "
+    "is retired or lost. nothing: none; use it for a stolen key, but its stories and moves are "
+    "lost too. Or pairs INCARNATION:CLOCK, as inspect feeds shows them: in each feed the records "
+    "below that clock; a feed that is not listed counts for nothing."
 )
 
-members = typer.Typer(invoke_without_command=True, help="Who belongs, and in which role.")
+members = typer.Typer(
+    invoke_without_command=True, help="List members; admit, rename or revoke nodes."
+)
 
 
 @members.callback()
 def list_members(context: typer.Context, as_json: Json = False) -> None:
-    """Who belongs, in which role, and by whose word.
+    """List members; admit, rename or revoke nodes.
+
+    Without a command: list each node, its role, and which nodes admitted and revoked it.
 
     Example: gangline members
     Exits: 1 3
@@ -65,9 +69,10 @@ def list_members(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _next_key(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The key under which a node goes on; empty where there is none.
+    """The key that replaced a revoked one; empty if there is none.
 
-    Who revoked it had given its name to another key first: only a node's next key may have that.
+    It is the key to which the revoking node gave the same name first: only the next key may have
+    a node's name.
     """
     if row["belongs"] or not row["name"]:
         return ""
@@ -84,8 +89,8 @@ def _next_key(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any], successor: str) -> tuple[str, ...]:
-    """One key: the admission it stands by, or the last one it had; to the day."""
-    if not row["admissions"]:  # nothing of the cluster is here; the founder's key is in the config
+    """The row of one key, with its admission that counts, or else its last one."""
+    if not row["admissions"]:  # the store is empty; the founder's key is in the config
         return short(row["node"]), row["name"], role_text("unknown", founder=row["founder"]), "", ""
     standing = [one for one in row["admissions"] if not one["revoked"]]
     last = (standing or row["admissions"])[-1]
@@ -109,30 +114,31 @@ def admit(
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="admin, member or observer; else the role that it had, or member.",
-            callback=role_named,
+            help="admin, member or observer; default: its last role, or member.",
+            callback=parse_role,
             autocompletion=completion.roles,
         ),
     ] = None,
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="What the node is called; else as it was.")
+        str, typer.Option(metavar="NAME", help="The node's name; default: its last name.")
     ] = "",
 ) -> None:
-    """Admit a node by its key, or take one back in: all it ever wrote counts again.
+    """Admit a node by its key, or take a revoked node back.
 
-    Who is taken back has the role and the name that it had last, unless others are given. What it
-    wrote in a higher role does not count in a lower one: the command says so, and what to do.
+    A node that is taken back gets its last role and name, unless others are given, and everything
+    it wrote counts again. What it wrote in a higher role does not count in a lower one; the command
+    then prints a warning and what to do.
 
     Example: gangline members admit 1feb11c0… --role observer --name wall-screen
     Exits: 1 3 4 65
     """
-    asked = {"node": node, "name": name and node_named(name)}
+    asked = {"node": node, "name": name and parse_node_name(name)}
     answer = ask("POST", "/members", asked | ({} if role is None else {"role": role}))
     row = next(row for row in ask("GET", "/members") if row["node"] == node)
     called = f", called {clean(row['name'])}" if row["name"] else ""
     typer.echo(f"admitted {short(node)} as {row['role']}{called}")
     for warning in answer["warnings"]:
-        say(warning)
+        put_note(warning)
 
 
 @members.command()
@@ -142,13 +148,15 @@ def promote(
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="admin or member; else the next.",
-            callback=role_named,
+            help="admin or member; default: the next role.",
+            callback=parse_role,
             autocompletion=completion.roles,
         ),
     ] = None,
 ) -> None:
-    """Give a node a higher role. Only the founder names admins.
+    """Give a node a higher role.
+
+    Only the founder can make a node an admin.
 
     Example: gangline members promote kennel-2 --role admin
     Exits: 1 3 4 65
@@ -164,15 +172,16 @@ def demote(
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="member or observer; else the next.",
-            callback=role_named,
+            help="member or observer; default: the next role.",
+            callback=parse_role,
             autocompletion=completion.roles,
         ),
     ] = None,
 ) -> None:
-    """Give a node a lower role. What it did in the higher one up to now stands.
+    """Give a node a lower role.
 
-    By whoever admitted it in the higher role, or the founder.
+    What it wrote in the higher role until now still counts. Only the node that admitted it in the
+    higher role, or the founder, can do this.
 
     Example: gangline members demote kennel-2 --role observer
     Exits: 1 3 4 65
@@ -184,14 +193,16 @@ def demote(
 @members.command()
 def rename(
     node: NodeArgument,
-    name: Annotated[str, typer.Argument(help="What it is called from now on.")],
+    name: Annotated[str, typer.Argument(help="The new name.")],
 ) -> None:
-    """Call a node something else. By whoever admitted it, or the founder.
+    """Rename a node.
+
+    Only the node that admitted it, or the founder, can do this.
 
     Example: gangline members rename 1feb11c0 kennel-3
     Exits: 1 3 4 65
     """
-    ask("POST", "/members/name", {"node": node, "name": node_named(name)})
+    ask("POST", "/members/name", {"node": node, "name": parse_node_name(name)})
     typer.echo(f"{clean(node)} is called {clean(name)}")
 
 
@@ -200,11 +211,11 @@ def revoke(
     node: NodeArgument,
     keep: Annotated[str, typer.Option(metavar="WHAT", help=KEEP_HELP)] = "written",
 ) -> None:
-    """Take a node off the roster: its links end, and no link with it comes about any more.
+    """Take a node off the roster.
 
-    By whoever admitted it, or the founder. What it knows already it keeps. Its key can still sign
-    for the places in its feed that were kept and are empty now: if somebody else may have it, say
-    --keep nothing.
+    Its links end and no new ones are made; it keeps what it has received. Only the node that
+    admitted it, or the founder, can do this. Its key can still sign records for empty slots below
+    the clocks that are kept; if someone else may have the key, use --keep nothing.
 
     Example: gangline members revoke kennel-2 --keep nothing
     Exits: 1 3 4 65
@@ -212,43 +223,43 @@ def revoke(
     answer = ask("POST", "/members/revoke", {"node": node, "keep": keep})
     typer.echo(f"revoked {clean(node)}")
     for warning in answer["warnings"]:
-        say(warning)
+        put_note(warning)
 
 
 @members.command("apply")
 def apply_file(
-    file: Annotated[Path, typer.Argument(help="TOML, or JSON where it ends in .json.")],
+    file: Annotated[Path, typer.Argument(help="A TOML file, or JSON if its name ends in .json.")],
     dry_run: DryRun = False,
 ) -> None:
-    """Write what a list of hosts has and the roster lacks; for those who keep hosts in git.
+    """Bring the roster up to a file of members.
 
-    Each entry has node (the key), role (member where it is left out) and name. Who is missing is
-    admitted, a lower role is raised, another name is given. Nobody is revoked or demoted, and who
-    was revoked is not taken back: such differences are named, and end the command with 5.
+    Each entry has node (the key), role (default: member) and name. Missing nodes are admitted,
+    lower roles are raised, and names are changed. No node is revoked, demoted or taken back; such
+    differences are printed, and the command ends with 5.
 
     Example: gangline members apply hosts.toml --dry-run
     Exits: 1 3 4 5 65
     """
     from node.cli.commands import roster_file  # noqa: PLC0415 - only here
 
-    with speaking():
+    with errors_reported():
         plan = roster_file.plan(roster_file.read(file), ask("GET", "/members"))
     left = list(plan.left)
     for step in plan.steps:
         if dry_run:
-            typer.echo(f"would {clean(step.said)}")
+            typer.echo(f"would {clean(step.text)}")
             continue
-        with speaking():
+        with errors_reported():
             try:
                 client().ask("POST", step.path, step.body)
-                typer.echo(f"done: {clean(step.said)}")
+                typer.echo(f"done: {clean(step.text)}")
             except RequestRefused as refusal:
                 if refusal.passing:
                     raise
-                left.append(f"cannot {step.said}: {refusal.message}")
+                left.append(f"cannot {step.text}: {refusal.message}")
     for sentence in (*plan.extra, *left):
-        say(sentence)
+        put_note(sentence)
     if not plan.steps and not left:
-        typer.echo("the roster has all that the file has")
+        typer.echo("the roster has everything in the file")
     if left:
         raise typer.Exit(Exit.DIFFER)

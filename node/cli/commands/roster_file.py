@@ -1,7 +1,7 @@
-"""The hosts of a cluster as somebody keeps them in a file: what an admin would have to write.
+"""Compares a file of members with the roster, for ``gangline members apply``.
 
-Stands beside ``node/cli/commands/members.py``. The file is never itself the roster: it is compared
-with the roster, and what is missing there is asked for, record by record. TOML or JSON, one shape::
+The file is not the roster: what the roster lacks is asked of the daemon, one record at a time. TOML
+or JSON, of this shape::
 
     [[member]]
     node = "1feb11c0…"    # the key, 64 hex digits
@@ -29,7 +29,7 @@ RANK = {"observer": 0, "member": 1, "admin": 2}
 
 
 class RosterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One host."""
+    """One host of the file."""
 
     node: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     role: Literal["admin", "member", "observer"] = "member"
@@ -37,27 +37,27 @@ class RosterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole file."""
+    """The whole file."""
 
     member: list[RosterEntry]
 
 
 class RosterStep(msgspec.Struct, frozen=True):
-    """One thing to ask the daemon for, and how to say it."""
+    """One request to the daemon, and a text that describes it."""
 
-    said: str
+    text: str
     path: str
     body: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class RosterPlan:
-    """What follows from a file.
+    """How a file and the roster differ.
 
     Attributes:
-        steps: what is missing in the roster.
-        left: what differs and is left as it is, since only a person can want it.
-        extra: who belongs and is not in the file.
+        steps: what the roster lacks.
+        left: differences that only a person should settle.
+        extra: nodes that belong and are not in the file.
     """
 
     steps: list[RosterStep] = field(default_factory=list)
@@ -66,10 +66,10 @@ class RosterPlan:
 
 
 def read(path: Path) -> list[RosterEntry]:
-    """The hosts in a file.
+    """Read the hosts of a file.
 
     Raises:
-        Trouble: it cannot be read, or is not of this shape.
+        OperatorError: it cannot be read, or is not of this shape.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -79,12 +79,12 @@ def read(path: Path) -> list[RosterEntry]:
         raise OperatorError(f"cannot read {path}: {fault.strerror}") from fault
     except (ValueError, msgspec.ValidationError) as fault:
         raise OperatorError(
-            f"{path} is no list of members: {humanize(str(fault))}", Exit.MALFORMED
+            f"{path} is not a list of members: {humanize(str(fault))}", Exit.MALFORMED
         ) from fault
-    twice = {one.node for one in hosts if sum(other.node == one.node for other in hosts) > 1}
-    if twice:
+    repeated = {one.node for one in hosts if sum(other.node == one.node for other in hosts) > 1}
+    if repeated:
         raise OperatorError(
-            f"{path} names {', '.join(sorted(twice))} more than once", Exit.MALFORMED
+            f"{path} names {', '.join(sorted(repeated))} more than once", Exit.MALFORMED
         )
     return hosts
 
@@ -98,12 +98,12 @@ def plan(hosts: list[RosterEntry], roster: list[dict[str, Any]]) -> RosterPlan:
         if row is None:
             body = {"node": host.node, "role": host.role, "name": host.name}
             found.steps.append(
-                RosterStep(f"admit {_called(host)} as {host.role}", "/members", body)
+                RosterStep(f"admit {_display(host)} as {host.role}", "/members", body)
             )
         elif not row["belongs"]:
             name = f" --name {shlex.quote(host.name)}" if host.name else ""
-            way = f"take it back with: gangline members admit {host.node} --role {host.role}{name}"
-            found.left.append(f"{_called(host)} was revoked; {way}")
+            hint = f"take it back with: gangline members admit {host.node} --role {host.role}{name}"
+            found.left.append(f"{_display(host)} was revoked; {hint}")
         else:
             _compare(host, row, found)
     named = {host.node for host in hosts}
@@ -119,18 +119,18 @@ def _compare(host: RosterEntry, row: dict[str, Any], found: RosterPlan) -> None:
     has = row["role"]
     if RANK[host.role] > RANK[has]:
         body = {"node": host.node, "up": True, "role": host.role}
-        said = f"promote {_called(host)} from {has} to {host.role}"
-        found.steps.append(RosterStep(said, "/members/role", body))
+        text = f"promote {_display(host)} from {has} to {host.role}"
+        found.steps.append(RosterStep(text, "/members/role", body))
     elif RANK[host.role] < RANK[has]:
-        way = f"gangline members demote {host.node[:8]} --role {host.role}"
+        command = f"gangline members demote {host.node[:8]} --role {host.role}"
         found.left.append(
-            f"{_called(host)} is {has}, in the file {host.role}; lower it with: {way}"
+            f"{_display(host)} is {has}, but {host.role} in the file; demote it with: {command}"
         )
     if host.name and host.name != row["name"]:
         body = {"node": host.node, "name": host.name}
-        said = f"rename {host.node[:8]} from {row['name'] or 'no name'} to {host.name}"
-        found.steps.append(RosterStep(said, "/members/name", body))
+        text = f"rename {host.node[:8]} from {row['name'] or 'no name'} to {host.name}"
+        found.steps.append(RosterStep(text, "/members/name", body))
 
 
-def _called(host: RosterEntry) -> str:
+def _display(host: RosterEntry) -> str:
     return f"{host.node[:8]} {host.name}".rstrip()

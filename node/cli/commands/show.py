@@ -11,18 +11,18 @@ from node.cli.console import (
     StoryArgument,
     ask,
     client,
-    for_here,
-    natural,
+    errors_reported,
+    localized,
+    natural_key,
     paragraphs,
+    parse_story_id,
     put_json,
+    put_note,
     put_pairs,
     put_table,
     role_text,
-    say,
     short,
-    speaking,
     stage_text,
-    story_named,
 )
 from node.client.http_client import segment
 from node.reporting.describe import Names, display_name, format_ref, roster_change
@@ -63,7 +63,7 @@ def status(as_json: Json = False) -> None:
             ("role", role_text(answer["role"], founder=answer["founder"])),
             (
                 "writes",
-                for_here(answer["writable"]) or f"yes, in incarnation {answer['incarnation']}",
+                localized(answer["writable"]) or f"yes, in incarnation {answer['incarnation']}",
             ),
             ("listens", answer["listen"] or "no"),
             ("peers", f"{answer['peers']} linked"),
@@ -72,7 +72,7 @@ def status(as_json: Json = False) -> None:
             ("unshared", f"{counted(answer['unshared'], 'record')} that no other node has yet"),
             ("forks", f"{answer['forks']} proven"),
             ("digest", answer["digest"]),
-            *(("notice", for_here(sentence)) for sentence in answer["notices"]),
+            *(("notice", localized(sentence)) for sentence in answer["notices"]),
         )
     )
 
@@ -106,7 +106,7 @@ def nodes(as_json: Json = False) -> None:
 
 def _working_on(row: dict[str, Any]) -> str:
     """What a node is doing about which stories."""
-    doing = sorted(row["executions"].items(), key=lambda one: natural(one[0]))
+    doing = sorted(row["executions"].items(), key=lambda one: natural_key(one[0]))
     return ", ".join(f"{story} ({state})" for story, state in doing if state not in AT_REST)
 
 
@@ -185,7 +185,7 @@ def stories(
                 ", ".join(row["depends_on"]) if row["stage"]["stage"] == "backlog" else "",
                 len(row["conflicts"]) or "", row["title"],
             )
-            for row in sorted(rows, key=lambda row: natural(row["id"]))
+            for row in sorted(rows, key=lambda row: natural_key(row["id"]))
         ],
         empty=f"no story is at {stage}" if stage else NONE_YET,
     )  # fmt: skip
@@ -267,7 +267,7 @@ def watch(
         typer.Argument(
             metavar="[ID]",
             help="Only this story.",
-            callback=story_named,
+            callback=parse_story_id,
             autocompletion=completion.stories,
         ),
     ] = None,
@@ -286,7 +286,7 @@ def watch(
     names = {} if as_json else {row["node"]: row["name"] for row in ask("GET", "/nodes")}
     from node.system import clock  # noqa: PLC0415 - only here
 
-    with speaking():
+    with errors_reported():
         for event in client().stream(path):
             if as_json:
                 typer.echo(clean(json_line(event)))
@@ -294,7 +294,7 @@ def watch(
                 typer.echo(
                     f"{local(clock.wall())}  {clean(in_local_time(event_line(event, names)))}"
                 )
-        say("the daemon has ended, and the stream with it")
+        put_note("the daemon has ended, and the stream with it")
     raise typer.Exit(Exit.NO_DAEMON)
 
 

@@ -1,4 +1,4 @@
-"""``add``, ``edit``, ``fire``, ``claim``, ``release``, ``exec``: acting on stories."""
+"""The commands ``add``, ``edit``, ``fire``, ``claim``, ``release`` and ``exec``."""
 
 from typing import Annotated, Any
 
@@ -9,27 +9,31 @@ from node.cli.console import (
     Chosen,
     Json,
     StoryArgument,
-    agent_named,
     ask,
     client,
+    errors_reported,
+    parse_agent,
+    parse_story_id,
     put_json,
-    say,
+    put_note,
     seconds,
-    speaking,
-    story_named,
 )
 from node.client.http_client import segment
 from node.reporting.describe import format_ref
 from node.system.exit_codes import Exit
 from node.system.sanitize import clean
 
-Title = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 256 characters.")]
-Description = Annotated[str | None, typer.Option(metavar="TEXT", help="At most 4 KiB.")]
+Title = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="The title, at most 256 characters.")
+]
+Description = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="The description, at most 4 KiB.")
+]
 DependsOn = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ID",
-        help="A story it waits for; may be repeated.",
+        help="A story that must be done first; may be repeated.",
         autocompletion=completion.stories,
     ),
 ]
@@ -37,10 +41,10 @@ Labels = Annotated[
     list[str] | None, typer.Option("--label", metavar="LABEL", help="A label; may be repeated.")
 ]
 WaitFor = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Wait until N other nodes have it; else end with 1.")
+    int, typer.Option(min=0, metavar="N", help="Wait until N other nodes have the record.")
 ]
 Timeout = Annotated[
-    str, typer.Option(metavar="TIME", help="How long --wait-for waits, at most 60s.")
+    str, typer.Option(metavar="TIME", help="How long to wait for them, at most 60s.")
 ]
 WAIT_DEFAULT = "10s"
 WAIT_MAX = "60s"
@@ -59,20 +63,20 @@ def _write(
     timeout: str,
     as_json: bool,
 ) -> None:
-    """Write something, wait for other nodes to have it where that is asked for, and say so."""
-    waits = seconds("--timeout", timeout, "0s", WAIT_MAX)
+    """Ask for a write, wait for other nodes if ``wait_for`` says so, and print the result."""
+    patience = seconds("--timeout", timeout, "0s", WAIT_MAX)
     if wait_for:
-        path = f"{path}?wait_for={wait_for}&timeout={waits}"
+        path = f"{path}?wait_for={wait_for}&timeout={patience}"
     answer = ask(method, path, body)
     for warning in answer["warnings"]:
-        say(warning)
+        put_note(warning)
     if as_json:
         put_json(answer)
     else:
         ref = (answer["author"], answer["incarnation"], answer["clock"])
         typer.echo(f"{sentence} ({clean(format_ref({answer['author']: answer['name']}, ref))})")
     if answer["holders"] < wait_for:
-        say(f"{answer['holders']} of {wait_for} other nodes have it so far; it is on disk here")
+        put_note(f"{answer['holders']} of {wait_for} other nodes have it; it is on disk here")
         raise typer.Exit(Exit.ENVIRONMENT)
 
 
@@ -100,7 +104,7 @@ def add(
     timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Name a new story.
+    """Add a story.
 
     Example: gangline add s-2 --title "Parse the header" --depends-on s-1
     Exits: 1 3 4 65
@@ -119,28 +123,28 @@ def edit(
     depends_on: DependsOn = None,
     labels: Labels = None,
     no_depends_on: Annotated[
-        bool, typer.Option("--no-depends-on", help="It waits for none any longer.")
+        bool, typer.Option("--no-depends-on", help="Remove all dependencies.")
     ] = False,
-    no_labels: Annotated[bool, typer.Option("--no-labels", help="It has none any longer.")] = False,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="Remove all labels.")] = False,
     wait_for: WaitFor = 0,
     timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Change some fields of a story; what is not named stays.
+    """Change fields of a story.
 
-    --depends-on and --label name all that there are from then on, not one more.
+    --depends-on and --label replace the whole list; fields without an option stay as they are.
 
     Example: gangline edit s-2 --title "Parse the header, strictly" --label parser
       gangline edit s-2 --no-depends-on
     Exits: 1 3 4 65
     """
     if (depends_on and no_depends_on) or (labels and no_labels):
-        raise typer.BadParameter("name some, or none with --no-…, but not both")
+        raise typer.BadParameter("give the option or its --no-… form, not both")
     body = _fields(title, description, depends_on, labels)
     body |= {"depends_on": []} if no_depends_on else {}
     body |= {"labels": []} if no_labels else {}
     if all(value is None for value in body.values()):
-        raise typer.BadParameter("nothing to change: name a field")
+        raise typer.BadParameter("nothing to change: give at least one option")
     _write(
         f"edited {story_id}", "PATCH", f"/stories/{segment(story_id)}", body,
         wait_for=wait_for, timeout=timeout, as_json=as_json,
@@ -152,24 +156,25 @@ def fire(
     event: Annotated[
         str,
         typer.Argument(
-            help="Such as deps_met; see gangline machine table.", autocompletion=completion.events
+            help="For example deps_met; see gangline machine table pipeline.",
+            autocompletion=completion.events,
         ),
     ],
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="K=V", help="A field of the event; may be repeated."),
+        typer.Option("--set", metavar="K=V", help="Set a field of the event; may be repeated."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Although dependencies are not done.")
+        bool, typer.Option("--force", help="Fire even if dependencies are not done.")
     ] = False,
     wait_for: WaitFor = 0,
     timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Fire an event at a story; refused where its stage ignores it.
+    """Fire an event at a story.
 
-    With --wait-for it ends with 1 where too few other nodes have it in time; it is on disk here all
-    the same.
+    The event is refused if the story's stage does not take it. With --wait-for the command ends
+    with 1 if too few other nodes have the record in time; it is on disk here even so.
 
     Example: gangline fire s-1 deps_met --wait-for 2
       gangline fire s-1 gates_passed --set feature_branch=f/s-1 --set commits_ahead=2
@@ -194,52 +199,50 @@ def execute(
         str,
         typer.Argument(
             metavar="STORY",
-            help="The story.",
-            callback=story_named,
+            help="A story's id.",
+            callback=parse_story_id,
             autocompletion=completion.stories,
         ),
     ],
     agent: Annotated[
         str,
-        typer.Option(
-            "--agent", metavar="NAME", help="What the agent is called.", callback=agent_named
-        ),
+        typer.Option("--agent", metavar="NAME", help="The agent's name.", callback=parse_agent),
     ],
 ) -> None:
-    """Run an agent's process and record what becomes of it; ends with its own exit code.
+    """Run an agent on a story and record its execution.
 
-    Its output is streamed through and signals are passed on. A command that is not found ends with
-    127, one that cannot be run with 126, as in a shell. The config's rate_limits say by which exit
-    code or line of output an agent shows that it must wait.
+    Output is passed through and signals are passed on. The exit code is the agent's; as in a
+    shell, it is 127 if the command is not found and 126 if it cannot be run. rate_limits in the
+    config lists the exit codes and lines of output by which an agent shows that it must wait.
 
-    If exec itself is killed with kill -9, its agent goes on running, unseen. The daemon resets the
-    execution after about a minute, so end the agent by hand before the story is worked on again.
+    If exec itself is killed with kill -9, its agent goes on running unseen. The daemon resets the
+    execution after about a minute; stop the agent by hand before the story is worked on again.
 
     Example: gangline exec s-1 --agent coder-1 -- ./agent --task s-1
     Exits: 1 3 4 65
     """
-    from node.client import exec_runner as agents  # noqa: PLC0415 - only here
+    from node.client import exec_runner  # noqa: PLC0415 - only here
     from node.config import settings  # noqa: PLC0415
 
     if not context.args:
-        raise typer.BadParameter("say what to run behind --")
-    with speaking():
+        raise typer.BadParameter("give the command to run after --")
+    with errors_reported():
         limits = settings.load(Chosen.home.config).rate_limits
-        running = agents.AgentRun(client(), story_id, agent, say)
-        code = agents.run(running, context.args, limits)
+        execution = exec_runner.AgentRun(client(), story_id, agent, put_note)
+        code = exec_runner.run(execution, context.args, limits)
     raise typer.Exit(code)
 
 
 def claim(
     story_id: StoryArgument,
     duration: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="At most an hour.")
+        str, typer.Option("--for", metavar="TIME", help="How long, at most 1h.")
     ] = CLAIM_DEFAULT,
     wait_for: WaitFor = 0,
     timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Take a story for this node, or renew the claim.
+    """Claim a story for this node, or renew the claim.
 
     Example: gangline claim s-1 --for 45m
     Exits: 1 3 4 65
@@ -257,7 +260,7 @@ def release(
     timeout: Timeout = WAIT_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Give this node's claim back.
+    """Release this node's claim on a story.
 
     Example: gangline release s-1
     Exits: 1 3 4 65

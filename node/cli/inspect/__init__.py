@@ -1,1 +1,1 @@
-"""The commands of "gangline inspect"."""
+"""The ``gangline inspect`` commands."""

@@ -17,13 +17,13 @@ import typer
 from node.cli.console import (
     Json,
     StoryArgument,
-    as_plain,
     ask,
+    errors_reported,
     put_json,
+    put_note,
     put_table,
-    say,
     short,
-    speaking,
+    to_builtins,
 )
 from node.cli.inspect import evidence, history
 from node.cli.inspect import store as inspect_store
@@ -56,9 +56,9 @@ def _find_out(store: Path | None, path: str, look: Callable[[Any], Any]) -> Any:
     """Ask the daemon at a path of its API; or look at what a file holds."""
     if store is None:
         return ask("GET", path)
-    with speaking():
+    with errors_reported():
         held = inspect_store.examine(store)
-        return as_plain(look(held))
+        return to_builtins(look(held))
 
 
 @app.command()
@@ -188,7 +188,7 @@ def update(
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as fault:
-        say(f"cannot read {file}: {fault.strerror}")
+        put_note(f"cannot read {file}: {fault.strerror}")
         raise typer.Exit(Exit.ENVIRONMENT) from None
     if lines:
         for line in data.decode("ascii", "replace").splitlines():
@@ -197,7 +197,7 @@ def update(
     try:
         found = _decoded(_raw(data))
     except PeerFault as fault:
-        say(str(fault))
+        put_note(str(fault))
         raise typer.Exit(Exit.MALFORMED) from None
     if as_json:
         put_json(found)
@@ -229,7 +229,7 @@ def _put_update(found: dict[str, Any]) -> None:
         for clock, text in sorted(told):
             typer.echo(f"  #{clock}  {text}")
     if not found["feeds"]:
-        say("an update that holds nothing")
+        put_note("an update that holds nothing")
 
 
 def _raw(data: bytes) -> bytes:

@@ -14,7 +14,16 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.console import Json, as_plain, put_json, put_pairs, put_table, say, short, speaking
+from node.cli.console import (
+    Json,
+    errors_reported,
+    put_json,
+    put_note,
+    put_pairs,
+    put_table,
+    short,
+    to_builtins,
+)
 from node.cli.inspect.store import StoreOption, examine
 from node.system.atomic_file import atomic_file
 from node.system.errors import OperatorError
@@ -60,14 +69,16 @@ def evidence(
         else:
             _put_list(proofs)
         return
-    with speaking():
+    with errors_reported():
         file = held.evidence_file(_chosen(proofs, feed))
     if out is not None:
         from crdt.records.evidence_file import encode_evidence  # noqa: PLC0415 - heavy, and only here
 
-        with speaking(), atomic_file(out, force=force) as partial:
+        with errors_reported(), atomic_file(out, force=force) as partial:
             partial.write_bytes(encode_evidence(file))
-        say(f"anyone can check {out} by running gangline inspect proof {shlex.quote(str(out))}")
+        put_note(
+            f"anyone can check {out} by running gangline inspect proof {shlex.quote(str(out))}"
+        )
     _put_file(file, as_json=as_json)
 
 
@@ -141,12 +152,12 @@ def proof(
             with Path(file).open("rb") as opened:
                 data = opened.read(most)
     except OSError as fault:
-        say(f"cannot read {file}: {fault.strerror}")
+        put_note(f"cannot read {file}: {fault.strerror}")
         raise typer.Exit(Exit.ENVIRONMENT) from None
     try:
         read = parse_evidence(data)
     except MalformedEvidence as fault:
-        say(str(fault))
+        put_note(str(fault))
         raise typer.Exit(Exit.MALFORMED) from None
     if not _put_file(read, as_json=as_json):
         raise typer.Exit(Exit.DIFFER)
@@ -160,7 +171,7 @@ def _put_file(file: Any, *, as_json: bool) -> bool:
     found = check(file, verify_batch)
     bodies = [_body(side) for side in file.sides]
     if as_json:
-        put_json(as_plain({"proven": found.proven, "hold": found.hold, "file": file,
+        put_json(to_builtins({"proven": found.proven, "hold": found.hold, "file": file,
                            "bodies": bodies}))  # fmt: skip
         return found.proven
     put_pairs(

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from node.cli.console import Json, as_plain, ask, put_json, put_table, speaking, story_named
+from node.cli.console import (
+    Json,
+    ask,
+    errors_reported,
+    parse_story_id,
+    put_json,
+    put_table,
+    to_builtins,
+)
 from node.cli.inspect.store import examine
 from node.client.http_client import segment
 from node.system.local_time import in_local_time, local
@@ -20,7 +28,7 @@ LIMIT = 100
 def history(
     story: Annotated[
         str | None,
-        typer.Argument(metavar="STORY", help="Of this story alone.", callback=story_named),
+        typer.Argument(metavar="STORY", help="Of this story alone.", callback=parse_story_id),
     ] = None,
     store: Annotated[
         Path | None,
@@ -60,6 +68,6 @@ def _read(store: Path, story: str, limit: int) -> Any:
     from node.storage.store import Store  # noqa: PLC0415
 
     held = examine(store)
-    with speaking(), Store(store_audit.store_path(store), readonly=True) as opened:
+    with errors_reported(), Store(store_audit.store_path(store), readonly=True) as opened:
         kept = opened.history(story, min(limit, limits.INTEGER_MAX))
-    return as_plain(history_report.rows(kept, queries.names(held.ledger)))
+    return to_builtins(history_report.rows(kept, queries.names(held.ledger)))

@@ -14,13 +14,13 @@ import typer
 from node.cli.console import (
     Chosen,
     Json,
-    as_plain,
+    errors_reported,
     put_json,
+    put_note,
     put_pairs,
     put_table,
-    say,
     short,
-    speaking,
+    to_builtins,
 )
 from node.reporting.describe import format_ref
 from node.system.errors import OperatorError
@@ -40,12 +40,12 @@ def examine(store: Path | None) -> Any:
     """What a store holds, judged anew; says where something in it is not as it must be."""
     from node.reporting import store_audit  # noqa: PLC0415 - heavy, and only here
 
-    with speaking():
+    with errors_reported():
         held = store_audit.examine(store or Chosen.home.path)
     if held.faults:
         path = shlex.quote(str(store or Chosen.home.path))
         many = counted(len(held.faults), "fault")
-        say(f"{many} in this store; see: gangline inspect verify --store {path}")
+        put_note(f"{many} in this store; see: gangline inspect verify --store {path}")
     return held
 
 
@@ -68,7 +68,7 @@ def doc(store: StoreOption = None, as_json: Json = False) -> None:
 
     rows = [row for row in record_report.held_rows(examine(store)) if row.verdict == "live"]
     if as_json:
-        put_json(as_plain(rows))
+        put_json(to_builtins(rows))
     else:
         put_table(
             "",
@@ -100,10 +100,10 @@ def feed(
         many = (
             "more than one node with records here is" if found else "no node with records here is"
         )
-        say(f"{many} called {node}; give a name, or four digits or more of a key")
+        put_note(f"{many} called {node}; give a name, or four digits or more of a key")
         raise typer.Exit(Exit.REFUSED)
     if as_json:
-        put_json(as_plain(rows))
+        put_json(to_builtins(rows))
     else:
         put_table(
             "",
@@ -135,11 +135,11 @@ def record(
     held = examine(store)
     rows = record_report.find(held, wanted)
     if not rows or len({row.record for row in rows}) > 1:
-        say(_none_or_many(wanted, len(rows), record_report.empty_slot(held, wanted)))
+        put_note(_none_or_many(wanted, len(rows), record_report.empty_slot(held, wanted)))
         raise typer.Exit(Exit.REFUSED)
     row = rows[0]
     if as_json:
-        put_json(as_plain(row))
+        put_json(to_builtins(row))
         return
     put_pairs(
         (
@@ -183,7 +183,7 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
     """
     from node.reporting import store_audit  # noqa: PLC0415 - heavy, and only here
 
-    with speaking():
+    with errors_reported():
         held = store_audit.examine(store or Chosen.home.path)
     faults = held.faults + held.check_views()
     stories = len(held.ledger.board)
@@ -224,7 +224,7 @@ def diff(
     """
     from node.reporting import queries, store_audit  # noqa: PLC0415 - heavy, and only here
 
-    with speaking():
+    with errors_reported():
         first, second = store_audit.examine(one), store_audit.examine(other)
         if first.cluster != second.cluster:
             raise OperatorError("these two belong to different clusters", Exit.DIFFER)
@@ -264,6 +264,6 @@ def diff(
     elif not unsound:
         typer.echo(f"they agree: {first.digest}")
     for sentence in unsound:
-        say(sentence)
+        put_note(sentence)
     if rows or unsound:
         raise typer.Exit(Exit.DIFFER)

@@ -18,7 +18,7 @@ from node.api import request_parsing as asked
 from node.api import tickets
 from node.cli import reference
 from node.cli.commands import join, stories
-from node.cli.console import Chosen, say, seconds
+from node.cli.console import Chosen, put_note, seconds
 from node.cli.help_text import ending, parts
 from node.cli.main import app
 from node.network.ticket import Ticket
@@ -107,7 +107,7 @@ def test_the_list_of_commands_cuts_nothing_off():
         (("invite", "--expires", "31d"), "--expires 31d: from 1s to 30d"),
         (("invite", "--uses", "1001"), "1<=x<=1000"),
         (("exec", "s-1", "--", "true"), "Missing option '--agent'"),
-        (("exec", "s-1", "--agent", "a"), "say what to run"),
+        (("exec", "s-1", "--agent", "a"), "give the command to run"),
         (("stories", "--stage", "nope"), "there are: backlog, coding"),
         (("invite", "--role", "boss"), "no role is called boss; there are: admin"),
         (("members", "promote", "b", "--role", "boss"), "no role is called boss"),
@@ -272,7 +272,7 @@ def test_a_command_that_is_offered_is_about_the_node_that_was_asked(
 ):
     home = f"'{tmp_path}/a home'"
     monkeypatch.setattr(Chosen, "command", f"gangline --home {home}")
-    say(said)
+    put_note(said)
     assert capsys.readouterr().err == f"gangline: {told.format(home=home)}\n"
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from node.cli.console import say
+from node.cli.console import put_note
 from node.cli.main import app
 from node.system.local_time import local
 
@@ -247,7 +247,7 @@ def test_a_time_is_shown_in_one_form_to_people_and_in_utc_to_programs(monkeypatc
 
 def test_a_sentence_of_the_daemon_s_shows_its_times_so_too(monkeypatch, zone, capsys):
     zone("IST-5:30")
-    say(f"s-1 is held by b until {AT}")
+    put_note(f"s-1 is held by b until {AT}")
     assert capsys.readouterr().err == f"gangline: s-1 is held by b until {HERE}\n"
     status = {
         "name": "den", "node": KEYS[0], "cluster": KEYS[1], "role": "admin", "founder": True,

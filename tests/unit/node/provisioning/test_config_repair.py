@@ -106,7 +106,7 @@ def test_who_knows_no_other_node_is_told_to_name_one(tmp_path):
     key_file.put(home.key, f"{key_file.HEADER}\n{'01' * 32}\n")
     assert key_file.load(home.key).pubkey == key(1).pubkey
     told = gangline(home, "init", "--repair")
-    assert "no other node's address is known here; name one under [[peers]]" in told.output
+    assert "no address of another node is known here; add one under [[peers]]" in told.output
     home.config.unlink()
     with Store(home.store) as store:
         persist = Persist(addresses={NodePubkey(cluster.keys[1].pubkey): ("b.example:7467",)})

@@ -19,7 +19,7 @@ def test_who_is_missing_is_admitted():
     (step,) = plan([RosterEntry(A, "observer", "screen")], []).steps
     assert step.path == "/members"
     assert step.body == {"node": A, "role": "observer", "name": "screen"}
-    assert step.said == "admit aaaaaaaa screen as observer"
+    assert step.text == "admit aaaaaaaa screen as observer"
 
 
 def test_a_higher_role_and_another_name_are_asked_for():

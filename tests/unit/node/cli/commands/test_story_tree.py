@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 from machines import pipeline as p
 from machines.values import FreeText
 from node.cli.commands.story_tree import draw
-from node.cli.console import as_plain
+from node.cli.console import to_builtins
 from node.cli.main import app
 from node.reporting import queries
 from tests.support.builders.cluster import Cluster
@@ -34,7 +34,7 @@ def collided(title="Wanted by two"):
 
 def lines(cluster):
     explained = queries.explain(cluster.replicas[0].ledger, "s-1")
-    return list(draw(as_plain(explained)))
+    return list(draw(to_builtins(explained)))
 
 
 def test_the_spine_its_weight_and_what_lost_to_what_are_shown():
