@@ -139,7 +139,7 @@ def test_two_on_one_host_need_two_ports_and_a_restore_as_new_says_so(fleet):
     assert str(same.home / "config.toml") in line
     assert "--listen HOST:PORT" in line
     other, told = restored("other", "--as-new", "--name", "other", "--listen", "127.0.0.1:7498")
-    assert "as the first one does" not in told
+    assert "like the old node" not in told
     assert 'listen = "127.0.0.1:7498"' in (other.home / "config.toml").read_text()
     wrong, told = restored("wrong", "--as-new", "--listen", "7498", code=2)
     assert "listen" in told

@@ -1,4 +1,4 @@
-"""``backup``, ``restore``, ``export``, ``import``: what is kept, and how it comes back."""
+"""The commands ``backup``, ``restore``, ``export`` and ``import``."""
 
 import shlex
 import socket
@@ -15,40 +15,38 @@ from node.system.exit_codes import Exit
 from node.system.local_time import local
 from node.system.plurals import counted
 
-SAY_SECONDS = 2.0
+PROGRESS_SECONDS = 2.0
 
 File = Annotated[Path, typer.Argument(metavar="FILE")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 class Progress:
-    """Says on standard error how far long work has come, at most every two seconds."""
+    """Prints the progress of long work on standard error, at most every two seconds."""
 
     def __init__(self) -> None:
-        from node.system import clock  # noqa: PLC0415 - only where work may be long
+        from node.system import clock  # noqa: PLC0415 - only for long work
 
         self._monotonic = clock.monotonic
-        self._next = self._monotonic() + SAY_SECONDS
+        self._next = self._monotonic() + PROGRESS_SECONDS
 
     def __call__(self, what: str, done: int, of: int) -> None:
-        """So much of the work is done."""
+        """Report that ``done`` of ``of`` units are done."""
         if self._monotonic() >= self._next and of:
-            self._next = self._monotonic() + SAY_SECONDS
+            self._next = self._monotonic() + PROGRESS_SECONDS
             put_note(f"{what}: {100 * done // of} % of {of}")
 
 
 def backup(
     file: File,
-    with_key: Annotated[
-        bool, typer.Option("--with-key", help="Put the secret key into it too.")
-    ] = False,
+    with_key: Annotated[bool, typer.Option("--with-key", help="Include the secret key.")] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write this node into one file, while its daemon runs or not.
+    """Back up this node into one file.
 
-    It holds the store as of one instant and the config, and the secret key only where asked for.
-    Of a damaged store none is made. Restore it with: gangline restore FILE
+    The file holds the config and the store as of one instant; --with-key adds the secret key. The
+    daemon may run meanwhile. A damaged store is not backed up. Restore with: gangline restore FILE
 
     Example: gangline backup /var/backups/den.gangline
     gangline backup --with-key --force ~/den.gangline
@@ -61,8 +59,8 @@ def backup(
             listening = str(client().ask("GET", "/status")["listen"])
         except Silent:
             put_note(
-                "the daemon does not answer: without what it says, the backup names no address for "
-                "this node except those under advertise in the config"
+                "the daemon does not answer, so of this node's addresses the backup has only those "
+                "under advertise in the config"
             )
             listening = ""
         except NoDaemon:
@@ -78,9 +76,9 @@ def backup(
         f"{file}: node {made.node.short}, {counted(made.records, 'record')}, as of {local(made.at)}"
     )
     if with_key:
-        put_note("the file holds this node's secret key: whoever reads it can be this node")
+        put_note("the file holds this node's secret key: anyone who reads it can act as this node")
     else:
-        put_note(f"the key is not in it: keep a copy of {Chosen.home.key} too, or give --with-key")
+        put_note(f"the key is not in it: keep a copy of {Chosen.home.key} too, or use --with-key")
 
 
 def restore(
@@ -90,25 +88,26 @@ def restore(
         typer.Option("--key", metavar="FILE", help="The node's key file, if the backup has none."),
     ] = None,
     as_new: Annotated[
-        bool, typer.Option("--as-new", help="A node of its own, with a new key, that must join.")
+        bool,
+        typer.Option("--as-new", help="Make a new node, with a new key, that must be admitted."),
     ] = False,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="What a new node is called.")
+        str | None, typer.Option("--name", metavar="NAME", help="The name of the new node.")
     ] = None,
     listen: Annotated[
         str | None,
         typer.Option(
-            "--listen", metavar="HOST:PORT", help="Where a new node listens; else as the other did."
+            "--listen", metavar="HOST:PORT", help="The new node's address; default: the old node's."
         ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Make a node from a backup, in a home that has none.
+    """Restore a node from a backup.
 
-    It comes back under its key and fetches from its peers what it wrote since. Where the first
-    host still runs, use --as-new: two daemons with one key get in each other's way. On one host
-    the two need two ports: give the new one its own with --listen.
+    The home must not have a node yet. The node keeps its key and fetches from its peers what it
+    wrote since the backup. If the old node still runs, use --as-new, since two daemons with one
+    key disturb each other. On the same host, also give the new node its own port with --listen.
 
     Example: gangline restore /var/backups/den.gangline --key node.key
     gangline --home two restore den.gangline --as-new --listen 127.0.0.1:7468
@@ -117,10 +116,10 @@ def restore(
     from node.provisioning import backup as work  # noqa: PLC0415 - heavy, and only here
 
     if as_new and key is not None:
-        raise typer.BadParameter("a new node makes its own key: leave out --key or --as-new")
+        raise typer.BadParameter("a new node makes its own key; use either --key or --as-new")
     if listen is not None and not as_new:
         raise typer.BadParameter(
-            "--listen is for a node of its own (--as-new); this one's stands in its config"
+            "--listen is for a new node (--as-new); this node's address is in its config"
         )
     called = (name or socket.gethostname()[:64]) if as_new else ""
     with errors_reported():
@@ -135,8 +134,8 @@ def restore(
         typer.echo(f"{counted(made.records, 'record')}, as of {local(made.at)}")
     if as_new and listen is None and not made.listen.endswith(":0") and made.listen:
         put_note(
-            f"it listens at {made.listen}, as the first one does: where both run on one host, set "
-            f"another listen in {Chosen.home.config} (or restore with --listen HOST:PORT)"
+            f"it listens at {made.listen}, like the old node; if both run on one host, set another "
+            f"listen in {Chosen.home.config} (or restore with --listen HOST:PORT)"
         )
     if as_new:
         put_note(
@@ -164,10 +163,10 @@ def export(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None,
     force: Force = False,
 ) -> None:
-    """Write the board as lines of JSON: each story with its fields, its stage and its events.
+    """Export the board as lines of JSON.
 
-    Not in it: who wrote what and when, executions, claims, lost events, the roster. Without a
-    FILE it goes to standard output.
+    Each line is a story with its fields, its stage and its events. Authors, times, executions,
+    claims, lost events and the roster are left out. Without FILE the lines go to standard output.
 
     Example: gangline export board.jsonl
     gangline export | jq -r 'select(.type == "story") | .id'
@@ -195,15 +194,15 @@ def _line(value: object) -> bytes:
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file, or - for a pipe.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite fields that are others here.")
+        bool, typer.Option("--force", help="Overwrite fields that differ here.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write what a file of gangline export says, and this board lacks.
+    """Import a board from a file of gangline export.
 
-    Stories that are missing are added and brought to their stage by the same events, written by
-    this node and stamped now; fields that are empty here are filled. What differs here is left
-    and named. Begun again after an interruption, it goes on where it stopped.
+    Missing stories are added and brought to their stage by the same events, written by this node
+    and stamped now. Empty fields are filled. Differences are left as they are here and printed;
+    the command then ends with 5. After an interruption, run it again to continue.
 
     Example: gangline import board.jsonl
     gangline --home old export | gangline --home new import -
@@ -218,7 +217,7 @@ def import_(
         put_note(f"cannot read {file}: {fault.strerror}")
         raise typer.Exit(Exit.ENVIRONMENT) from fault
     except ValueError as fault:
-        put_note(f"{file} is no board of gangline export: {fault}")
+        put_note(f"{file} is not a file of gangline export: {fault}")
         raise typer.Exit(Exit.MALFORMED) from fault
     told: dict[str, Any] = {"stories": len(there), "added": 0, "edited": 0, "fired": 0, "left": []}
     progress = Progress()
@@ -236,7 +235,7 @@ def import_(
         typer.echo(
             f"{counted(told['stories'], 'story')}: {told['added']} added, {told['edited']} edited, "
             f"{counted(told['fired'], 'event')} fired, "
-            f"{counted(len(told['left']), 'thing')} left as in this board"
+            f"{counted(len(told['left']), 'difference')} left as in this board"
         )
         for left in told["left"]:
             put_note(left)
@@ -245,10 +244,10 @@ def import_(
 
 
 def _carry_out(plan: Any, told: dict[str, Any]) -> None:
-    """Write one story's share; what the rules refuse is named and left.
+    """Write what one story lacks; what the rules refuse is added to ``left``.
 
     Raises:
-        Refused: nothing can be written now.
+        RequestRefused: nothing can be written now.
     """
     path = f"/stories/{segment(plan.id)}"
     daemon = client()

@@ -1,7 +1,6 @@
-"""``gangline machine``: the state machines by themselves, with no daemon and no cluster.
+"""The commands ``machine …``: the state machines alone, without a daemon or a cluster.
 
-Stands outside the line. What they do with events is in ``replay.py``; it and the machines are
-imported where a command needs them, since every other command does without.
+``replay.py`` feeds them events. It and the machines are imported by the commands that need them.
 """
 
 import sys
@@ -18,18 +17,20 @@ from node.system.sanitize import clean
 if TYPE_CHECKING:
     from machines.kernel import Machine
 
-app = typer.Typer(no_args_is_help=True, help="The state machines by themselves.")
+app = typer.Typer(no_args_is_help=True, help="Print and try the state machines.")
 
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="pipeline or execution", autocompletion=completion.machines
+        metavar="NAME", help="pipeline or execution.", autocompletion=completion.machines
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of text for people.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="JSON", help="The state to start from; else the initial one."),
+    typer.Option(
+        "--from", metavar="JSON", help="The state to start from; default: the initial state."
+    ),
 ]
 
 
@@ -37,7 +38,7 @@ def _machine(name: str) -> "Machine":
     from machines.diagram import MACHINES  # noqa: PLC0415
 
     if name not in MACHINES:
-        _fail(f"no machine is called {clean(name)}; there are: {', '.join(MACHINES)}", Exit.USAGE)
+        _fail(f"there is no machine {clean(name)}; use one of: {', '.join(MACHINES)}", Exit.USAGE)
     return MACHINES[name]
 
 
@@ -47,7 +48,7 @@ def _fail(sentence: str, code: Exit) -> NoReturn:
 
 
 def _start(machine: "Machine", text: str | None) -> Any:
-    """The state to start from; ends the command where the text is none of this machine's."""
+    """The state to start from; ends the command if the text is not one of this machine's."""
     from node.cli.commands import replay  # noqa: PLC0415
 
     try:
@@ -55,12 +56,14 @@ def _start(machine: "Machine", text: str | None) -> Any:
             return machine.initial
         return replay.read_state(machine, replay.read_json(text.encode()))
     except ValueError as fault:
-        _fail(f"--from is no state of {machine.name}: {replay.reason(fault)}", Exit.MALFORMED)
+        _fail(f"--from is not a state of {machine.name}: {replay.reason(fault)}", Exit.MALFORMED)
 
 
 @app.command("table")
 def show_table(name: Name, as_json: Json = False) -> None:
-    """Print every rule; a superstate's rules stand once.
+    """Print the rules of a machine.
+
+    The rules of a superstate are printed once.
 
     Example: gangline machine table pipeline
     Exits: 2
@@ -74,15 +77,19 @@ def show_table(name: Name, as_json: Json = False) -> None:
         fields = ("from", "event", "to", "action")
         typer.echo(replay.to_json([dict(zip(fields, row, strict=True)) for row in rows]))
         return
-    put_table(f"{name}: what is not here is ignored", ("from", "event", "to", "asks for"), rows)
+    put_table(
+        f"{name}: events that are not listed are ignored", ("from", "event", "to", "asks for"), rows
+    )
 
 
 @app.command()
 def diagram(
     name: Name,
-    as_dot: Annotated[bool, typer.Option("--dot", help="Graphviz instead of Mermaid.")] = False,
+    as_dot: Annotated[
+        bool, typer.Option("--dot", help="Print DOT (Graphviz) instead of Mermaid.")
+    ] = False,
 ) -> None:
-    """Draw the machine from its table, as Mermaid or DOT text.
+    """Draw a machine as Mermaid or DOT text.
 
     Example: gangline machine diagram execution --dot | dot -Tsvg > execution.svg
     Exits: 2
@@ -95,7 +102,7 @@ def diagram(
 
 @app.command()
 def legal(name: Name, start: From = None, as_json: Json = False) -> None:
-    """List the events that a state does not ignore.
+    """List the events that a state takes.
 
     Example: gangline machine legal pipeline --from '{"stage": "qa"}'
     Exits: 65
@@ -116,12 +123,12 @@ def replay_events(
     start: From = None,
     as_json: Json = False,
 ) -> None:
-    """Feed events to the machine and show what it makes of each.
+    """Feed events to a machine and print each outcome.
 
-    A line is an event such as {"event": "block", "reason": "why"}, with an optional "at" (else
-    now). A line that is no event is told, changes nothing, and makes the command end with 65. If
-    the first line is no JSON, the rest is not read. At a terminal the legal events are
-    offered, and  block reason="why"  will do.
+    A line is an event such as {"event": "block", "reason": "why"}, with an optional "at" (default:
+    now). A line that is not an event is reported and changes nothing, and the command ends with
+    65. If the first line is not JSON, the rest is not read. On a terminal the legal events are
+    listed, and  block reason="why"  is enough.
 
     Example: gangline machine replay pipeline events.jsonl
       echo '{"event": "deps_met"}' | gangline machine replay pipeline --json

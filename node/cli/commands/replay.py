@@ -1,6 +1,6 @@
-"""Feeds events to a state machine, one JSON object a line, and tells what it makes of each.
+"""Feeds events to a state machine, one JSON object a line, and prints each outcome.
 
-Stands under ``machine.py``. Takes the lines of a file, a pipe or a terminal.
+The lines come from a file, a pipe or a terminal. Used by ``machine.py``.
 """
 
 import json
@@ -28,37 +28,37 @@ ERROR_CHARACTERS_MAX = 300
 
 
 class NoEvent(ValueError):
-    """A line that is no event of the machine."""
+    """A line that is not an event of the machine."""
 
 
 def to_json(value: object) -> str:
-    """JSON that holds nothing a terminal would obey: such characters stand escaped, as JSON may."""
+    """Encode as JSON, with every character escaped that a terminal would act on."""
     text = msgspec.json.encode(value, enc_hook=enc_hook).decode()
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def read_state(machine: Machine, found: object) -> Any:
-    """A state of a machine, from JSON that was read.
+    """Convert decoded JSON to a state of the machine.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a state of this machine.
     """
     return msgspec.convert(found, type=UNIONS[machine.name][0], dec_hook=lenient_hook)
 
 
 def reason(fault: ValueError) -> str:
-    """What is wrong, in one safe and short line: it may quote the input."""
+    """The error as one short line, escaped: it may quote the input."""
     return clean(str(fault))[:ERROR_CHARACTERS_MAX]
 
 
 def replay(machine: Machine, state: Any, source: BinaryIO, *, as_json: bool, ask: bool) -> bool:
-    """Replay every line; says whether all of them were events.
+    """Replay every line; returns whether all of them were events.
 
-    Where the first is no JSON, neither is the file: one sentence is enough, and the rest is left.
+    If the first line is not JSON, neither is the file, and the rest is not read.
     """
     ok = first = True
     if ask:
-        _ask(machine, state)
+        _prompt(machine, state)
     for number, line in _lines(source):
         try:
             event, at = read_event(machine, line, typed=ask)
@@ -78,21 +78,21 @@ def replay(machine: Machine, state: Any, source: BinaryIO, *, as_json: bool, ask
             if as_json:
                 typer.echo(to_json({"outcome": outcome.word, "state": state}))
             else:
-                _tell(machine.event_name(event), outcome, to_json(state))
+                _show(machine.event_name(event), outcome, to_json(state))
         first = False
         if ask:
-            _ask(machine, state)
+            _prompt(machine, state)
     return ok
 
 
-def _ask(machine: Machine, state: Any) -> None:
-    """Prompt with the legal events, beside the answers and not among them."""
-    events = ", ".join(machine.legal_events(state)) or "nothing is legal here; Ctrl-D ends"
+def _prompt(machine: Machine, state: Any) -> None:
+    """Prompt with the legal events, on standard error."""
+    events = ", ".join(machine.legal_events(state)) or "no event is legal here; Ctrl-D ends"
     typer.secho(f"{machine.state_name(state)} ({events}) > ", nl=False, err=True, fg="cyan")
 
 
-def _tell(event: str, outcome: StateChange | Updated | Ignored, state: str) -> None:
-    """One line for people; the colours fall away where the output is no terminal."""
+def _show(event: str, outcome: StateChange | Updated | Ignored, state: str) -> None:
+    """Print an outcome for people, in colour on a terminal."""
     match outcome:
         case StateChange():
             typer.echo(f"{typer.style(event, bold=True)} → {state}")
@@ -103,7 +103,7 @@ def _tell(event: str, outcome: StateChange | Updated | Ignored, state: str) -> N
 
 
 def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """Every line that is not blank, with its number; ``None`` for one that is too long to read."""
+    """Every line that is not blank, with its number; ``None`` if it is too long."""
     number = 0
     while line := source.readline(LINE_BYTES_MAX + 1):
         number += 1
@@ -116,10 +116,10 @@ def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 
 
 def read_event(machine: Machine, line: bytes | None, *, typed: bool) -> tuple[Any, Instant]:
-    """One event and its instant from a line; ``typed`` by a person, who need not write JSON.
+    """Read an event and its instant from a line; one that was ``typed`` need not be JSON.
 
     Raises:
-        ValueError: it is no event of this machine; says what is wrong.
+        ValueError: it is not an event of this machine; the message is the reason.
     """
     if line is None:
         raise NoEvent(f"the line is longer than {LINE_BYTES_MAX} bytes")
@@ -132,7 +132,7 @@ def read_event(machine: Machine, line: bytes | None, *, typed: bool) -> tuple[An
         at = Instant.parse_lenient(raw.pop("at"))
     names = [tag_of(kind) for kind in machine.events]
     if raw.get("event") not in names:
-        raise NoEvent(f"no such event; {machine.name} knows: {', '.join(names)}")
+        raise NoEvent(f"no such event; {machine.name} has: {', '.join(names)}")
     union = UNIONS[machine.name][1]
     return msgspec.convert(raw, type=union, dec_hook=lenient_hook, strict=not words), at
 
@@ -147,10 +147,10 @@ def _read_words(line: bytes) -> dict[str, str]:
 
 
 def read_json(text: bytes) -> Any:
-    """Read JSON strictly: no name twice in an object, no floats, nothing too deep.
+    """Read strict JSON: no repeated names in an object, no floats, no deep nesting.
 
     Raises:
-        ValueError: it is not that.
+        ValueError: it is not strict JSON.
     """
     try:
         return json.loads(
@@ -166,9 +166,9 @@ def read_json(text: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise NoEvent("a name stands twice in one object")
+        raise NoEvent("a name is repeated in one object")
     return found
 
 
 def _no_float(_text: str) -> NoReturn:
-    raise NoEvent("a number must be whole")
+    raise NoEvent("a number must be an integer")

@@ -1,4 +1,4 @@
-"""``status``, ``nodes``, ``peers``, ``stories``, ``story``, ``watch``: looking."""
+"""The commands ``status``, ``nodes``, ``peers``, ``stories``, ``story`` and ``watch``."""
 
 import json
 from typing import Annotated, Any
@@ -40,13 +40,13 @@ TIMES = {
     "resume_at": "may go on",
     "completed_at": "at",
 }
-"""The instants of a state, and how they are introduced."""
-ROADS_SHOWN = 2
+"""The times of an execution's state, and the word before each."""
+PATHS_SHOWN = 2
 NONE_YET = "no stories yet; add one with: gangline add ID"
 
 
 def status(as_json: Json = False) -> None:
-    """The node and its cluster at a glance.
+    """Show this node and its cluster at a glance.
 
     Example: gangline status --json | jq .digest
     Exits: 1 3
@@ -78,11 +78,11 @@ def status(as_json: Json = False) -> None:
 
 
 def nodes(as_json: Json = False) -> None:
-    """Every node of the cluster as seen from here, and who brings news of it.
+    """List the nodes of the cluster.
 
-    A node is alive under 45 seconds without news, suspect to 150, then offline. *Heard through*
-    says which peers brought news and how long ago: where some still do, it lives, and the others
-    are slow.
+    A node is alive if it was heard of in the last 45 seconds, suspect up to 150, then offline.
+    "Heard through" lists the peers that brought news of it, and how long ago; if some still do,
+    the node is alive and the other peers are slow.
 
     Example: gangline nodes
     Exits: 1 3
@@ -97,7 +97,8 @@ def nodes(as_json: Json = False) -> None:
         [
             (
                 short(row["node"]), row["name"], role_text(row["role"], founder=row["founder"]),
-                row["liveness"], "yes" if row["linked"] else "", _roads(row), _working_on(row),
+                row["liveness"], "yes" if row["linked"] else "",
+                _heard_through(row), _working_on(row),
             )
             for row in rows
         ],
@@ -105,30 +106,30 @@ def nodes(as_json: Json = False) -> None:
 
 
 def _working_on(row: dict[str, Any]) -> str:
-    """What a node is doing about which stories."""
-    doing = sorted(row["executions"].items(), key=lambda one: natural_key(one[0]))
-    return ", ".join(f"{story} ({state})" for story, state in doing if state not in AT_REST)
+    """The stories that a node works on, with its state in each."""
+    executions = sorted(row["executions"].items(), key=lambda one: natural_key(one[0]))
+    return ", ".join(f"{story} ({state})" for story, state in executions if state not in AT_REST)
 
 
-def _roads(row: dict[str, Any]) -> str:
-    """Which peers brought news of a node, the latest first."""
-    roads = [
-        f"{'itself' if road['peer'] == row['node'] else road['name'] or short(road['peer'])} "
-        f"{road['seconds']:.0f}s"
-        for road in row["seen_by"][:ROADS_SHOWN]
+def _heard_through(row: dict[str, Any]) -> str:
+    """The peers that brought news of a node, the latest first."""
+    paths = [
+        f"{'itself' if path['peer'] == row['node'] else path['name'] or short(path['peer'])} "
+        f"{path['seconds']:.0f}s"
+        for path in row["seen_by"][:PATHS_SHOWN]
     ]
-    left = len(row["seen_by"]) - len(roads)
-    return ", ".join([*roads, f"{left} more"] if left else roads)
+    left = len(row["seen_by"]) - len(paths)
+    return ", ".join([*paths, f"{left} more"] if left else paths)
 
 
 def peers(as_json: Json = False) -> None:
-    """Every link, those that do not come about, and who must stay away.
+    """List links to other nodes, failed attempts, and bans.
 
-    *Agrees* says whether both held the same board when they last compared: yes, not yet, or not
-    asked yet. *In* and *out* count the messages that came and went over the link that is up now.
+    "Agrees" is whether both nodes had the same board when they last compared. "In" and "out" count
+    the messages over the current link.
 
-    Whoever sends what no honest node sends is *banned* for a while, longer each time: a key, or,
-    before it has shown one, the address it came from.
+    A peer that sends what no honest node sends is banned for a while, longer each time. The ban is
+    on its key or, before it has shown a key, on its address.
 
     Example: gangline peers
     Exits: 1 3
@@ -156,14 +157,14 @@ def stories(
     stage: Annotated[
         str | None,
         typer.Option(
-            metavar="STAGE", help="Only those at this stage.", autocompletion=completion.stages
+            metavar="STAGE", help="Only stories at this stage.", autocompletion=completion.stages
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The board, in the order in which people count: s-2 before s-10.
+    """List the stories on the board.
 
-    With --json the order is that of the ids as plain text: s-10 before s-2.
+    The table is in natural order (s-2 before s-10), JSON in the order of the ids as text.
 
     Example: gangline stories --stage coding
     Exits: 1 3
@@ -196,10 +197,10 @@ def _node(execution: dict[str, Any]) -> str:
 
 
 def story(story_id: StoryArgument, as_json: Json = False) -> None:
-    """One story: where it stands, who works on it, who holds it, what lost.
+    """Show one story: stage, executions, claims and lost events.
 
-    A running agent on a node that is offline is shown as unreachable: nobody knows. Its last
-    heartbeat is the newer of the recorded one and the one that came with the node's presence.
+    A running agent on an offline node is shown as unreachable. Its last heartbeat is the newer of
+    the recorded one and the one in the node's presence.
 
     Example: gangline story s-1
     Exits: 1 3 4 65
@@ -236,22 +237,22 @@ def story(story_id: StoryArgument, as_json: Json = False) -> None:
 
 
 def _doing(one: dict[str, Any]) -> str:
-    """What a node does about a story: ``running coder-1 since …, last heartbeat …``."""
+    """An execution: ``running coder-1 since …, last heartbeat …``."""
     state = one["state"]
-    told = [f"{one['shown']} {state.get('agent', '')}".rstrip()]
+    parts = [f"{one['shown']} {state.get('agent', '')}".rstrip()]
     for field, word in TIMES.items():
         if field in state:
-            told.append(f"{word} {local(state[field])}")
+            parts.append(f"{word} {local(state[field])}")
     if "exit_code" in state:
-        told.append(f"exit code {state['exit_code']}")
+        parts.append(f"exit code {state['exit_code']}")
     if one["shown"] != state["state"]:
-        told.append(f"it was {state['state']} when the node was last heard of")
-    return ", ".join(told)
+        parts.append(f"it was {state['state']} when the node was last heard of")
+    return ", ".join(parts)
 
 
 def _claim(one: dict[str, Any], answer: dict[str, Any]) -> str:
-    """Who claims it until when, and whether the claim still holds it."""
-    from node.system import clock  # noqa: PLC0415 - only where there are claims
+    """A claim: by which node, until when, and whether it holds the story."""
+    from node.system import clock  # noqa: PLC0415 - only if there are claims
 
     who, end = display_name(answer["names"], one["node"]), local(one["until"])
     if one["node"] == answer["holder"]:
@@ -266,18 +267,18 @@ def watch(
         str | None,
         typer.Argument(
             metavar="[ID]",
-            help="Only this story.",
+            help="Only events of this story.",
             callback=parse_story_id,
             autocompletion=completion.stories,
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what happens, as it happens; until Ctrl-C.
+    """Print events as they happen, until Ctrl-C.
 
-    A line begins with the local time at which it was heard of here; seals, which every feed gets
-    whenever it is quiet, are left to --json. Who reads too slowly is told how many events he
-    missed. Ends with 3 when the daemon does.
+    Each line begins with the local time at which this node learned of the event. Seals are printed
+    with --json only. If the reader is too slow, a line gives the number of events that were
+    missed. The command ends with 3 when the daemon ends.
 
     Example: gangline watch s-1
     Exits: 1 3 65 130
@@ -294,17 +295,17 @@ def watch(
                 typer.echo(
                     f"{local(clock.wall())}  {clean(in_local_time(event_line(event, names)))}"
                 )
-        put_note("the daemon has ended, and the stream with it")
+        put_note("the daemon has ended")
     raise typer.Exit(Exit.NO_DAEMON)
 
 
 def json_line(event: dict[str, Any]) -> str:
-    """An event for programs, on one line."""
+    """Format an event as one line of JSON."""
     return json.dumps(event)
 
 
 def event_line(event: dict[str, Any], names: Names) -> str:
-    """An event for people, on one line."""
+    """Format an event for people, on one line."""
     where = format_ref(names, event["record"]) if event.get("record") else ""
     match event["type"]:
         case "stage_moved":

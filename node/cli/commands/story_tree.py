@@ -1,7 +1,7 @@
-"""Draws the tree of a story's events: its spine, who stands behind it, and what beside it lost.
+"""Draws the tree of a story's events: the spine, its branches, weights, and what lost.
 
-Takes the answer to *explain*, gives lines that fit a terminal of 80 columns. The spine runs down
-the left edge however long it is; only what left it is set in.
+Takes the answer to *explain*; returns lines of at most 80 columns. The spine stays at the left
+edge, and only branches are indented: Rich's tree would indent each event of the spine once more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ EVENT_WIDTH = 34
 
 
 def draw(answer: dict[str, Any]) -> Iterator[str]:
-    """The whole answer, line by line, escaped."""
+    """Draw the whole answer, line by line, escaped."""
     names, events = answer["names"], answer["events"]
     yield clean(f"{answer['id']}  {answer['title'] or '(untitled)'}")
     yield clean(f"stands at {stage_text(answer['stage'])}: {_counted(events)}")
@@ -34,7 +34,7 @@ def draw(answer: dict[str, Any]) -> Iterator[str]:
     orphans = [event for event in events if not event["in_tree"]]
     if orphans:
         yield ""
-        yield "in no tree, since what they act on does not count, or does not take them:"
+        yield "not in the tree, because their parent does not count or does not take them:"
         for event in orphans:
             yield from _event(event, "", "", names)
 
@@ -51,45 +51,46 @@ def _parent(event: dict[str, Any]) -> str | None:
 def _branch(
     tree: dict[str | None, list[dict[str, Any]]], parent: str | None, edge: str, names: Names
 ) -> Iterator[str]:
-    """What hangs below an event: first what left the path here, then the path itself."""
+    """The events below one event: first the branches, then the path that continues."""
     while children := tree.get(parent):
-        *beside, on = sorted(children, key=_last_goes_on)
-        for event in beside:
+        *branches, next_event = sorted(children, key=_continues)
+        for event in branches:
             yield from _event(event, f"{edge}├─", f"{edge}│ ", names)
             yield from _branch(tree, event["record"][3], f"{edge}│ ", names)
-        yield from _event(on, edge, f"{edge}│" if tree.get(on["record"][3]) else f"{edge} ", names)
-        parent = on["record"][3]
+        parent = next_event["record"][3]
+        below = f"{edge}│" if tree.get(parent) else f"{edge} "
+        yield from _event(next_event, edge, below, names)
 
 
-def _last_goes_on(event: dict[str, Any]) -> tuple[bool, int]:
-    """The spine goes on below its branches; elsewhere the heaviest does."""
+def _continues(event: dict[str, Any]) -> tuple[bool, int]:
+    """A sort key that puts last the event to continue with: on the spine, else the heaviest."""
     return event["place"] == "spine", event["weight"]
 
 
 def _event(event: dict[str, Any], edge: str, below: str, names: Names) -> Iterator[str]:
-    """An event: what it does and who fired it, then what spoke for it, or against it."""
+    """One event: what it does, its time and author, then its details, indented."""
     what = f"{event['event']['event']} → {event['makes']['stage']}"
     who, record = display_name(names, event["record"][0]), format_ref(names, event["record"])
     head = f"{edge}{MARKS[event['place']]} {what}"
     yield clean(f"{head:<{EVENT_WIDTH}}  {local(event['stamp'][0])}  {who}")
-    told = [f"{record}, id {event['record'][3][:8]}"]
-    said = format_fields(event["event"], ("event",))
-    if said:
-        told.append(said)
+    details = [f"{record}, id {event['record'][3][:8]}"]
+    carried = format_fields(event["event"], ("event",))
+    if carried:
+        details.append(carried)
     if event["place"] == "applied":
-        told.append("applied after the end of the spine")
+        details.append("applied after the end of the spine")
     elif event["place"] == "lost":
         beaten = format_ref(names, event["beaten_by"])
-        told.append(f"lost{f' to {beaten}' if beaten else ''}: {event['why']}")
+        details.append(f"lost{f' to {beaten}' if beaten else ''}: {event['why']}")
     if event["in_tree"]:
-        behind = ", ".join(display_name(names, one) for one in event["authors"])
-        told.append(f"weight {event['weight']}: {behind}")
+        authors = ", ".join(display_name(names, one) for one in event["authors"])
+        details.append(f"weight {event['weight']}: {authors}")
     if event["acks"]:
-        told.append(
+        details.append(
             f"seen archived by {', '.join(display_name(names, one) for one in event['acks'])}"
         )
     indent = f"{below}   "
-    for line in told:
+    for line in details:
         yield from wrap(
             clean(line), WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ",
             break_on_hyphens=False,

@@ -1,9 +1,8 @@
-"""``inspect feeds``, ``explain``, ``quarantine``, ``digest``, ``update``.
+"""The ``inspect`` group, with ``feeds``, ``explain``, ``quarantine``, ``digest`` and ``update``.
 
-The first four ask the running daemon what it holds, or with ``--store`` find the same out from a
-file, where everything is checked anew; either way the answer is made by
-``node/reporting/queries.py`` and shown by the same lines here. The other commands of the group
-stand in ``store.py``.
+The first four ask the running daemon or, with ``--store``, read a file and verify all of it; both
+answers come from ``node/reporting/queries.py``. The other commands are in ``store.py``,
+``evidence.py`` and ``history.py``.
 """
 
 import json
@@ -32,7 +31,7 @@ from node.system.exit_codes import Exit
 from node.system.local_time import in_local_time, local
 from node.system.sanitize import clean
 
-app = typer.Typer(no_args_is_help=True, help="What is really there.")
+app = typer.Typer(no_args_is_help=True, help="Inspect stored data.")
 for command in (
     inspect_store.doc,
     inspect_store.feed,
@@ -47,28 +46,32 @@ for command in (
 
 InsteadOfDaemon = Annotated[
     Path | None,
-    typer.Option("--store", metavar="PATH", help="A store file or a home, instead of the daemon."),
+    typer.Option(
+        "--store",
+        metavar="PATH",
+        help="Read a store file, or a node's folder, instead of the daemon.",
+    ),
 ]
 SEALED = {None: "not yet", True: "as sealed", False: "NOT AS SEALED"}
 
 
-def _find_out(store: Path | None, path: str, look: Callable[[Any], Any]) -> Any:
-    """Ask the daemon at a path of its API; or look at what a file holds."""
+def _query(store: Path | None, path: str, read: Callable[[Any], Any]) -> Any:
+    """Ask the daemon, or read the file."""
     if store is None:
         return ask("GET", path)
     with errors_reported():
         held = inspect_store.examine(store)
-        return to_builtins(look(held))
+        return to_builtins(read(held))
 
 
 @app.command()
 def digest(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
-    """The document digest: equal on two nodes that agree.
+    """Print the document digest, which is equal on nodes that agree.
 
     Example: gangline inspect digest
     Exits: 1 3 5 65
     """
-    found = _find_out(store, "/inspect/digest", lambda held: {"digest": held.digest})
+    found = _query(store, "/inspect/digest", lambda held: {"digest": held.digest})
     if as_json:
         put_json(found)
     else:
@@ -77,17 +80,17 @@ def digest(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
 
 @app.command()
 def feeds(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
-    """Every feed: how far it is known, what of it is live, its seal, its cut.
+    """List feeds, with their heads, gaps, cuts and seals.
 
-    Gaps are clocks whose content is gone, as superseded records are; unknown are clocks of which
-    nothing is known yet. Of a feed that is not as its author sealed it, a line below the table says
-    what is missing and who might have it: whom the daemon asked, who holds the very same, and who
-    is not linked. Whether a gap was superseded or is withheld only its author knows.
+    Gaps are clocks whose content is gone, such as superseded records. Unknown clocks have not been
+    received yet. If a feed is not as its author sealed it, a line below the table lists what is
+    missing and which peers might have it. Only the author knows whether a gap was superseded or
+    is withheld.
 
     Example: gangline inspect feeds --store /backup/store.db
     Exits: 1 3 5 65
     """
-    rows = _find_out(store, "/inspect/feeds", lambda held: held.feeds())
+    rows = _query(store, "/inspect/feeds", lambda held: held.feeds())
     if as_json:
         put_json(rows)
         return
@@ -115,16 +118,16 @@ def explain(
     store: InsteadOfDaemon = None,
     as_json: Json = False,
 ) -> None:
-    """A story's tree: its spine, who stands behind each event, what won and what lost.
+    """Show why a story is at its stage.
 
-    ● is an event on the spine, + one applied after its end, ✗ one that lost. The weight is the
-    number of distinct nodes that wrote the event or anything built on it.
+    Draws the tree of its events: ● is on the spine, + was applied after its end, ✗ lost. The weight
+    is the number of nodes that wrote the event or anything built on it.
 
     Example: gangline inspect explain s-1
     Exits: 1 3 4 5 65
     """
     path = f"/stories/{segment(story)}/explain"
-    answer = _find_out(store, path, lambda held: held.explain(story))
+    answer = _query(store, path, lambda held: held.explain(story))
     if as_json:
         put_json(answer)
         return
@@ -136,12 +139,12 @@ def explain(
 
 @app.command()
 def quarantine(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
-    """What was rejected or refused, with its reason, the newest first.
+    """List rejected and refused records with the reason, newest first.
 
     Example: gangline inspect quarantine
     Exits: 1 3 5 65
     """
-    rows = _find_out(store, "/inspect/quarantine", lambda held: held.quarantine())
+    rows = _query(store, "/inspect/quarantine", lambda held: held.quarantine())
     if as_json:
         put_json(rows)
         return
@@ -155,7 +158,7 @@ def quarantine(store: InsteadOfDaemon = None, as_json: Json = False) -> None:
             )
             for r in rows
         ],
-        empty="nothing was turned away",
+        empty="the quarantine is empty",
     )  # fmt: skip
 
 
@@ -174,11 +177,12 @@ def _claim(row: dict[str, Any]) -> str:
 def update(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="Raw bytes or hex; - for stdin.")],
     lines: Annotated[
-        bool, typer.Option("--lines", help="One hex update a line, one JSON answer a line.")
+        bool,
+        typer.Option("--lines", help="Read one hex update a line; print one JSON answer a line."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Decode update bytes, with the decoder that stands at the gate. Needs no daemon.
+    """Decode a Yjs update from a file, as the daemon would.
 
     Example: gangline inspect update captured.bin
     Exits: 1 65
@@ -206,7 +210,7 @@ def update(
 
 
 def _answered(line: str) -> dict[str, Any]:
-    """The answer to one line of hex."""
+    """Decode one line of hex."""
     from crdt.primitives.errors import PeerFault, Reason  # noqa: PLC0415 - only here
 
     try:
@@ -219,21 +223,21 @@ def _answered(line: str) -> dict[str, Any]:
 
 def _put_update(found: dict[str, Any]) -> None:
     for feed in found["feeds"]:
-        root = feed["root"] or "goes on in a feed named before"
+        root = feed["root"] or "continues a feed named before"
         typer.echo(f"client {feed['client']}  clocks {feed['start']} to {feed['end']}  {root}")
-        told = [
+        lines = [
             (clock, f"record of {len(value) // 2} bytes  {value}")
             for clock, value in feed["records"]
         ]
-        told += [(clock, f"gap of {length}") for clock, length in feed["gaps"]]
-        for clock, text in sorted(told):
+        lines += [(clock, f"gap of {length}") for clock, length in feed["gaps"]]
+        for clock, text in sorted(lines):
             typer.echo(f"  #{clock}  {text}")
     if not found["feeds"]:
-        put_note("an update that holds nothing")
+        put_note("the update is empty")
 
 
 def _raw(data: bytes) -> bytes:
-    """Hex as the bytes it stands for; anything else as it is."""
+    """Decode hex; return anything else as it is."""
     try:
         return bytes.fromhex(data.decode("ascii").strip()) if data.strip() else data
     except (UnicodeDecodeError, ValueError):

@@ -1,8 +1,7 @@
-"""``inspect evidence`` and ``inspect proof``: forks that were proven, and files that prove them.
+"""``inspect evidence`` and ``inspect proof``: proven forks, and files that prove them.
 
-``evidence`` looks into a store, and can write a proof into a file. ``proof`` checks such a file
-with nothing else at hand: no node, no store, no daemon. What the file says is anybody's word until
-it is checked, and is escaped all the same.
+``evidence`` reads a store, and can write a proof into a file. ``proof`` checks such a file alone,
+without a node, a store or a daemon. Nothing in the file is trusted.
 """
 
 import json
@@ -32,31 +31,32 @@ from node.system.sanitize import clean
 
 FEED = re.compile(r"(.+?)(?:/(\d{1,10}))?", re.ASCII)
 NOT_SHOWN = (
-    "that the key belongs to this cluster (gangline members says so, on one of its nodes)",
+    "that the key belongs to this cluster (see gangline members on one of its nodes)",
     "which of the two was signed first",
-    "why: a host that was put back or cloned while it ran signs twice as well, once",
+    "why: a host that was restored or cloned while it ran also signs twice, once",
 )
-"""What two signatures cannot say."""
+"""What two signatures do not prove."""
 
 
 def evidence(
     feed: Annotated[
-        str | None, typer.Argument(metavar="[NODE[/INC]]", help="Of one feed: both sides.")
+        str | None,
+        typer.Argument(metavar="[NODE[/INC]]", help="Show both sides of this feed's fork."),
     ] = None,
     store: StoreOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="Write the proof into a file that anyone can check."
+            "--out", metavar="FILE", help="Write the proof to a file that anyone can check."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Every proven fork; or one, with both sides and where they differ.
+    """List proven forks, or show one with both sides.
 
-    The file holds both signatures and what the two records say, as far as that is still held; who
-    has it checks it with: gangline inspect proof FILE
+    The file of --out holds both signatures and the content of the two records, if this node still
+    has it. Anyone can check it with: gangline inspect proof FILE
 
     Example: gangline inspect evidence bad --out bad.evidence
     Exits: 1 4 5 65
@@ -94,34 +94,34 @@ def _put_list(proofs: list[dict[str, Any]]) -> None:
             )
             for p in proofs
         ],
-        empty="no fork was ever proven here",
+        empty="no forks were proven here",
     )  # fmt: skip
 
 
 def _chosen(proofs: list[dict[str, Any]], wanted: str | None) -> Any:
-    """The one feed that is meant.
+    """Find the one feed that ``wanted`` names.
 
     Raises:
-        Trouble: it is none, or several.
+        OperatorError: none matches, or several do.
     """
     from crdt.primitives.identity import FeedId  # noqa: PLC0415 - heavy, and only here
     from machines.values import NodePubkey  # noqa: PLC0415
     from node.reporting import record_report  # noqa: PLC0415
 
-    said = FEED.fullmatch(wanted or "")
+    match = FEED.fullmatch(wanted or "")
     found = [
         p
         for p in proofs
-        if said is None
-        or (record_report.is_called(p["author"], p["name"], said[1]) and _is_of(p, said[2]))
+        if match is None
+        or (record_report.is_called(p["author"], p["name"], match[1]) and _is_of(p, match[2]))
     ]
     if len(found) == 1:
         return FeedId(NodePubkey.from_hex(found[0]["author"]), found[0]["incarnation"])
     if not found:
         of = f" of {wanted}" if wanted else ""
-        raise OperatorError(f"no fork{of} was ever proven here", Exit.REFUSED)
+        raise OperatorError(f"no fork{of} was proven here", Exit.REFUSED)
     named = ", ".join(f"{p['name'] or short(p['author'])}/{p['incarnation']}" for p in found)
-    raise OperatorError(f"forks of several feeds are proven here; say which: {named}", Exit.REFUSED)
+    raise OperatorError(f"forks of several feeds are proven here; name one: {named}", Exit.REFUSED)
 
 
 def _is_of(proof: dict[str, Any], incarnation: str | None) -> bool:
@@ -132,10 +132,10 @@ def proof(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="An evidence file; - for stdin.")],
     as_json: Json = False,
 ) -> None:
-    """Check an evidence file: whether one key signed two different records for one place.
+    """Check an evidence file for two records in one slot.
 
-    Needs nothing but the file: no node, no store, no daemon. Says what is proven, what is not, and
-    where the two records differ.
+    It prints what the two signatures prove, what they do not, and where the records differ. Only
+    the file is needed: no node, store or daemon.
 
     Example: gangline inspect proof bad.evidence
     Exits: 1 5 65
@@ -164,7 +164,7 @@ def proof(
 
 
 def _put_file(file: Any, *, as_json: bool) -> bool:
-    """Show both sides and what they prove; says whether they prove anything."""
+    """Print both sides and what they prove; returns whether they prove a fork."""
     from crdt.records.evidence_file import check  # noqa: PLC0415 - heavy, and only here
     from crdt.records.signatures import verify_batch  # noqa: PLC0415
 
@@ -199,22 +199,22 @@ def _verdict(found: Any) -> str:
         return "this key signed two different records for one place"
     match found.hold:
         case (False, False):
-            return "neither signature is this key's for this place"
+            return "neither signature is this key's for this slot"
         case (False, True):
-            return "the first signature is not this key's for this place"
+            return "the first signature is not this key's for this slot"
         case (True, False):
-            return "the second signature is not this key's for this place"
-    return "both sides are one and the same record"
+            return "the second signature is not this key's for this slot"
+    return "both sides are the same record"
 
 
 def _side(side: Any, *, held: object, holds: bool) -> str:
-    told = "signature holds" if holds else "SIGNATURE DOES NOT HOLD"
-    said = "" if held is not None else ", what it says was no longer held"
-    return f"{told}, H(body) {side.hash.hex()}{said}"
+    verdict = "signature holds" if holds else "SIGNATURE DOES NOT HOLD"
+    missing = "" if held is not None else ", its content was no longer held"
+    return f"{verdict}, H(body) {side.hash.hex()}{missing}"
 
 
 def _body(side: Any) -> Any:
-    """What a record says: an object, or text where it is no record's body; ``None`` if not held."""
+    """A record's body as an object, or as text if it is not valid; ``None`` if it is not held."""
     import msgspec  # noqa: PLC0415 - heavy, and only here
 
     from crdt.primitives.errors import MalformedRecord  # noqa: PLC0415
@@ -223,14 +223,14 @@ def _body(side: Any) -> Any:
     if side.body is msgspec.UNSET:
         return None
     try:
-        parse_body(side.body)  # what is not in the one form could show two bodies alike
+        parse_body(side.body)  # two bodies that differ in form alone would look alike
     except MalformedRecord:
         return side.body.decode("utf-8", "backslashreplace")
     return msgspec.json.decode(side.body)
 
 
 def _difference(one: Any, other: Any) -> list[str]:
-    """Where two bodies differ, field by field; what only one side has is shown whole."""
+    """Where two bodies differ, field by field."""
     if not isinstance(one, dict) or not isinstance(other, dict):
         return [
             f"{mark} {body if isinstance(body, str) else _flat(body)}"

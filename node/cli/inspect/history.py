@@ -1,7 +1,7 @@
-"""``inspect history``: the timeline of what happened on one node.
+"""``inspect history``: the timeline of events on this node.
 
-From the running daemon, or with ``--store`` from a file. Every node keeps its own, bounded by
-``history_rows`` and ``history_days`` in its config.
+It comes from the running daemon or, with ``--store``, from a file. Each node keeps its own, bounded
+by ``history_rows`` and ``history_days`` in its config.
 """
 
 from pathlib import Path
@@ -28,18 +28,22 @@ LIMIT = 100
 def history(
     story: Annotated[
         str | None,
-        typer.Argument(metavar="STORY", help="Of this story alone.", callback=parse_story_id),
+        typer.Argument(metavar="STORY", help="Only events of this story.", callback=parse_story_id),
     ] = None,
     store: Annotated[
         Path | None,
         typer.Option(
-            "--store", metavar="PATH", help="A store file or a home, instead of the daemon."
+            "--store",
+            metavar="PATH",
+            help="Read a store file, or a node's folder, instead of the daemon.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="So many events at most.")] = LIMIT,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many events.")] = LIMIT,
     as_json: Json = False,
 ) -> None:
-    """What happened here, the newest first: moves, conflicts, rejections, forks, members.
+    """List past events on this node, newest first.
+
+    These are moves, conflicts, rejections, forks and changes of the roster.
 
     Example: gangline inspect history s-1
     Exits: 1 3 5 65
@@ -58,7 +62,7 @@ def history(
             (local(r["at"]), r["what"].replace("_", " "), r["story"], in_local_time(r["says"]))
             for r in rows
         ],
-        empty="nothing is kept of what happened",
+        empty="the history is empty",
     )
 
 

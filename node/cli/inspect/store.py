@@ -1,7 +1,7 @@
-"""``inspect doc``, ``feed``, ``record``, ``verify``, ``diff``: from the store's file.
+"""``inspect doc``, ``feed``, ``record``, ``verify`` and ``diff``, which read the store's file.
 
-They need no daemon, and mind none: a running daemon's store is read as of its last commit. Every
-signature is checked and every verdict given anew before anything is shown.
+They need no daemon; the store of a running daemon is read as of its last commit. Every signature is
+checked and every verdict computed again before anything is printed.
 """
 
 import json
@@ -32,12 +32,14 @@ from node.system.sanitize import clean
 TIMED = ("claim", "execution")
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", metavar="PATH", help="A store file or a home; else the own node's."),
+    typer.Option(
+        "--store", metavar="PATH", help="A store file or a node's folder; default: this node's."
+    ),
 ]
 
 
 def examine(store: Path | None) -> Any:
-    """What a store holds, judged anew; says where something in it is not as it must be."""
+    """Read and verify a store; prints a note if it has faults."""
     from node.reporting import store_audit  # noqa: PLC0415 - heavy, and only here
 
     with errors_reported():
@@ -54,12 +56,12 @@ def _place(row: Any) -> str:
 
 
 def _says(row: Any) -> str:
-    """What a record says; of what holds no free text, the instants as people read them."""
+    """A record's content, with local times if it has no free text."""
     return in_local_time(row.says) if row.kind in TIMED else str(row.says)
 
 
 def doc(store: StoreOption = None, as_json: Json = False) -> None:
-    """The whole document as people mean it: every record that counts, feed by feed.
+    """List the records that count, feed by feed.
 
     Example: gangline inspect doc --store /backup/store.db
     Exits: 1 5 65
@@ -78,11 +80,17 @@ def doc(store: StoreOption = None, as_json: Json = False) -> None:
 
 
 def feed(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A name, a key, or its start.")],
+    node: Annotated[
+        str,
+        typer.Argument(metavar="NODE", help="The node's name, its key, or the start of its key."),
+    ],
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """Everything held of one node's feeds, live or not, and what is missing by their seals.
+    """List all records of one node's feeds.
+
+    Records that are not live are included. If a seal counts more records, a line below the table
+    lists what is missing.
 
     Example: gangline inspect feed 1feb11c0
     Exits: 1 4 5 65
@@ -100,7 +108,7 @@ def feed(
         many = (
             "more than one node with records here is" if found else "no node with records here is"
         )
-        put_note(f"{many} called {node}; give a name, or four digits or more of a key")
+        put_note(f"{many} called {node}; give a name, or at least four digits of a key")
         raise typer.Exit(Exit.REFUSED)
     if as_json:
         put_json(to_builtins(rows))
@@ -117,15 +125,18 @@ def feed(
 
 def record(
     wanted: Annotated[
-        str, typer.Argument(metavar="ID", help="A record's id, its start, or a place: den/0#7.")
+        str,
+        typer.Argument(
+            metavar="ID", help="A record's id, the start of its id, or its slot: den/0#7."
+        ),
     ],
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """One record: its body, its signature, where it stands, what it superseded, and why.
+    """Show one record with its signature and verdict.
 
-    Found whether it counts, waits, was rejected, or lies in quarantine with its position. A
-    superseded record is gone from the store; its place says what can still be known.
+    The record may count, be pending or rejected, or be in quarantine. A superseded record is gone
+    from the store; its slot still shows what is known of it.
 
     Example: gangline inspect record den/0#7
     Exits: 1 4 5 65
@@ -165,18 +176,18 @@ def record(
 
 def _none_or_many(wanted: str, found: int, why: str) -> str:
     if found:
-        return f"{found} records here go by {wanted}; say more of the id"
+        return f"{found} records here match {wanted}; give more of the id"
     if why:
         return f"nothing is held at {wanted}: {why}"
-    return f"no record here has an id that starts with {wanted}, of which four digits are needed"
+    return f"no record here has an id that starts with {wanted}; give at least four digits"
 
 
 def verify(store: StoreOption = None, as_json: Json = False) -> None:
-    """Check every signature, seal, verdict and view from the file alone.
+    """Verify every signature, seal, verdict and view of a store.
 
-    Every record is judged again, and the board folded again in another order; ends with 5 where
-    anything is not as it must be, or a feed may lack what its author sealed. A seal that could fit
-    no feed with these records is its author's doing, and is told without that.
+    Every record is judged again, and the board is folded again in another order. The command ends
+    with 5 if anything is wrong, or a feed may lack records that its author sealed. A seal that no
+    feed with these records could match is its author's fault; it is printed, and does not count.
 
     Example: gangline inspect verify --store /backup/store.db
     Exits: 1 5 65
@@ -201,7 +212,7 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
         for fault in faults:
             typer.echo(clean(fault))
         for sentence in held.observed:
-            typer.echo(clean(f"no fault of this store: {sentence}"))
+            typer.echo(clean(f"not a fault of this store: {sentence}"))
         checked = f"{counted(len(held.records), 'record')} and {counted(stories, 'story')} checked"
         typer.echo(f"{checked}, {counted(len(faults), 'fault')}")
         typer.echo(f"digest {held.digest}")
@@ -210,14 +221,14 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
 
 
 def diff(
-    one: Annotated[Path, typer.Argument(metavar="A", help="A home or a store file.")],
-    other: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    one: Annotated[Path, typer.Argument(metavar="A", help="A node's folder or a store file.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
     as_json: Json = False,
 ) -> None:
-    """What each of two stores counts that the other lacks; ends with 5 if there is anything.
+    """List the records in which two stores differ.
 
-    Rows that are not as their author signed them are named too, and end it with 5: a daemon on that
-    store would count them, and show another digest.
+    The command ends with 5 if they differ. It also prints rows that are not as their author signed
+    them and ends with 5, since a daemon on that store would count them and show another digest.
 
     Example: gangline inspect diff ~/den /mnt/other/store.db
     Exits: 1 5 65
@@ -227,7 +238,7 @@ def diff(
     with errors_reported():
         first, second = store_audit.examine(one), store_audit.examine(other)
         if first.cluster != second.cluster:
-            raise OperatorError("these two belong to different clusters", Exit.DIFFER)
+            raise OperatorError("the two stores belong to different clusters", Exit.DIFFER)
         rows = store_audit.compare(first, second)
     unsound = [
         f"{name}: {fault}"

@@ -37,7 +37,7 @@ def test_what_the_store_knows_is_written_and_where_it_listens_is_asked_of_a_pers
         assert told.exit_code == 1
         assert f"with: gangline --home {home.path} init --repair" in told.output
     told = gangline(home, "init", "--repair")
-    assert (told.exit_code, "listens on 127.0.0.1:7467: if that was another" in told.output) == (
+    assert (told.exit_code, "listen is 127.0.0.1:7467; change it" in told.output) == (
         0,
         True,
     )

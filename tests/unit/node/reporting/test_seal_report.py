@@ -146,7 +146,7 @@ def test_a_seal_that_fits_nothing_is_no_fault_of_the_store(liar, tmp_path):
     path = stored(cluster, tmp_path / "store.db")
     shown = inspect("verify", "--store", path)
     assert shown.exit_code == 0
-    assert "no fault of this store: " in shown.output
+    assert "not a fault of this store: " in shown.output
     assert " 0 faults" in shown.output
     plain = json.loads(inspect("verify", "--store", path, "--json").stdout)
     assert (plain["faults"], len(plain["observed"])) == ([], 1)

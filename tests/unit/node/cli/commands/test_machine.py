@@ -100,9 +100,9 @@ def test_table_legal_and_diagram():
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (b'{"event":"block","reason":"a","reason":"b"}', "a name stands twice"),
-        (b'{"event":"qa_skipped","feature_branch":"f","commits_ahead":1.0}', "must be whole"),
-        (b'{"event":"qa_skipped","feature_branch":"f","commits_ahead":NaN}', "must be whole"),
+        (b'{"event":"block","reason":"a","reason":"b"}', "a name is repeated"),
+        (b'{"event":"qa_skipped","feature_branch":"f","commits_ahead":1.0}', "must be an integer"),
+        (b'{"event":"qa_skipped","feature_branch":"f","commits_ahead":NaN}', "must be an integer"),
         (b'{"event":"qa_skipped","feature_branch":"f","commits_ahead":0}', "commits_ahead"),
         (b'{"event":"qa_skipped","feature_branch":"a..b","commits_ahead":1}', "two dots"),
         (b'{"event":"block","reason":"\\ud800"}', "UTF-8"),

@@ -79,7 +79,7 @@ def test_an_event_whose_parent_does_not_count_stands_in_no_tree():
     told = "\n".join(draw(answer))
     assert "s-1  \\x1b]0;owned\\x07" in told
     assert "0 on the spine, 1 applied after it, 1 lost" in told
-    assert "in no tree" in told
+    assert "not in the tree" in told
     assert "lost: the stage that was reached ignores it" in told
     assert "seen archived by den" in told
     assert "applied after the end of the spine" in told

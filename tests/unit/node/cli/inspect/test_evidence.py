@@ -89,14 +89,14 @@ def test_which_fork_is_meant(forked, tmp_path):
     for unknown in ("nobody", f"{name}/1", f"{name}/x"):
         told = inspect("evidence", unknown, "--store", store)
         assert told.exit_code == 4
-        assert f"no fork of {unknown} was ever proven here" in told.output
+        assert f"no fork of {unknown} was proven here" in told.output
     for clock in (5, 5):
         record = pen.story("s-2", clock=clock, incarnation=8)
         cluster.hand(1, 0, as_frame(record))
     store = write(cluster, tmp_path / "two.db")
     told = inspect("evidence", name, "--store", store, "--out", tmp_path / "x")
     assert told.exit_code == 4
-    assert f"say which: {name}/0, {name}/8" in told.output
+    assert f"name one: {name}/0, {name}/8" in told.output
     assert inspect("evidence", f"{name}/8", "--store", store).exit_code == 0
 
 
@@ -128,7 +128,7 @@ def test_what_is_not_held_is_said_to_be_missing(forked, tmp_path):
     assert inspect("evidence", "--store", store, "--out", file).exit_code == 0
     told = inspect("proof", file)
     assert told.exit_code == 0
-    assert told.output.count("what it says was no longer held") == 2
+    assert told.output.count("its content was no longer held") == 2
 
 
 def test_what_proves_nothing_ends_with_5_and_what_is_no_file_with_65(forked, tmp_path):
@@ -138,7 +138,7 @@ def test_what_proves_nothing_ends_with_5_and_what_is_no_file_with_65(forked, tmp
     good = parse_evidence(file.read_bytes())
     one, other = good.sides
     for sides, why in (
-        ((one, one), "both sides are one and the same record"),
+        ((one, one), "both sides are the same record"),
         ((one, structs.replace(other, signature=one.signature)), "the second signature is not"),
         (
             (Side(signature=Signature(b"x" * 64), body=one.body), other),
