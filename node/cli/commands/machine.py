@@ -38,7 +38,7 @@ def _machine(name: str) -> "Machine":
     from machines.diagram import MACHINES  # noqa: PLC0415
 
     if name not in MACHINES:
-        _fail(f"there is no machine {clean(name)}; use one of: {', '.join(MACHINES)}", Exit.USAGE)
+        _fail(f"no machine is called {clean(name)}; there are: {', '.join(MACHINES)}", Exit.USAGE)
     return MACHINES[name]
 
 

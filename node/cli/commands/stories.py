@@ -44,7 +44,7 @@ WaitFor = Annotated[
     int, typer.Option(min=0, metavar="N", help="Wait until N other nodes have the record.")
 ]
 Timeout = Annotated[
-    str, typer.Option(metavar="TIME", help="How long to wait for them, at most 60s.")
+    str, typer.Option(metavar="TIME", help="Time limit of --wait-for, at most 60s.")
 ]
 WAIT_DEFAULT = "10s"
 WAIT_MAX = "60s"
