@@ -1,7 +1,7 @@
 """The local API as a Litestar application: routes, and refusals as problem details.
 
-Takes HTTP from a Unix socket that only the owner can open, gives it to ``service.py``. JSON only,
-at most 64 KiB. Source: RFC 9457; protocol §13.
+Requests come over a Unix socket that only the owner can open, and go to ``service.py``. Bodies are
+JSON of at most 64 KiB. Source: RFC 9457; protocol §13.
 """
 
 import logging
@@ -37,7 +37,7 @@ from node.storage.history import HISTORY_SHOWN
 from node.system.errors import OperatorError, StoreFailure
 
 Waiting = NamedDependency[rows.Patience]
-"""How long the answer waits for other nodes; in the query, as ``wait_for`` and ``timeout``."""
+"""How long to wait for other nodes, from ``wait_for`` and ``timeout`` in the query."""
 
 log = logging.getLogger("gangline.api")
 
@@ -48,11 +48,11 @@ _ENCODER = msgspec.json.Encoder(
 
 
 class _Values(OpenAPISchemaPlugin):
-    """Our own values in the OpenAPI document: all of them cross JSON as strings."""
+    """Describes our own value types in the OpenAPI document: all are strings in JSON."""
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
-        """Whether it is a ``str`` or ``bytes`` of ours."""
+        """Whether the type is one of our own, made from ``str`` or ``bytes``."""
         return (
             isinstance(value, type)
             and issubclass(value, str | bytes)
@@ -61,23 +61,23 @@ class _Values(OpenAPISchemaPlugin):
         )
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:  # noqa: ARG002 - the framework's signature
-        """A string, by the name of its type."""
+        """Return the schema of a string, titled with the type's name."""
         return Schema(type=OpenAPIType.STRING, title=field_definition.annotation.__name__)
 
 
 def build(desk: NodeService) -> Litestar:
-    """The application around one daemon."""
+    """Build the application of one daemon."""
     return Litestar(
         [
-            *_looking(desk),
-            *_acting(desk),
+            *_board_routes(desk),
+            *_story_routes(desk),
             *membership.routes(desk.membership),
             *tickets.routes(desk.tickets),
-            *_parting(desk),
-            *_running(desk),
+            *_key_routes(desk),
+            *_daemon_routes(desk),
         ],
         exception_handlers={Exception: _refuse},
-        guards=[_json_alone],
+        guards=[_require_json],
         dependencies={"patience": Provide(request_parsing.patience, sync_to_thread=False)},
         type_encoders={bytes: bytes.hex, str: str},
         plugins=[_Values()],
@@ -91,10 +91,10 @@ def build(desk: NodeService) -> Litestar:
     )
 
 
-def _looking(desk: NodeService) -> list[HTTPRouteHandler]:
+def _board_routes(desk: NodeService) -> list[HTTPRouteHandler]:
     @get("/status")
     async def status() -> rows.Status:
-        """The node and its cluster at a glance."""
+        """The state of this node and its cluster."""
         return await desk.status()
 
     @get("/nodes")
@@ -104,7 +104,7 @@ def _looking(desk: NodeService) -> list[HTTPRouteHandler]:
 
     @get("/peers")
     async def peers() -> list[rows.PeerRow]:
-        """Every link."""
+        """Links, failed attempts, and bans."""
         return await desk.peers()
 
     @get("/stories")
@@ -119,18 +119,18 @@ def _looking(desk: NodeService) -> list[HTTPRouteHandler]:
 
     @get("/stories/{story:str}/explain")
     async def explain(story: FromPath[str]) -> Explained:
-        """Why a story stands where it stands."""
+        """Why a story is at its stage."""
         return await desk.explain(story)
 
     return [status, nodes, peers, stories, story, explain]
 
 
-def _acting(desk: NodeService) -> list[HTTPRouteHandler]:
+def _story_routes(desk: NodeService) -> list[HTTPRouteHandler]:
     @post("/stories/{story:str}")
     async def add(
         story: FromPath[str], data: JSONBody[rows.Add], patience: Waiting
     ) -> rows.Written:
-        """Name a new story."""
+        """Add a story."""
         return await desk.add(story, data, patience)
 
     @patch("/stories/{story:str}")
@@ -151,17 +151,17 @@ def _acting(desk: NodeService) -> list[HTTPRouteHandler]:
     async def claim(
         story: FromPath[str], data: JSONBody[rows.ClaimFor], patience: Waiting
     ) -> rows.Written:
-        """Take or renew this node's claim."""
+        """Claim a story for this node, or renew the claim."""
         return await desk.claim(story, data.seconds, patience)
 
     @delete("/stories/{story:str}/claim", status_code=200)
     async def release(story: FromPath[str], patience: Waiting) -> rows.Written:
-        """Give this node's claim back."""
+        """Release this node's claim."""
         return await desk.release(story, patience)
 
     @get("/stories/{story:str}/execution")
     async def execution(story: FromPath[str]) -> OwnExecution:
-        """What this node is doing about a story."""
+        """This node's execution of a story."""
         return await desk.execution(story)
 
     @post("/stories/{story:str}/execution")
@@ -173,27 +173,27 @@ def _acting(desk: NodeService) -> list[HTTPRouteHandler]:
 
     @post("/stories/{story:str}/execution/beat")
     async def beat(story: FromPath[str]) -> None:
-        """The story's agent is there."""
+        """Record a heartbeat of the story's agent."""
         await desk.beat(story)
 
     return [add, edit, fire, claim, release, execution, fire_execution, beat]
 
 
-def _parting(desk: NodeService) -> list[HTTPRouteHandler]:
+def _key_routes(desk: NodeService) -> list[HTTPRouteHandler]:
     @post("/leave", status_code=204)
     async def leave() -> None:
-        """Have this node taken off the roster."""
+        """Leave the cluster."""
         await desk.parting.leave()
 
     @post("/rotate")
     async def rotate() -> rows.NewKey:
-        """Go on under a new key; the daemon starts again under it."""
+        """Replace this node's key; the daemon restarts under the new one."""
         return rows.NewKey((await desk.parting.rotate()).hex())
 
     return [leave, rotate]
 
 
-def _running(desk: NodeService) -> list[HTTPRouteHandler]:
+def _daemon_routes(desk: NodeService) -> list[HTTPRouteHandler]:
     @get("/inspect/digest")
     async def digest() -> rows.Digest:
         """The document digest."""
@@ -201,19 +201,19 @@ def _running(desk: NodeService) -> list[HTTPRouteHandler]:
 
     @get("/inspect/feeds")
     async def feeds() -> list[rows.FeedRow]:
-        """Every feed as held here."""
+        """Every feed as this node has it."""
         return await desk.feeds()
 
     @get("/inspect/quarantine")
     async def quarantine() -> list[rows.QuarantineRow]:
-        """What was turned away."""
+        """Rejected and refused records."""
         return await desk.quarantine()
 
     @get("/inspect/history")
     async def history(
         story: FromQuery[str] = "", limit: FromQuery[int] = HISTORY_SHOWN
     ) -> list[rows.HistoryRow]:
-        """What happened here, the newest first."""
+        """Past events on this node, newest first."""
         return await desk.history(story, request_parsing.limit(limit))
 
     @get("/export")
@@ -224,65 +224,67 @@ def _running(desk: NodeService) -> list[HTTPRouteHandler]:
 
     @get("/events")
     async def events(story: FromQuery[str | None] = None) -> Stream:
-        """What happens from now on, one JSON object a line."""
+        """Events from now on, one JSON object a line."""
         return Stream(_events(desk, story), media_type="application/x-ndjson")
 
     @get("/alive", status_code=204)
     async def alive() -> None:
-        """Nothing: that the daemon answers is the answer, whatever it is busy with."""
+        """Answer without content, to show that the daemon is running."""
 
     @post("/stop", status_code=202)
     async def stop() -> None:
-        """End the daemon."""
+        """Stop the daemon."""
         desk.stop()
 
     @get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        """This API, described."""
+        """The OpenAPI document."""
         return request.app.openapi_schema.to_schema()
 
     return [digest, feeds, quarantine, history, export, events, alive, stop, openapi]
 
 
 async def _events(desk: NodeService, story: str | None) -> AsyncIterator[bytes]:
-    """What happens, an object a line."""
+    """Events, one JSON object a line."""
 
     def wanted(event: Any) -> bool:
         return story is None or getattr(event, "story", None) == story
 
     with desk.driver.bus.subscribe(wanted) as subscription:
-        yield b"\n"  # the headers go out now: from here on nothing is missed
+        yield b"\n"  # sends the headers; from here on no event is missed
         async for event in subscription:
             yield _ENCODER.encode(event) + b"\n"
 
 
-def _json_alone(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-    """A body is JSON and says so: a page elsewhere can send no other site that unasked.
+def _require_json(
+    connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
+) -> None:
+    """Refuse a body of another type than JSON: a foreign web page could send one by itself.
 
     Raises:
-        HTTPException: it is something else.
+        HTTPException: the content type is not JSON.
     """
     kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("", "application/json"):
         raise HTTPException(
-            status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE, detail=f"JSON alone is taken, not {kind}"
+            status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE, detail=f"the body must be JSON, not {kind}"
         )
 
 
 def _detail(fault: HTTPException) -> str:
-    """What the framework says, with what it knows of each field."""
-    told = []
+    """The framework's message, with its details of each field."""
+    parts = []
     for one in fault.extra if isinstance(fault.extra, list) else ():
         key, message = str(one.get("key", "")), humanize(str(one.get("message", "")))
         if message == repr(key):
-            told.append("a JSON body is needed")
+            parts.append("a JSON body is needed")
         else:
-            told.append(message if key == "data" else f"{key}: {message}")
-    return "; ".join(told) or fault.detail
+            parts.append(message if key == "data" else f"{key}: {message}")
+    return "; ".join(parts) or fault.detail
 
 
 def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[bytes]:
-    """Every refusal as problem details."""
+    """Convert an exception to problem details."""
     match fault:
         case EventIgnored():
             problem = rows.Problem(
@@ -297,7 +299,7 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
         case InvalidValue() | Malformed():
             problem = rows.Problem("malformed", 400, str(fault))
         case UnicodeDecodeError():
-            problem = rows.Problem("malformed", 400, "JSON is UTF-8, and this is not")
+            problem = rows.Problem("malformed", 400, "the body is not UTF-8")
         case RecursionError():
             problem = rows.Problem("malformed", 400, "nested too deeply")
         case OperatorError():
@@ -308,7 +310,7 @@ def _refuse(_request: Request[Any, Any, Any], fault: Exception) -> Response[byte
             problem = rows.Problem(title, fault.status_code, _detail(fault))
         case _:
             log.error("a request failed", exc_info=fault)
-            problem = rows.Problem("failed", 500, "the daemon failed at this; its log says why")
+            problem = rows.Problem("failed", 500, "the daemon failed; its log has the reason")
     return Response(
         msgspec.json.encode(problem),
         status_code=problem.status,

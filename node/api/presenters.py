@@ -1,7 +1,7 @@
-"""Stories and nodes as people are shown them: the board, with what presence adds to it.
+"""Stories and nodes as the local API returns them: the board, combined with presence.
 
-Stands under ``service.py``. Presence moves no verdict and stands in no digest: it is laid over the
-board's own view here, for this node's eyes alone. Source: protocol §7, presence and heartbeats.
+Presence changes no verdict and no digest, so it is added to the board's view here, on this node
+alone. Source: protocol §7, presence and heartbeats.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ UNREACHABLE = "unreachable"
 
 
 class ExecutionOut(ExecutionView, frozen=True):
-    """What a node is doing about a story, ``last_heartbeat`` being the newer of the durable one
-    and the one from presence.
+    """A node's execution of a story; ``last_heartbeat`` is the newer of the recorded one and the
+    one in the node's presence.
 
     Attributes:
-        name: what the node is called; empty where that is not known, or not it alone.
+        name: the node's name; empty if it is unknown or another node has it too.
         liveness: here, alive, suspect or offline.
-        shown: the state in a word; *unreachable* where it runs on a node that is offline.
+        shown: the state in a word; *unreachable* if the agent runs on a node that is offline.
     """
 
     name: str
@@ -36,13 +36,13 @@ class ExecutionOut(ExecutionView, frozen=True):
 
 
 class OwnExecution(msgspec.Struct, frozen=True):
-    """What this node is doing about a story."""
+    """This node's own execution of a story."""
 
     state: ExecutionState
 
 
 class StoryOut(StoryView, frozen=True):
-    """A story as the board has it, who holds it now, and what the nodes are called."""
+    """A story of the board, with its present holder and the names of nodes."""
 
     executions: tuple[ExecutionOut, ...]
     holder: NodePubkey | None
@@ -50,13 +50,13 @@ class StoryOut(StoryView, frozen=True):
 
 
 def story(replica: Replica, view: StoryView, at: Instant, mono: float) -> StoryOut:
-    """One story with what presence adds."""
+    """One story, combined with presence."""
     names = queries.names(replica.ledger)
     return _story(replica, view, names, at, mono)
 
 
 def stories(replica: Replica, at: Instant, mono: float) -> list[StoryOut]:
-    """The board with what presence adds."""
+    """The board, combined with presence."""
     names = queries.names(replica.ledger)
     return [_story(replica, view, names, at, mono) for view in replica.ledger.board.stories()]
 
@@ -66,8 +66,8 @@ def _story(
 ) -> StoryOut:
     executions = tuple(_execution(replica, view.id, one, names, mono) for one in view.executions)
     holder = replica.ledger.board.holder(view.id, at)
-    held = msgspec.structs.asdict(view) | {"executions": executions}
-    return StoryOut(**held, holder=holder.node if holder is not None else None, names=names)
+    fields = msgspec.structs.asdict(view) | {"executions": executions}
+    return StoryOut(**fields, holder=holder.node if holder is not None else None, names=names)
 
 
 def _execution(
@@ -94,7 +94,7 @@ def with_beat(state: ExecutionState, beat: Instant | None) -> ExecutionState:
 
 
 def liveness(replica: Replica, node: NodePubkey, mono: float) -> str:
-    """How alive a node looks from here."""
+    """The liveness of a node as seen from here."""
     return HERE if node == replica.own else replica.beacon.liveness.status(node, mono)
 
 
@@ -112,16 +112,16 @@ def _word(state: ExecutionState) -> str:
 def nodes(
     replica: Replica, linked: Sequence[NodePubkey], at: Instant, mono: float
 ) -> list[NodeRow]:
-    """Every node on the roster: what it does, and who brings news of it."""
+    """Every node on the roster, with its executions and the peers that brought news of it."""
     roster, names = replica.ledger.roster, queries.names(replica.ledger)
-    doing: dict[NodePubkey, dict[str, str]] = {}
+    executions: dict[NodePubkey, dict[str, str]] = {}
     for one in stories(replica, at, mono):
         for execution in one.executions:
-            doing.setdefault(execution.node, {})[one.id] = execution.shown
+            executions.setdefault(execution.node, {})[one.id] = execution.shown
     rows = []
     for node in roster.nodes():
         heard = replica.beacon.liveness.last(node)
-        seen = sorted(replica.beacon.liveness.seen_by(node).items(), key=lambda road: -road[1])
+        seen = sorted(replica.beacon.liveness.seen_by(node).items(), key=lambda path: -path[1])
         rows.append(
             NodeRow(
                 node=node.hex(),
@@ -135,7 +135,7 @@ def nodes(
                     SeenBy(by.hex(), names.get(by.hex(), ""), round(mono - when, 1))
                     for by, when in seen
                 ),
-                executions=doing.get(node, {}),
+                executions=executions.get(node, {}),
             )
         )
     return rows

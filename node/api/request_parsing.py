@@ -1,7 +1,7 @@
-"""What a local caller wrote, as checked values; or what is wrong with it, in a sentence.
+"""Parses requests of local callers into checked values.
 
-Stands under ``service.py``. Callers may write text in any form of Unicode and instants in any form
-of RFC 3339; what is made of them is in the one form that records have. Source: protocol §4.
+Callers may write text in any form of Unicode and times in any form of RFC 3339; both are converted
+to the form that records have. Source: protocol §4.
 """
 
 from typing import Any
@@ -25,24 +25,24 @@ ECHOED_MAX = 128
 
 
 class Malformed(Exception):
-    """A caller wrote what means nothing here."""
+    """A request cannot be parsed; the message is the reason."""
 
 
 def pipeline_event(asked: dict[str, Any]) -> PipelineEvent:
-    """An event of the pipeline.
+    """Parse an event of the pipeline.
 
     Raises:
-        Malformed: it is none; says which there are, or which fields it takes.
+        Malformed: it is not one; the message lists the events, or the fields.
     """
     event: PipelineEvent = _event(PIPELINE, PipelineEvent, asked)
     return event
 
 
 def execution_event(asked: dict[str, Any]) -> ExecutionEvent:
-    """An event of an execution.
+    """Parse an event of an execution.
 
     Raises:
-        Malformed: it is none; says which there are, or which fields it takes.
+        Malformed: it is not one; the message lists the events, or the fields.
     """
     event: ExecutionEvent = _event(EXECUTION, ExecutionEvent, asked)
     return event
@@ -59,14 +59,14 @@ def _event(machine: Machine, union: Any, asked: dict[str, Any]) -> Any:
         return msgspec.convert(asked, type=union, dec_hook=lenient_hook)
     except msgspec.ValidationError as fault:
         takes = ", ".join(field.name for field in msgspec.structs.fields(kinds[name]))
-        said, cause = humanize(str(fault)), fault.__cause__
+        message, cause = humanize(str(fault)), fault.__cause__
         if isinstance(cause, InvalidValue):  # the field is named already
-            raise Malformed(f"{name}: {said.replace(f'{cause.what}: ', '', 1)}") from fault
-        raise Malformed(f"{name} takes {takes or 'no fields'}: {said}") from fault
+            raise Malformed(f"{name}: {message.replace(f'{cause.what}: ', '', 1)}") from fault
+        raise Malformed(f"{name} takes {takes or 'no fields'}: {message}") from fault
 
 
 def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> Patience:
-    """How long an answer may wait for other nodes, as the query of any write says it.
+    """Parse how long to wait for other nodes, from the query of a write.
 
     Raises:
         Malformed: it is out of range.
@@ -79,7 +79,7 @@ def patience(wait_for: FromQuery[int] = 0, timeout: FromQuery[float] = 10.0) -> 
 
 
 def limit(rows: int) -> int:
-    """How many rows to give at most.
+    """Check the number of rows that a query asks for.
 
     Raises:
         Malformed: it is out of range.
@@ -101,10 +101,10 @@ def role(text: str) -> Role:
 
 
 def story_fields(asked: Add) -> dict[str, Any]:
-    """Those fields of a story that are given.
+    """Parse the fields of a story that are given.
 
     Raises:
-        InvalidValue: one of them breaks its rule.
+        InvalidValue: one of them is invalid.
     """
     title, description = asked.title, asked.description
     depends_on, labels = asked.depends_on, asked.labels
@@ -117,10 +117,10 @@ def story_fields(asked: Add) -> dict[str, Any]:
 
 
 def _text(what: str, given: str, most: int = FREE_TEXT_BYTES_MAX) -> FreeText:
-    """A text in NFC, of so many characters at most.
+    """Convert a text to NFC and check its length.
 
     Raises:
-        InvalidValue: it is none; says of what, and what it may be.
+        InvalidValue: it is invalid; the message names the field and its rule.
     """
     bound = f"{most} characters" if most < FREE_TEXT_BYTES_MAX else f"{most} bytes of UTF-8"
     rule = f"at most {bound}, no control characters but newline and tab"

@@ -1,7 +1,6 @@
-"""Serves the local API: a bounded number of callers, each of whom says soon what is asked.
+"""Serves the local API to a bounded number of callers, each with a deadline for its request.
 
-Stands between ``daemon.py`` and ``app.py``. A connection costs a descriptor, of which a process
-has few, and links and the store need theirs.
+A connection costs a file descriptor; links and the store need theirs.
 """
 
 import asyncio
@@ -25,32 +24,30 @@ log = logging.getLogger("gangline.api")
 
 CALLERS_MAX: Final = 256
 CALLERS_SHARE: Final = 4
-"""One in so many of the process's descriptors may be a local caller's."""
+"""Local callers may use one in so many of the process's file descriptors."""
 BACKLOG: Final = 128
-ASK_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 10.0
 CROWD_MAX: Final = 16
 CROWD_SECONDS: Final = 1.0
-"""So many more are let say what they ask, for so long, to be answered that there is no room."""
-SAID_SECONDS: Final = 60.0
+"""So many callers more may send a request, within this time, to be answered with 503."""
+LOG_SECONDS: Final = 60.0
 
 
 def callers_max() -> int:
-    """How many callers may be connected at once."""
+    """The number of callers that may be connected at once."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = soft // CALLERS_SHARE
-    return CALLERS_MAX if soft == resource.RLIM_INFINITY else max(1, min(CALLERS_MAX, few))
+    share = soft // CALLERS_SHARE
+    return CALLERS_MAX if soft == resource.RLIM_INFINITY else max(1, min(CALLERS_MAX, share))
 
 
 class Callers:
-    """The bound, and what to answer whoever comes when it is reached."""
+    """The bound on callers, and the answer when it is reached."""
 
     def __init__(self) -> None:
         self.most = callers_max()
-        self._said = (
-            f"{self.most} local callers are connected already; ask again once one has ended"
-        )
-        # Made once: when it is needed there may be no descriptor left to read a file.
-        body = msgspec.json.encode(rows.Problem("crowded", 503, self._said))
+        self._message = f"{self.most} local callers are connected already; try again later"
+        # Made once: later there may be no file descriptor left to read the release.
+        body = msgspec.json.encode(rows.Problem("crowded", 503, self._message))
         headers = [
             *version.headers(),
             ("content-type", "application/problem+json"),
@@ -59,65 +56,65 @@ class Callers:
         ]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self._answer = f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode() + body
-        self._pace = LogRateLimit(1, SAID_SECONDS, clock.monotonic())
+        self._pace = LogRateLimit(1, LOG_SECONDS, clock.monotonic())
 
     def full(self) -> bytes:
-        """The answer; logs the crowd, but not for each caller."""
+        """Return the answer for a caller beyond the bound; logs that at most once a minute."""
         if self._pace.allow(clock.monotonic()):
-            log.warning("%s", self._said)
+            log.warning("%s", self._message)
         return self._answer
 
 
 class ApiCaller(H11Protocol):
-    """One connection of a local caller."""
+    """The connection of one local caller."""
 
     callers: Callers
     _late: asyncio.TimerHandle | None = None
     _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a caller, or answer that there are too many."""
+        """Accept a caller, or refuse it if there are too many."""
         super().connection_made(transport)
         crowd = len(self.connections) - self.callers.most
         self._refused = crowd > 0
         if crowd > CROWD_MAX:
             self._refuse()
         else:
-            self._hurry(CROWD_SECONDS if self._refused else ASK_SECONDS)
+            self._set_deadline(CROWD_SECONDS if self._refused else REQUEST_SECONDS)
 
     def _refuse(self) -> None:
         self.transport.write(self.callers.full())
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of what is asked."""
-        if self._refused:  # only now: who is hung up on while asking reads no answer
+        """Receive a part of a request."""
+        if self._refused:  # only now: a caller that is still sending would not read the answer
             self._refuse()
             return
         super().data_received(data)
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
-            self._hurry(ASK_SECONDS)
+            self._set_deadline(REQUEST_SECONDS)
         else:
-            self._take_time()
+            self._clear_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection ended."""
-        self._take_time()
+        """Clean up after the connection ended."""
+        self._clear_deadline()
         super().connection_lost(exc)
 
-    def _hurry(self, seconds: float) -> None:
-        """From the first byte of a question to its last there is one deadline."""
+    def _set_deadline(self, seconds: float) -> None:
+        """Set the deadline of a whole request, from its first byte to its last."""
         if self._late is None:
             self._late = self.loop.call_later(seconds, self.transport.close)
 
-    def _take_time(self) -> None:
+    def _clear_deadline(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
 
 
 def build(desk: NodeService) -> uvicorn.Server:
-    """The server around one daemon."""
+    """Build the server of one daemon."""
     protocol: type[Any] = type("OfOneDaemon", (ApiCaller,), {"callers": Callers()})
     settings = uvicorn.Config(
         app.build(desk),
@@ -137,14 +134,15 @@ def build(desk: NodeService) -> uvicorn.Server:
 
 
 async def serve(server: uvicorn.Server, listening: socket.socket) -> None:
-    """Serve until cancelled, and then let the loop forget the socket.
+    """Serve until cancelled, then remove the socket from the event loop.
 
-    The next one may well get the same number, and a loop that still watches it would never tell.
+    The next socket may get the same file descriptor, and a loop that still watched the old one
+    would not report connections on it.
     """
     try:
         await server.serve(sockets=[listening])
     except asyncio.CancelledError:
-        # Whoever still waits for an answer gets one.
+        # Requests that are in progress are answered first.
         await server.shutdown(sockets=[listening])
         raise
     finally:

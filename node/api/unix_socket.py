@@ -1,6 +1,6 @@
-"""Binds the local API's Unix socket: 0600, in a folder of its own, and nobody else's.
+"""Binds the local API's Unix socket with mode 0600.
 
-Stands under ``daemon.py``. Bound by us, since servers by themselves leave it open to everybody.
+Not left to the server, which would open the socket to all users.
 """
 
 import contextlib
@@ -13,25 +13,25 @@ from node.system.errors import OperatorError
 
 
 def bind(path: Path) -> socket.socket:
-    """A listening socket at ``path``; one that nobody answers any longer is replaced.
+    """Return a listening socket at ``path``; a stale socket there is replaced.
 
     Raises:
-        Trouble: a daemon answers there, or the place cannot be used.
+        OperatorError: a daemon answers there, or the path cannot be used.
     """
     listening = AcceptingSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() or path.is_symlink():
             if _answers(path):
                 raise OperatorError(
-                    f"a daemon answers at {path} already; stop it with: gangline stop"
+                    f"a daemon already answers at {path}; stop it with: gangline stop"
                 )
             path.unlink()
-        # The mask, not a chmod afterwards: the socket is never open to others for a moment.
-        before = os.umask(0o177)
+        # umask rather than a later chmod, so that the socket is never open to others.
+        umask = os.umask(0o177)
         try:
             listening.bind(str(path))
         finally:
-            os.umask(before)
+            os.umask(umask)
         listening.listen(128)
     except OSError as fault:
         listening.close()

@@ -1,1 +1,1 @@
-"""Callers of the local API."""
+"""Clients of the local API."""

@@ -1,8 +1,8 @@
-"""``gangline exec``: runs an agent's process and keeps its execution in the record.
+"""``gangline exec``: runs an agent's process and records its execution.
 
-Stands beside the command line, a client of the daemon. Records the spawn, heartbeats, rate limits
-and the exit code; streams the process's output through and passes signals on. While the daemon is
-away it tries again, so that nothing is lost; the process is never held up. Source: protocol §6, §7.
+A client of the daemon. It records the spawn, heartbeats, rate limits and the exit code, passes the
+output through, and passes signals on. While the daemon is away it retries, and the process runs on.
+Source: protocol §6, §7.
 """
 
 import os
@@ -25,11 +25,11 @@ from node.system.errors import NoDaemon, OperatorError, OtherVersion
 
 BEAT_SECONDS = 15.0
 DURABLE_SECONDS = 300.0
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 NOT_FOUND = 127
 CANNOT_RUN = 126
-"""How a shell ends where there is no such command, or it cannot be run."""
-LOOK_SECONDS = 0.1
+"""The exit codes of a shell if a command is not found, or cannot be run."""
+POLL_SECONDS = 0.1
 LINE_BYTES_MAX = 64 * 1024
 SIGNALLED = 128
 RESUMABLE = ("rate_limited", "pending")
@@ -39,21 +39,26 @@ class AgentRun:
     """One agent's work on one story.
 
     Args:
-        say: tells the person at the terminal one sentence.
+        client: the daemon's client.
+        story: the story's id.
+        agent: the agent's name.
+        notify: prints a sentence for the person at the terminal.
     """
 
-    def __init__(self, client: Client, story: str, agent: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: Client, story: str, agent: str, notify: Callable[[str], None]
+    ) -> None:
         self._client = client
         self._path = f"/stories/{segment(story)}/execution"
         self._agent = agent
-        self.say = say
+        self.notify = notify
         self._silent_since: float | None = None
 
     def begin(self) -> None:
-        """Ask for the agent, from whatever this node last did about the story.
+        """Request the agent, from any earlier state of this node's execution.
 
         Raises:
-            Trouble: no daemon, or the node already works on it.
+            OperatorError: there is no daemon, or this node already works on the story.
         """
         state = self._client.ask("GET", self._path)["state"]["state"]
         if state == "completed":
@@ -63,32 +68,32 @@ class AgentRun:
             self._client.ask("POST", self._path, body)
 
     def fire(self, event: str, **fields: object) -> None:
-        """Record an event, waiting where the daemon is away, or cannot write just now."""
+        """Record an event; retry while the daemon is away or cannot write."""
         unanswered = False
         while True:
             try:
                 self._client.ask("POST", self._path, {"event": {"event": event, **fields}})
             except RequestRefused as refusal:
                 if not refusal.passing:
-                    # An event that was asked for twice may have been recorded the first time.
+                    # A retried event may have been recorded the first time.
                     if not unanswered:
-                        self.say(f"{event} was not recorded: {refusal.message}")
+                        self.notify(f"{event} was not recorded: {refusal.message}")
                     return
                 self._note_silence(refusal.message)
             except OtherVersion as other:
-                # Waiting changes nothing: this process is of the release that it began with.
-                self.say(f"{event} was not recorded: {other.message}")
+                # To retry is useless: this process keeps its own release.
+                self.notify(f"{event} was not recorded: {other.message}")
                 return
-            except OperatorError as trouble:
-                unanswered = unanswered or not isinstance(trouble, NoDaemon) or trouble.asked
+            except OperatorError as error:
+                unanswered = unanswered or not isinstance(error, NoDaemon) or error.asked
                 self._note_silence()
             else:
                 self._silent_since = None
                 return
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
     def beat(self) -> None:
-        """Say that the agent is there; a beat that does not get through is not missed."""
+        """Send a heartbeat; one that fails is not retried."""
         try:
             self._client.ask("POST", f"{self._path}/beat", {})
         except OtherVersion as other:
@@ -99,14 +104,23 @@ class AgentRun:
     def _note_silence(self, why: str = "the daemon is away") -> None:
         if self._silent_since is None:
             self._silent_since = clock.monotonic()
-            self.say(f"{why}; the agent goes on, and is recorded as soon as can be")
+            self.notify(f"{why}; the agent runs on and is recorded once the daemon can write")
 
 
 def run(execution: AgentRun, command: Sequence[str], limits: Sequence[RateLimit]) -> int:
-    """Run a command to its end; gives its own exit code, or a shell's where it cannot be started.
+    """Run a command to its end and record it.
+
+    Args:
+        execution: records the events.
+        command: the program and its arguments.
+        limits: the signs of a rate limit, from the config.
+
+    Returns:
+        The command's exit code; 128 and the signal's number if a signal ended it; 126 or 127 if it
+        could not be started, as in a shell.
 
     Raises:
-        Trouble: no daemon, or the node already works on the story.
+        OperatorError: there is no daemon, or this node already works on the story.
     """
     execution.begin()
     watched = [limit for limit in limits if limit.pattern]
@@ -115,7 +129,7 @@ def run(execution: AgentRun, command: Sequence[str], limits: Sequence[RateLimit]
         process = subprocess.Popen(command, stdout=pipe, stderr=pipe)  # noqa: S603 - the caller's own command
     except OSError as fault:
         code, why = _not_started(command[0], fault)
-        execution.say(f"cannot start {command[0]}: {why}")
+        execution.notify(f"cannot start {command[0]}: {why}")
         execution.fire("exited", exit_code=code)
         return code
     restore = _pass_signals_on(process)
@@ -135,7 +149,7 @@ def run(execution: AgentRun, command: Sequence[str], limits: Sequence[RateLimit]
         _keep_beating(process, execution, matched)
         for reader in readers:
             reader.join(BEAT_SECONDS)
-            while reader.is_alive():  # A child that the agent left behind still writes.
+            while reader.is_alive():  # a child of the agent still writes
                 execution.beat()
                 reader.join(BEAT_SECONDS)
     finally:
@@ -147,24 +161,24 @@ def run(execution: AgentRun, command: Sequence[str], limits: Sequence[RateLimit]
 
 
 def _not_started(command: str, fault: OSError) -> tuple[int, str]:
-    """How a shell would end, and why."""
+    """The exit code of a shell, and the reason."""
     if not isinstance(fault, FileNotFoundError):
         return CANNOT_RUN, str(fault.strerror)
     if shutil.which(command) is not None:
-        return CANNOT_RUN, "the interpreter that its first line names is not there"
-    return NOT_FOUND, "there is no such command"
+        return CANNOT_RUN, "the interpreter in its first line was not found"
+    return NOT_FOUND, "no such command"
 
 
 class _Matches:
-    """The first rate limit that the output named."""
+    """The first rate limit that the output matched."""
 
     def __init__(self, watched: Sequence[RateLimit]) -> None:
         self._watched = [(re.compile(limit.pattern or ""), limit) for limit in watched]
         self.found: RateLimit | None = None
-        self.told = False
+        self.recorded = False
 
-    def look(self, line: bytes) -> None:
-        """Look at one line of output."""
+    def check(self, line: bytes) -> None:
+        """Check one line of output."""
         text = line.decode("utf-8", "replace")
         for pattern, limit in self._watched:
             if self.found is None and pattern.search(text):
@@ -172,14 +186,14 @@ class _Matches:
 
 
 def _copy(source: IO[bytes], sink: int, matched: _Matches) -> None:
-    """Stream output through as it comes, looking at each line on the way.
+    """Pass output through as it comes, and check each line.
 
-    Where nobody reads ours any longer, the agent's is not read either: it finds its pipe closed, as
-    it would without us between.
+    If the reader of our output closes it, the agent's pipe is closed too, as it would be without
+    ``exec`` between them.
     """
     with source:
         while line := source.readline(LINE_BYTES_MAX):
-            matched.look(line)
+            matched.check(line)
             left = memoryview(line)
             try:
                 while left:
@@ -193,16 +207,16 @@ def _keep_beating(process: subprocess.Popen[bytes], execution: AgentRun, matched
     durable_at = clock.monotonic() + DURABLE_SECONDS
     while process.poll() is None:
         at = clock.monotonic()
-        if matched.found is not None and not matched.told:
-            matched.told = True
+        if matched.found is not None and not matched.recorded:
+            matched.recorded = True
             execution.fire("hit_rate_limit", resume_at=_resume(matched.found))
-        elif at >= durable_at and not matched.told:
+        elif at >= durable_at and not matched.recorded:
             durable_at = at + DURABLE_SECONDS
             execution.fire("heartbeat")
         if at >= beat_at:
             beat_at = at + BEAT_SECONDS
             execution.beat()
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _record_end(
@@ -211,7 +225,7 @@ def _record_end(
     limit = next((one for one in limits if one.exit_code == code), None) or matched.found
     if limit is None or code == 0:
         execution.fire("exited", exit_code=code)
-    elif not matched.told:
+    elif not matched.recorded:
         execution.fire("hit_rate_limit", resume_at=_resume(limit))
 
 
@@ -220,10 +234,10 @@ def _resume(limit: RateLimit) -> str:
 
 
 def _pass_signals_on(process: subprocess.Popen[bytes]) -> dict[int, Any]:
-    """Whoever stops us stops the agent; we stay to record how it ended."""
+    """Pass signals to the agent; ``exec`` stays to record how it ended."""
 
     def forward(number: int, _frame: FrameType | None) -> None:
-        # At a terminal Ctrl-C reaches the agent by itself.
+        # On a terminal Ctrl-C reaches the agent directly.
         if number != signal.SIGINT or not sys.stdin.isatty():
             process.send_signal(number)
 

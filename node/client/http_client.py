@@ -1,10 +1,9 @@
-"""Asks the daemon: HTTP and JSON over its Unix socket, with nothing but the standard library.
+"""A client of the daemon's local API: HTTP and JSON over its Unix socket.
 
-Stands between the command line and ``node/api``; light, so that every command is quick. A daemon
-that is there and answers nobody (stopped, or on a host that is overloaded) is found out in five
-seconds, however long the answer itself may take: it is asked first whether it is there, and again
-while its answer is waited for. What a daemon of another version answers is not read
-(``node/api/version.py``).
+It uses the standard library only, so that commands start quickly. Before the first request, and
+while it waits for an answer, the client polls ``GET /alive``: a stopped or overloaded daemon is
+detected within five seconds, however long the answer itself may take. Answers of a daemon with
+another API version are not read (``node/api/version.py``). Source: protocol §13.
 """
 
 import contextlib
@@ -25,24 +24,23 @@ from node.system.exit_codes import Exit
 
 SECONDS_MAX = 70.0
 ANSWER_SECONDS = 4.5
-"""A daemon that is asked whether it is there answers within this; with the start of a command it
-makes the five seconds of protocol §13."""
+"""Time limit of ``GET /alive``; with the start of a command, the five seconds of protocol §13."""
 QUIET_SECONDS = 2.0
-"""After so long without an answer, and again after as long, it is asked that once more."""
+"""Interval of ``GET /alive`` while an answer is awaited."""
 TRIES = 100
-"""So often a connection is tried while too many others wait for theirs."""
+"""Attempts to connect while the socket's backlog is full."""
 ALIVE = "/alive"
 EXITS = {400: Exit.MALFORMED, 404: Exit.REFUSED, 409: Exit.REFUSED}
 PEER = "3i"
-"""Process, user and group, as the system says them."""
+"""The format of ``SO_PEERCRED``: process, user and group."""
 
 
 class RequestRefused(OperatorError):
-    """The daemon said no.
+    """The daemon refused a request.
 
     Attributes:
-        problem: the problem details it gave.
-        passing: it is no word on what was asked; the same may be taken in a moment.
+        problem: its problem details (RFC 9457), as decoded JSON.
+        passing: the refusal is temporary (503): the same request may succeed later.
     """
 
     def __init__(self, problem: dict[str, Any], status: int) -> None:
@@ -52,10 +50,10 @@ class RequestRefused(OperatorError):
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to the socket.
+    """An HTTP connection over a Unix socket.
 
     Attributes:
-        pid: the process that listens there; 0 if the system does not say.
+        pid: the process that listens; 0 if the system does not provide it.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -67,7 +65,7 @@ class _Connection(http.client.HTTPConnection):
         """Connect to the socket instead of a host.
 
         Raises:
-            TimeoutError: too many others wait.
+            TimeoutError: the socket's backlog stayed full.
         """
         for _ in range(TRIES):
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -83,14 +81,14 @@ class _Connection(http.client.HTTPConnection):
         raise TimeoutError
 
     def send_request(self, method: str, path: str, body: object) -> None:
-        """Send a question, with its body as JSON."""
+        """Send a request, with its body as JSON."""
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": "application/json"} if data is not None else {}
         self.request(method, path, data, headers)
 
 
 def _pid_behind(sock: socket.socket) -> int:
-    """The process that listens on the other side; 0 if the system does not say."""
+    """The process that listens on the other side; 0 if the system does not provide it."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return 0
@@ -100,10 +98,10 @@ def _pid_behind(sock: socket.socket) -> int:
 
 
 class _Watch(threading.Thread):
-    """Ends a connection if its daemon answers nobody any longer, so that nobody waits for it.
+    """Closes a connection whose daemon no longer answers ``GET /alive``.
 
     Attributes:
-        silent: that is what happened.
+        silent: whether the connection was closed for that reason.
     """
 
     def __init__(self, path: Path, connection: _Connection) -> None:
@@ -111,14 +109,14 @@ class _Watch(threading.Thread):
         self.silent = False
         self._path = path
         self._sock = connection.sock
-        self._over = threading.Event()
+        self._finished = threading.Event()
 
     def run(self) -> None:
-        """Look again and again, until it is over."""
-        while not self._over.wait(QUIET_SECONDS):
-            if not _is_there(self._path, ANSWER_SECONDS - QUIET_SECONDS):
-                self.silent = not self._over.is_set()
-                with contextlib.suppress(OSError):  # closed meanwhile
+        """Poll until the request has finished."""
+        while not self._finished.wait(QUIET_SECONDS):
+            if not _is_alive(self._path, ANSWER_SECONDS - QUIET_SECONDS):
+                self.silent = not self._finished.is_set()
+                with contextlib.suppress(OSError):  # already closed
                     self._sock.shutdown(socket.SHUT_RDWR)
                 return
 
@@ -127,11 +125,11 @@ class _Watch(threading.Thread):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._finished.set()
 
 
-def _is_there(path: Path, seconds: float) -> bool:
-    """Whether a daemon answers at all; one that has gone is for who waits to notice."""
+def _is_alive(path: Path, seconds: float) -> bool:
+    """Whether a daemon answers in time; ``True`` also if it is gone, which the request detects."""
     connection = _Connection(path, seconds)
     try:
         connection.send_request("GET", ALIVE, None)
@@ -146,43 +144,50 @@ def _is_there(path: Path, seconds: float) -> bool:
 
 
 class Client:
-    """One daemon's local API.
+    """A client of one daemon.
 
     Args:
-        seconds: how long an answer may take.
+        path: the daemon's Unix socket, as in ``Home.socket``.
+        seconds: the time limit of an answer, in seconds.
     """
 
     def __init__(self, path: Path, seconds: float = SECONDS_MAX) -> None:
         self._path = path
         self._seconds = seconds
-        self._met = False
+        self._alive = False
 
     def ask(
         self, method: str, path: str, body: object = None, *, of_any_version: bool = False
     ) -> Any:
-        """One question, one answer.
+        """Send a request and return the answer as decoded JSON; ``None`` if it has no body.
 
         Args:
-            of_any_version: take the answer whatever version the daemon speaks: to stop it, say.
+            method: the HTTP method.
+            path: the path with its query; pass parts of it through ``segment``.
+            body: a value that ``json`` can encode, or ``None`` for no body.
+            of_any_version: accept the answer of a daemon with another API version.
 
         Raises:
-            NoDaemon: nobody answers, or not within five seconds.
-            Refused: the daemon said no.
-            OtherVersion: it speaks another version than this side.
-            Trouble: there is no way to it, or its answer takes too long.
+            NoDaemon: no daemon answers, or none within five seconds.
+            RequestRefused: the daemon refused the request.
+            OtherVersion: the daemon has another API version.
+            OperatorError: the socket cannot be opened, or the answer takes too long.
         """
         with self._asking(method, path, body, self._seconds) as response:
             data = response.read()
         return _read(response, data, of_any_version=of_any_version)
 
     def stream(self, path: str) -> Iterator[dict[str, Any]]:
-        """The objects of a stream, as they come.
+        """Yield the JSON objects of a stream as they arrive, such as those of ``/events``.
+
+        Args:
+            path: the path with its query.
 
         Raises:
-            NoDaemon: nobody answers, or not within five seconds.
-            Refused: the daemon said no.
-            OtherVersion: the daemon speaks another version than this side.
-            Trouble: there is no way to it.
+            NoDaemon: no daemon answers, or none within five seconds.
+            RequestRefused: the daemon refused the request.
+            OtherVersion: the daemon has another API version.
+            OperatorError: the socket cannot be opened.
         """
         with self._asking("GET", path, None, None) as response:
             if response.status >= http.client.BAD_REQUEST:
@@ -196,21 +201,21 @@ class Client:
     def _asking(
         self, method: str, path: str, body: object, seconds: float | None
     ) -> Iterator[http.client.HTTPResponse]:
-        """A question and the beginning of its answer, whose rest may be waited for in the block."""
+        """Send a request; the answer's body is read inside the block, watched by ``_Watch``."""
         connection = _Connection(self._path, min(ANSWER_SECONDS, self._seconds))
         watch = None
         try:
             connection.connect()
-            # Before anything is sent: what a stopped daemon was sent, it does when it goes on.
-            if not (self._met or _is_there(self._path, min(ANSWER_SECONDS, self._seconds))):
+            # Before the request is sent: a stopped daemon would carry it out once it is continued.
+            if not (self._alive or _is_alive(self._path, min(ANSWER_SECONDS, self._seconds))):
                 raise Silent(str(self._path), connection.pid)
-            self._met = True
+            self._alive = True
             connection.sock.settimeout(seconds)
             watch = _Watch(self._path, connection)
             with watch:
                 connection.send_request(method, path, body)
                 yield connection.getresponse()
-            if watch.silent:  # a stream that ended because of it has no other fault
+            if watch.silent:  # a stream that _Watch ended raises nothing by itself
                 raise ConnectionAbortedError
         except (ConnectionError, FileNotFoundError, http.client.HTTPException) as fault:
             if watch is not None and watch.silent:
@@ -220,8 +225,8 @@ class Client:
             if watch is None:
                 raise Silent(str(self._path), 0) from fault
             raise OperatorError(
-                f"the daemon at {self._path} is there, but has not answered this for "
-                f"{self._seconds:.0f} s; what was asked may be done all the same"
+                f"the daemon at {self._path} is running, but has not answered this request for "
+                f"{self._seconds:.0f} s; it may still carry it out"
             ) from fault
         except OSError as fault:
             raise OperatorError(f"cannot ask the daemon at {self._path}: {fault}") from fault
@@ -230,12 +235,12 @@ class Client:
 
 
 def _read(response: http.client.HTTPResponse, data: bytes, *, of_any_version: bool = False) -> Any:
-    """The answer that is in a response.
+    """Decode the body of a response.
 
     Raises:
-        Refused: the daemon said no.
-        OtherVersion: it speaks another version than this side.
-        Trouble: it is cut off.
+        RequestRefused: the daemon refused the request.
+        OtherVersion: the daemon has another API version.
+        OperatorError: the body is cut off.
     """
     if not of_any_version:
         _check_version(response)
@@ -251,17 +256,23 @@ def _read(response: http.client.HTTPResponse, data: bytes, *, of_any_version: bo
 
 
 def _check_version(response: http.client.HTTPResponse) -> None:
-    """See that the answer is one that this side reads as it was meant.
+    """Check the API version of the daemon that answered.
 
     Raises:
-        OtherVersion: the daemon speaks another version.
+        OtherVersion: the daemon has another API version.
     """
-    said = (response.headers.get(name, "") for name in (version.API_HEADER, version.SERVER_HEADER))
-    wrong = version.why_not(*said)
-    if wrong:
-        raise OtherVersion(wrong)
+    headers = (
+        response.headers.get(name, "") for name in (version.API_HEADER, version.SERVER_HEADER)
+    )
+    mismatch = version.mismatch(*headers)
+    if mismatch:
+        raise OtherVersion(mismatch)
 
 
 def segment(text: str) -> str:
-    """A part of a path, whatever it holds."""
+    """Quote a part of a URL's path.
+
+    >>> segment("a/b")
+    'a%2Fb'
+    """
     return quote(text, safe="")

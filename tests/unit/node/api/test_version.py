@@ -77,7 +77,7 @@ def test_an_older_daemon_is_told_in_one_sentence_with_the_way_out(tmp_path, says
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (Exit.ENVIRONMENT, "")
     [line] = done.stderr.splitlines()
-    assert line.startswith("gangline: the daemon here is of ")
+    assert line.startswith("gangline: the running daemon is ")
     assert f"release {version.release()} and speaks version {version.API};" in line
     again = f"gangline --home {home.path}"
     assert line.endswith(f"{again} stop, then: {again} run")
@@ -96,7 +96,7 @@ def test_no_command_reads_what_another_version_answers(tmp_path, command, status
     with daemon(tmp_path, OLDER["says nothing"], status, answer=[{"id": "s-1"}]) as home:
         code, printed, [said] = gangline(home, *command)
     assert (code, printed) == (Exit.ENVIRONMENT, [])
-    assert said.startswith("gangline: the daemon here is of another release")
+    assert said.startswith("gangline: the running daemon is another release")
 
 
 def test_a_daemon_of_any_version_can_be_stopped(tmp_path):
@@ -118,8 +118,9 @@ def test_what_runs_under_exec_says_so_and_waits_for_no_other_daemon(tmp_path):
         running.beat()
         running.fire("exited", exit_code=0)
     assert [line.split(";")[0].split(" of ")[0] for line in said] == [
-        "the daemon here is", "exited was not recorded: the daemon here is"
-    ]  # fmt: skip
+        "the running daemon is another release",
+        "exited was not recorded: the running daemon is another release",
+    ]
 
 
 def test_an_answer_of_ones_own_version_is_read(tmp_path):

@@ -194,7 +194,7 @@ def test_a_daemon_that_is_there_and_never_done_is_told_apart(tmp_path):
     with (
         Daemon(tmp_path / "api.sock", answer) as daemon,
         pytest.raises(
-            OperatorError, match="is there, but has not answered this for 1 s"
+            OperatorError, match="is running, but has not answered this request for 1 s"
         ) as trouble,
     ):
         Client(daemon.path, 1.0).ask("GET", "/status")
@@ -235,7 +235,7 @@ def test_an_event_that_a_dead_daemon_may_have_recorded_is_not_said_to_be_lost(
     tmp_path, monkeypatch
 ):
     """The daemon ends after its commit and before its answer; the second time it is ignored."""
-    monkeypatch.setattr("node.client.exec_runner.AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("node.client.exec_runner.RETRY_SECONDS", 0.0)
 
     def answer(daemon, to):
         if len(daemon.asked) > 1:
@@ -246,4 +246,6 @@ def test_an_event_that_a_dead_daemon_may_have_recorded_is_not_said_to_be_lost(
         running = AgentRun(Client(daemon.path), "s-1", "coder-1", said.append)
         running.fire("spawned_successfully")
     assert len(daemon.asked) == 2
-    assert said == ["the daemon is away; the agent goes on, and is recorded as soon as can be"]
+    assert said == [
+        "the daemon is away; the agent runs on and is recorded once the daemon can write"
+    ]
