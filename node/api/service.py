@@ -138,7 +138,7 @@ class NodeService:
             )
             for peer, link in sorted(self.driver.links.items())
         ]
-        shut = self._dialer.door.active_bans()
+        shut = self._dialer.limiter.active_bans()
         keys = {one.who for one in shut}
         for peer, attempt in sorted(self._dialer.attempts.items()):
             if peer not in self.driver.links and peer.hex() not in keys:
@@ -287,7 +287,7 @@ class NodeService:
 def _banned(one: Ban, names: queries.Names) -> PeerRow:
     """Somebody who must stay away: a key, or a place from which no key was shown."""
     why = f"{one.reason}: {one.times} in the last hour, may come again in {one.seconds:.0f} s"
-    key, place = ("", one.who) if one.of_place else (one.who, "")
+    key, place = ("", one.who) if one.of_prefix else (one.who, "")
     return PeerRow(key, names.get(key, ""), "banned", place, None, 0, 0, why)
 
 

@@ -1,7 +1,7 @@
-"""Keeps links of its own choosing up: whom to dial, and when to try again.
+"""Dials other nodes: which ones, and when to retry.
 
-Stands at the start of the line. Back-off from 1 s to 30 s with jitter; the first try after a link
-that worked is at once. Source: protocol §10.
+The back-off is 1 s to 30 s with jitter; after a link that worked, the first retry is immediate.
+Source: protocol §10.
 """
 
 import asyncio
@@ -28,48 +28,48 @@ log = logging.getLogger("gangline.dialer")
 BACKOFF_SECONDS_MIN = 1.0
 BACKOFF_SECONDS_MAX = 30.0
 PATIENCE_SECONDS = 5.0
-AT_ONCE = ("lost", "closed", "stopping", "silent")
-"""After a link that ended so, the first try is at once."""
-LOOK_SECONDS = 0.5
+RETRY_AT_ONCE = ("lost", "closed", "stopping", "silent")
+"""If a link ended for one of these reasons, the first retry is immediate."""
+POLL_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class DialAttempt:
-    """How dialling one node goes."""
+    """The state of dialling one node."""
 
     delay: float = BACKOFF_SECONDS_MIN
     retry_at: float = 0.0
     last_error: str = ""
 
     def failed(self, error: str) -> bool:
-        """Wait longer before the next try; with jitter, so that a fleet does not dial as one.
+        """Back off; jitter keeps the nodes of a fleet from dialling at the same time.
 
-        Says whether it failed in another way than the last time.
+        Returns:
+            Whether the error differs from the last one.
         """
-        news, self.last_error = error != self.last_error, error
+        is_new, self.last_error = error != self.last_error, error
         self.retry_at = clock.monotonic() + self.delay * random.uniform(0.5, 1.0)  # noqa: S311
         self.delay = min(2 * self.delay, BACKOFF_SECONDS_MAX)
-        return news
+        return is_new
 
     def worked(self) -> None:
-        """The link was up: the next try is at once."""
+        """Reset the back-off: the link was up."""
         self.delay, self.retry_at, self.last_error = BACKOFF_SECONDS_MIN, 0.0, ""
 
 
 class Dialer:
-    """Dials wanted nodes until there are enough links.
+    """Dials nodes until there are enough links.
 
     Attributes:
-        spare: gives the key that is to come after the present one. Where that was revoked, the
-            records that say so, and take in the next one, may have come everywhere but here.
-        given: addresses by node from the config, tried after those that a node tells of itself.
+        spare: returns the next key during ``rotate``. If a peer refuses the present key as revoked,
+            the next one is tried: its admission may have reached every node but this one.
+        given: addresses by node from the config, tried after those from presence.
 
     Args:
-        known: addresses by node, from the config and from what was heard before; what is no
-            address among them is left out.
-        links: how many links to keep up.
-        holder: runs a link once it is there.
-        has_left: whether this node left the cluster.
+        known: addresses by node, from the config and the store; invalid ones are ignored.
+        links: the number of links to keep.
+        holder: runs a link once it is up.
+        has_left: returns whether this node has left the cluster.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Dialer:
     ) -> None:
         self.attempts: dict[NodePubkey, DialAttempt] = {}
         self.known: dict[NodePubkey, tuple[str, ...]] = {}
-        self.door = holder.door
+        self.limiter = holder.limiter
         self.spare: Callable[[], SigningKey | None] = lambda: None
         self.given: Mapping[NodePubkey, Sequence[str]] = {}
         self._driver = driver
@@ -91,18 +91,18 @@ class Dialer:
         self._links = links
         self._holder = holder
         self._has_left = has_left
-        # Who left dials nobody, but that it asks at a start whether it was taken back in.
+        # A node that left dials each node once after a start, to ask if it was taken back.
         self._once = {*known} if has_left() else set()
         self._revoked: set[NodePubkey] = set()
         self._silent: set[NodePubkey] = set()
         self._raised: set[NodePubkey] = set()
         self._dialling: dict[NodePubkey, asyncio.Task[None]] = {}
-        self._among: dict[NodePubkey, int] = {}  # how many were known when a node was drawn
+        self._among: dict[NodePubkey, int] = {}  # how many nodes were known when this one was drawn
         for node, heard in known.items():
             self._hear(node, heard)
 
     async def run(self) -> None:
-        """Keep links up until cancelled."""
+        """Dial until cancelled."""
         try:
             while True:
                 await self._learn()
@@ -110,14 +110,14 @@ class Dialer:
                 for node in self._due():
                     self._among[node] = len(self.known)
                     self._dialling[node] = asyncio.create_task(self._dial(node))
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
         finally:
             for task in self._dialling.values():
                 task.cancel()
             await asyncio.gather(*self._dialling.values(), return_exceptions=True)
 
     async def _learn(self) -> None:
-        """Take the addresses that nodes told of themselves; part from whom the roster parted."""
+        """Read addresses from presence; end links to nodes that the roster revoked."""
         heard, self._silent, self._revoked = await self._driver.query(_look)
         for node, places in heard.items():
             self._hear(node, places)
@@ -126,30 +126,30 @@ class Dialer:
         for node, link in self._driver.links.items():
             if node in self._revoked:
                 link.end("revoked")
-            # Who takes this node's link may know that it belongs again, and must be heard first.
+            # The peer may know that this node belongs again; give it time to send that.
             elif own and link.since < young:
                 link.end("left" if self._has_left() else "outside")
 
     def _hear(self, node: NodePubkey, heard: tuple[str, ...]) -> None:
-        """A node said where it is: at one place at a time, or it could name a crowd of others'."""
+        """Take a node's addresses; only the first counts as a member's, or it could list many."""
         places = addresses.dialable(addresses.in_dial_order(heard, self.given.get(node, ())))
         if not places or self.known.get(node) == places:
             return
         self.known[node] = places
-        self.door.homes.note(node, places[0].rpartition(":")[0].strip("[]"))
+        self.limiter.members.note(node, places[0].rpartition(":")[0].strip("[]"))
 
     def _due(self) -> list[NodePubkey]:
-        """Whom to dial now, drawn at random: in one order for all, the first would carry a fleet.
+        """The nodes to dial now, in random order: in a fixed order one node would get all links.
 
-        Beyond the links that are wanted, one node that is silent: it may stand on the other side
-        of what was cut in two, each half with links enough.
+        If there are enough links, one silent node: it may be on the other side of a partition in
+        which both halves have enough links.
         """
         busy = self._driver.links.keys() | self._dialling.keys()
         at = clock.monotonic()
         due = [
             node
             for node in sorted(self.known.keys() - busy - self._revoked - {self._me.key.pubkey})
-            if not self.door.is_banned(node)
+            if not self.limiter.is_banned(node)
             and (node in self._once or not self._has_left())
             and self.attempts.setdefault(node, DialAttempt()).retry_at <= at
         ]
@@ -162,9 +162,9 @@ class Dialer:
         return [node for node in due if node in self._silent][:1]
 
     def _spread(self) -> None:
-        """Give up a link that was drawn among few, to draw again among all that are known now.
+        """End a link that was drawn when few nodes were known, to draw again among all.
 
-        Whoever let all others in is the only one that each of them knows at first.
+        At first each new node knows only the one that admitted it.
         """
         links = self._driver.links
         young = clock.monotonic() - PATIENCE_SECONDS
@@ -186,14 +186,14 @@ class Dialer:
         return link
 
     async def _dial(self, node: NodePubkey) -> None:
-        """Try a node, and be linked while that lasts; nothing raised escapes the back-off."""
+        """Dial a node and run the link; any exception counts as a failed attempt."""
         self._once.discard(node)
         attempt = self.attempts[node]
         pause = attempt.delay
         try:
             await self._try(node, attempt)
         except Exception as fault:
-            # Whatever a peer makes a library raise: once in the log, however often it does.
+            # A peer may make a library raise anything; logged once for each node.
             attempt.delay = max(attempt.delay, pause)
             attempt.failed(f"dialling failed: {type(fault).__name__}")
             if node not in self._raised:
@@ -204,7 +204,7 @@ class Dialer:
             del self._dialling[node]
 
     async def _try(self, node: NodePubkey, attempt: DialAttempt) -> None:
-        """Try a node's addresses in turn; where none will do, all of them count as one failure."""
+        """Try a node's addresses in turn; if all fail, that is one failed attempt."""
         errors: dict[str, None] = {}
         refused = False
         for address in self.known[node]:
@@ -219,40 +219,40 @@ class Dialer:
                 await self._hold(node, link, attempt)
                 return
         error = "; ".join(errors)
-        # Who cannot be reached now may well be off; the table of peers says so. Who refuses is
-        # told of once, not at every try.
+        # A node that cannot be reached may be off, and `gangline peers` shows it. A refusal is
+        # logged once, not at each attempt.
         if attempt.failed(error) and refused and not self._has_left():
             where, known = ", ".join(self.known[node]), fields(peer=node.hex(), reason=error)
             called = self._holder.called(node)
             log.info("no link to %s at %s: %s", called, where, error, extra=known)
 
     async def _hold(self, node: NodePubkey, link: Link, attempt: DialAttempt) -> None:
-        """Be linked until the link ends."""
+        """Run a link until it ends."""
         pause = attempt.delay
         attempt.worked()
-        self.door.homes.note(node, link.host)
+        self.limiter.members.note(node, link.host)
         end = await self._holder.hold(link)
         if end.is_duplicate:
             if node not in self._driver.links:
-                # Another daemon with our key has the link: leave it some time there.
+                # Another daemon with this node's key has the link; back off.
                 attempt.delay = pause
                 attempt.failed("another daemon with this node's key took the link")
-        elif end.word not in AT_ONCE:
+        elif end.word not in RETRY_AT_ONCE:
             attempt.failed(end.message)
 
 
-class SeenAddress(NamedTuple):
-    """Where nodes say that they listen, who was not heard of for long, and who is revoked."""
+class RosterSnapshot(NamedTuple):
+    """The addresses of nodes from presence, the nodes that are offline, and the revoked ones."""
 
     heard: dict[NodePubkey, tuple[str, ...]]
     silent: set[NodePubkey]
     revoked: set[NodePubkey]
 
 
-def _look(replica: Replica) -> SeenAddress:
+def _look(replica: Replica) -> RosterSnapshot:
     roster, liveness = replica.ledger.roster, replica.beacon.liveness
     at = clock.monotonic()
-    seen = SeenAddress({}, set(), set())
+    seen = RosterSnapshot({}, set(), set())
     for node in roster.nodes():
         last = liveness.last(node)
         if last is not None:

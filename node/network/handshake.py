@@ -1,8 +1,7 @@
-"""What two nodes say to each other before a session: who they are, proven; or a ticket.
+"""The hello: two nodes prove their keys before a session, or one joins with a ticket.
 
-Stands between ``link.py`` and ``crdt/wire/handshake_transcript.py``. Four small JSON messages,
-each bounded; the listener refuses what is cheap to refuse before it checks a signature. Source:
-protocol §9, §10.
+It has four small JSON messages, each bounded. The listener makes the cheap checks before it checks
+a signature. Source: protocol §9, §10.
 """
 
 import contextlib
@@ -25,11 +24,11 @@ from node.network.disconnect_reasons import word_of
 M = TypeVar("M")
 NONCE_BYTES = 32
 UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""What reading somebody's JSON may raise: nested deeply enough, it is a ``RecursionError``."""
+"""Errors of decoding a peer's JSON; deep nesting raises ``RecursionError``."""
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hello"):
-    """The dialer speaks first."""
+    """The dialer's first message."""
 
     version: int
     cluster: str
@@ -39,7 +38,7 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hello"
 
 
 class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="welcome"):
-    """The listener answers and proves itself."""
+    """The listener's answer, which proves its key."""
 
     node: NodePubkey
     nonce: str
@@ -48,7 +47,7 @@ class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="welc
 
 
 class ProofMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="proof"):
-    """The dialer proves itself; one who joins shows his ticket."""
+    """Proves the dialer's key; carries the ticket if it joins."""
 
     at: Instant
     signature: str
@@ -63,7 +62,7 @@ class ProofMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 
 
 class AcceptMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="accepted"):
-    """The session begins; one who joined is told whose cluster it is."""
+    """The session begins; a node that joined learns the founder."""
 
     founder: str = ""
     founding: str = ""
@@ -72,11 +71,11 @@ class AcceptMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
 class RefuseMessage(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="refused"
 ):
-    """No session, and one word why.
+    """No session, with the reason in one word.
 
     Attributes:
-        version: which one it would have to be, if that is why.
-        free: a name that is, if the one asked for is taken.
+        version: the version that is required, if that is the reason.
+        free: a free name, if the requested one is taken.
     """
 
     reason: str
@@ -101,27 +100,27 @@ _OF_ANY_VERSION = msgspec.json.Decoder(_AnyHello | _AnyRefused)
 
 
 class HelloRefused(Exception):
-    """No session came about.
+    """The hello failed.
 
     Attributes:
         reason: one word, the same on both sides.
-        told: the other side said so.
-        version: which version of the protocol the other side speaks, where that is why.
-        free: a name that is free, where that is why.
+        from_peer: whether the other side refused.
+        version: the other side's version of the protocol, if that is the reason.
+        free: a free name, if the requested one is taken.
     """
 
     def __init__(
-        self, reason: str, *, told: bool = False, version: int = 0, free: str = ""
+        self, reason: str, *, from_peer: bool = False, version: int = 0, free: str = ""
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.told = told
+        self.from_peer = from_peer
         self.version = version
         self.free = free
 
 
 class Socket(Protocol):
-    """As much of a websocket as a hello needs."""
+    """The part of a websocket that the hello needs."""
 
     async def send(self, data: bytes) -> None:
         """Send one message."""
@@ -131,37 +130,37 @@ class Socket(Protocol):
 
 
 class PeerAuthorizer(Protocol):
-    """Who may come in."""
+    """Decides which nodes may link."""
 
     def why_not(self, node: NodePubkey) -> str:
-        """One word why a node may not link; empty where it may."""
+        """One word why a node may not link; empty if it may."""
 
     async def join(self, node: NodePubkey, ticket: bytes, name: str) -> AcceptMessage:
-        """Let a node in by ticket.
+        """Admit a node by its ticket.
 
         Raises:
-            HelloRefused: the ticket is not good.
+            HelloRefused: the ticket is not valid.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is."""
+    """This node's key and its cluster."""
 
     key: SigningKey
     cluster: ClusterId
 
 
 async def send(socket: Socket, message: Message) -> None:
-    """Send one message of the hello."""
+    """Send one message."""
     await socket.send(msgspec.json.encode(message, enc_hook=enc_hook))
 
 
 async def receive(socket: Socket, kind: type[M]) -> M:
-    """The next message, which must be of one kind.
+    """Receive the next message, which must be of one kind.
 
     Raises:
-        HelloRefused: it is not, or the other side refuses.
+        HelloRefused: it is of another kind, or the other side refuses.
     """
     data = await socket.recv()
     if not isinstance(data, bytes) or len(data) > limits.HELLO_BYTES_MAX:
@@ -178,9 +177,9 @@ async def receive(socket: Socket, kind: type[M]) -> M:
 
 
 def _why_unreadable(data: bytes) -> HelloRefused:
-    """Another version's messages may well have other fields: these two are looked at all the same.
+    """The reason why a message cannot be decoded: another version, or malformed.
 
-    They must stay readable for every version, or two that differ could not say so.
+    Other versions may have other fields, but the version itself must stay readable in all.
     """
     try:
         message = _OF_ANY_VERSION.decode(data)
@@ -194,7 +193,7 @@ def _why_unreadable(data: bytes) -> HelloRefused:
 
 
 def _refused(reason: str, version: int, free: str = "") -> HelloRefused:
-    return HelloRefused(word_of(reason) or "refused", told=True, version=version, free=free)
+    return HelloRefused(word_of(reason) or "refused", from_peer=True, version=version, free=free)
 
 
 def _signed(
@@ -245,10 +244,13 @@ async def dial(
     ticket: str = "",
     name: str = "",
 ) -> tuple[Instant, AcceptMessage]:
-    """The dialer's side; gives the listener's clock, and what it says to one who joined.
+    """The dialer's side of the hello.
+
+    Returns:
+        The listener's clock and its last message.
 
     Raises:
-        HelloRefused: no session.
+        HelloRefused: there is no session.
     """
     mine = secrets.token_bytes(NONCE_BYTES)
     wants: Literal["session", "join"] = "join" if ticket else "session"
@@ -262,7 +264,7 @@ async def dial(
     said = _signed(me, handshake_transcript.LISTENED, own, wanted, nonces, certificate)
     _check(wanted, said, welcome.signature)
     said = _signed(me, handshake_transcript.DIALLED, own, wanted, nonces, certificate)
-    # Only now, to a node that has proven that it is the one meant, does the secret leave.
+    # The secret is sent only now, to a node that has proven its key.
     await send(socket, ProofMessage(now, me.key.sign(said).hex(), ticket, name))
     return welcome.at, await receive(socket, AcceptMessage)
 
@@ -275,13 +277,16 @@ async def listen(
     now: Instant,
     banned: Callable[[NodePubkey], bool],
 ) -> tuple[NodePubkey, Instant, bool]:
-    """The listener's side; gives the peer, its clock, and whether it only came to join.
+    """The listener's side of the hello.
 
     Args:
-        banned: whether a key must stay away for now.
+        banned: whether a key is banned.
+
+    Returns:
+        The peer, its clock, and whether it only joined.
 
     Raises:
-        HelloRefused: no session; the other side has been told the same word.
+        HelloRefused: there is no session; the other side received the same reason.
     """
     try:
         first = await receive(socket, Hello)
@@ -307,8 +312,8 @@ async def listen(
             accepted = await keeper.join(first.node, _secret(proof.ticket), proof.name)
         await send(socket, accepted)
     except HelloRefused as fault:
-        if not fault.told:
-            # Who hangs up before he is told is refused all the same.
+        if not fault.from_peer:
+            # The other side may have closed the connection already.
             with contextlib.suppress(ConnectionClosed):
                 own_version = (
                     handshake_transcript.PROTOCOL_VERSION if fault.reason == "wrong_version" else 0

@@ -58,7 +58,7 @@ class LinkSupervisor:
         called: Callable[[NodePubkey], str],
         parted: Callable[[], str] = lambda: "",
     ) -> None:
-        self.door = door
+        self.limiter = door
         self.called = called
         self._driver = driver
         self._parted = parted
@@ -69,7 +69,7 @@ class LinkSupervisor:
         """Run a session over a link until it ends; gives why it did."""
         reason = await self._driver.attach(link, partial(self._up, link))
         if reason in FAULTS:
-            self.door.fault_of(link.peer, reason)
+            self.limiter.fault_of_node(link.peer, reason)
         end = self._why(link, reason)
         # Where another link with the same peer took its place, that is no news; where it did not,
         # a second daemon with one key has it.

@@ -1,8 +1,7 @@
-"""Takes links from other nodes: bounds first, then the hello, then a session.
+"""Accepts links from other nodes: limits first, then the hello, then the session.
 
-Stands at the start of the line, behind ``connection_limits.py``, which bounds what a stranger may
-cost. The hello takes one signature check, and only where nothing cheaper refuses him. Source:
-protocol §10, §14.
+``connection_limits.py`` limits what a connection may cost before its hello. The hello checks one
+signature, after every cheaper check has passed. Source: protocol §10, §14.
 """
 
 import asyncio
@@ -31,22 +30,22 @@ from node.system.log_format import fields
 
 log = logging.getLogger("gangline.listener")
 
-TOLD_MAX = 256
-WAYS = {
-    errno.EADDRINUSE: "stop what has it, or set another listen in the config",
+LOGGED_MAX = 256
+HINTS = {
+    errno.EADDRINUSE: "stop the process that uses it, or set another listen in the config",
     errno.EADDRNOTAVAIL: (
-        "this host has no such address; set listen in the config to one that it has, or to "
-        "0.0.0.0:PORT, and advertise to what others dial"
+        "this host does not have that address; set listen in the config to an address that it has, "
+        "or to 0.0.0.0:PORT, and advertise to the address that others dial"
     ),
     errno.EACCES: "this user may not listen on that port; set another listen in the config",
 }
 
 
 class Listener:
-    """The listening side.
+    """Listens for other nodes.
 
     Args:
-        folder: one that only the owner can read, for the certificate's moment on disk.
+        folder: a folder that only the owner can read; the key may be there for a moment.
     """
 
     def __init__(
@@ -63,15 +62,15 @@ class Listener:
         key: SigningKey = me.key
         self._context, self._certificate = tls.server_context(key, folder)
         self._holder = holder
-        self._door = holder.door
+        self._limiter = holder.limiter
         self._server: Server | None = None
-        self._told: OrderedDict[str, str] = OrderedDict()
+        self._logged: OrderedDict[str, str] = OrderedDict()
 
     async def start(self, address: str) -> str:
-        """Listen; gives the address with its real port.
+        """Listen; returns the address with its actual port.
 
         Raises:
-            Trouble: the address is no address, or taken.
+            OperatorError: the address is invalid or in use.
         """
         host, _, port = address.rpartition(":")
         try:
@@ -82,18 +81,16 @@ class Listener:
                 flags=socket.AI_PASSIVE,
             )
             family, _, _, _, place = found[0]
-            listening = MeteredListener.listening(self._door, family, place)
+            listening = MeteredListener.listening(self._limiter, family, place)
         except ValueError as fault:
-            raise OperatorError(
-                f"{address} is no host:port to listen on; set listen in the config"
-            ) from fault
+            raise OperatorError(f"{address} is not HOST:PORT; set listen in the config") from fault
         except OSError as fault:
-            raise OperatorError(f"cannot listen on {address}: {_way(fault)}") from fault
+            raise OperatorError(f"cannot listen on {address}: {_hint(fault)}") from fault
         self._server = await serve(
             self._handle,
             sock=listening,
             ssl=self._context,
-            # One deadline, of the socket itself, holds for TLS, HTTP and the hello together.
+            # The socket has one deadline for TLS, HTTP and the hello together.
             open_timeout=None,
             ssl_handshake_timeout=2 * limits.HELLO_SECONDS_MAX,
             logger=logging.getLogger("gangline.websocket"),
@@ -102,7 +99,7 @@ class Listener:
         return f"{host}:{listening.getsockname()[1]}"
 
     async def stop(self) -> None:
-        """Listen no longer, and end the links that came in."""
+        """Stop listening, and end the links that were accepted."""
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -116,21 +113,21 @@ class Listener:
                 self._keeper,
                 self._certificate,
                 clock.wall(),
-                self._door.is_banned,
+                self._limiter.is_banned,
             )
         except HelloRefused as refusal:
             if refusal.reason in FAULTS:
-                self._door.fault_at(address[0], refusal.reason)
-            who = "hung up on us" if refusal.told else "was refused"
-            self._say(address[0], f"{who}: {message_for_us(refusal.reason, refusal.version)}")
+                self._limiter.fault_from_address(address[0], refusal.reason)
+            end = "hung up on us" if refusal.from_peer else "was refused"
+            self._log(address[0], f"{end}: {message_for_us(refusal.reason, refusal.version)}")
             return
         except ConnectionClosed as closed:
             word = word_of(closed.rcvd.reason) if closed.rcvd is not None else ""
             if word:
-                self._say(address[0], f"hung up on us: {message_for_us(word)}")
+                self._log(address[0], f"hung up on us: {message_for_us(word)}")
             return
-        self._door.authenticated(address, peer)
-        self._told.pop(address[0], None)
+        self._limiter.authenticated(address, peer)
+        self._logged.pop(address[0], None)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
             with contextlib.suppress(ConnectionClosed):
                 await socket_.close(1000, "joined" if joined else "full")
@@ -138,21 +135,21 @@ class Listener:
         link = Link(socket_, peer, clock_there, dialled=False, address=_text(address))
         await self._holder.hold(link)
 
-    def _say(self, host: str, sentence: str) -> None:
-        """Tell of a caller once, not each time that he tries the same again."""
-        news = self._told.pop(host, "") != sentence
-        self._told[host] = sentence
-        while len(self._told) > TOLD_MAX:
-            self._told.popitem(last=False)
-        level = logging.INFO if news else logging.DEBUG
+    def _log(self, host: str, sentence: str) -> None:
+        """Log a caller's failure at INFO once, and at DEBUG if it repeats."""
+        is_new = self._logged.pop(host, "") != sentence
+        self._logged[host] = sentence
+        while len(self._logged) > LOGGED_MAX:
+            self._logged.popitem(last=False)
+        level = logging.INFO if is_new else logging.DEBUG
         log.log(level, "a caller from %s %s", host, sentence, extra=fields(address=host))
 
 
-def _way(fault: OSError) -> str:
-    """What keeps an address from being listened on, and what to do about it."""
+def _hint(fault: OSError) -> str:
+    """Why an address cannot be listened on, and what to do about it."""
     if isinstance(fault, socket.gaierror):
-        return "no host of that name is known here; set another listen in the config"
-    return WAYS.get(fault.errno or 0, f"{fault.strerror}; set another listen in the config")
+        return "the host name cannot be resolved; set another listen in the config"
+    return HINTS.get(fault.errno or 0, f"{fault.strerror}; set another listen in the config")
 
 
 def _text(address: Address) -> str:

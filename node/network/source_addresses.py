@@ -1,8 +1,7 @@
-"""From which places callers come: who did what there, and where members are at home.
+"""Source prefixes of connections, bans on them, and the prefixes that members use.
 
-Stands under ``connection_limits.py``. A place is an address, as far as a host cannot draw another
-one at will. What is remembered is bounded, and a member can push no other member's places out.
-Source: protocol §10.
+A source prefix is as much of an address as a host cannot change at will. Memory is bounded, and a
+member cannot displace the prefixes of another one. Source: protocol §10.
 """
 
 import ipaddress
@@ -17,11 +16,11 @@ BAN_SECONDS_MIN: Final = 1.0
 BAN_SECONDS_MAX: Final = 600.0
 FORGIVEN_SECONDS: Final = 3600.0
 REMEMBERED_MAX: Final = 4096
-HOMES_MAX: Final = 4
+PREFIXES_MAX: Final = 4
 
 
 def source_prefix(host: str) -> str:
-    """What counts as one place: an IPv4 address, or the /64 that an IPv6 host has to itself."""
+    """The source prefix of an address: an IPv4 address, or an IPv6 host's /64."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -34,13 +33,13 @@ def source_prefix(host: str) -> str:
 
 
 class Ban(NamedTuple):
-    """Somebody who must stay away.
+    """A ban on a key or a source prefix.
 
     Attributes:
-        who: a key in hex, or a place.
-        reason: what was done last, in one word.
-        times: how often he did something of the kind.
-        seconds: for how much longer.
+        who: the key in hex, or the prefix.
+        reason: the last fault, in one word.
+        times: the number of faults.
+        seconds: the time left.
     """
 
     who: str
@@ -49,8 +48,8 @@ class Ban(NamedTuple):
     seconds: float
 
     @property
-    def of_place(self) -> bool:
-        """Whether it is a place; no address is written as a key is."""
+    def of_prefix(self) -> bool:
+        """Whether it is on a prefix, which is never as long as a key."""
         return len(self.who) != 2 * limits.KEY_BYTES
 
 
@@ -63,13 +62,13 @@ class _Record:
 
 
 class Bans:
-    """Who did what no honest node does; each time longer, and forgiven after an hour."""
+    """Bans for faults: each twice as long as the last; an hour without fault clears the count."""
 
     def __init__(self) -> None:
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
     def fault(self, who: str, reason: str, mono: float) -> float:
-        """Note a fault; gives for how many seconds he stays out."""
+        """Record a fault; returns the ban's seconds."""
         known = self._records.pop(who, None)
         count = known.count + 1 if known and mono - known.at < FORGIVEN_SECONDS else 1
         pause = min(BAN_SECONDS_MIN * 2.0 ** min(count - 1, 32), BAN_SECONDS_MAX)
@@ -79,12 +78,12 @@ class Bans:
         return pause
 
     def banned(self, who: str, mono: float) -> bool:
-        """Whether somebody must stay away now."""
+        """Whether a key or prefix is banned now."""
         known = self._records.get(who)
         return known is not None and mono < known.until
 
     def rows(self, mono: float) -> list[Ban]:
-        """Everybody who must stay away now."""
+        """The bans in force."""
         return [
             Ban(who, one.reason, one.count, one.until - mono)
             for who, one in self._records.items()
@@ -93,29 +92,29 @@ class Bans:
 
 
 class MemberAddresses:
-    """The last few places of each member: its own word of where it listens, or its hello."""
+    """The last few source prefixes of each member, from its presence or its hellos."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[NodePubkey, tuple[str, ...]] = OrderedDict()
         self._members: Counter[str] = Counter()
 
     def note(self, node: NodePubkey, host: str) -> None:
-        """A member is at home there; of its places the one that was noted first is forgotten."""
-        place = source_prefix(host)
+        """Note that a member uses an address; its oldest prefix beyond the bound is dropped."""
+        prefix = source_prefix(host)
         before = self._of.pop(node, ())
-        self._set(node, before, (*(one for one in before if one != place), place)[-HOMES_MAX:])
+        self._set(node, before, (*(one for one in before if one != prefix), prefix)[-PREFIXES_MAX:])
         while len(self._of) > REMEMBERED_MAX:
-            oldest, places = self._of.popitem(last=False)
-            self._set(oldest, places, ())
+            oldest, prefixes = self._of.popitem(last=False)
+            self._set(oldest, prefixes, ())
 
-    def _set(self, node: NodePubkey, before: tuple[str, ...], places: tuple[str, ...]) -> None:
+    def _set(self, node: NodePubkey, before: tuple[str, ...], prefixes: tuple[str, ...]) -> None:
         self._members.subtract(before)
-        self._members.update(places)
+        self._members.update(prefixes)
         for one in before:
             if not self._members[one]:
                 del self._members[one]
-        if places:
-            self._of[node] = places
+        if prefixes:
+            self._of[node] = prefixes
 
-    def __contains__(self, place: str) -> bool:
-        return place in self._members
+    def __contains__(self, prefix: str) -> bool:
+        return prefix in self._members

@@ -1,8 +1,7 @@
-"""Tickets: one line that lets a node in, once or a few times, for a while.
+"""Tickets: one line with which one or a few nodes may join, for a limited time.
 
-Stands beside ``init_join.py`` and ``join_authorizer.py``. Holds where to dial, which key to meet
-there, which cluster it is, and a secret whose hash the inviter keeps; a checksum tells a typing
-mistake. Source: protocol §9.
+A ticket has the inviter's address and key, the cluster, a secret whose hash the inviter keeps, and
+a checksum that detects typing errors. Source: protocol §9.
 """
 
 import base64
@@ -28,7 +27,7 @@ Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
-    """What a ticket says. Its secret is shown nowhere but in ``text``."""
+    """The content of a ticket. Its secret appears only in ``text``."""
 
     address: Annotated[Address, Meta(min_length=1)]
     cluster: Bytes32
@@ -40,14 +39,14 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
         return f"Ticket({self.address}, ***)"
 
     def __rich_repr__(self) -> list[tuple[str, str]]:
-        """What Rich shows: msgspec's own would show the secret."""
+        """Hides the secret from Rich; msgspec's own method would show it."""
         return [("address", self.address)]
 
     def text(self) -> str:
-        """The one line: base32 of a length, what the ticket says, and a checksum of both."""
+        """The line: base32 of a length, the content, and a checksum of both."""
         packed = msgspec.msgpack.encode(self)
-        said = len(packed).to_bytes(LENGTH_BYTES, "big") + packed
-        return PREFIX + _letters(said + H(said)[:CHECK_BYTES])
+        framed = len(packed).to_bytes(LENGTH_BYTES, "big") + packed
+        return PREFIX + _letters(framed + H(framed)[:CHECK_BYTES])
 
     @property
     def cluster_id(self) -> ClusterId:
@@ -59,31 +58,31 @@ def read_ticket(text: str) -> Ticket:
     """Read a ticket.
 
     Raises:
-        Trouble: it is none, cut short, mistyped, or of another version.
+        OperatorError: it is not a ticket, or cut short, mistyped, or of another version.
     """
     line = text.strip()
     if not line.startswith(PREFIX):
         other = _ANY_VERSION.match(line)
         raise _unreadable(
-            f"this is no ticket: one starts with {PREFIX}"
+            f"this is not a ticket; a ticket starts with {PREFIX}"
             if other is None
-            else f"this is a ticket of another version of Gangline: {other[0]} where this one "
-            f"reads {PREFIX}; install the inviter's version, or let it invite with yours"
+            else f"this ticket is of another version of Gangline: it starts with {other[0]}, but "
+            f"this version reads {PREFIX}; install the same version on both hosts"
         )
     coded = line.removeprefix(PREFIX)
     if len(line) > TEXT_MAX:
-        raise _unreadable("this is longer than any ticket; copy the one line and no more")
+        raise _unreadable("this is longer than a ticket; copy only the one line")
     if _BASE32.fullmatch(coded) is None:
-        raise _unreadable("this ticket is mistyped: it holds letters that no ticket has")
+        raise _unreadable("this ticket is mistyped: it has characters that no ticket has")
     whole = _from_letters(coded)
     size = LENGTH_BYTES + int.from_bytes(whole[:LENGTH_BYTES], "big") + CHECK_BYTES
     if len(whole) < size:
         raise _unreadable("this ticket is cut short; copy the whole line")
-    said, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
-    if _letters(whole) != coded.lower() or H(said)[:CHECK_BYTES] != check:
+    framed, check = whole[:-CHECK_BYTES], whole[-CHECK_BYTES:]
+    if _letters(whole) != coded.lower() or H(framed)[:CHECK_BYTES] != check:
         raise _unreadable("this ticket is mistyped; copy the line again")
     try:
-        return msgspec.msgpack.decode(said[LENGTH_BYTES:], type=Ticket)
+        return msgspec.msgpack.decode(framed[LENGTH_BYTES:], type=Ticket)
     except (msgspec.MsgspecError, UnicodeError):
         raise _unreadable("this ticket was not made by Gangline; ask for another") from None
 
@@ -93,7 +92,7 @@ def _letters(raw: bytes) -> str:
 
 
 def _from_letters(coded: str) -> bytes:
-    # Bytes end after 2, 4, 5, 7 and 8 letters: one letter more is of a byte that was cut off.
+    # Bytes end after 2, 4, 5, 7 or 8 letters; one letter more is part of a byte that was cut off.
     whole = coded[: len(coded) - (len(coded) % 8 in (1, 3, 6))]
     return base64.b32decode(whole + "=" * (-len(whole) % 8), casefold=True)
 

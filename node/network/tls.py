@@ -1,8 +1,7 @@
-"""TLS from the node's own key: no CA, nothing to configure.
+"""TLS with the node's own key: no CA, nothing to configure.
 
-Stands under ``link.py``. The certificate is made anew at each start from the Ed25519 key, so that
-the key the dialer means to reach is the key that it finds. Source: protocol §10; RFC 8446,
-RFC 8410.
+The certificate is made from the Ed25519 key at each start; the dialer compares the key in it with
+the key of the node that it dials. Source: protocol §10; RFC 8446, RFC 8410.
 """
 
 import datetime as dt
@@ -28,11 +27,15 @@ NOT_AFTER = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
 
 def server_context(key: SigningKey, folder: Path) -> tuple[ssl.SSLContext, bytes]:
-    """A context that serves the key's own certificate, and SHA-256 of its DER.
+    """Make a server context with the key's certificate.
 
     Args:
-        folder: one that only the owner can read: where there is no file in memory, the key lies
+        key: the node's key.
+        folder: a folder that only the owner can read; without in-memory files the key is stored
             there for a moment.
+
+    Returns:
+        The context, and SHA-256 of the certificate's DER.
     """
     private = ed25519.Ed25519PrivateKey.from_private_bytes(key.seed())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, key.pubkey.hex()[:64])])
@@ -59,7 +62,7 @@ def server_context(key: SigningKey, folder: Path) -> tuple[ssl.SSLContext, bytes
 
 
 def _load(context: ssl.SSLContext, pem: bytes, folder: Path) -> None:
-    """Give a context its key and certificate; Python's ssl takes them from a file alone."""
+    """Load key and certificate into a context; Python's ssl reads them from files only."""
     name = ""
     if sys.platform == "linux" and Path("/proc/self/fd").is_dir():
         descriptor = os.memfd_create("tls")
@@ -75,7 +78,7 @@ def _load(context: ssl.SSLContext, pem: bytes, folder: Path) -> None:
 
 
 def client_context() -> ssl.SSLContext:
-    """A context that takes any certificate: ``check_server`` compares its key afterwards."""
+    """Make a client context that accepts any certificate; ``check_server`` compares its key."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -84,10 +87,10 @@ def client_context() -> ssl.SSLContext:
 
 
 def check_server(der: bytes | None, wanted: NodePubkey) -> bytes:
-    """Compare a server's certificate with the key that was meant; gives SHA-256 of its DER.
+    """Check that a server's certificate has the wanted key; returns SHA-256 of its DER.
 
     Raises:
-        PeerFault: another key, or none.
+        PeerFault: it has another key, or there is no certificate.
     """
     if der is None or _key_in(der) != wanted:
         raise PeerFault(Reason.BAD_SIGNATURE, f"wrong_key: this is not {wanted.short}")
@@ -95,7 +98,7 @@ def check_server(der: bytes | None, wanted: NodePubkey) -> bytes:
 
 
 def _key_in(der: bytes) -> bytes | None:
-    """The Ed25519 key of a certificate; whoever serves it may have made it of anything."""
+    """The Ed25519 key of a certificate, which may be any bytes; ``None`` if it has none."""
     try:
         public = x509.load_der_x509_certificate(der).public_key()
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):

@@ -91,28 +91,30 @@ async def test_half_open_sockets_are_bounded_and_leave_room_for_a_member(node):
         for _ in range(60):
             with contextlib.suppress(ConnectionError):
                 await stack.enter_async_context(wire(node.address, secure=False))
-            assert len(node.door.strangers) <= doors.PLACE_STRANGERS_MAX
-        await until(lambda: len(node.door.strangers) == doors.PLACE_STRANGERS_MAX)
+            assert len(node.limiter.unauthenticated) <= doors.PREFIX_CONNECTIONS_MAX
+        await until(lambda: len(node.limiter.unauthenticated) == doors.PREFIX_CONNECTIONS_MAX)
         await unharmed(node)
-        turned = node.door.turned
-        await until(lambda: turned["busy"] + turned["gave_way"] >= 60 - doors.PLACE_STRANGERS_MAX)
-    await until(lambda: not node.door.strangers)
+        turned = node.limiter.refusals
+        await until(
+            lambda: turned["busy"] + turned["gave_way"] >= 60 - doors.PREFIX_CONNECTIONS_MAX
+        )
+    await until(lambda: not node.limiter.unauthenticated)
 
 
 async def test_a_crowd_from_many_places_keeps_no_member_out(node):
     await unharmed(node)  # it was here before
     async with crowd(node.address, 50):
-        await until(lambda: len(node.door.strangers) == limits.LINKS_BEFORE_HELLO_MAX)
+        await until(lambda: len(node.limiter.unauthenticated) == limits.LINKS_BEFORE_HELLO_MAX)
         for _ in range(5):
             await unharmed(node)
-    await until(lambda: not node.door.strangers)
+    await until(lambda: not node.limiter.unauthenticated)
 
 
 async def test_a_crowd_from_many_places_keeps_nobody_out_for_ever(node):
     """Who was never here needs several tries, and gets room."""
     me = Identity(MEMBER, node.me.cluster)
     async with crowd(node.address, 50):
-        await until(lambda: node.door.turned["gave_way"] > limits.LINKS_BEFORE_HELLO_MAX)
+        await until(lambda: node.limiter.refusals["gave_way"] > limits.LINKS_BEFORE_HELLO_MAX)
         accepted = None
         while accepted is None:
             with contextlib.suppress(OSError, WebSocketException):
@@ -126,7 +128,7 @@ async def test_who_never_finishes_tls_is_cut_off(node, monkeypatch, data):
     async with wire(node.address, secure=False) as one:
         await one.write(data)
         assert await one.gone()
-    await until(lambda: not node.door.strangers)
+    await until(lambda: not node.limiter.unauthenticated)
     monkeypatch.undo()
     await unharmed(node)
 
@@ -155,7 +157,7 @@ async def test_a_byte_a_second_gets_five_seconds_in_all(node, monkeypatch):
         assert await one.gone()
         dripping.cancel()
         await asyncio.gather(dripping, return_exceptions=True)
-    assert node.door.turned["too_slow"] == 1
+    assert node.limiter.refusals["too_slow"] == 1
     monkeypatch.undo()
     await unharmed(node)
 
@@ -174,7 +176,7 @@ async def test_a_flood_of_headers_ends_the_connection(node, headers):
     async with wire(node.address) as one:
         assert b" 101 " not in await one.upgrade(*headers)
         assert await one.gone()
-    await until(lambda: not node.door.strangers)
+    await until(lambda: not node.limiter.unauthenticated)
     await unharmed(node)
 
 
@@ -232,7 +234,7 @@ async def test_fragments_without_end_are_cut_off(node):
             await one.write(frame(0, b" " * 1000, fin=False))
         assert await one.close_code() in (0, 1009)
         assert await one.gone()
-    assert node.door.turned["too_large"] == 1
+    assert node.limiter.refusals["too_large"] == 1
     await unharmed(node)
 
 
@@ -243,7 +245,7 @@ async def test_empty_fragments_and_pings_count_as_bytes(node):
         for _ in range(300):
             await one.write(frame(0, b"", fin=False) * 20 + frame(PING, b"p" * 100))
         assert await one.gone()
-    await until(lambda: not node.door.strangers)
+    await until(lambda: not node.limiter.unauthenticated)
     await unharmed(node)
 
 
@@ -284,8 +286,8 @@ MALFORMED = {
 @pytest.mark.parametrize("name", MALFORMED)
 async def test_what_is_no_hello_is_refused_in_one_word_and_keeps_its_place_out(node, name):
     assert b"malformed_frame" in await first_answer(node, MALFORMED[name])
-    await until(node.door.active_bans)
-    assert [(row.who, row.reason) for row in node.door.active_bans()] == [
+    await until(node.limiter.active_bans)
+    assert [(row.who, row.reason) for row in node.limiter.active_bans()] == [
         (ELSEWHERE, "malformed_frame")
     ]
     await unharmed(node)
@@ -300,8 +302,8 @@ async def test_who_hangs_up_before_he_is_refused_is_kept_out_all_the_same(node):
         await one.upgrade()
         await one.write(frame(BINARY, b"garbage"))
         one.writer.transport.abort()
-    await until(node.door.active_bans)
-    assert node.door.active_bans()[0].reason == "malformed_frame"
+    await until(node.limiter.active_bans)
+    assert node.limiter.active_bans()[0].reason == "malformed_frame"
 
 
 @pytest.mark.parametrize(
@@ -338,8 +340,8 @@ async def test_a_proof_that_proves_nothing_costs_one_check(node, monkeypatch):
         assert await one.gone()
     assert len(checks) == 1
     assert MEMBER.pubkey not in node.driver.links
-    await until(node.door.active_bans)
-    assert [row.reason for row in node.door.active_bans()] == ["bad_signature"]
+    await until(node.limiter.active_bans)
+    assert [row.reason for row in node.limiter.active_bans()] == ["bad_signature"]
 
 
 # --- the man in the middle -----------------------------------------------------------------
@@ -431,7 +433,7 @@ async def test_a_stranger_does_not_keep_out_a_member_behind_his_address(node):
         await dial(socket, Identity(MEMBER, node.me.cluster), node.me.key.pubkey, certificate, NOW)
     for _ in range(7):
         assert b"malformed_frame" in await first_answer(node, b"garbage")
-    assert node.door.active_bans() == []
+    assert node.limiter.active_bans() == []
     async with plain(node, ELSEWHERE) as (socket, certificate):
         await dial(socket, Identity(MEMBER, node.me.cluster), node.me.key.pubkey, certificate, NOW)
 
@@ -481,7 +483,7 @@ async def test_a_hello_that_was_replayed_or_reflected_proves_nothing(node):
             await one.write(frame(BINARY, second))
             assert b"bad_signature" in (await one.frame())[1]
         assert not node.driver.links
-        node.door.bans._records.clear()
+        node.limiter.bans._records.clear()
 
 
 @pytest.mark.parametrize("data", [b"[" * 60_000, b'{"type":' + b"[" * 60_000, b"", b"\xff"])
@@ -539,8 +541,8 @@ async def test_text_after_the_hello_drops_the_link_and_keeps_the_key_out(node):
     await link._socket.send("text")
     await run_to_end(link)
     assert link.told == "malformed_frame"
-    await until(node.door.active_bans)
-    assert [(row.who, row.reason) for row in node.door.active_bans()] == [
+    await until(node.limiter.active_bans)
+    assert [(row.who, row.reason) for row in node.limiter.active_bans()] == [
         (MEMBER.pubkey.hex(), "malformed_frame")
     ]
 
@@ -549,12 +551,12 @@ async def test_a_banned_key_is_told_so_and_comes_in_when_its_time_is_over(node):
     link = await come_in(node)
     link.send(b"\x63")
     await run_to_end(link)
-    await until(node.door.active_bans)
+    await until(node.limiter.active_bans)
     with pytest.raises(HelloRefused, match="banned") as refusal:
         await come_in(node)
-    assert refusal.value.told
+    assert refusal.value.from_peer
     later = clock.monotonic() + source_addresses.BAN_SECONDS_MAX
-    node.door._mono = lambda: later
+    node.limiter._mono = lambda: later
     await unharmed(node)
 
 

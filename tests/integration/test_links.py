@@ -221,7 +221,11 @@ async def test_a_crowd_at_the_door_parts_no_members(fleet):
     den = await do(fleet.found)
     b = await do(fleet.join, den, "b", start=False)
     async with crowd(port_of(den), 40):
-        await do(eventually, lambda: "more callers than there is room for" in den.log(), "a crowd")
+        await do(
+            eventually,
+            lambda: "more unauthenticated connections than allowed" in den.log(),
+            "a crowd",
+        )
         await do(b.start)
         await do(eventually, lambda: linked(den) and linked(b), "b comes in")
         await do(b.gangline, "add", "s-1")

@@ -63,7 +63,7 @@ def test_what_ends_a_daemon_is_told_in_its_format(tmp_path, log_format):
         second = fleet.another("b")
         second.gangline("init", "--name", "b", "--listen", den.status()["listen"])
         told = second.gangline("run", "--log-format", log_format, code=1)
-        assert "stop what has it" in told.replace("\n", " ")
+        assert "stop the process that uses it" in told.replace("\n", " ")
         if log_format == "json":
             assert entries(told)[-1]["level"] == "critical"
 

@@ -33,7 +33,7 @@ class Listening:
     """What is known of the node from outside, and what stands behind it."""
 
     def __init__(self, address, me, driver, door):
-        self.address, self.me, self.driver, self.door = address, me, driver, door
+        self.address, self.me, self.driver, self.limiter = address, me, driver, door
 
     def __iter__(self):
         return iter((self.address, self.me, self.driver))

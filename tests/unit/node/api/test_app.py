@@ -50,10 +50,10 @@ async def test_a_new_node_shows_itself(client):
 
 async def test_peers_shows_who_must_stay_away_and_why(node):
     client, desk = node
-    door = desk._dialer.door
+    door = desk._dialer.limiter
     door._mono = lambda: 100.0
-    door.fault_at("192.0.2.7", "too_large")
-    door.fault_of(NodePubkey.from_hex(STRANGER), "bad_signature")
+    door.fault_from_address("192.0.2.7", "too_large")
+    door.fault_of_node(NodePubkey.from_hex(STRANGER), "bad_signature")
     place, key = (await client.get("/peers")).json()
     assert (place["node"], place["state"], place["address"]) == ("", "banned", "192.0.2.7")
     assert place["error"] == "too_large: 1 in the last hour, may come again in 1 s"

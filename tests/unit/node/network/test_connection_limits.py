@@ -34,19 +34,19 @@ def door(time):
 
 def knocks(door, host, count=1):
     """Callers from one address, each on a port of its own; gives what each was told."""
-    first = len(door.strangers) + door.turned.total()
+    first = len(door.unauthenticated) + door.refusals.total()
     return [door.try_accept((host, first + number)) for number in range(count)]
 
 
 def leave(door, host):
     """Every stranger from an address goes."""
-    for address, one in [*door.strangers.items()]:
+    for address, one in [*door.unauthenticated.items()]:
         if address[0] == host:
             door.closed(address, one)
 
 
 def held_by(door):
-    return [address[0] for address in door.strangers]
+    return [address[0] for address in door.unauthenticated]
 
 
 def crowd(count):
@@ -55,7 +55,7 @@ def crowd(count):
 
 
 FULL = limits.LINKS_BEFORE_HELLO_MAX
-HALF = doors.PLACE_STRANGERS_MAX
+HALF = doors.PREFIX_CONNECTIONS_MAX
 
 
 def test_strangers_from_one_place_leave_room_for_others(door):
@@ -69,11 +69,11 @@ def test_there_is_room_for_few_strangers_in_all(door):
     told = [knocks(door, host)[0] for host in crowd(FULL + 1)]
     assert set(told[:-1]) == {""}
     assert told[-1] == "busy"
-    assert door.turned["busy"] == 1
+    assert door.refusals["busy"] == 1
 
 
 def test_one_place_may_not_knock_for_ever(door, time):
-    for _ in range(doors.KNOCKS_BURST):
+    for _ in range(doors.ACCEPTS_BURST):
         assert knocks(door, "10.0.0.1") == [""]
         leave(door, "10.0.0.1")
     assert knocks(door, "10.0.0.1") == ["too_often"]
@@ -85,17 +85,17 @@ def test_what_is_remembered_is_bounded(door, monkeypatch):
     for module in (doors, source_addresses):
         monkeypatch.setattr(module, "REMEMBERED_MAX", 10)
     for number in range(50):
-        door.fault_at(f"10.0.0.{number}", "bad_signature")
+        door.fault_from_address(f"10.0.0.{number}", "bad_signature")
         knocks(door, f"10.0.1.{number}")
         leave(door, f"10.0.1.{number}")
     assert len(door.active_bans()) == 10
     assert len(door._buckets) == 10
-    assert not door.strangers
+    assert not door.unauthenticated
 
 
 def test_places_and_keys_stay_out_by_themselves(door, time):
-    door.fault_at("10.0.0.1", "malformed_frame")
-    door.fault_of(key(1).pubkey, "bad_signature")
+    door.fault_from_address("10.0.0.1", "malformed_frame")
+    door.fault_of_node(key(1).pubkey, "bad_signature")
     assert knocks(door, "10.0.0.1") == ["banned"]
     assert knocks(door, "10.0.0.2") == [""]
     assert door.is_banned(key(1).pubkey)
@@ -107,24 +107,24 @@ def test_places_and_keys_stay_out_by_themselves(door, time):
 
 def test_a_place_where_a_member_is_at_home_stays_open(door, time, caplog):
     """A stranger behind the member's address loses his own room, and never the member's."""
-    door.homes.note(key(1).pubkey, "192.0.2.1")
+    door.members.note(key(1).pubkey, "192.0.2.1")
     for _ in range(8):
-        door.fault_at("192.0.2.1", "too_large")
+        door.fault_from_address("192.0.2.1", "too_large")
         assert knocks(door, "192.0.2.1") == [""]
         leave(door, "192.0.2.1")
     assert door.active_bans() == []
     assert [row.levelname for row in caplog.records] == ["WARNING"], "one line for each ban"
-    assert "a member is at home there" in caplog.records[0].getMessage()
+    assert "a member uses that address" in caplog.records[0].getMessage()
     time.now += 1
-    door.fault_at("192.0.2.1", "too_large")
+    door.fault_from_address("192.0.2.1", "too_large")
     assert len(caplog.records) == 2
 
 
 def test_a_place_that_was_shut_opens_once_a_member_is_at_home_there(door):
     for _ in range(8):
-        door.fault_at("192.0.2.1", "too_large")
+        door.fault_from_address("192.0.2.1", "too_large")
     assert knocks(door, "192.0.2.1") == ["banned"]
-    door.homes.note(key(1).pubkey, "192.0.2.1")
+    door.members.note(key(1).pubkey, "192.0.2.1")
     assert knocks(door, "192.0.2.1") == [""]
     assert door.active_bans() == []
 
@@ -142,7 +142,7 @@ def test_where_the_room_is_full_the_first_to_come_gives_way_once_he_has_had_his_
     assert knocks(door, "10.0.0.1") == [""]
     assert knocks(door, "10.0.0.2") == ["busy"]  # the next one has not had it yet
     assert held_by(door) == [*hosts[1:], "10.0.0.1"]
-    assert door.turned["gave_way"] == 1
+    assert door.refusals["gave_way"] == 1
 
 
 def test_in_a_place_that_is_full_a_neighbour_gives_way_and_nobody_else(door, time):
@@ -157,18 +157,18 @@ def test_who_gave_way_is_cut_off_and_leaves_nothing_to_whoever_has_his_address_n
     cut = []
     for number, host in enumerate(crowd(FULL)):
         door.try_accept((host, 1))
-        door.strangers[host, 1].cut_off = lambda number=number: cut.append(number)
-    first = door.strangers["10.9.0.0", 1]
+        door.unauthenticated[host, 1].cut_off = lambda number=number: cut.append(number)
+    first = door.unauthenticated["10.9.0.0", 1]
     time.now = doors.GRACE_SECONDS
     assert door.try_accept(("10.0.0.1", 1)) == ""
     assert door.try_accept(("10.9.0.0", 1)) == ""
     door.closed(("10.9.0.0", 1), first)  # its socket is closed only now
     assert cut == [0, 1]
-    assert ("10.9.0.0", 1) in door.strangers
+    assert ("10.9.0.0", 1) in door.unauthenticated
 
 
 def test_a_member_goes_before_every_stranger_at_once_and_no_stranger_before_him(door, time):
-    door.homes.note(key(1).pubkey, "192.0.2.1")
+    door.members.note(key(1).pubkey, "192.0.2.1")
     for host in crowd(FULL):
         knocks(door, host)
     assert knocks(door, "192.0.2.1", HALF) == [""] * HALF
@@ -181,9 +181,9 @@ def test_a_member_goes_before_every_stranger_at_once_and_no_stranger_before_him(
 def test_of_members_places_too_the_first_to_come_gives_way(door, time):
     """Hosts of members gone bad may fill the room, and do not keep it."""
     for number in range(FULL):
-        door.homes.note(key(number).pubkey, f"192.0.2.{number}")
+        door.members.note(key(number).pubkey, f"192.0.2.{number}")
         knocks(door, f"192.0.2.{number}")
-    door.homes.note(key(99).pubkey, "198.51.100.1")
+    door.members.note(key(99).pubkey, "198.51.100.1")
     assert knocks(door, "198.51.100.1") == ["busy"]
     time.now = doors.GRACE_SECONDS
     assert knocks(door, "198.51.100.1") == [""]
@@ -191,7 +191,7 @@ def test_of_members_places_too_the_first_to_come_gives_way(door, time):
 
 @pytest.mark.parametrize("attackers", [2, 16, 500, 5000])
 def test_a_member_comes_in_at_his_first_try_however_many_knock(door, time, attackers):
-    door.homes.note(key(1).pubkey, "192.0.2.1")
+    door.members.note(key(1).pubkey, "192.0.2.1")
     hosts = crowd(attackers)
     for second in range(40):
         for host in hosts[: 64 + attackers // 40 * second]:
@@ -204,9 +204,9 @@ def test_a_member_comes_in_at_his_first_try_however_many_knock(door, time, attac
 def test_who_is_at_home_nowhere_yet_comes_in_after_some_tries(door, time):
     """Forty places that knock as often as they may leave him one try in eight at least."""
     rng, hosts, told = random.Random(1), crowd(40), []
-    for _ in range(len(hosts) * doors.KNOCKS_BURST):  # their first burst is spent
+    for _ in range(len(hosts) * doors.ACCEPTS_BURST):  # their first burst is spent
         knocks(door, rng.choice(hosts))
-    knocked_a_second = len(hosts) * doors.KNOCKS_PER_SECOND
+    knocked_a_second = len(hosts) * doors.ACCEPTS_PER_SECOND
     for _ in range(200):
         for _ in range(int(knocked_a_second)):
             time.now += rng.expovariate(knocked_a_second)
@@ -221,7 +221,7 @@ def test_the_log_tells_a_crowd_once_a_minute(door, time, caplog):
     for _ in range(3):
         for host in crowd(3 * FULL):
             knocks(door, host)
-        time.now += doors.CROWD_TOLD_SECONDS / 2
+        time.now += doors.CROWD_LOG_SECONDS / 2
     assert [row.levelname for row in caplog.records] == ["WARNING"] * 2
 
 
@@ -270,16 +270,16 @@ async def is_closed(reader):
 
 async def test_callers_beyond_the_bound_are_closed_at_once_and_a_place_comes_free(door):
     async with listening(door) as (address, _), contextlib.AsyncExitStack() as stack:
-        for _ in range(doors.PLACE_STRANGERS_MAX - 1):
+        for _ in range(doors.PREFIX_CONNECTIONS_MAX - 1):
             await stack.enter_async_context(caller(address))
         async with caller(address):
-            await until(lambda: len(door.strangers) == doors.PLACE_STRANGERS_MAX)
+            await until(lambda: len(door.unauthenticated) == doors.PREFIX_CONNECTIONS_MAX)
             async with caller(address) as (late, _):
                 assert await is_closed(late)
-        await until(lambda: len(door.strangers) < doors.PLACE_STRANGERS_MAX)
+        await until(lambda: len(door.unauthenticated) < doors.PREFIX_CONNECTIONS_MAX)
         await stack.enter_async_context(caller(address))
-        await until(lambda: len(door.strangers) == doors.PLACE_STRANGERS_MAX)
-    assert door.turned == {"busy": 1}
+        await until(lambda: len(door.unauthenticated) == doors.PREFIX_CONNECTIONS_MAX)
+    assert door.refusals == {"busy": 1}
 
 
 async def test_a_stranger_who_sends_too_much_is_cut_off_and_banned(door):
@@ -294,17 +294,17 @@ async def test_a_stranger_who_says_nothing_is_cut_off(door, monkeypatch):
     monkeypatch.setattr(limits, "HELLO_SECONDS_MAX", 0.05)
     async with listening(door) as (address, _), caller(address) as (reader, _):
         assert await is_closed(reader)
-        assert door.turned["too_slow"] == 1
-        await until(lambda: not door.strangers)
+        assert door.refusals["too_slow"] == 1
+        await until(lambda: not door.unauthenticated)
 
 
 async def test_who_has_said_hello_is_bounded_no_longer(door):
     async with listening(door) as (address, heard), caller(address) as (_, writer):
-        await until(lambda: door.strangers)
+        await until(lambda: door.unauthenticated)
         door.authenticated(writer.get_extra_info("sockname"), key(1).pubkey)
         door.authenticated(("127.0.0.1", 1), key(1).pubkey)  # gone already
-        assert not door.strangers
-        assert "127.0.0.1" in door.homes
+        assert not door.unauthenticated
+        assert "127.0.0.1" in door.members
         writer.write(b"x" * 3 * limits.HELLO_BYTES_MAX)
         await until(lambda: sum(heard) == 3 * limits.HELLO_BYTES_MAX)
 
@@ -315,7 +315,7 @@ async def test_who_gives_way_is_cut_off_at_his_socket(door, time):
             await stack.enter_async_context(caller(address, f"127.9.0.{number}"))
             for number in range(1, FULL + 1)
         ]
-        await until(lambda: len(door.strangers) == FULL)
+        await until(lambda: len(door.unauthenticated) == FULL)
         async with caller(address, "127.8.0.1") as (late, _):
             assert await is_closed(late)
         time.now = doors.GRACE_SECONDS
@@ -323,8 +323,8 @@ async def test_who_gives_way_is_cut_off_at_his_socket(door, time):
         assert await is_closed(callers[0][0])
         writer.write(b"let in")
         await until(lambda: heard)
-        assert len(door.strangers) == FULL
-    await until(lambda: not door.strangers)
+        assert len(door.unauthenticated) == FULL
+    await until(lambda: not door.unauthenticated)
 
 
 async def test_what_a_caller_sent_before_he_gave_way_is_not_heard(door, time):
@@ -332,8 +332,8 @@ async def test_what_a_caller_sent_before_he_gave_way_is_not_heard(door, time):
         listening(door) as (address, heard),
         caller(address, "127.9.0.1") as (reader, writer),
     ):
-        await until(lambda: door.strangers)
-        [stranger] = door.strangers.values()
+        await until(lambda: door.unauthenticated)
+        [stranger] = door.unauthenticated.values()
         writer.write(b"too late")
         await writer.drain()
         stranger.cut_off()

@@ -57,7 +57,7 @@ async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):
         assert told[0][:2] == b"\x00\x00"  # sync step 1
         with pytest.raises(HelloRefused, match="not_a_member") as refusal:
             await reach(address, me.key.pubkey, Identity(stranger, me.cluster), NOW)
-        assert refusal.value.told
+        assert refusal.value.from_peer
         assert stranger.pubkey not in driver.links
 
 
@@ -395,16 +395,16 @@ async def test_an_address_that_cannot_be_listened_on_is_a_sentence(tmp_path, mon
         assert "Errno" not in told.value.message
         return told.value.message
 
-    assert "this host has no such address; set listen" in await refused("203.0.113.9:7473")
+    assert "this host does not have that address; set listen" in await refused("203.0.113.9:7473")
     (tmp_path / "first").mkdir()
     async with listening(tmp_path / "first") as (taken, *_):
-        assert "stop what has it" in await refused(taken)
+        assert "stop the process that uses it" in await refused(taken)
 
     def nowhere(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr("socket.getaddrinfo", nowhere)
-    assert "no host of that name is known here" in await refused("den.example:7473")
+    assert "the host name cannot be resolved" in await refused("den.example:7473")
 
 
 async def test_no_host_is_every_host(tmp_path):

@@ -121,7 +121,7 @@ async def test_a_fault_is_told_to_the_door(driver, told):
     driver.reason = "malformed_frame"
     held = holder(driver)
     await held.hold(Link())
-    assert [(row.who, row.reason) for row in held.door.active_bans()] == [
+    assert [(row.who, row.reason) for row in held.limiter.active_bans()] == [
         (PEER.hex(), "malformed_frame")
     ]
     assert "it sent what is no message" in told()[-1]

@@ -36,11 +36,13 @@ def test_a_host_has_one_place_whatever_address_it_draws(host, place):
 
 def test_a_member_is_at_home_in_its_last_few_places():
     homes = MemberAddresses()
-    for number in range(source_addresses.HOMES_MAX + 1):
+    for number in range(source_addresses.PREFIXES_MAX + 1):
         homes.note(key(1).pubkey, f"10.0.0.{number}")
     homes.note(key(1).pubkey, "10.0.0.1")  # again
     assert "10.0.0.0" not in homes
-    assert all(f"10.0.0.{number}" in homes for number in range(1, source_addresses.HOMES_MAX + 1))
+    assert all(
+        f"10.0.0.{number}" in homes for number in range(1, source_addresses.PREFIXES_MAX + 1)
+    )
     homes.note(key(1).pubkey, "10.0.0.9")
     assert "10.0.0.1" in homes
     assert "10.0.0.2" not in homes
