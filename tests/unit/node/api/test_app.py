@@ -124,7 +124,7 @@ async def test_a_node_goes_by_the_name_that_the_roster_has(client):
     assert (await client.get("/status")).json()["name"] == "kennel-1"
 
 
-async def test_stories_are_counted_in_the_order_of_the_stages(client):
+async def test_status_counts_stories_in_order_of_stages(client):
     for number in range(2):
         await client.post(f"/stories/a-{number}", json={})
     for event in ("deps_met", "gates_started"):
@@ -203,7 +203,7 @@ async def test_members_are_admitted_and_revoked(client):
     problem(await client.post("/members/revoke", json={"node": "ee"}), 409, "refused")
 
 
-async def test_the_event_stream_is_json_lines_of_what_is_wanted(node):
+async def test_event_stream_is_json_lines(node):
     client, desk = node
     stream = app_events(desk, "s-2")
     assert await anext(stream) == b"\n"
@@ -264,7 +264,7 @@ async def test_what_the_rules_refuse_ends_every_write_alike(node, monkeypatch, n
     assert problem(answer, 409, "refused")["detail"] == "mute"
 
 
-async def test_what_a_stage_ignores_names_what_is_legal_there(client):
+async def test_ignored_event_lists_legal_events(client):
     answer = await client.post("/stories/s-1/events", json={"event": {"event": "accepted"}})
     told = problem(answer, 409, "ignored")
     assert (told["stage"], told["event"]) == ("backlog", "accepted")
@@ -333,12 +333,12 @@ async def test_a_body_that_is_no_such_object_is_malformed(client, body):
     problem(answer, 400, "malformed")
 
 
-async def test_an_unknown_path_and_a_wrong_method_are_problems_too(client):
+async def test_unknown_path_and_method_are_problem_details(client):
     problem(await client.get("/nonesuch"), 404, "refused")
     problem(await client.put("/status"), 405, "refused")
 
 
-async def test_a_fault_of_ours_says_where_to_look_and_is_logged(node, caplog):
+async def test_internal_error_is_logged_and_names_the_log(node, caplog):
     client, desk = node
 
     async def broken():

@@ -52,7 +52,7 @@ def hear(cluster, of, *, beats, by=None):
     assert liveness.receive(node, entry, state, at.wall.ms, at.mono, by)
 
 
-def test_the_heartbeat_shown_is_the_newer_of_the_durable_one_and_the_one_from_presence(cluster):
+def test_newest_heartbeat_is_shown(cluster):
     durable = look(cluster).state.last_heartbeat
     cluster.pass_time(20)
     newer = cluster.now.wall
@@ -63,14 +63,14 @@ def test_the_heartbeat_shown_is_the_newer_of_the_durable_one_and_the_one_from_pr
     assert look(cluster).state.last_heartbeat == durable
 
 
-def test_the_own_heartbeat_is_taken_from_what_is_about_to_be_said(cluster):
+def test_own_heartbeat_is_shown_before_it_is_announced(cluster):
     beat = Instant.from_ms(cluster.ms + 1_000)
     cluster.replicas[1].beacon.beats["s-1"] = beat
     own = look(cluster, 1)
     assert (own.state.last_heartbeat, own.liveness, own.shown) == (beat, "here", "running")
 
 
-def test_running_work_of_an_offline_node_is_unreachable_and_otherwise_as_it_was(cluster):
+def test_running_on_offline_node_is_unreachable(cluster):
     hear(cluster, 1, beats={})
     assert (look(cluster).liveness, look(cluster).shown) == ("alive", "running")
     cluster.pass_time(60)
@@ -87,7 +87,7 @@ def test_what_does_not_run_has_no_heartbeat(state):
     assert presenters.with_beat(RUNNING, None) is RUNNING
 
 
-def test_nodes_say_through_whom_a_node_is_heard_the_latest_first(cluster):
+def test_nodes_list_paths_latest_first(cluster):
     hear(cluster, 1, beats={})
     cluster.pass_time(2)
     hear(cluster, 1, beats={}, by=2)
@@ -112,7 +112,7 @@ def ledger(**called):
     return SimpleNamespace(roster=roster), [one.hex() for one in keys]
 
 
-def test_a_name_that_two_share_or_that_looks_like_a_key_names_nobody():
+def test_ambiguous_names_are_not_accepted():
     known, keys = ledger(a="den", b="twin", c="twin", d="", e="80d07996")
     assert queries.names(known) == {keys[0]: "den"}
 

@@ -71,7 +71,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("says", OLDER)
-def test_an_older_daemon_is_told_in_one_sentence_with_the_way_out(tmp_path, says):
+def test_older_daemon_gives_one_sentence_and_a_remedy(tmp_path, says):
     with daemon(tmp_path, OLDER[says], answer={"name": "den"}) as home:
         command = [sys.executable, "-m", "node.cli", "--home", str(home.path), "status"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -84,7 +84,7 @@ def test_an_older_daemon_is_told_in_one_sentence_with_the_way_out(tmp_path, says
     assert "\x1b" not in line
 
 
-def test_both_releases_are_named_where_the_daemon_says_its_own(tmp_path):
+def test_version_mismatch_names_both_releases(tmp_path):
     with daemon(tmp_path, OLDER["says a lower number"]) as home:
         _, _, [told] = gangline(home, "status")
     assert f"release 0.0.9 of gangline and speaks version {version.API - 1} of the local" in told
@@ -109,7 +109,7 @@ def test_a_daemon_of_any_version_can_be_stopped(tmp_path):
     assert told == (0, ["stopped"], [])
 
 
-def test_what_runs_under_exec_says_so_and_waits_for_no_other_daemon(tmp_path):
+def test_exec_does_not_wait_for_another_version(tmp_path):
     said = []
     with daemon(tmp_path, OLDER["says nothing"]) as home:
         running = AgentRun(Client(home.socket), "s-1", "coder-1", said.append)

@@ -89,7 +89,7 @@ def test_without_a_daemon_what_is_always_so_is_offered(monkeypatch):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_no_name_that_a_shell_would_evaluate_is_offered(daemon, shell):
+def test_completion_offers_plain_words_only(daemon, shell):
     told = " ".join(offered("members rename ", shell))
     assert "den" in told
     assert not [name for name in HOSTILE if name and name in told.replace("_arguments '", "")]

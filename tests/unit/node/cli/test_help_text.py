@@ -34,13 +34,13 @@ def run(*args):
     return CliRunner().invoke(app, args, terminal_width=80)
 
 
-def test_the_page_of_the_command_line_is_what_the_commands_say():
+def test_cli_page_is_up_to_date():
     stale = "write it anew with: python -m node.cli.reference > docs/cli.md"
     assert (TOP / "docs" / "cli.md").read_text() == reference.page(), stale
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_says_what_it_does_an_example_and_how_it_ends(name):
+def test_help_has_summary_example_and_exit_codes(name):
     text = COMMANDS[name]
     first = text.splitlines()[2].strip()
     assert re.match(r"[A-Z].*", first), "a sentence"
@@ -185,7 +185,7 @@ def test_what_is_no_story_id_is_told_without_a_daemon(tmp_path, command, story):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("command", [("machine", "table", "pipeline"), ("--help",)])
-def test_an_answer_that_cannot_be_written_is_a_sentence(command):
+def test_output_error_is_one_sentence(command):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "node.cli", *command],
@@ -202,7 +202,7 @@ def test_an_answer_that_cannot_be_written_is_a_sentence(command):
         ("machine", "replay", "pipeline", str(TOP / "examples" / "happy_path.jsonl")),
     ],
 )  # fmt: skip
-def test_an_answer_that_nobody_reads_ends_quietly_as_by_sigpipe(command):
+def test_closed_pipe_ends_quietly_like_sigpipe(command):
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -240,7 +240,7 @@ def test_every_command_is_reached():
     assert len([name for name in COMMANDS if name.startswith("gangline inspect ")]) >= 11
 
 
-def test_the_ranges_that_the_options_name_are_those_of_the_rules():
+def test_ranges_of_options_match_the_limits():
     def lasts(text):
         return seconds("--option", text, "0s", "999d")
 
@@ -250,7 +250,7 @@ def test_the_ranges_that_the_options_name_are_those_of_the_rules():
 
 
 @pytest.mark.parametrize("name", ["add", "edit", "fire", "claim", "release"])
-def test_whoever_writes_on_the_board_may_wait_for_other_nodes(name):
+def test_commands_that_write_take_wait_for(name):
     assert "--wait-for N " in COMMANDS[f"gangline {name}"]
 
 
@@ -267,9 +267,7 @@ def test_whoever_writes_on_the_board_may_wait_for_other_nodes(name):
         ("gangline: x", "gangline: x"),
     ],
 )
-def test_a_command_that_is_offered_is_about_the_node_that_was_asked(
-    monkeypatch, tmp_path, capsys, said, told
-):
+def test_hinted_command_names_the_chosen_home(monkeypatch, tmp_path, capsys, said, told):
     home = f"'{tmp_path}/a home'"
     monkeypatch.setattr(Chosen, "command", f"gangline --home {home}")
     put_note(said)
@@ -300,7 +298,7 @@ def plain(part):
 
 
 @pytest.mark.parametrize("words", [*offered()])
-def test_a_command_that_a_sentence_offers_is_there_with_its_options(words):
+def test_hinted_command_and_its_options_exist(words):
     command = ROOT
     while isinstance(command, typer.core.TyperGroup) and words and words[0] in command.commands:
         command = command.commands[words.pop(0)]
@@ -316,13 +314,13 @@ def test_the_sentences_that_offer_a_command_are_found():
     assert any("members admit" in one for one in found)
 
 
-def test_an_agents_name_is_refused_before_anything_is_asked(tmp_path):
+def test_agent_name_is_checked_without_a_daemon(tmp_path):
     told = run("--home", str(tmp_path), "exec", "s-1", "--agent", "a b", "--", "true")
     assert told.exit_code == Exit.MALFORMED, "no daemon was looked for"
     assert told.output.startswith("gangline: --agent: 1 to 128 of")
 
 
-def test_a_join_without_a_ticket_says_where_it_takes_one(tmp_path):
+def test_join_without_ticket_explains_how_to_pass_one(tmp_path):
     empty = tmp_path / "empty"
     empty.write_text("\n")
     for args in ((), ("--ticket-file", str(empty))):

@@ -106,14 +106,14 @@ def story(name, **fields):
     } | fields  # fmt: skip
 
 
-def test_stories_stand_in_the_order_in_which_people_count(narrow):
+def test_stories_table_is_in_natural_order(narrow):
     ids = ["k-1", "k-10", "k-2", "k-2.10", "k-2.9", "K-3", "9", "10", "a", "k-01"]
     _, _, *lines = narrow([story(one) for one in ids], "stories")
     shown = [cells(line)[0] for line in lines]
     assert shown == ["9", "10", "K-3", "a", "k-01", "k-1", "k-2", "k-2.9", "k-2.10", "k-10"]
 
 
-def test_a_program_gets_stories_in_the_order_of_the_daemon(monkeypatch):
+def test_stories_json_keeps_the_daemons_order(monkeypatch):
     rows = [story(one) for one in ("k-1", "k-10", "k-2")]
     monkeypatch.setattr("node.cli.commands.show.ask", lambda *_: rows)
     answer = CliRunner().invoke(app, ["stories", "--json"])
@@ -125,7 +125,7 @@ TITLE = "日本語の長いタイトル 🚀 which says a good deal more than fi
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_long_id_and_a_long_title_leave_each_other_room(narrow, width):
+def test_long_id_and_long_title_both_fit(narrow, width):
     rows = [story(LONG, title=TITLE), story("s-2", depends_on=["s-1"], title="short")]
     head, _, *lines = narrow(rows, "stories", width=width)
     assert cells(head) == ["story", "stage", "waits for", "title"]
@@ -135,18 +135,18 @@ def test_a_long_id_and_a_long_title_leave_each_other_room(narrow, width):
     assert {word for word in TITLE.split() if len(word) < 9} <= set(" ".join(lines).split())
 
 
-def test_what_has_room_keeps_the_columns_with_nothing_in_them(narrow):
+def test_wide_terminal_keeps_empty_columns(narrow):
     head, _, line = narrow([story("s-1", title="short")], "stories")
     assert cells(head) == ["story", "stage", "working on it", "waits for", "lost", "title"]
     assert cells(line) == ["s-1", "backlog", "short"]
 
 
-def test_where_no_table_fits_a_row_has_lines_of_its_own(narrow):
+def test_narrow_terminal_prints_rows_as_pairs(narrow):
     lines = narrow([story("s-2", depends_on=["s-1"])], "stories", width=26)
     assert lines == ["story      s-2", "stage      backlog", "waits for  s-1"]
 
 
-def test_a_text_of_several_lines_stands_indented_and_forges_nothing(monkeypatch):
+def test_text_of_several_lines_is_indented(monkeypatch):
     stage = {
         "stage": "archived", "archived_at": AT, "reason": {"kind": "blocked", "reason": "a\nb"},
     }  # fmt: skip
@@ -165,7 +165,7 @@ def test_a_text_of_several_lines_stands_indented_and_forges_nothing(monkeypatch)
     ]
 
 
-def test_watch_tells_people_when_and_leaves_seals_to_programs(monkeypatch):
+def test_watch_prints_times_and_leaves_out_seals(monkeypatch):
     ref = [KEYS[0], 0, 7, "ab" * 32]
     events = [
         {"type": "record_admitted", "kind": "seal", "record": ref, "own": True},
@@ -227,7 +227,7 @@ def test_a_claim_that_ran_out_is_said_to_have(monkeypatch, until, holder, told):
 
 
 @pytest.mark.parametrize("command", TIMED)
-def test_a_time_is_shown_in_one_form_to_people_and_in_utc_to_programs(monkeypatch, zone, command):
+def test_times_are_local_in_tables_and_utc_in_json(monkeypatch, zone, command):
     zone("IST-5:30")
     answer, times = TIMED[command]
     for module in (
@@ -245,7 +245,7 @@ def test_a_time_is_shown_in_one_form_to_people_and_in_utc_to_programs(monkeypatc
     assert json.loads(CliRunner().invoke(app, [*command, "--json"]).output) == answer
 
 
-def test_a_sentence_of_the_daemon_s_shows_its_times_so_too(monkeypatch, zone, capsys):
+def test_times_in_daemon_messages_are_local(monkeypatch, zone, capsys):
     zone("IST-5:30")
     put_note(f"s-1 is held by b until {AT}")
     assert capsys.readouterr().err == f"gangline: s-1 is held by b until {HERE}\n"

@@ -111,7 +111,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("way", ASKED)
-def test_a_stopped_daemon_is_no_daemon_and_is_sent_nothing_that_it_could_do_later(tmp_path, way):
+def test_stopped_daemon_is_sent_no_request(tmp_path, way):
     path = tmp_path / "api.sock"
     with stopped(path) as listening:
         with pytest.raises(Silent) as silent:
@@ -132,7 +132,7 @@ def test_a_stopped_daemon_is_no_daemon_and_is_sent_nothing_that_it_could_do_late
     assert str(silent.value) == silent.value.message
 
 
-def test_one_whose_queue_is_full_for_good_is_no_daemon_either(tmp_path, monkeypatch):
+def test_daemon_with_full_backlog_counts_as_silent(tmp_path, monkeypatch):
     monkeypatch.setattr(http_client, "TRIES", 3)
     path = tmp_path / "api.sock"
     with stopped(path) as listening, contextlib.ExitStack() as stack:
@@ -146,7 +146,7 @@ def test_one_whose_queue_is_full_for_good_is_no_daemon_either(tmp_path, monkeypa
             Client(path).ask("GET", "/status")
 
 
-def test_a_long_answer_of_a_daemon_that_is_there_is_waited_for(tmp_path):
+def test_client_waits_for_a_long_answer(tmp_path):
     def answer(daemon, to):
         daemon.looked.acquire()
         for _ in range(3):
@@ -158,7 +158,7 @@ def test_a_long_answer_of_a_daemon_that_is_there_is_waited_for(tmp_path):
     assert len(daemon.asked) == 1
 
 
-def test_a_daemon_that_is_stopped_while_it_is_waited_for_is_noticed(tmp_path):
+def test_daemon_stopped_during_a_request_is_detected(tmp_path):
     def answer(daemon, _to):
         daemon.freeze()
         daemon._over.wait()
@@ -171,7 +171,7 @@ def test_a_daemon_that_is_stopped_while_it_is_waited_for_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_a_daemon_that_is_stopped_in_the_middle_of_a_stream_is_noticed(tmp_path, chunked):
+def test_daemon_stopped_during_a_stream_is_detected(tmp_path, chunked):
     def answer(daemon, to):
         to.begin(200)
         to.send_header(*(("transfer-encoding", "chunked") if chunked else ("x", "y")))
@@ -187,7 +187,7 @@ def test_a_daemon_that_is_stopped_in_the_middle_of_a_stream_is_noticed(tmp_path,
             next(stream)
 
 
-def test_a_daemon_that_is_there_and_never_done_is_told_apart(tmp_path):
+def test_answer_that_takes_too_long_has_its_own_error(tmp_path):
     def answer(daemon, _to):
         daemon._over.wait()
 
@@ -201,7 +201,7 @@ def test_a_daemon_that_is_there_and_never_done_is_told_apart(tmp_path):
     assert trouble.value.code == Exit.ENVIRONMENT
 
 
-def test_one_that_ends_before_it_answers_may_have_done_what_was_asked(tmp_path):
+def test_daemon_ending_before_its_answer_is_reported(tmp_path):
     with (
         Daemon(tmp_path / "api.sock", lambda *_: None) as daemon,
         pytest.raises(NoDaemon, match="the request may have been carried out") as gone,
@@ -231,9 +231,7 @@ def test_a_socket_that_may_not_be_used_is_a_sentence(tmp_path):
             way(Client(path.parent / "file" / "api.sock"))
 
 
-def test_an_event_that_a_dead_daemon_may_have_recorded_is_not_said_to_be_lost(
-    tmp_path, monkeypatch
-):
+def test_retried_event_is_not_reported_as_lost(tmp_path, monkeypatch):
     """The daemon ends after its commit and before its answer; the second time it is ignored."""
     monkeypatch.setattr("node.client.exec_runner.RETRY_SECONDS", 0.0)
 

@@ -58,7 +58,7 @@ FULL = limits.LINKS_BEFORE_HELLO_MAX
 HALF = doors.PREFIX_CONNECTIONS_MAX
 
 
-def test_strangers_from_one_place_leave_room_for_others(door):
+def test_one_prefix_cannot_use_all_connections(door):
     assert knocks(door, "127.0.0.1", HALF + 1) == [""] * HALF + ["busy"]
     assert knocks(door, "127.0.0.2") == [""]
     leave(door, "127.0.0.1")
@@ -120,7 +120,7 @@ def test_a_place_where_a_member_is_at_home_stays_open(door, time, caplog):
     assert len(caplog.records) == 2
 
 
-def test_a_place_that_was_shut_opens_once_a_member_is_at_home_there(door):
+def test_ban_of_a_prefix_ends_once_a_member_uses_it(door):
     for _ in range(8):
         door.fault_from_address("192.0.2.1", "too_large")
     assert knocks(door, "192.0.2.1") == ["banned"]
@@ -132,7 +132,7 @@ def test_a_place_that_was_shut_opens_once_a_member_is_at_home_there(door):
 # --- who goes before whom ------------------------------------------------------------------
 
 
-def test_where_the_room_is_full_the_first_to_come_gives_way_once_he_has_had_his_time(door, time):
+def test_oldest_connection_gives_way_after_its_grace(door, time):
     hosts = crowd(FULL)
     for host in hosts:
         knocks(door, host)
@@ -145,7 +145,7 @@ def test_where_the_room_is_full_the_first_to_come_gives_way_once_he_has_had_his_
     assert door.refusals["gave_way"] == 1
 
 
-def test_in_a_place_that_is_full_a_neighbour_gives_way_and_nobody_else(door, time):
+def test_in_a_full_prefix_a_neighbour_gives_way(door, time):
     knocks(door, "10.0.0.1", HALF)
     knocks(door, "10.0.0.2", 2)
     time.now = doors.GRACE_SECONDS
@@ -153,7 +153,7 @@ def test_in_a_place_that_is_full_a_neighbour_gives_way_and_nobody_else(door, tim
     assert held_by(door) == ["10.0.0.1"] * (HALF - 1) + ["10.0.0.2"] * 2 + ["10.0.0.1"]
 
 
-def test_who_gave_way_is_cut_off_and_leaves_nothing_to_whoever_has_his_address_next(door, time):
+def test_closed_connection_frees_its_address(door, time):
     cut = []
     for number, host in enumerate(crowd(FULL)):
         door.try_accept((host, 1))
@@ -167,7 +167,7 @@ def test_who_gave_way_is_cut_off_and_leaves_nothing_to_whoever_has_his_address_n
     assert ("10.9.0.0", 1) in door.unauthenticated
 
 
-def test_a_member_goes_before_every_stranger_at_once_and_no_stranger_before_him(door, time):
+def test_member_address_goes_before_strangers(door, time):
     door.members.note(key(1).pubkey, "192.0.2.1")
     for host in crowd(FULL):
         knocks(door, host)
@@ -178,7 +178,7 @@ def test_a_member_goes_before_every_stranger_at_once_and_no_stranger_before_him(
     assert held_by(door).count("192.0.2.1") == HALF
 
 
-def test_of_members_places_too_the_first_to_come_gives_way(door, time):
+def test_oldest_member_connection_gives_way(door, time):
     """Hosts of members gone bad may fill the room, and do not keep it."""
     for number in range(FULL):
         door.members.note(key(number).pubkey, f"192.0.2.{number}")
@@ -190,7 +190,7 @@ def test_of_members_places_too_the_first_to_come_gives_way(door, time):
 
 
 @pytest.mark.parametrize("attackers", [2, 16, 500, 5000])
-def test_a_member_comes_in_at_his_first_try_however_many_knock(door, time, attackers):
+def test_member_connects_at_once_despite_a_flood(door, time, attackers):
     door.members.note(key(1).pubkey, "192.0.2.1")
     hosts = crowd(attackers)
     for second in range(40):
@@ -201,7 +201,7 @@ def test_a_member_comes_in_at_his_first_try_however_many_knock(door, time, attac
         time.now += 0.3
 
 
-def test_who_is_at_home_nowhere_yet_comes_in_after_some_tries(door, time):
+def test_new_node_connects_after_retries_in_a_flood(door, time):
     """Forty places that knock as often as they may leave him one try in eight at least."""
     rng, hosts, told = random.Random(1), crowd(40), []
     for _ in range(len(hosts) * doors.ACCEPTS_BURST):  # their first burst is spent
@@ -268,7 +268,7 @@ async def is_closed(reader):
         return True
 
 
-async def test_callers_beyond_the_bound_are_closed_at_once_and_a_place_comes_free(door):
+async def test_connections_beyond_the_limit_are_closed(door):
     async with listening(door) as (address, _), contextlib.AsyncExitStack() as stack:
         for _ in range(doors.PREFIX_CONNECTIONS_MAX - 1):
             await stack.enter_async_context(caller(address))
@@ -282,7 +282,7 @@ async def test_callers_beyond_the_bound_are_closed_at_once_and_a_place_comes_fre
     assert door.refusals == {"busy": 1}
 
 
-async def test_a_stranger_who_sends_too_much_is_cut_off_and_banned(door):
+async def test_too_many_bytes_before_hello_are_banned(door):
     async with listening(door) as (address, heard), caller(address) as (reader, writer):
         writer.write(b"x" * 10 * limits.HELLO_BYTES_MAX)
         assert await is_closed(reader)
@@ -327,7 +327,7 @@ async def test_who_gives_way_is_cut_off_at_his_socket(door, time):
     await until(lambda: not door.unauthenticated)
 
 
-async def test_what_a_caller_sent_before_he_gave_way_is_not_heard(door, time):
+async def test_bytes_of_a_closed_connection_are_ignored(door, time):
     async with (
         listening(door) as (address, heard),
         caller(address, "127.9.0.1") as (reader, writer),
@@ -341,7 +341,7 @@ async def test_what_a_caller_sent_before_he_gave_way_is_not_heard(door, time):
         assert not heard
 
 
-def test_a_taken_address_is_an_error_and_leaves_no_socket(door):
+def test_used_address_is_an_error_without_open_socket(door):
     first = MeteredListener.listening(door, socket.AF_INET, ("127.0.0.1", 0))
     with pytest.raises(OSError, match="in use"):
         MeteredListener.listening(door, socket.AF_INET, first.getsockname())

@@ -83,7 +83,7 @@ def test_beyond_its_links_it_dials_one_that_is_silent():
     assert len(one._due()) == 1, "the others may be in a third part"
 
 
-def test_a_link_that_was_drawn_among_few_is_given_up_once_many_are_known():
+def test_link_drawn_among_few_nodes_is_redrawn():
     """Or who lets a fleet in has a link with each of it for ever."""
     one = made(KEYS[0], places(KEYS[:2]), links=3)
     den, others = KEYS[1].pubkey, KEYS[2:4]
@@ -126,7 +126,7 @@ async def test_what_is_no_address_is_never_dialled(said):
     assert one.known == {peer.pubkey: ("192.0.2.7:1",)}
 
 
-async def test_whatever_a_dial_raises_is_in_the_log_once_and_backs_off(monkeypatch, caplog):
+async def test_any_dial_error_is_logged_once_and_backs_off(monkeypatch, caplog):
     node, tries = key(9).pubkey, []
 
     async def raises(address, *_args):

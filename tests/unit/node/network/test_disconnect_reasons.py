@@ -28,7 +28,7 @@ def test_a_word_that_nobody_knows_stands_by_itself():
 
 
 @pytest.mark.parametrize("offered", ["", "\x1b[2J", "two\nlines", "n" * 65, "\ud800"])
-def test_a_name_that_a_peer_offers_is_one_or_is_left_out(offered):
+def test_invalid_name_offered_by_a_peer_is_ignored(offered):
     assert message_for_peer("name_taken", free="den-2").endswith("--name, such as den-2")
     assert message_for_peer("name_taken", free="a $(b)").endswith("such as 'a $(b)'")
     assert message_for_peer("name_taken", free=offered).endswith("with --name")

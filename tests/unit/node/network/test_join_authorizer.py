@@ -36,7 +36,7 @@ async def emptied(path):
             await driver.stop()
 
 
-async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path):
+async def test_no_join_before_the_founding_record_is_known(tmp_path):
     async with emptied(tmp_path) as (cluster, driver):
         keeper, guest = JoinAuthorizer(driver), key(2).pubkey
         with pytest.raises(HelloRefused) as refused:
@@ -54,7 +54,7 @@ async def test_nobody_is_let_in_before_the_founding_record_can_be_shown(tmp_path
         assert await keeper.join(guest, SECRET, "two") == accepted, "asked again"
 
 
-async def test_a_name_that_is_taken_is_refused_with_a_free_one_and_uses_no_ticket(tmp_path):
+async def test_taken_name_is_refused_and_uses_no_ticket(tmp_path):
     async with emptied(tmp_path) as (cluster, driver):
         bring = as_frame(cluster.found.record)
         await driver.query(lambda replica: replica.receive(key(3).pubkey, bring, clock.now()))

@@ -43,7 +43,7 @@ def held(driver, door=None):
     return LinkSupervisor(driver, door or ConnectionLimiter(lambda: 0.0), lambda node: node.short)
 
 
-async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):
+async def test_member_gets_a_session_and_stranger_a_reason(tmp_path):
     member, stranger = key(2), key(3)
     async with listening(tmp_path, member.pubkey) as (address, me, driver):
         link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
@@ -61,7 +61,7 @@ async def test_a_member_gets_a_session_and_a_stranger_one_clear_word(tmp_path):
         assert stranger.pubkey not in driver.links
 
 
-async def test_another_key_or_another_cluster_is_told_at_once(tmp_path):
+async def test_wrong_key_or_cluster_is_refused_at_once(tmp_path):
     member = key(2)
     async with listening(tmp_path, member.pubkey) as (address, me, _):
         with pytest.raises(HelloRefused, match="wrong_key"):
@@ -96,7 +96,7 @@ async def test_garbage_before_the_hello_is_refused(tmp_path, first):
         assert not driver.links
 
 
-async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
+async def test_garbage_after_the_hello_drops_the_link(tmp_path):
     cases = {
         key(2): (b"\x63\x63", "malformed_frame"),
         key(3): (b"\x00\x02\x03\xff\xff\xff", "malformed_update"),
@@ -116,7 +116,7 @@ async def test_garbage_after_the_hello_drops_the_link_with_its_reason(tmp_path):
         assert {row[6] for row in rows} == {"malformed_frame", "malformed_update"}
 
 
-async def test_a_fault_on_a_link_that_this_side_dialled_counts_too(tmp_path):
+async def test_fault_on_a_dialled_link_counts(tmp_path):
     """Whoever dialled whom: the key stays out, and is not dialled again meanwhile."""
     bad = key(2)
     door = ConnectionLimiter(lambda: 0.0)
@@ -168,7 +168,7 @@ async def test_all_addresses_of_a_node_are_one_try(caplog):
     assert not caplog.records
 
 
-async def test_a_refusal_is_told_once_and_again_when_it_is_another(tmp_path, caplog):
+async def test_refusal_is_logged_once_until_it_changes(tmp_path, caplog):
     caplog.set_level("INFO", "gangline")
     member, stranger = key(2), key(3)
 
@@ -216,7 +216,7 @@ async def test_a_certificates_dates_keep_nobody_out(tmp_path, monkeypatch, begin
     assert load_der_x509_certificate(der).not_valid_after_utc.year == end
 
 
-async def test_a_proxy_in_the_environment_never_takes_the_links(tmp_path, monkeypatch):
+async def test_links_ignore_proxies_in_the_environment(tmp_path, monkeypatch):
     for name in ("https_proxy", "wss_proxy", "all_proxy", "socks_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
         monkeypatch.setenv(name.upper(), "socks5://127.0.0.1:1")
@@ -305,7 +305,7 @@ def test_who_left_dials_nobody_but_once_at_a_start():
     assert dialer._due() == [], "who leaves at work dials nobody from then on"
 
 
-async def test_a_node_that_moved_is_dialled_where_it_says_and_where_the_config_says():
+async def test_node_is_dialled_at_all_its_addresses():
     moved = key(9).pubkey
     places = {moved: ("192.0.2.7:1",)}
 
@@ -341,9 +341,7 @@ async def test_who_stops_says_so_and_the_other_side_knows(tmp_path, caplog):
     assert caplog.records[-1].getMessage().endswith("ended: stopping: this node stops")
 
 
-async def test_a_ping_without_an_answer_is_said_as_such_on_both_sides(
-    tmp_path, caplog, monkeypatch
-):
+async def test_unanswered_ping_is_reported_on_both_sides(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO", "gangline.links")
     monkeypatch.setitem(OPTIONS, "ping_interval", 0.05)
     monkeypatch.setitem(OPTIONS, "ping_timeout", 0.05)
@@ -365,7 +363,7 @@ async def test_a_ping_without_an_answer_is_said_as_such_on_both_sides(
     assert "silent: a ping had no answer in time" in ended
 
 
-async def test_a_message_over_the_bound_is_no_end_of_the_daemon(tmp_path, caplog):
+async def test_oversized_message_does_not_end_the_daemon(tmp_path, caplog):
     caplog.set_level("INFO", "gangline.links")
     member = key(2)
 
@@ -387,7 +385,7 @@ def test_a_ticket_in_a_hello_shows_itself_nowhere():
     assert "secret" not in str(proof.__rich_repr__())
 
 
-async def test_an_address_that_cannot_be_listened_on_is_a_sentence(tmp_path, monkeypatch):
+async def test_unusable_listen_address_is_one_sentence(tmp_path, monkeypatch):
     async def refused(address):
         with pytest.raises(OperatorError) as told:
             async with listening(tmp_path, address=address):

@@ -69,9 +69,7 @@ def holder(driver, **options):
           f"link to fen (02020202) ended: {disconnect_reasons.message_for_peer('revoked')}"]),
     ],
 )  # fmt: skip
-async def test_a_link_is_told_of_when_it_comes_up_and_when_it_ends(
-    driver, told, link, reason, lines
-):
+async def test_start_and_end_of_a_link_are_logged(driver, told, link, reason, lines):
     driver.reason = reason
     await holder(driver).hold(link)
     assert told() == lines
@@ -87,16 +85,14 @@ async def test_what_is_known_beside_is_for_programs(driver, caplog):
 
 
 @pytest.mark.parametrize(("own", "theirs"), [("duplicate", ""), ("closed", "duplicate")])
-async def test_of_two_links_with_one_peer_the_one_that_gives_way_is_no_news(
-    driver, told, own, theirs
-):
+async def test_end_of_a_duplicate_link_is_not_logged(driver, told, own, theirs):
     driver.reason, driver.news, driver.stays = own, False, True
     end = await holder(driver).hold(Link(told=theirs))
     assert end.is_duplicate
     assert told() == []
 
 
-async def test_where_a_second_daemon_with_the_key_has_the_link_its_end_is_told(driver, told):
+async def test_link_lost_to_a_clone_is_logged(driver, told):
     """Or a link that comes up again and again would never have ended."""
     await holder(driver).hold(Link(told="duplicate"))
     assert told()[1] == (
@@ -127,7 +123,7 @@ async def test_a_fault_is_told_to_the_door(driver, told):
     assert "it sent what is no message" in told()[-1]
 
 
-async def test_links_that_come_and_go_without_end_are_summed_up(driver, told, monkeypatch):
+async def test_flapping_links_are_summed_up_in_the_log(driver, told, monkeypatch):
     monkeypatch.setattr(link_supervisor, "SUMMARY_SECONDS", 0.0)
     monkeypatch.setattr(link_supervisor.clock, "monotonic", lambda: 100.0)
     held = holder(driver)

@@ -30,7 +30,7 @@ def test_bans_grow_and_end_and_are_forgiven():
         ("a name", "a name"),
     ],
 )
-def test_a_host_has_one_place_whatever_address_it_draws(host, place):
+def test_source_prefix_of_a_host_is_stable(host, place):
     assert source_prefix(host) == place
 
 

@@ -38,7 +38,7 @@ def test_an_ignored_event_changes_nothing():
     }
 
 
-def test_a_line_that_is_no_event_is_told_and_changes_nothing():
+def test_invalid_line_is_reported_and_changes_nothing():
     lines = '{"event":"block"}\nnot json\n\n{"event":"deps_met"}\n{"event":"deps_met","at":"x"}\n'
     result = gangline("replay", "pipeline", "--json", stdin=lines)
     assert result.exit_code == 65
@@ -135,7 +135,7 @@ def test_what_is_wrong_with_a_line_is_said(line, says):
         (b"\x7fELF\x02", "Expecting value"),
     ],
 )
-def test_a_file_whose_first_line_is_no_json_is_told_once(line, says):
+def test_replay_stops_if_the_first_line_is_not_json(line, says):
     result = gangline("replay", "pipeline", "--json", stdin=b"\n" + line + b'\nmore\n{"event":"x"}')
     assert result.exit_code == 65
     (told,) = map(json.loads, result.stdout.splitlines())
@@ -164,7 +164,7 @@ def test_an_event_without_an_instant_happens_now(monkeypatch):
     assert json.loads(result.output)["state"]["archived_at"] == "2027-01-15T08:00:00.123Z"
 
 
-def test_at_a_terminal_the_legal_events_are_offered_and_words_will_do():
+def test_replay_prompts_on_a_terminal():
     person, terminal = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-c", RUN, "machine", "replay", "pipeline", "--json"],

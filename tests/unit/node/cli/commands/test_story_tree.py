@@ -37,7 +37,7 @@ def lines(cluster):
     return list(draw(to_builtins(explained)))
 
 
-def test_the_spine_its_weight_and_what_lost_to_what_are_shown():
+def test_tree_shows_spine_weight_and_lost_events():
     told = "\n".join(lines(collided()))
     assert told.startswith("s-1  Wanted by two\nstands at archived (blocked): ")
     assert "2 on the spine, 1 applied after it, 1 lost" in told
@@ -47,7 +47,7 @@ def test_the_spine_its_weight_and_what_lost_to_what_are_shown():
     assert "weight 3: " in told
 
 
-def test_every_line_fits_a_terminal_and_nothing_in_it_is_obeyed():
+def test_tree_fits_80_columns_and_is_escaped():
     told = lines(collided("\u202eowned"))
     assert "\\u202eowned" in told[0]
     for line in told:
@@ -63,7 +63,7 @@ def test_a_store_and_its_daemon_are_told_alike(tmp_path):
     assert told.output.splitlines() == lines(cluster)
 
 
-def test_an_event_whose_parent_does_not_count_stands_in_no_tree():
+def test_event_without_counted_parent_is_not_in_tree():
     event = {
         "record": ["ab" * 32, 0, 3, "cd" * 32], "parent": ["ee" * 32, 0, 0, "ff" * 32],
         "event": {"event": "deps_met"}, "makes": {"stage": "coding"},

@@ -43,7 +43,7 @@ def inspect(*args, stdin=None):
     return CliRunner().invoke(app, ["inspect", *map(str, args)], input=stdin)
 
 
-def test_a_file_is_written_once_and_checked_with_nothing_else_at_hand(forked, tmp_path):
+def test_evidence_file_is_checked_without_a_node(forked, tmp_path):
     _, pen, store = forked
     file = tmp_path / "bad.evidence"
     told = inspect("evidence", pen.node.short, "--store", store, "--out", file)
@@ -100,7 +100,7 @@ def test_which_fork_is_meant(forked, tmp_path):
     assert inspect("evidence", f"{name}/8", "--store", store).exit_code == 0
 
 
-def test_a_side_that_was_rejected_or_is_no_body_is_shown_too(tmp_path):
+def test_evidence_shows_sides_without_a_valid_body(tmp_path):
     cluster = Cluster(2)
     cluster.admit_all()
     pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms)
@@ -131,7 +131,7 @@ def test_what_is_not_held_is_said_to_be_missing(forked, tmp_path):
     assert told.output.count("its content was no longer held") == 2
 
 
-def test_what_proves_nothing_ends_with_5_and_what_is_no_file_with_65(forked, tmp_path):
+def test_exit_code_of_failed_and_malformed_evidence(forked, tmp_path):
     _, _, store = forked
     file = tmp_path / "bad.evidence"
     inspect("evidence", "--store", store, "--out", file)
