@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from benchmarks.report import Measured, say
 from crdt.authoring.intents import AddStory
 from machines.values import FreeText, StoryId
-from node.cli.demo.demo_node import PATIENCE_SECONDS, DemoNode, agreed
+from node.cli.demo.demo_node import TIMEOUT_SECONDS, DemoNode, agreed
 from node.config import settings
 from node.daemon import open_driver
 from node.provisioning import init_join
@@ -137,7 +137,7 @@ def seen_after(one: DemoNode, two: DemoNode, writes: int) -> list[float]:
     for name in names:
         began = clock.monotonic()
         one.client.ask("POST", f"/stories/{name}/events", {"event": {"event": "deps_met"}})
-        while heard.get(timeout=PATIENCE_SECONDS) != name:
+        while heard.get(timeout=TIMEOUT_SECONDS) != name:
             pass
         found.append((clock.monotonic() - began) * 1000)
     return found

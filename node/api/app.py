@@ -65,16 +65,16 @@ class _Values(OpenAPISchemaPlugin):
         return Schema(type=OpenAPIType.STRING, title=field_definition.annotation.__name__)
 
 
-def build(desk: NodeService) -> Litestar:
+def build(service: NodeService) -> Litestar:
     """Build the application of one daemon."""
     return Litestar(
         [
-            *_board_routes(desk),
-            *_story_routes(desk),
-            *membership.routes(desk.membership),
-            *tickets.routes(desk.tickets),
-            *_key_routes(desk),
-            *_daemon_routes(desk),
+            *_board_routes(service),
+            *_story_routes(service),
+            *membership.routes(service.membership),
+            *tickets.routes(service.tickets),
+            *_key_routes(service),
+            *_daemon_routes(service),
         ],
         exception_handlers={Exception: _refuse},
         guards=[_require_json],
@@ -91,141 +91,141 @@ def build(desk: NodeService) -> Litestar:
     )
 
 
-def _board_routes(desk: NodeService) -> list[HTTPRouteHandler]:
+def _board_routes(service: NodeService) -> list[HTTPRouteHandler]:
     @get("/status")
     async def status() -> rows.Status:
         """The state of this node and its cluster."""
-        return await desk.status()
+        return await service.status()
 
     @get("/nodes")
     async def nodes() -> list[rows.NodeRow]:
         """Every node of the cluster."""
-        return await desk.nodes()
+        return await service.nodes()
 
     @get("/peers")
     async def peers() -> list[rows.PeerRow]:
         """Links, failed attempts, and bans."""
-        return await desk.peers()
+        return await service.peers()
 
     @get("/stories")
     async def stories() -> list[StoryOut]:
         """The board."""
-        return await desk.stories()
+        return await service.stories()
 
     @get("/stories/{story:str}")
     async def story(story: FromPath[str]) -> StoryOut:
         """One story."""
-        return await desk.story(story)
+        return await service.story(story)
 
     @get("/stories/{story:str}/explain")
     async def explain(story: FromPath[str]) -> Explained:
         """Why a story is at its stage."""
-        return await desk.explain(story)
+        return await service.explain(story)
 
     return [status, nodes, peers, stories, story, explain]
 
 
-def _story_routes(desk: NodeService) -> list[HTTPRouteHandler]:
+def _story_routes(service: NodeService) -> list[HTTPRouteHandler]:
     @post("/stories/{story:str}")
     async def add(
         story: FromPath[str], data: JSONBody[rows.Add], patience: Waiting
     ) -> rows.Written:
         """Add a story."""
-        return await desk.add(story, data, patience)
+        return await service.add(story, data, patience)
 
     @patch("/stories/{story:str}")
     async def edit(
         story: FromPath[str], data: JSONBody[rows.Add], patience: Waiting
     ) -> rows.Written:
         """Change a story's fields."""
-        return await desk.edit(story, data, patience)
+        return await service.edit(story, data, patience)
 
     @post("/stories/{story:str}/events")
     async def fire(
         story: FromPath[str], data: JSONBody[rows.Fire], patience: Waiting
     ) -> rows.Written:
         """Fire an event."""
-        return await desk.fire(story, data, patience)
+        return await service.fire(story, data, patience)
 
     @post("/stories/{story:str}/claim")
     async def claim(
         story: FromPath[str], data: JSONBody[rows.ClaimFor], patience: Waiting
     ) -> rows.Written:
         """Claim a story for this node, or renew the claim."""
-        return await desk.claim(story, data.seconds, patience)
+        return await service.claim(story, data.seconds, patience)
 
     @delete("/stories/{story:str}/claim", status_code=200)
     async def release(story: FromPath[str], patience: Waiting) -> rows.Written:
         """Release this node's claim."""
-        return await desk.release(story, patience)
+        return await service.release(story, patience)
 
     @get("/stories/{story:str}/execution")
     async def execution(story: FromPath[str]) -> OwnExecution:
         """This node's execution of a story."""
-        return await desk.execution(story)
+        return await service.execution(story)
 
     @post("/stories/{story:str}/execution")
     async def fire_execution(
         story: FromPath[str], data: JSONBody[rows.ExecutionEventRequest]
     ) -> rows.Written:
         """Fire an event at this node's own execution."""
-        return await desk.fire_execution(story, data)
+        return await service.fire_execution(story, data)
 
     @post("/stories/{story:str}/execution/beat")
     async def beat(story: FromPath[str]) -> None:
         """Record a heartbeat of the story's agent."""
-        await desk.beat(story)
+        await service.beat(story)
 
     return [add, edit, fire, claim, release, execution, fire_execution, beat]
 
 
-def _key_routes(desk: NodeService) -> list[HTTPRouteHandler]:
+def _key_routes(service: NodeService) -> list[HTTPRouteHandler]:
     @post("/leave", status_code=204)
     async def leave() -> None:
         """Leave the cluster."""
-        await desk.parting.leave()
+        await service.parting.leave()
 
     @post("/rotate")
     async def rotate() -> rows.NewKey:
         """Replace this node's key; the daemon restarts under the new one."""
-        return rows.NewKey((await desk.parting.rotate()).hex())
+        return rows.NewKey((await service.parting.rotate()).hex())
 
     return [leave, rotate]
 
 
-def _daemon_routes(desk: NodeService) -> list[HTTPRouteHandler]:
+def _daemon_routes(service: NodeService) -> list[HTTPRouteHandler]:
     @get("/inspect/digest")
     async def digest() -> rows.Digest:
         """The document digest."""
-        return rows.Digest((await desk.status()).digest)
+        return rows.Digest((await service.status()).digest)
 
     @get("/inspect/feeds")
     async def feeds() -> list[rows.FeedRow]:
         """Every feed as this node has it."""
-        return await desk.feeds()
+        return await service.feeds()
 
     @get("/inspect/quarantine")
     async def quarantine() -> list[rows.QuarantineRow]:
         """Rejected and refused records."""
-        return await desk.quarantine()
+        return await service.quarantine()
 
     @get("/inspect/history")
     async def history(
         story: FromQuery[str] = "", limit: FromQuery[int] = HISTORY_SHOWN
     ) -> list[rows.HistoryRow]:
         """Past events on this node, newest first."""
-        return await desk.history(story, request_parsing.limit(limit))
+        return await service.history(story, request_parsing.limit(limit))
 
     @get("/export")
     async def export() -> Response[bytes]:
         """The board as lines of JSON."""
-        lines = await desk.export()
+        lines = await service.export()
         return Response(_ENCODER.encode_lines(lines), media_type="application/x-ndjson")
 
     @get("/events")
     async def events(story: FromQuery[str | None] = None) -> Stream:
         """Events from now on, one JSON object a line."""
-        return Stream(_events(desk, story), media_type="application/x-ndjson")
+        return Stream(_events(service, story), media_type="application/x-ndjson")
 
     @get("/alive", status_code=204)
     async def alive() -> None:
@@ -234,7 +234,7 @@ def _daemon_routes(desk: NodeService) -> list[HTTPRouteHandler]:
     @post("/stop", status_code=202)
     async def stop() -> None:
         """Stop the daemon."""
-        desk.stop()
+        service.stop()
 
     @get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
@@ -244,13 +244,13 @@ def _daemon_routes(desk: NodeService) -> list[HTTPRouteHandler]:
     return [digest, feeds, quarantine, history, export, events, alive, stop, openapi]
 
 
-async def _events(desk: NodeService, story: str | None) -> AsyncIterator[bytes]:
+async def _events(service: NodeService, story: str | None) -> AsyncIterator[bytes]:
     """Events, one JSON object a line."""
 
     def wanted(event: Any) -> bool:
         return story is None or getattr(event, "story", None) == story
 
-    with desk.driver.bus.subscribe(wanted) as subscription:
+    with service.driver.bus.subscribe(wanted) as subscription:
         yield b"\n"  # sends the headers; from here on no event is missed
         async for event in subscription:
             yield _ENCODER.encode(event) + b"\n"

@@ -113,11 +113,11 @@ class ApiCaller(H11Protocol):
             self._late = None
 
 
-def build(desk: NodeService) -> uvicorn.Server:
+def build(service: NodeService) -> uvicorn.Server:
     """Build the server of one daemon."""
     protocol: type[Any] = type("OfOneDaemon", (ApiCaller,), {"callers": Callers()})
     settings = uvicorn.Config(
-        app.build(desk),
+        app.build(service),
         http=protocol,
         ws="none",
         backlog=BACKLOG,

@@ -68,7 +68,7 @@ class Dialer:
     Args:
         known: addresses by node, from the config and the store; invalid ones are ignored.
         links: the number of links to keep.
-        holder: runs a link once it is up.
+        supervisor: runs a link once it is up.
         has_left: returns whether this node has left the cluster.
     """
 
@@ -78,18 +78,18 @@ class Dialer:
         me: Identity,
         known: dict[NodePubkey, tuple[str, ...]],
         links: int,
-        holder: LinkSupervisor,
+        supervisor: LinkSupervisor,
         has_left: Callable[[], bool] = lambda: False,
     ) -> None:
         self.attempts: dict[NodePubkey, DialAttempt] = {}
         self.known: dict[NodePubkey, tuple[str, ...]] = {}
-        self.limiter = holder.limiter
+        self.limiter = supervisor.limiter
         self.spare: Callable[[], SigningKey | None] = lambda: None
         self.given: Mapping[NodePubkey, Sequence[str]] = {}
         self._driver = driver
         self._me = me
         self._links = links
-        self._holder = holder
+        self._supervisor = supervisor
         self._has_left = has_left
         # A node that left dials each node once after a start, to ask if it was taken back.
         self._once = {*known} if has_left() else set()
@@ -198,7 +198,7 @@ class Dialer:
             attempt.failed(f"dialling failed: {type(fault).__name__}")
             if node not in self._raised:
                 self._raised.add(node)
-                called = self._holder.called(node)
+                called = self._supervisor.called(node)
                 log.exception("dialling %s failed", called, extra=fields(peer=node.hex()))
         finally:
             del self._dialling[node]
@@ -223,7 +223,7 @@ class Dialer:
         # logged once, not at each attempt.
         if attempt.failed(error) and refused and not self._has_left():
             where, known = ", ".join(self.known[node]), fields(peer=node.hex(), reason=error)
-            called = self._holder.called(node)
+            called = self._supervisor.called(node)
             log.info("no link to %s at %s: %s", called, where, error, extra=known)
 
     async def _hold(self, node: NodePubkey, link: Link, attempt: DialAttempt) -> None:
@@ -231,7 +231,7 @@ class Dialer:
         pause = attempt.delay
         attempt.worked()
         self.limiter.members.note(node, link.host)
-        end = await self._holder.hold(link)
+        end = await self._supervisor.hold(link)
         if end.is_duplicate:
             if node not in self._driver.links:
                 # Another daemon with this node's key has the link; back off.

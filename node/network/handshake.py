@@ -272,15 +272,15 @@ async def dial(
 async def listen(
     socket: Socket,
     me: Identity,
-    keeper: PeerAuthorizer,
+    authorizer: PeerAuthorizer,
     certificate: bytes,
     now: Instant,
-    banned: Callable[[NodePubkey], bool],
+    is_banned: Callable[[NodePubkey], bool],
 ) -> tuple[NodePubkey, Instant, bool]:
     """The listener's side of the hello.
 
     Args:
-        banned: whether a key is banned.
+        is_banned: whether a key is banned.
 
     Returns:
         The peer, its clock, and whether it only joined.
@@ -294,10 +294,10 @@ async def listen(
             raise HelloRefused("wrong_version", version=first.version)
         if first.cluster != me.cluster.hex():
             raise HelloRefused("wrong_cluster")
-        if banned(first.node):
+        if is_banned(first.node):
             raise HelloRefused("banned")
         joins = first.wants == "join"
-        why_not = "" if joins else keeper.why_not(first.node)
+        why_not = "" if joins else authorizer.why_not(first.node)
         if why_not:
             raise HelloRefused(why_not)
         own, mine = me.key.pubkey, secrets.token_bytes(NONCE_BYTES)
@@ -309,7 +309,7 @@ async def listen(
         _check(first.node, said, proof.signature)
         accepted = AcceptMessage()
         if joins:
-            accepted = await keeper.join(first.node, _secret(proof.ticket), proof.name)
+            accepted = await authorizer.join(first.node, _secret(proof.ticket), proof.name)
         await send(socket, accepted)
     except HelloRefused as fault:
         if not fault.from_peer:

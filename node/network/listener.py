@@ -52,17 +52,17 @@ class Listener:
         self,
         driver: Driver,
         me: Identity,
-        keeper: PeerAuthorizer,
+        authorizer: PeerAuthorizer,
         folder: Path,
-        holder: LinkSupervisor,
+        supervisor: LinkSupervisor,
     ) -> None:
         self._driver = driver
         self._me = me
-        self._keeper = keeper
+        self._authorizer = authorizer
         key: SigningKey = me.key
         self._context, self._certificate = tls.server_context(key, folder)
-        self._holder = holder
-        self._limiter = holder.limiter
+        self._supervisor = supervisor
+        self._limiter = supervisor.limiter
         self._server: Server | None = None
         self._logged: OrderedDict[str, str] = OrderedDict()
 
@@ -110,7 +110,7 @@ class Listener:
             peer, clock_there, joined = await listen(
                 socket_,
                 self._me,
-                self._keeper,
+                self._authorizer,
                 self._certificate,
                 clock.wall(),
                 self._limiter.is_banned,
@@ -133,7 +133,7 @@ class Listener:
                 await socket_.close(1000, "joined" if joined else "full")
             return
         link = Link(socket_, peer, clock_there, dialled=False, address=_text(address))
-        await self._holder.hold(link)
+        await self._supervisor.hold(link)
 
     def _log(self, host: str, sentence: str) -> None:
         """Log a caller's failure at INFO once, and at DEBUG if it repeats."""

@@ -1,7 +1,8 @@
 """Draws the tree of a story's events: the spine, its branches, weights, and what lost.
 
 Takes the answer to *explain*; returns lines of at most 80 columns. The spine stays at the left
-edge, and only branches are indented: Rich's tree would indent each event of the spine once more.
+edge and only branches are indented, as in ``git log --graph``. Rich's tree cannot draw that: it
+would indent each event of the spine once more.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,9 +1,8 @@
-"""``gangline demo``: three nodes on this host, five stories driven through a real repository.
+"""``gangline demo``: three nodes on this host drive five stories through a real repository.
 
-Everything is real: daemons in processes of their own, TLS on loopback, SQLite, a throw-away git
-repository whose branches, tests and merges are git's own. On the way one daemon is killed, two
-nodes move one story at the same moment, and a member lies. Drives the daemons as a person would:
-through their local API.
+The daemons are separate processes with TLS on loopback and SQLite stores; branches, tests and
+merges are made in a temporary git repository. On the way a daemon is killed, two nodes move one
+story at the same moment, and a member sends false records. The demo uses the daemons' local API.
 """
 
 import contextlib
@@ -38,11 +37,11 @@ CODE = {
     "double": ("a * 2", 12),
     "halve": ("a / 2", 3),
 }
-"""For each function its body, and what it makes of 6 and 2."""
+"""For each function, its body and its result for 6 and 2."""
 
 
 def make_repository(path: Path) -> None:
-    """A repository with an empty library on its main branch."""
+    """Make a repository with an empty library on its main branch."""
     path.mkdir()
     git(path, "init", "--quiet", "--initial-branch=main")
     (path / "README").write_text("A library of five functions.\n")
@@ -68,11 +67,11 @@ put(f"test_{name}.py", f"import unittest\\nfrom {name} import {name}\\n"
 git("add", ".")
 git("commit", "--quiet", "-m", f"Test {name}")
 """
-"""What the coding agents of the demo run: they commit code and its test to a feature branch."""
+"""The demo's coding agent: it commits code and a test to a feature branch."""
 
 
 def work(node: DemoNode, repository: Path, story: str, branch: str, name: str) -> int:
-    """Let an agent work on a story, run by ``exec``; gives how many commits the branch is ahead."""
+    """Run an agent on a story with ``exec``; returns how many commits its branch is ahead."""
     body, expected = CODE[name]
     agent = [sys.executable, "-c", AGENT, name, body, str(expected), branch]
     node.command(
@@ -83,7 +82,7 @@ def work(node: DemoNode, repository: Path, story: str, branch: str, name: str) -
 
 
 def drive(nodes: list[DemoNode], repository: Path, number: int) -> None:
-    """Drive one story through the whole pipeline, each move from another node."""
+    """Drive one story through the pipeline, each move from another node."""
     story, title, name, _ = STORIES[number]
     first, second, third = (nodes[(number + turn) % 3] for turn in range(3))
     branch = f"feature/{story}"
@@ -109,7 +108,7 @@ def drive(nodes: list[DemoNode], repository: Path, number: int) -> None:
 
 
 def collide(nodes: list[DemoNode]) -> None:
-    """Two nodes move one story at the same moment."""
+    """Let two nodes move one story at the same moment."""
     nodes[0].client.ask("POST", "/stories/s-6", {"title": "Wanted by two"})
     nodes[0].fire("s-6", "deps_met")
     until(lambda: all(n.stage("s-6") == "coding" for n in nodes), "all see s-6 in coding")
@@ -117,7 +116,7 @@ def collide(nodes: list[DemoNode]) -> None:
 
     def move(node: DemoNode, **event: object) -> None:
         both.wait()
-        # Who comes second may be refused, if the other's move was there already.
+        # The second move is refused if the first has arrived already.
         with contextlib.suppress(RequestRefused):
             node.client.ask("POST", "/stories/s-6/events", {"event": event})
 
@@ -132,11 +131,11 @@ def collide(nodes: list[DemoNode]) -> None:
     view = nodes[0].client.ask("GET", "/stories/s-6")
     lost = [one["event"]["event"] for one in view["conflicts"]]
     tell(f"  both moved s-6; it stands at {view['stage']['stage']} on all three")
-    tell(f"  lost, and listed as such: {', '.join(lost) or 'nothing: one came first after all'}")
+    tell(f"  lost events: {', '.join(lost) or 'none, since one move came first'}")
 
 
 def lie(nodes: list[DemoNode], folder: Path) -> None:
-    """A fourth member forges a record and sends an illegal move."""
+    """Let a fourth member forge a record and send an illegal move."""
     bad = DemoNode(folder / "bad")
     ticket = nodes[0].command("invite")
     bad.command("join", "--name", "bad", "--listen", "127.0.0.1:0", stdin=ticket)
@@ -152,12 +151,12 @@ def lie(nodes: list[DemoNode], folder: Path) -> None:
             f"  in quarantine at {nodes[1].name}: {row['reason']}, brought by {short(row['peer'])}"
         )
     if {row["reason"] for row in rows} != {"bad_signature", "illegal_transition"}:
-        raise OperatorError("the lies were not both caught", Exit.DIFFER)
+        raise OperatorError("a false record was not caught", Exit.DIFFER)
 
 
 @contextlib.contextmanager
 def cluster(folder: Path, *, keep: bool) -> Iterator[list[DemoNode]]:
-    """Three running nodes; ended at the end, unless they are to be kept."""
+    """Run three nodes; they are stopped at the end, unless ``keep``."""
     nodes = [DemoNode(folder / name) for name in ("den", "b", "c")]
     kept = False
     try:
@@ -184,10 +183,10 @@ def show(keep: bool) -> None:
     """Run the demo.
 
     Raises:
-        Trouble: something did not come about.
+        OperatorError: a step failed.
     """
     if shutil.which("git") is None:
-        raise OperatorError("the demo works on a real repository and needs git; install it")
+        raise OperatorError("the demo needs git; install it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.INTERRUPTED))
     folder = Path(tempfile.mkdtemp(prefix="gangline-demo-"))
     done = False
@@ -196,9 +195,9 @@ def show(keep: bool) -> None:
             _play(nodes, folder)
             done = True
             if keep:
-                _say_how(nodes)
+                _print_next_commands(nodes)
             else:
-                tell("to look further: gangline demo --keep leaves the three running, and says how")
+                tell("to look around: gangline demo --keep leaves the three nodes running")
     finally:
         if not (keep and done):
             shutil.rmtree(folder, ignore_errors=True)
@@ -218,7 +217,7 @@ def _play(nodes: list[DemoNode], folder: Path) -> None:
     assert victim.process is not None
     victim.process.send_signal(signal.SIGKILL)
     victim.process.wait()
-    tell("killed c with SIGKILL; the others go on")
+    tell("killed c with SIGKILL; the others continue")
     nodes[0].client.ask("PATCH", "/stories/s-4", {"description": "written while c was dead"})
     victim.start()
     agreed(nodes)
@@ -235,9 +234,9 @@ def _play(nodes: list[DemoNode], folder: Path) -> None:
     tell(nodes[0].command("stories").rstrip())
 
 
-def _say_how(nodes: list[DemoNode]) -> None:
+def _print_next_commands(nodes: list[DemoNode]) -> None:
     den = nodes[0].home.path
-    tell("the three daemons go on; look further with:")
+    tell("the three daemons are still running; look around with:")
     for command in ("status", "nodes", "inspect explain s-6", "inspect feeds", "watch"):
         tell(f"  gangline --home {den} {command}")
-    tell(f"and end them with: for n in den b c; do gangline --home {den.parent}/$n stop; done")
+    tell(f"stop them with: for n in den b c; do gangline --home {den.parent}/$n stop; done")

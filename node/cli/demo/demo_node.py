@@ -1,7 +1,4 @@
-"""Nodes that the demo starts, as a person would start them, and the git repository beside them.
-
-Stands under ``demo.py``.
-"""
+"""The demo's nodes, started by commands as a person would, and its git repository."""
 
 import os
 import subprocess
@@ -16,7 +13,7 @@ from node.system import clock
 from node.system.errors import NoDaemon, OperatorError
 from node.system.home import Home
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 GIT_ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -24,11 +21,11 @@ GIT_ENVIRONMENT = {
     "GIT_AUTHOR_NAME": "demo", "GIT_AUTHOR_EMAIL": "demo@localhost",
     "GIT_COMMITTER_NAME": "demo", "GIT_COMMITTER_EMAIL": "demo@localhost",
 }  # fmt: skip
-"""Nothing of the user's own git settings. In a git hook, GIT_DIR names the user's repository."""
+"""Ignores the user's git settings; in a git hook, GIT_DIR would name the user's repository."""
 
 
 class DemoNode:
-    """One demo node: its home, its daemon."""
+    """One node of the demo: its folder and its daemon."""
 
     def __init__(self, home: Path) -> None:
         self.home = Home(home)
@@ -46,7 +43,7 @@ class DemoNode:
         """Run a gangline command for this node.
 
         Raises:
-            Trouble: it failed.
+            OperatorError: it failed.
         """
         done = subprocess.run(
             [*module("node.cli"), "--home", str(self.home.path), *args],
@@ -69,7 +66,7 @@ class DemoNode:
     def _answers(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise OperatorError(f"{self.name} ended at once; its log: {self.home.path}.log")
+            raise OperatorError(f"{self.name} ended at once; its log is {self.home.path}.log")
         try:
             self.status()
         except NoDaemon:
@@ -77,7 +74,7 @@ class DemoNode:
         return True
 
     def status(self) -> dict[str, Any]:
-        """What ``gangline status`` shows."""
+        """The answer of ``gangline status``."""
         found: dict[str, Any] = self.client.ask("GET", "/status")
         return found
 
@@ -87,7 +84,7 @@ class DemoNode:
         self.client.ask("POST", f"/stories/{story}/events?wait_for=1", body)
 
     def stage(self, story: str) -> str:
-        """Where a story stands, as this node sees it; empty where it has not heard of it."""
+        """A story's stage on this node; empty if the story is unknown here."""
         try:
             return str(self.client.ask("GET", f"/stories/{story}")["stage"]["stage"])
         except RequestRefused:
@@ -97,41 +94,41 @@ class DemoNode:
 def module(name: str) -> list[str]:
     """The command that runs a module of this installation.
 
-    ``-P``: not of a package with the same name in the current folder.
+    ``-P`` ignores packages in the current folder.
     """
     return [sys.executable, "-P", "-m", name]
 
 
 def tell(text: str) -> None:
-    """One line of progress, at once."""
+    """Print one line of progress at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def until(check: Callable[[], bool], what: str) -> None:
-    """Wait until something holds.
+    """Wait until a condition holds.
 
     Raises:
-        Trouble: it does not come about.
+        OperatorError: it did not hold in time.
     """
-    end = clock.monotonic() + PATIENCE_SECONDS
+    end = clock.monotonic() + TIMEOUT_SECONDS
     while not check():
         if clock.monotonic() > end:
-            raise OperatorError(f"waited in vain: {what}")
+            raise OperatorError(f"timed out waiting until {what}")
         time.sleep(0.05)
 
 
 def agreed(nodes: list[DemoNode]) -> str:
-    """Wait until the nodes show one digest; gives it."""
-    until(lambda: len({node.status()["digest"] for node in nodes}) == 1, "one digest")
+    """Wait until the nodes have the same digest; returns it."""
+    until(lambda: len({node.status()["digest"] for node in nodes}) == 1, "the digests are equal")
     return str(nodes[0].status()["digest"])
 
 
 def git(repository: Path, *args: str) -> str:
-    """Run git in the demo's repository, with nothing of the user's own settings.
+    """Run git in the demo's repository, without the user's settings.
 
     Raises:
-        Trouble: git says no.
+        OperatorError: git failed.
     """
     done = subprocess.run(
         ["git", *args],

@@ -1,13 +1,12 @@
-"""A member gone bad: holds a real key and sends what no honest node would.
+"""A dishonest member: has a real key and sends what no honest node would.
 
     python -m node.cli.demo.dishonest_member HOME PEER_HOME [forge|illegal|fork]
 
-``gangline demo`` runs it, and so may anybody who wants to see what becomes of a lie. HOME is the
-folder of a node that joined and is not running; its key is used. PEER_HOME is the folder of a
-running node, dialled at the address it tells. ``forge`` sends a record in the peer's name;
-``illegal`` sends a signed transition (``accepted`` for a story in backlog) that the state machine
-ignores; the peer's ``gangline inspect quarantine`` shows where both ended up. ``fork`` signs two
-records for one place; ``gangline inspect evidence`` shows the proof.
+``gangline demo`` runs it; you can run it too. HOME is the folder of a node that joined and is not
+running; its key is used. PEER_HOME is the folder of a running node, which is dialled. ``forge``
+sends a record in the peer's name. ``illegal`` sends a signed transition (``accepted`` for a story
+in backlog) that the state machine ignores. The peer's ``gangline inspect quarantine`` lists both.
+``fork`` signs two records for one slot; ``gangline inspect evidence`` shows the proof.
 """
 
 import argparse
@@ -33,7 +32,7 @@ TRICKS = ("forge", "illegal", "fork")
 
 
 async def main(mine: Home, theirs: Home, trick: str) -> None:
-    """Say hello as an honest member would, then do the trick, and see how the link ends."""
+    """Link as an honest member would, do the trick, and wait for the end of the link."""
     config = settings.load(mine.config)
     key = key_file.load(mine.key)
     cluster = ClusterId(bytes.fromhex(config.cluster))
@@ -43,12 +42,12 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
     story = StoryId("s-trick")
     if trick == "forge":
         record = sign_record(key, cluster, 0, 0, Story(at=now, n=0, story=story))
-        # Its own signature, shown as if it stood in the peer's feed.
+        # Its own signature, sent as a record of the peer's feed.
         link.send(encode_frame(Records(peer, 0, ((10_000, record.value),))))
     elif trick == "fork":
         for title in ("this", "that"):
-            said = Story(at=now, n=0, story=story, title=FreeText(title))
-            record = sign_record(key, cluster, 0, 1, said)
+            edit = Story(at=now, n=0, story=story, title=FreeText(title))
+            record = sign_record(key, cluster, 0, 1, edit)
             link.send(encode_frame(Records(key.pubkey, 0, ((1, record.value),))))
     else:
         body = Transition(at=now, n=0, story=story, event=pipeline.Accepted(), parent=None)
@@ -56,7 +55,7 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
         link.send(encode_frame(Records(key.pubkey, 0, ((0, record.value),))))
 
     async def received(_link: Link, _data: bytes) -> None:
-        """Hear and say nothing."""
+        """Ignore what the peer sends."""
 
     running = asyncio.create_task(link.run(received))
     await asyncio.wait({running}, timeout=1)
@@ -66,7 +65,7 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
 
 
 async def _reach(address: str, peer: NodePubkey, me: Identity) -> tuple[Link, Instant]:
-    """A link, as soon as the ban for the last lie is over."""
+    """Link to the peer, once the ban for the last trick is over."""
     while True:
         now = clock.wall()
         try:
@@ -74,7 +73,7 @@ async def _reach(address: str, peer: NodePubkey, me: Identity) -> tuple[Link, In
         except HelloRefused as refusal:
             if refusal.reason != "banned":
                 raise
-            tell("banned for the last lie; trying again")
+            tell("banned for the last trick; trying again")
             await asyncio.sleep(1)
         else:
             return link, now
@@ -82,11 +81,11 @@ async def _reach(address: str, peer: NodePubkey, me: Identity) -> tuple[Link, In
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m node.cli.demo.dishonest_member")
-    parser.add_argument("home", type=Path, help="a node that joined and is not running")
-    parser.add_argument("peer_home", type=Path, help="a node that runs")
+    parser.add_argument("home", type=Path, help="folder of a node that joined and is not running")
+    parser.add_argument("peer_home", type=Path, help="folder of a running node")
     parser.add_argument("trick", nargs="?", choices=TRICKS, default=TRICKS[0])
     args = parser.parse_args()
     try:
         asyncio.run(main(Home(args.home.absolute()), Home(args.peer_home.absolute()), args.trick))
-    except OperatorError as trouble:
-        parser.exit(trouble.code, f"{parser.prog}: {trouble.message}\n")
+    except OperatorError as error:
+        parser.exit(error.code, f"{parser.prog}: {error.message}\n")

@@ -163,7 +163,7 @@ async def test_what_a_held_link_raises_backs_off_too(monkeypatch, caplog):
 
     monkeypatch.setattr(dialer, "reach", links)
     one = made(KEYS[0], {node: ("192.0.2.7:1",)})
-    one._holder.hold = raises
+    one._supervisor.hold = raises
     for factor in (2, 4, 8):
         one.attempts.setdefault(node, dialer.DialAttempt()).retry_at = 0.0
         one._dialling[node] = None
