@@ -215,12 +215,12 @@ def _signed(
     )
 
 
-def _check(node: NodePubkey, said: bytes, signature: str) -> None:
+def _check(node: NodePubkey, transcript: bytes, signature: str) -> None:
     try:
         raw = bytes.fromhex(signature)
     except ValueError:
         raw = b""
-    if not verify_batch([(node, said, raw)])[0]:
+    if not verify_batch([(node, transcript, raw)])[0]:
         raise HelloRefused("bad_signature")
 
 
@@ -261,11 +261,11 @@ async def dial(
     if welcome.node != wanted:
         raise HelloRefused("wrong_key")
     nonces = (mine, _nonce(welcome.nonce))
-    said = _signed(me, handshake_transcript.LISTENED, own, wanted, nonces, certificate)
-    _check(wanted, said, welcome.signature)
-    said = _signed(me, handshake_transcript.DIALLED, own, wanted, nonces, certificate)
+    transcript = _signed(me, handshake_transcript.LISTENED, own, wanted, nonces, certificate)
+    _check(wanted, transcript, welcome.signature)
+    transcript = _signed(me, handshake_transcript.DIALLED, own, wanted, nonces, certificate)
     # The secret is sent only now, to a node that has proven its key.
-    await send(socket, ProofMessage(now, me.key.sign(said).hex(), ticket, name))
+    await send(socket, ProofMessage(now, me.key.sign(transcript).hex(), ticket, name))
     return welcome.at, await receive(socket, AcceptMessage)
 
 
@@ -302,11 +302,13 @@ async def listen(
             raise HelloRefused(why_not)
         own, mine = me.key.pubkey, secrets.token_bytes(NONCE_BYTES)
         nonces = (_nonce(first.nonce), mine)
-        said = _signed(me, handshake_transcript.LISTENED, first.node, own, nonces, certificate)
-        await send(socket, Welcome(own, mine.hex(), now, me.key.sign(said).hex()))
+        transcript = _signed(
+            me, handshake_transcript.LISTENED, first.node, own, nonces, certificate
+        )
+        await send(socket, Welcome(own, mine.hex(), now, me.key.sign(transcript).hex()))
         proof = await receive(socket, ProofMessage)
-        said = _signed(me, handshake_transcript.DIALLED, first.node, own, nonces, certificate)
-        _check(first.node, said, proof.signature)
+        transcript = _signed(me, handshake_transcript.DIALLED, first.node, own, nonces, certificate)
+        _check(first.node, transcript, proof.signature)
         accepted = AcceptMessage()
         if joins:
             accepted = await authorizer.join(first.node, _secret(proof.ticket), proof.name)

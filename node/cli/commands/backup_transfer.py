@@ -70,7 +70,7 @@ def backup(
             progress=Progress(),
         )  # fmt: skip
     if as_json:
-        put_json(_told(made, file))
+        put_json(_summary(made, file))
         return
     typer.echo(
         f"{file}: node {made.node.short}, {counted(made.records, 'record')}, as of {local(made.at)}"
@@ -128,7 +128,7 @@ def restore(
             force=force, progress=Progress(),
         )  # fmt: skip
     if as_json:
-        put_json(_told(made, file))
+        put_json(_summary(made, file))
     else:
         typer.echo(f"node {made.node.hex()} of cluster {made.cluster}")
         typer.echo(f"{counted(made.records, 'record')}, as of {local(made.at)}")
@@ -148,7 +148,7 @@ def restore(
         )
 
 
-def _told(made: Any, file: Path) -> dict[str, Any]:
+def _summary(made: Any, file: Path) -> dict[str, Any]:
     return {
         "file": str(file),
         "node": made.node.hex(),
@@ -219,31 +219,37 @@ def import_(
     except ValueError as fault:
         put_note(f"{file} is not a file of gangline export: {fault}")
         raise typer.Exit(Exit.MALFORMED) from fault
-    told: dict[str, Any] = {"stories": len(there), "added": 0, "edited": 0, "fired": 0, "left": []}
+    result: dict[str, Any] = {
+        "stories": len(there),
+        "added": 0,
+        "edited": 0,
+        "fired": 0,
+        "left": [],
+    }
     progress = Progress()
     with errors_reported():
         lines = [_line(one) for one in client().stream("/export")]
         here = {one.id: one for one in board_transfer.read(lines)}
         for number, line in enumerate(there, start=1):
             plan = board_transfer.plan(line, here.get(line.id), force=force)
-            told["left"] += [f"{plan.id}: {left}" for left in plan.left]
-            _carry_out(plan, told)
+            result["left"] += [f"{plan.id}: {left}" for left in plan.left]
+            _carry_out(plan, result)
             progress("importing", number, len(there))
     if as_json:
-        put_json(told)
+        put_json(result)
     else:
         typer.echo(
-            f"{counted(told['stories'], 'story')}: {told['added']} added, {told['edited']} edited, "
-            f"{counted(told['fired'], 'event')} fired, "
-            f"{counted(len(told['left']), 'difference')} left as in this board"
+            f"{counted(result['stories'], 'story')}: {result['added']} added, {result['edited']} edited, "
+            f"{counted(result['fired'], 'event')} fired, "
+            f"{counted(len(result['left']), 'difference')} left as in this board"
         )
-        for left in told["left"]:
+        for left in result["left"]:
             put_note(left)
-    if told["left"]:
+    if result["left"]:
         raise typer.Exit(Exit.DIFFER)
 
 
-def _carry_out(plan: Any, told: dict[str, Any]) -> None:
+def _carry_out(plan: Any, result: dict[str, Any]) -> None:
     """Write what one story lacks; what the rules refuse is added to ``left``.
 
     Raises:
@@ -254,14 +260,14 @@ def _carry_out(plan: Any, told: dict[str, Any]) -> None:
     try:
         if plan.new:
             daemon.ask("POST", path, plan.fields)
-            told["added"] += 1
+            result["added"] += 1
         elif plan.fields:
             daemon.ask("PATCH", path, plan.fields)
-            told["edited"] += 1
+            result["edited"] += 1
         for event in plan.events:
             daemon.ask("POST", f"{path}/events", {"event": event, "force": True})
-            told["fired"] += 1
+            result["fired"] += 1
     except RequestRefused as refusal:
         if refusal.passing:
             raise
-        told["left"].append(f"{plan.id}: {refusal.message}")
+        result["left"].append(f"{plan.id}: {refusal.message}")
