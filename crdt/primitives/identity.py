@@ -114,6 +114,9 @@ class RecordRef(NamedTuple):
 class SigningKey:
     """A node's Ed25519 private key. Never printed; cannot be pickled or copied.
 
+    >>> SigningKey(bytes(32))
+    SigningKey(***, 3b6a27bc)
+
     Args:
         seed: 32 secret bytes.
 

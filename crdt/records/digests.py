@@ -25,6 +25,9 @@ def seal_digest(record_ids: Iterable[bytes | bytearray]) -> bytes:
 def feed_digest(record_ids: Iterable[bytes | bytearray]) -> bytes:
     """Return the digest of a feed, or of a range of its clocks.
 
+    >>> feed_digest([b"one", b"two"]) == feed_digest([b"onetwo"])
+    True
+
     Args:
         record_ids: ids of the live records in order of clock, then id; an item may hold several.
     """

@@ -19,7 +19,13 @@ Verifier = Callable[[Sequence[Job]], list[bool]]
 
 
 def verify_batch(jobs: Sequence[Job]) -> list[bool]:
-    """Return for each job, in order, whether its signature is valid. Never raises."""
+    """Return for each job, in order, whether its signature is valid. Never raises.
+
+    >>> from crdt.primitives.identity import SigningKey
+    >>> key = SigningKey(bytes(32))
+    >>> verify_batch([(key.pubkey, text, key.sign(b"yes")) for text in (b"yes", b"no")])
+    [True, False]
+    """
     return [_holds(*job) for job in jobs]
 
 
