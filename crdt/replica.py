@@ -9,11 +9,12 @@ from functools import partial
 
 from machines.values import Instant, NodePubkey
 
-from crdt.authoring import handlers, reissue, roster_intents, roster_requests, write_state
+from crdt.authoring import handlers, reissue, roster_intents, roster_requests
 from crdt.authoring.intents import Intent, Receipt, WriteAgain, WriteSeal
 from crdt.authoring.reissue_body import reissue_body
 from crdt.authoring.roster_intents import RosterIntent
 from crdt.authoring.scheduled_writes import ScheduledWrites
+from crdt.authoring.write_state import Writable, WriteState, require_writable, write_state_of
 from crdt.contract.checkpoint import Checkpoint, pass_on
 from crdt.contract.ready import (
     IncarnationOpened,
@@ -105,8 +106,7 @@ class Replica:
         self.cluster = cluster
         self.founder = founder
         self.incarnation = incarnation
-        self.held = ""  # why the shell lets nothing be written
-        self.takes = True  # whether the shell can put on disk what peers bring
+        self.store_read_only = self.store_incomplete = ""  # set by the shell; see ``Writer``
         self._quota = AuthorRateLimits(self.own)
         self.ledger = Ledger(cluster, founder, verifier, self._quota.opens, self.own, checkpoint)
         self.document = Document(self.ledger.feeds, checkpoint)
@@ -149,7 +149,7 @@ class Replica:
             PeerFault: no honest node sends it; hand it to ``refuse``.
         """
         frame = decode_frame(data)
-        if not self.takes or not isinstance(frame, BRINGS_RECORDS):
+        if self.store_read_only or not isinstance(frame, BRINGS_RECORDS):
             return OpenedMessage(self.cluster, self.founder, peer, data, frame)
         arrivals = locate_records(frame, self.cluster, self.document.by_client)
         fresh = [record for record in arrivals.records if not self.ledger.has(record)]
@@ -162,7 +162,7 @@ class Replica:
         try:
             if not isinstance(message.frame, BRINGS_RECORDS):
                 return self._reply(message.peer, message.frame, now)
-            if self.takes:  # if not, it is asked for again once it can be kept
+            if not self.store_read_only:  # else, it is asked for again once it can be kept
                 self._merge_records(message, batch, now)
             if batch.forged:
                 raise batch.fault()
@@ -234,7 +234,9 @@ class Replica:
         Raises:
             ProposalRefused: this node may not, or there is nothing to do.
         """
-        write_state.must_write(self, now)  # before the rules: one cause ends every write alike
+        require_writable(
+            self.write_state(now)
+        )  # before the rules: one cause ends every write alike
         receipt = roster_intents.carry_out(
             wish, self.ledger, self.own, partial(self._write, now=now)
         )
@@ -253,7 +255,7 @@ class Replica:
 
     def _write(self, intent: Intent | WriteAgain, now: Now) -> Receipt:
         self._note(self.ledger.release_due(now.wall))  # before anything is written by this clock
-        write_state.must_write(self, now)
+        require_writable(self.write_state(now))
         feed, why = self._check_incarnation(now)
         author = handlers.author(feed, self.ledger, now.wall)
         warnings: tuple[str, ...] = ()
@@ -281,9 +283,9 @@ class Replica:
         self._wrote_at = now.mono
         return Receipt(*record.ref, warnings)
 
-    def writable(self, now: Now) -> str:
-        """Why this node may not write now; empty where it may."""
-        return str(write_state.why_mute(self, now) or "")
+    def write_state(self, now: Now) -> WriteState:
+        """Whether this node may write now, and if not, why."""
+        return write_state_of(self, now)
 
     def _check_incarnation(self, now: Now) -> tuple[Feed, str]:
         """The feed to write in, and why it is another than the present one (protocol §9)."""
@@ -302,9 +304,9 @@ class Replica:
 
     def tick(self, now: Now) -> Ready:
         """Do what is due: ripe stamps, seals, acks, evidence, presence, digests."""
-        if self.takes:
+        if not self.store_read_only:
             self._note(self.ledger.release_due(now.wall))
-        if not self.writable(now):
+        if isinstance(self.write_state(now), Writable):
             quiet = 0.0 if self.doubt else now.mono - self._wrote_at
             for intent in self._duties.due_commands(self._own_feed(), quiet, now.mono):
                 self._try(intent, now)
@@ -324,7 +326,7 @@ class Replica:
 
     def seal(self, now: Now) -> Ready:
         """Seal the own feed now, as at a shutdown; nothing where it is sealed already."""
-        if not self.writable(now):
+        if isinstance(self.write_state(now), Writable):
             self._try(WriteSeal(), now)
         return self._finish(None, now)
 
@@ -351,7 +353,7 @@ class Replica:
         self.sessions.open(Session(peer, now.mono, ahead_ms(peer_clock, now), now.mono + 1.0))
         self.beacon.announce_soon()
         ready = self._finish(None, now)
-        if self.takes:
+        if not self.store_read_only:
             ready.send((peer,), encode_frame(SyncStep1(self.state_vector())))
         ready.send((peer,), encode_frame(QueryAwareness()))
         return ready

@@ -94,7 +94,9 @@ def open_replica(
         log.warning("%s", outside)
     peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in config.peers)}
     known = bool(peers - {key.pubkey})
-    replica.held = recovery.write_block_after_recovery(store, known=known, mute=bool(outside))
+    replica.store_incomplete = recovery.write_block_after_recovery(
+        store, known=known, mute=bool(outside)
+    )
     return replica, ready
 
 
@@ -126,8 +128,8 @@ def open_driver(
         except BaseException:
             store.close()
             raise
-        if driver.replica.held:
-            log.error("%s", driver.replica.held)
+        if blocked := driver.replica.store_read_only or driver.replica.store_incomplete:
+            log.error("%s", blocked)
         return driver
 
     if recovery.unfinished_rebuild(home.store) is not None:

@@ -1,11 +1,12 @@
-"""Whether this node may write now, and whose word it is if not: the rules', or its host's.
+"""Whether this node may write now, and if not, why: its host, or the rules.
 
-Stands beside ``replica.py``, which asks before every own record. What the rules refuse stays
-refused; what the host's clock or store holds up may be taken in a moment, and callers are told
-which of the two it is. Source: protocol §7, §9.
+Stands beside ``replica.py``, which asks before every own record. A cause in the host (disk, clock,
+a store that lacks records) may pass; what the rules refuse stays refused. Callers learn which of
+the two it is. Source: protocol §7, §9.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 from machines.values import NodePubkey
 
@@ -15,36 +16,93 @@ from crdt.primitives.errors import HeldUp, NotWritable
 from crdt.sync.session import ClockWatch
 
 
+@dataclass(frozen=True, slots=True)
+class Writable:
+    """Nothing keeps this node from writing."""
+
+    why: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReadOnly:
+    """The store takes no writes; what peers send is not merged either, as it could not be kept."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIncomplete:
+    """The store was rebuilt after damage, and no other node is known that may have the rest."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockWrong:
+    """This host's clock is off, so that nothing should be stamped by it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RosterUnknown:
+    """The store lost the founding record, and with it every node's rights."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotEntitled:
+    """The rules do not let this node write: it is an observer, revoked, or not on the roster."""
+
+    why: str
+
+
+WriteState = Writable | StoreReadOnly | StoreIncomplete | ClockWrong | RosterUnknown | NotEntitled
+"""``why`` is a sentence for people; empty if the node may write."""
+
+
 class Writer(Protocol):
-    """What is asked of a replica.
+    """What decides whether a replica may write.
 
     Attributes:
-        held: why the shell lets nothing be written.
+        store_read_only: why the store takes no writes; empty if it does.
+        store_incomplete: what the store lacks that no known node may have; empty if nothing.
     """
 
     own: NodePubkey
     ledger: Ledger
-    held: str
     clock_watch: ClockWatch
+    store_read_only: str
+    store_incomplete: str
 
 
-def must_write(writer: Writer, now: Now) -> None:
-    """See that a node may write.
+def write_state_of(writer: Writer, now: Now) -> WriteState:
+    """Return the first cause that keeps a node from writing: its host's before the rules'."""
+    if writer.store_read_only:
+        return StoreReadOnly(writer.store_read_only)
+    if writer.store_incomplete:
+        return StoreIncomplete(writer.store_incomplete)
+    if why := writer.clock_watch.why_not(now):
+        return ClockWrong(why)
+    roster = writer.ledger.roster
+    why = roster.write_block(writer.own)
+    if why and not roster.admissions(roster.founder):
+        return RosterUnknown(why)
+    return NotEntitled(why) if why else Writable()
+
+
+def require_writable(state: WriteState) -> None:
+    """Raise what a caller who wants to write must know.
 
     Raises:
-        NotWritable: the rules do not let it.
-        HeldUp: its host does not, for now.
+        NotWritable: the rules do not let this node write.
+        HeldUp: its host keeps it from writing now.
     """
-    if mute := why_mute(writer, now):
-        raise mute
-
-
-def why_mute(writer: Writer, now: Now) -> NotWritable | None:
-    """Return why a node may write nothing now; ``None`` if it may write."""
-    if why := writer.held or writer.clock_watch.why_not(now):
-        return HeldUp(why)
-    roster = writer.ledger.roster
-    if outside := roster.write_block(writer.own):
-        # A store that lost the founding record knows nothing of anybody's rights.
-        return (NotWritable if roster.admissions(roster.founder) else HeldUp)(outside)
-    return None
+    match state:
+        case Writable():
+            return
+        case NotEntitled(why):
+            raise NotWritable(why)
+        case StoreReadOnly(why) | StoreIncomplete(why) | ClockWrong(why) | RosterUnknown(why):
+            raise HeldUp(why)

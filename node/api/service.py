@@ -108,7 +108,7 @@ class NodeService:
             unshared=replica.unshared(),
             peers=len(self.driver.links),
             forks=sum(ledger.fork_of(feed) is not None for feed in ledger.proofs),
-            writable=self.parting.why_gone() or replica.writable(clock.now()),
+            writable=self.parting.why_gone() or replica.write_state(clock.now()).why,
             notices=self._notices.current(replica, clock.now()),
         )
 

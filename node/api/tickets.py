@@ -12,7 +12,7 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
-from crdt.authoring import write_state
+from crdt.authoring.write_state import require_writable
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import H
 from crdt.records.bodies import Role
@@ -79,7 +79,7 @@ class Tickets:
     async def invite(self, asked: Invite) -> Invited:
         """Write a ticket that lets so many nodes in."""
         # Whoever came with the ticket could not be admitted.
-        await self._driver.query(lambda r: write_state.must_write(r, clock.now()))
+        await self._driver.query(lambda r: require_writable(r.write_state(clock.now())))
         role = await self._driver.query(lambda r: r.ledger.roster.role(r.own))
         if role is not Role.ADMIN:
             raise ProposalRefused("only an admin invites")

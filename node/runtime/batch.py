@@ -78,22 +78,23 @@ class BatchRunner:
 
     Attributes:
         replica: another object after a ``fail`` or ``resume``: never keep it over a turn.
-        halted: why nothing can be written now; empty while all is well.
         try_at: when to try the disk again (monotonic), while halted.
     """
 
     def __init__(self, build: Callable[[], tuple[Replica, Ready]], why: str = "") -> None:
         self._build = build
         self.replica, self._owed = build()
-        self.halted = self._held = ""
         self.try_at = float("inf")
         if why:
             self._halt(why, float("-inf"))
 
+    @property
+    def halted(self) -> str:
+        """Why the store takes no writes now; empty if it does."""
+        return self.replica.store_read_only
+
     def _halt(self, why: str, try_at: float) -> None:
-        self._held = self.replica.held
-        self.replica.held = self.halted = f"read-only until the store takes writes again: {why}"
-        self.replica.takes = False
+        self.replica.store_read_only = f"read-only until the store takes writes again: {why}"
         self.try_at = try_at
 
     def _build_again(self) -> None:
@@ -156,7 +157,5 @@ class BatchRunner:
         """
         if anew:
             self._build_again()
-        else:
-            self.replica.held, self.replica.takes = self._held, True
-        self.halted, self.try_at = "", float("inf")
+        self.replica.store_read_only, self.try_at = "", float("inf")
         return self.startup_effects()

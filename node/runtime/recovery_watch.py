@@ -50,4 +50,4 @@ def _how_far(replica: Replica) -> tuple[int, int, bool]:
 
 
 def _lift(replica: Replica) -> None:
-    replica.held = ""
+    replica.store_incomplete = ""

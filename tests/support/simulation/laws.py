@@ -348,7 +348,7 @@ class Laws:
         if all(founding not in node.disk.rows for node in world.honest()):
             return ""
         for node in world.honest():
-            why = node.replica.writable(world.now(node))
+            why = node.replica.write_state(world.now(node)).why
             if why and node.roster.role(node.pub) in (Role.ADMIN, Role.MEMBER):
                 return f"{node} may not write: {why}"
         return ""
@@ -377,7 +377,7 @@ class Laws:
         """L6: every proven fork is named, with its proof, in some feed that counts."""
         self.looked["L6"] += 1
         honest = world.honest()
-        if all(node.replica.writable(world.now(node)) for node in honest):
+        if all(node.replica.write_state(world.now(node)).why for node in honest):
             return ""
         for node in honest:
             ledger = node.replica.ledger
@@ -390,7 +390,7 @@ class Laws:
     def _unsettled(self, world):
         """L2: what a fork took from an honest author was handed back, and dealt with there."""
         for author in world.honest():
-            if author.replica.writable(world.now(author)):
+            if author.replica.write_state(world.now(author)).why:
                 continue  # who was revoked keeps what it lost until it is admitted again
             # What its former key wrote is handed to nobody: with its disk it lost that too.
             gone = world.lost | world.twinned()

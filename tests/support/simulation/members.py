@@ -153,7 +153,7 @@ def reunite(world):
     In half of the histories those too whose key was replaced belong again, by both of their keys.
     """
     founder = world.nodes[0]
-    if founder.replica.writable(world.now(founder)):
+    if founder.replica.write_state(world.now(founder)).why:
         return False  # every disk was lost, so that nobody knows the cluster
     away = []
     for node in world.honest():

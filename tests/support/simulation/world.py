@@ -197,7 +197,7 @@ class World:
             self.now(node),
             settled=disk.reissue_done,
         )
-        node.ticked = self.t, replica.takes
+        node.ticked = self.t, not replica.store_read_only
         self.laws.begun(self, node, replica)
         return replica, ready
 
@@ -236,7 +236,7 @@ class World:
         self.after(TICK_MS, self._tick, node, life)
 
     def _ripen(self, node, at):
-        node.ticked = self.t, node.replica.takes
+        node.ticked = self.t, not node.replica.store_read_only
         return node.replica.tick(at)
 
     def _snapshot(self):

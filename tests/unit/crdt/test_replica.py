@@ -262,7 +262,7 @@ def test_a_member_who_stamps_as_far_ahead_as_it_may_holds_up_no_write(trio):
 def why_not(cluster, number, intent=None):
     with pytest.raises(NotWritable) as caught:
         cluster.propose(number, intent or AddStory(StoryId("x")))
-    assert str(caught.value) == cluster.replicas[number].writable(cluster.now)
+    assert str(caught.value) == cluster.replicas[number].write_state(cluster.now).why
     return str(caught.value)
 
 
@@ -289,15 +289,15 @@ def test_a_node_whose_clock_is_far_off_its_peers_refuses_to_write(trio, off, way
 @pytest.mark.parametrize("ms", [0, 2**53])
 def test_a_node_whose_clock_shows_no_possible_time_refuses_to_write(trio, ms):
     now = Now(Instant.nearest(ms), trio.mono)
-    assert "between 2020 and 2100" in trio.replicas[0].writable(now)
+    assert "between 2020 and 2100" in trio.replicas[0].write_state(now).why
     with pytest.raises(NotWritable, match="set it right"):
         trio.replicas[0].propose(AddStory(StoryId("x")), now)
 
 
 def test_what_the_shell_holds_up_is_not_written(trio):
-    trio.replicas[0].held = "the disk is full"
+    trio.replicas[0].store_incomplete = "the disk is full"
     assert why_not(trio, 0) == "the disk is full"
-    trio.replicas[0].held = ""
+    trio.replicas[0].store_incomplete = ""
     trio.add(0, "s-1")
 
 
@@ -592,7 +592,7 @@ def test_who_cannot_put_on_disk_what_is_brought_takes_nothing_and_serves_what_he
     trio.add(0, "s-1")
     trio.deliver()
     stuck = trio.replicas[2]
-    stuck.held, stuck.takes = "read-only: the disk is full", False
+    stuck.store_read_only = "read-only: the disk is full"
     before = dict(trio.stores[2])
     trio.add(1, "s-2")
     trio.settle(3)
@@ -611,7 +611,7 @@ def test_who_cannot_put_on_disk_what_is_brought_takes_nothing_and_serves_what_he
     trio.link(1, 2)
     trio.settle(3)
     assert "s-1" in trio.replicas[1].ledger.board
-    stuck.held, stuck.takes = "", True
+    stuck.store_read_only = ""
     trio.link(0, 1)
     trio.settle()
     trio.assert_agreed()

@@ -6,7 +6,9 @@ import pytest
 
 from crdt.primitives.identity import FeedId
 from machines.values import NodePubkey
+from node.client.http_client import RequestRefused
 from node.reporting import queries
+from node.system.exit_codes import Exit
 from tests.support.builders.cluster import key
 from tests.support.builders.service import api
 
@@ -239,19 +241,23 @@ EVERY_WRITE = WRITES | {
 
 
 @pytest.mark.parametrize("name", EVERY_WRITE)
-@pytest.mark.parametrize("cause", ["held", "clock"])
+@pytest.mark.parametrize("cause", ["read-only", "incomplete", "clock"])
 async def test_a_cause_in_the_host_ends_every_write_alike(node, monkeypatch, name, cause):
     client, desk = node
     await client.post("/stories/s-1", json={})
     await client.post("/stories/s-1/claim", json={"seconds": 60})
-    if cause == "held":
-        why = desk.driver.replica.held = "read-only: 3 records are missing"
-    else:
-        why = "this host's clock is 301 s behind its peers'; set it right"
+    why = "this host's clock is 301 s behind its peers'; set it right"
+    if cause == "clock":
         monkeypatch.setattr("crdt.sync.session.ClockWatch.why_not", lambda *_: why)
+    elif cause == "read-only":
+        why = desk.driver.replica.store_read_only = "read-only: the disk is full"
+    else:
+        why = desk.driver.replica.store_incomplete = "read-only: 3 records are missing"
     method, path, body = EVERY_WRITE[name]
     answer = await client.request(method, path, json=body)
-    assert problem(answer, 503, "not now")["detail"] == why
+    full = cause == "read-only" and name != "invite"
+    assert problem(answer, 503, "store failure" if full else "not now")["detail"] == why
+    assert RequestRefused(answer.json(), answer.status_code).code == Exit.ENVIRONMENT
 
 
 @pytest.mark.parametrize("name", EVERY_WRITE)
@@ -262,6 +268,7 @@ async def test_what_the_rules_refuse_ends_every_write_alike(node, monkeypatch, n
     method, path, body = EVERY_WRITE[name]
     answer = await client.request(method, path, json=body)
     assert problem(answer, 409, "refused")["detail"] == "mute"
+    assert RequestRefused(answer.json(), answer.status_code).code == Exit.REFUSED
 
 
 async def test_ignored_event_lists_legal_events(client):

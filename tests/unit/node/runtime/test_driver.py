@@ -104,7 +104,7 @@ async def test_a_full_disk_refuses_writes_and_serves_what_is_on_it(tmp_path):
         assert "disk is full" in sentence
         before = one.driver.replica
         assert await one.stories() == sorted(kept)
-        assert "disk is full" in await one.driver.query(lambda r: r.writable(clock.now()))
+        assert "disk is full" in await one.driver.query(lambda r: r.write_state(clock.now()).why)
         with pytest.raises(StoreFailure, match="disk is full"):
             await one.add("another")
         assert one.driver.replica is before, "one failure rebuilds once"
@@ -119,7 +119,7 @@ async def test_it_writes_again_by_itself_once_there_is_room(tmp_path, caplog):
             await one.stories()
         await one.add("after")
         assert await one.stories() == sorted([*kept, "after"])
-        assert await one.driver.query(lambda r: r.writable(clock.now())) == ""
+        assert await one.driver.query(lambda r: r.write_state(clock.now()).why) == ""
     with Store(one.home.store) as store:
         clocks = [row.clock for row in store.rows()]
     assert clocks == sorted(set(clocks)), "no slot twice, none lost"

@@ -148,7 +148,7 @@ async def test_on_a_full_disk_it_starts_and_writes_by_itself_once_there_is_room(
             path.write_bytes(data)
     disk.fill()
     async with running(opened(home)) as driver:
-        assert "the disk is full" in await driver.query(lambda r: r.writable(clock.now()))
+        assert "the disk is full" in await driver.query(lambda r: r.write_state(clock.now()).why)
         assert await driver.query(stories) == ["s-1"]
         with pytest.raises(StoreFailure, match=r"while its disk is full \(make room\)"):
             Store(home.store, readonly=True)
@@ -290,7 +290,7 @@ async def test_whatever_keeps_it_from_writing_is_named_and_it_goes_on_by_itself(
         for name in ("s-2", "s-3"):
             with pytest.raises(StoreFailure, match=words):
                 await add(driver, name)
-        assert re.search(words, await driver.query(lambda r: r.writable(clock.now())))
+        assert re.search(words, await driver.query(lambda r: r.write_state(clock.now()).why))
         assert await driver.query(stories) == ["s-1"]
         disk.fault = None
         while driver.halted:

@@ -350,7 +350,7 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     with pytest.raises(HeldUp, match="accept-loss"):
         asyncio.run(lone.with_driver(driver, "s-2"))
     driver = open_driver(lone.home, lone.settings)
-    assert "read-only" in driver.replica.writable(clock.now()), "a restart settles nothing"
+    assert "read-only" in driver.replica.write_state(clock.now()).why, "a restart settles nothing"
     asyncio.run(driver.stop())
 
 
