@@ -97,6 +97,8 @@ def open_replica(
     replica.store_incomplete = recovery.write_block_after_recovery(
         store, known=known, mute=bool(outside)
     )
+    if replica.store_incomplete:
+        log.error("%s", replica.store_incomplete)
     return replica, ready
 
 
@@ -128,8 +130,8 @@ def open_driver(
         except BaseException:
             store.close()
             raise
-        if blocked := driver.replica.store_read_only or driver.replica.store_incomplete:
-            log.error("%s", blocked)
+        if driver.halted:
+            log.error("%s", driver.halted)
         return driver
 
     if recovery.unfinished_rebuild(home.store) is not None:
@@ -190,26 +192,26 @@ async def _live(
     config = settings.load(home.config)
     home.make()
     driver = open_driver(home, config, accept_loss=accept_loss, notices=notices)
-    replica = driver.replica
     process_memory.gc_freeze_all()
     stopping = asyncio.Event()
     leaving = leave_rotate.LeaveOrRotate(driver, home, stopping.set)
-    called = queries.Called(lambda: driver.replica.ledger)
-    notices.called, notices.own = called, replica.own.hex()
+    called = queries.Called(lambda: driver.roster)
+    notices.called, notices.own = called, driver.own.hex()
     notices.has_left = leaving.has_left
     driver.bus.tap(notices.on_event)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(accepting_socket.handler())
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    me = Identity(key_file.load(home.key), replica.cluster)
+    me = Identity(key_file.load(home.key), driver.cluster)
     holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), called, leaving.word)
     listener = Listener(driver, me, JoinAuthorizer(driver), home.run, holder)
     listening = None
     try:
         address = await listener.start(config.listen) if config.listen else ""
-        replica.beacon.addresses = addresses.advertised(config.advertise, address)
-        if address and not replica.beacon.addresses:
+        advertised = addresses.advertised(config.advertise, address)
+        driver.advertise(advertised)
+        if address and not advertised:
             log.warning("%s names no host that others could dial; set advertise", address)
         given = {NodePubkey.from_hex(peer.node): [peer.address] for peer in config.peers}
         known = addresses.merged(driver.store.addresses(), given)
@@ -220,7 +222,7 @@ async def _live(
         home.record_socket()
         desk = NodeService(driver, dialer, config, address, leaving, stopping.set, notices)
         http = server.build(desk)
-        log.info("node %s listens on %s; local API at %s", replica.own.short, address, home.socket)
+        log.info("node %s listens on %s; local API at %s", driver.own.short, address, home.socket)
         await _until(
             stopping,
             driver.run(),
@@ -231,7 +233,7 @@ async def _live(
             server.serve(http, listening),
         )
     except StoreDamaged:
-        recall.append(recovery.in_memory_rows(driver.replica, driver.refused))
+        recall.append(driver.recall())
         raise
     finally:
         await listener.stop()

@@ -138,7 +138,7 @@ class Membership:
 
     async def _change(self, wish: roster_intents.RosterIntent) -> rows.Written:
         receipt = await self._parting.asked_meanwhile(self._driver.change_roster(wish))
-        return written(receipt, queries.names(self._driver.replica.ledger))
+        return written(receipt, queries.names_on(self._driver.roster))
 
     async def _find(self, text: str) -> NodePubkey:
         return await self._driver.query(lambda replica: find(replica.ledger.roster, text))

@@ -268,7 +268,7 @@ class NodeService:
     async def _write(self, intent: Intent, patience: Patience) -> Written:
         receipt = await self.parting.asked_meanwhile(self.driver.propose(intent))
         holders = await self._wait(receipt.ref, patience)
-        return written(receipt, queries.names(self.driver.replica.ledger), holders)
+        return written(receipt, queries.names_on(self.driver.roster), holders)
 
     async def _wait(self, ref: RecordRef, patience: Patience) -> int:
         """How many other nodes have a record, once it is as many as asked or time is up."""

@@ -102,10 +102,8 @@ class Tickets:
         at = clock.wall_ms()
         row = TicketRow(H(secret), asked.role, at + asked.seconds * 1000, asked.uses)
         await self._driver.on_disk(lambda store: store.add_ticket(row, at))
-        replica = self._driver.replica
-        ticket = Ticket(
-            places[0], bytes(replica.cluster), bytes(replica.own), secret, row.expires_ms
-        )
+        own, cluster = bytes(self._driver.own), bytes(self._driver.cluster)
+        ticket = Ticket(places[0], cluster, own, secret, row.expires_ms)
         return Invited(ticket.text())
 
     async def tickets(self) -> list[TicketShown]:

@@ -33,10 +33,7 @@ class JoinAuthorizer:
 
     def why_not(self, node: NodePubkey) -> str:
         """One word why a node may not link; empty where it may."""
-        roster = self._driver.replica.ledger.roster
-        if roster.belongs(node):
-            return ""
-        return "revoked" if roster.on_roster(node) else "not_a_member"
+        return _why_not(self._driver.roster, node)
 
     async def join(self, node: NodePubkey, ticket: bytes, name: str) -> AcceptMessage:
         """Let a node in by ticket; who was let in by it and asks again gets the same answer.
@@ -51,7 +48,7 @@ class JoinAuthorizer:
             known = next((row for row in rows if row.secret_hash == key), None)
             if known is None:
                 raise HelloRefused("bad_ticket")
-            users, why_not = await self._driver.query(lambda r: self._look(r, key, node))
+            users, why_not = await self._driver.query(lambda r: _look(r, key, node))
             shown = await self._driver.query(_accepted)
             if shown is None:
                 raise HelloRefused("read_only")
@@ -69,11 +66,6 @@ class JoinAuthorizer:
                 await self._admit(node, Role(known.role), name, key)
             return shown
 
-    def _look(
-        self, replica: Replica, ticket: bytes, node: NodePubkey
-    ) -> tuple[set[NodePubkey], str]:
-        return replica.ledger.statements.ticket_users(ticket), self.why_not(node)
-
     async def _admit(self, node: NodePubkey, role: Role, name: str, ticket: bytes) -> None:
         try:
             called = node_name(name)
@@ -88,6 +80,17 @@ class JoinAuthorizer:
             raise HelloRefused("read_only") from fault
         except ProposalRefused as refusal:
             raise HelloRefused("not_an_admin") from refusal
+
+
+def _why_not(roster: Roster, node: NodePubkey) -> str:
+    if roster.belongs(node):
+        return ""
+    return "revoked" if roster.on_roster(node) else "not_a_member"
+
+
+def _look(replica: Replica, ticket: bytes, node: NodePubkey) -> tuple[set[NodePubkey], str]:
+    users = replica.ledger.statements.ticket_users(ticket)
+    return users, _why_not(replica.ledger.roster, node)
 
 
 def _free_instead(roster: Roster, node: NodePubkey, name: str) -> str:

@@ -34,13 +34,18 @@ class Explained(ExplainView, frozen=True):
 
 def names(ledger: Ledger) -> Names:
     """The unambiguous names of nodes, by key in hex."""
-    keys = [node.hex() for node in ledger.roster.nodes()]
+    return names_on(ledger.roster)
+
+
+def names_on(roster: Roster) -> Names:
+    """The unambiguous names of nodes on a roster, by key in hex."""
+    keys = [node.hex() for node in roster.nodes()]
 
     def looks_like_a_key(name: str) -> bool:
         is_hex = _LIKE_A_KEY.fullmatch(name) is not None
         return is_hex and (len(name) >= KEY_SHOWN or any(key.startswith(name) for key in keys))
 
-    found = named_nodes(ledger.roster)
+    found = named_nodes(roster)
     return {node.hex(): name for node, name in found.items() if not looks_like_a_key(name)}
 
 
@@ -48,20 +53,20 @@ class Called:
     """Names nodes in the log: by name and the start of the key.
 
     Args:
-        ledger: returns the current one.
+        roster: returns the current roster.
     """
 
-    def __init__(self, ledger: Callable[[], Ledger]) -> None:
-        self._ledger = ledger
+    def __init__(self, roster: Callable[[], Roster]) -> None:
+        self._current = roster
         self._roster: Roster | None = None
         self._names: Names = {}
 
     @property
     def names(self) -> Names:
-        """The names of nodes, computed once for each roster."""
-        ledger = self._ledger()
-        if self._roster is not ledger.roster:
-            self._roster, self._names = ledger.roster, names(ledger)
+        """What each node is called, worked out once for each roster."""
+        roster = self._current()
+        if self._roster is not roster:
+            self._roster, self._names = roster, names_on(roster)
         return self._names
 
     def __call__(self, node: NodePubkey) -> str:

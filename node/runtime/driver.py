@@ -27,6 +27,8 @@ from node.runtime.event_bus import EventBus
 from node.runtime.fair_queue import BATCH_MAX, FairQueue
 from node.runtime.peer_link import PeerLink
 from node.runtime.slices import Slices
+from node.storage import recovery
+from node.storage.recovery_scan import InMemoryRows
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import StoreDamaged, StoreFailure
@@ -49,7 +51,9 @@ class Driver:
     Attributes:
         links: the open link to each peer.
         bus: what happened, once it is on disk.
-        refused: what the commit that ended this should have written.
+        own: this node's key.
+        cluster: the cluster's id.
+        roster: the roster as it is on disk; a new object at each change.
     """
 
     def __init__(
@@ -64,11 +68,13 @@ class Driver:
         self._slices = Slices()
         self._carrier = BatchRunner(lambda: build(store, self._slices.checkpoint), store.no_room)
         self._broken: StoreFailure | None = None
-        self.refused: Collection[RowKey] = ()
+        self._refused: Collection[RowKey] = ()
+        self.own, self.cluster = self._replica.own, self._replica.cluster
+        self.roster = self._replica.ledger.roster
 
     @property
-    def replica(self) -> Replica:
-        """Touched by the task ``run`` and by nobody else; look at it with ``query``."""
+    def _replica(self) -> Replica:
+        """For the task ``run`` alone: between its steps it may hold what is not on disk."""
         return self._carrier.replica
 
     @property
@@ -86,7 +92,7 @@ class Driver:
             HeldUp: this host keeps the node from writing now; nothing was written.
             StoreFailure: it could not be written.
         """
-        receipt: Receipt = await self._ask(lambda at: self.replica.propose(intent, at))
+        receipt: Receipt = await self._ask(lambda at: self._replica.propose(intent, at))
         return receipt
 
     async def change_roster(self, wish: RosterIntent) -> Receipt:
@@ -97,18 +103,18 @@ class Driver:
             HeldUp: this host keeps the node from writing now; nothing was written.
             StoreFailure: it could not be written.
         """
-        receipt: Receipt = await self._ask(lambda at: self.replica.change_roster(wish, at))
+        receipt: Receipt = await self._ask(lambda at: self._replica.change_roster(wish, at))
         return receipt
 
     async def ask_to_part(
         self, peer: NodePubkey, successor: SigningKey | None, nonce: bytes
     ) -> None:
         """Ask a peer to take this node off the roster, or to put its next key in its place."""
-        await self._ask(lambda at: (self.replica.ask_to_part(peer, successor, nonce, at), None))
+        await self._ask(lambda at: (self._replica.ask_to_part(peer, successor, nonce, at), None))
 
     async def query(self, look: Callable[[Replica], T]) -> T:
         """Look at the replica; what is seen is on disk."""
-        found: T = await self._ask(lambda _at: (Ready(), look(self.replica)), looks=True)
+        found: T = await self._ask(lambda _at: (Ready(), look(self._replica)), looks=True)
         return found
 
     async def on_disk(self, work: Callable[[Store], T]) -> T:
@@ -135,7 +141,7 @@ class Driver:
         Args:
             up: called where there was no link with the peer, and now there is one.
         """
-        if link.peer == self.replica.own:
+        if link.peer == self.own:
             link.drop("own_key")
             return await link.run(self._received)
         other = self.links.get(link.peer)
@@ -148,7 +154,7 @@ class Driver:
         if other is None:
             up()
         peer, peer_clock = link.peer, link.peer_clock
-        await self._tell(lambda at: self.replica.connected(peer, peer_clock, at))
+        await self._tell(lambda at: self._replica.connected(peer, peer_clock, at))
         try:
             return await link.run(self._received)
         finally:
@@ -163,10 +169,10 @@ class Driver:
         """
         if link.dialled == other.dialled or link.since - other.since > AT_ONCE_SECONDS:
             return True
-        return link.dialled == (self.replica.own < link.peer)
+        return link.dialled == (self.own < link.peer)
 
     def _disconnect(self, peer: NodePubkey) -> Ready:
-        self.replica.disconnected(peer)
+        self._replica.disconnected(peer)
         return Ready()
 
     async def _received(self, link: PeerLink, data: bytes) -> None:
@@ -175,13 +181,13 @@ class Driver:
         if self.links.get(peer) is not link:
             return
 
-        await self._do_for(link, lambda at: self.replica.receive(peer, data, at), len(data))
+        await self._do_for(link, lambda at: self._replica.receive(peer, data, at), len(data))
 
     async def _go_on(self, link: PeerLink) -> None:
         """A peer has taken a part of a long answer."""
         peer = link.peer
         if self.links.get(peer) is link:
-            await self._do_for(link, lambda at: self.replica.go_on(peer, at), 0)
+            await self._do_for(link, lambda at: self._replica.go_on(peer, at), 0)
 
     async def _do_for(self, link: PeerLink, work: Callable[[Now], Ready], size: int) -> None:
         """Queue work that is done for a peer, at its cost."""
@@ -222,7 +228,7 @@ class Driver:
                 if clock.monotonic() >= next_tick:
                     next_tick = clock.monotonic() + TICK_SECONDS
                     # Before the callers: at a start, what moves to the next key moves first.
-                    jobs.insert(0, Job(lambda at: (self.replica.tick(at), None), looks=True))
+                    jobs.insert(0, Job(lambda at: (self._replica.tick(at), None), looks=True))
                 # Who only looks sees what is on disk now, and need not wait for the next commit.
                 await self._do([job for job in jobs if job.looks and job.answer])
                 others = [job for job in jobs if not (job.looks and job.answer)]
@@ -249,6 +255,7 @@ class Driver:
                 await self._slices.finish(self.on_disk(partial(self._commit, turn, at)))
             except StoreFailure as failure:
                 turn = await self._halt(turn, failure, at)
+        self.roster = self._replica.ledger.roster
         turn.release(self._send, self.bus.publish)
         self._slices.give_way()
 
@@ -266,7 +273,7 @@ class Driver:
             return await self.on_disk(lambda _store: self._carrier.fail(turn, str(failure), at))
         except StoreFailure as worse:
             self._broken = worse
-            self.refused = turn.persist.rows.keys()
+            self._refused = turn.persist.rows.keys()
             for job, _, _ in turn.results:
                 if job.answer is not None:
                     job.answer(worse)
@@ -301,6 +308,14 @@ class Driver:
                 if job.answer is not None:
                     job.answer(StoreFailure(STOPPING))
 
+    def advertise(self, addresses: tuple[str, ...]) -> None:
+        """Set the addresses at which others can dial this node; before ``run`` begins."""
+        self._replica.beacon.addresses = addresses
+
+    def recall(self) -> InMemoryRows:
+        """What this node still knows when ``run`` has ended because its store is damaged."""
+        return recovery.in_memory_rows(self._replica, self._refused)
+
     async def stop(self) -> None:
         """Seal the own feed, let what is owed out, and close the store.
 
@@ -309,7 +324,7 @@ class Driver:
         """
         try:
             if self._broken is None:
-                await self._do([Job(lambda at: (self.replica.seal(at), None))])
+                await self._do([Job(lambda at: (self._replica.seal(at), None))])
         finally:
             self._refuse_the_rest()
             self.bus.close()

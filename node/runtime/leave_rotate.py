@@ -20,6 +20,7 @@ from crdt.contract.ready import PetitionAnswered
 from crdt.primitives.errors import NotWritable, ProposalRefused
 from crdt.primitives.identity import SigningKey
 from crdt.replica import Replica
+from crdt.views.roster import Roster
 from crdt.wire.roster_request import NONCE_BYTES
 from machines.values import NodePubkey
 from node.config import key_file
@@ -102,9 +103,7 @@ class LeaveOrRotate:
         """Why the present key is off the roster by this node's own wish; empty where it is not."""
         if self.has_left():
             return "left"
-        path = self._home.next_key
-        gone = path.exists() and _replaced(self._driver.replica, key_file.load(path).pubkey)
-        return "rotated" if gone else ""
+        return "rotated" if self.is_due() else ""
 
     def why_gone(self) -> str:
         """That this node left, and the way back; empty where it did not."""
@@ -112,13 +111,12 @@ class LeaveOrRotate:
             return ""
         return (
             "this node left the cluster and writes nothing; what it holds can be read. To come "
-            f"back, let an admin run gangline members admit {self._driver.replica.own.hex()}; "
+            f"back, let an admin run gangline members admit {self._driver.own.hex()}; "
             "then start this daemon anew. Or join as another node, by a ticket, in another --home"
         )
 
     def _belongs(self) -> bool:
-        replica = self._driver.replica
-        return replica.ledger.roster.belongs(replica.own)
+        return self._driver.roster.belongs(self._driver.own)
 
     async def asked_meanwhile(self, write: Awaitable[Receipt]) -> Receipt:
         """Carry out a write; if this node may not, say so in terms of its parting.
@@ -130,7 +128,7 @@ class LeaveOrRotate:
         try:
             return await write
         except NotWritable:
-            if await self.is_due():
+            if self.is_due():
                 raise OperatorError(
                     "this node is changing its key; ask again in a moment"
                 ) from None
@@ -162,7 +160,9 @@ class LeaveOrRotate:
         path = self._home.next_key
         key = key_file.load(path) if path.exists() else key_file.generate(path)
         await self._ask(key)
-        await self._until(lambda r: _replaced(r, key.pubkey), "changed its key")
+        await self._until(
+            lambda r: is_replaced(r.ledger.roster, r.own, key.pubkey), "changed its key"
+        )
         return key.pubkey
 
     async def watch(self) -> None:
@@ -173,7 +173,7 @@ class LeaveOrRotate:
         if self.has_left():
             log.warning("%s", self.why_gone())
         while True:
-            if not self._driver.halted and await self.is_due():
+            if not self._driver.halted and self.is_due():
                 # A moment, so that who asked for it still gets an answer.
                 await asyncio.sleep(2 * LOOK_SECONDS)
                 self.switching = True
@@ -182,22 +182,21 @@ class LeaveOrRotate:
             await self._keep_note()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def is_due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether the roster has put the next key in the present one's place."""
         path = self._home.next_key
         if not path.exists():
             return False
-        key = key_file.load(path)
-        return await self._driver.query(lambda r: _replaced(r, key.pubkey))
+        return is_replaced(self._driver.roster, self._driver.own, key_file.load(path).pubkey)
 
     async def _ask(self, successor: SigningKey | None) -> None:
         linked = set(self._driver.links)
-        peers, missing = await self._driver.query(lambda r: _who_may(r, linked))
+        peers, missing = await self._driver.query(lambda r: whom_to_ask(r, linked))
         if missing:
             raise OperatorError(missing)
         if not peers:
             known = await self._driver.on_disk(lambda store: store.addresses())
-            raise OperatorError(_unheard(known.keys() - {self._driver.replica.own}, linked))
+            raise OperatorError(_unheard(known.keys() - {self._driver.own}, linked))
         for peer in peers:
             await self._ask_one(peer, successor)
 
@@ -248,7 +247,7 @@ async def _first(answers: Subscription) -> str:
     return ""
 
 
-def _who_may(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey], str]:
+def whom_to_ask(replica: Replica, linked: set[NodePubkey]) -> tuple[list[NodePubkey], str]:
     """Who may do it all, nobody if this node knows of no admission of its own; and a sentence that
     says who of them is not linked, if anybody.
 
@@ -290,10 +289,9 @@ def _unheard(known: Collection[NodePubkey], linked: Collection[NodePubkey]) -> s
     return f"{told}: wait until {who} has told it, see: gangline peers; then ask again"
 
 
-def _replaced(replica: Replica, successor: NodePubkey) -> bool:
-    """Both words have come: until the present key is off, what it says it does would stand too."""
-    roster = replica.ledger.roster
-    return roster.belongs(successor) and not roster.belongs(replica.own)
+def is_replaced(roster: Roster, own: NodePubkey, successor: NodePubkey) -> bool:
+    """Whether the successor belongs and the present key no longer does: both changes are needed."""
+    return roster.belongs(successor) and not roster.belongs(own)
 
 
 def former(store: Store) -> NodePubkey | None:
@@ -310,7 +308,7 @@ def settle(home: Home, store: Store, replica: Replica) -> bool:
     if not home.next_key.exists():
         return False
     key = key_file.load(home.next_key)
-    if not _replaced(replica, key.pubkey):
+    if not is_replaced(replica.ledger.roster, replica.own, key.pubkey):
         return False
     # The key changes last and in one step. Before it the present key can write nothing any more,
     # so that it does not matter what these two say of it.

@@ -117,7 +117,7 @@ def test_a_spoilt_value_is_said_and_costs_no_agreement(fleet, tmp_path, table, d
         with contextlib.suppress(StoreDamaged):  # text that is none
             queries.quarantine(driver.store.quarantine(), {})
             history_report.rows(driver.store.history(), {})
-        meet(cluster, driver.replica)
+        meet(cluster, driver._replica)
     finally:
         asyncio.run(driver.stop())
 

@@ -34,7 +34,7 @@ async def api(folder, listen="127.0.0.1:7467"):
     driver = Driver(store, partial(open_replica, home, settings))
     notices = Notices()
     driver.bus.tap(notices.on_event)
-    me = Identity(key_file.load(home.key), driver.replica.cluster)
+    me = Identity(key_file.load(home.key), driver.cluster)
     leaving = LeaveOrRotate(driver, home, lambda: None)
     holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), lambda node: node.short)
     dialer = Dialer(driver, me, {}, 1, holder)

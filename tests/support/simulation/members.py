@@ -13,7 +13,7 @@ from crdt.primitives.identity import H
 from crdt.records.bodies import Role
 from machines.values import FreeText
 from node.runtime.batch import Job
-from node.runtime.leave_rotate import _replaced, _who_may
+from node.runtime.leave_rotate import is_replaced, whom_to_ask
 from tests.support.builders.cluster import key
 
 PATIENCE_MS = 30_000
@@ -254,7 +254,7 @@ class Petitioning:
             return
         linked = {pub for pub, (number, _) in node.links.items() if world.nodes[number].honest}
         try:
-            peers, missing = _who_may(node.replica, linked)
+            peers, missing = whom_to_ask(node.replica, linked)
         except ProposalRefused as refusal:
             peers, missing = [], str(refusal)
         if missing or not peers:
@@ -290,7 +290,9 @@ def answered(world, event):
 
 def has_next(node):
     """Whether the roster has put a node's next key in its place: then it starts again under it."""
-    return node.next_key is not None and _replaced(node.replica, node.next_key.pubkey)
+    return node.next_key is not None and is_replaced(
+        node.replica.ledger.roster, node.replica.own, node.next_key.pubkey
+    )
 
 
 def settle(world, node):

@@ -116,7 +116,7 @@ class House:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _write_all(self, driver, writes):
-        if not driver.replica.ledger.roster.belongs(self.peer.node):
+        if not driver.roster.belongs(self.peer.node):
             await self._propose(
                 driver, AdmitNode(self.peer.node, Role.MEMBER, FreeText("peer")), None
             )
@@ -142,7 +142,7 @@ class House:
                 if self.disk.fault is None or self.disk.fault.lasting:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)  # the disk failed once: it goes on
-        feed = driver.replica.ledger.feeds[FeedId(receipt.author, receipt.incarnation)]
+        feed = driver._replica.ledger.feeds[FeedId(receipt.author, receipt.incarnation)]
         for entry in feed.entries_at(receipt.clock):
             self.must_be_durable(receipt.clock, entry.record.value, feed, "a caller is told of")
         slot = (bytes(receipt.author), receipt.incarnation, receipt.clock)
@@ -218,7 +218,7 @@ class SoakPeerLink:
 
     def send(self, data, then=None):
         for record, record_id in self._records(data):
-            feed = self.driver.replica.ledger.feeds[record.feed]
+            feed = self.driver._replica.ledger.feeds[record.feed]
             self.house.must_be_durable(record.clock, record.value, feed, "a peer sees")
             seen = SeenRecord.of(*record.feed, record.clock, record_id, record.value)
             # What a peer was sent is as good as promised.
@@ -240,7 +240,7 @@ class SoakPeerLink:
         """The records of the house's node in a frame."""
         match decode_frame(data):
             case Update(update) | SyncStep2(update):
-                by_client = self.driver.replica.document.by_client
+                by_client = self.driver._replica.document.by_client
                 slots = [
                     (by_client[piece.client], clock, value)
                     for piece in decode_update(update)

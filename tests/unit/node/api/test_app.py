@@ -181,7 +181,7 @@ async def test_feeds_tell_all_that_is_known_of_a_feed(client):
 async def test_many_feeds_are_looked_at_a_few_at_a_time(node, monkeypatch):
     client, desk_ = node
     monkeypatch.setattr("node.api.service.FEEDS_AT_ONCE", 2)
-    replica, looks = desk_.driver.replica, []
+    replica, looks = desk_.driver._replica, []
     for incarnation in range(1, 5):
         replica.ledger.feed(FeedId(replica.own, incarnation))
     original = queries.feeds
@@ -250,9 +250,9 @@ async def test_a_cause_in_the_host_ends_every_write_alike(node, monkeypatch, nam
     if cause == "clock":
         monkeypatch.setattr("crdt.sync.session.ClockWatch.why_not", lambda *_: why)
     elif cause == "read-only":
-        why = desk.driver.replica.store_read_only = "read-only: the disk is full"
+        why = desk.driver._replica.store_read_only = "read-only: the disk is full"
     else:
-        why = desk.driver.replica.store_incomplete = "read-only: 3 records are missing"
+        why = desk.driver._replica.store_incomplete = "read-only: 3 records are missing"
     method, path, body = EVERY_WRITE[name]
     answer = await client.request(method, path, json=body)
     full = cause == "read-only" and name != "invite"
@@ -264,7 +264,7 @@ async def test_a_cause_in_the_host_ends_every_write_alike(node, monkeypatch, nam
 async def test_what_the_rules_refuse_ends_every_write_alike(node, monkeypatch, name):
     client, desk = node
     await client.post("/stories/s-1", json={})
-    monkeypatch.setattr(type(desk.driver.replica.ledger.roster), "write_block", lambda *_: "mute")
+    monkeypatch.setattr(type(desk.driver.roster), "write_block", lambda *_: "mute")
     method, path, body = EVERY_WRITE[name]
     answer = await client.request(method, path, json=body)
     assert problem(answer, 409, "refused")["detail"] == "mute"

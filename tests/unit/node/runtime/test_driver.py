@@ -102,12 +102,12 @@ async def test_a_full_disk_refuses_writes_and_serves_what_is_on_it(tmp_path):
         kept, sentence = await one.add_until_full()
         assert "read-only" in sentence
         assert "disk is full" in sentence
-        before = one.driver.replica
+        before = one.driver._replica
         assert await one.stories() == sorted(kept)
         assert "disk is full" in await one.driver.query(lambda r: r.write_state(clock.now()).why)
         with pytest.raises(StoreFailure, match="disk is full"):
             await one.add("another")
-        assert one.driver.replica is before, "one failure rebuilds once"
+        assert one.driver._replica is before, "one failure rebuilds once"
 
 
 async def test_it_writes_again_by_itself_once_there_is_room(tmp_path, caplog):
@@ -182,7 +182,7 @@ class PeerLink:
 
 async def linked(one, peer):
     """A link that is up, and what it ends with."""
-    link = PeerLink(peer, one.driver.replica.own)
+    link = PeerLink(peer, one.driver.own)
     ended = asyncio.create_task(one.driver.attach(link))
     await until(one, lambda _: peer.own in one.driver.links)
     return link, ended
@@ -199,14 +199,14 @@ async def test_while_nothing_can_be_written_peers_are_served_and_nothing_is_take
 ):
     async with house(tmp_path) as one:
         driver = one.driver
-        peer = Replica(key(2), driver.replica.cluster, driver.replica.founder, seed=bytes(32))
+        peer = Replica(key(2), driver.cluster, driver._replica.founder, seed=bytes(32))
         await driver.propose(AdmitNode(peer.own, Role.MEMBER, FreeText("peer")))
         link, ended = await linked(one, peer)
         await one.add("first")
         one.fill()
         kept = ["first", *(await one.add_until_full())[0]]
         assert await ended == "read_only", "opened anew, on what is on disk"
-        peer = Replica(key(2), driver.replica.cluster, driver.replica.founder, seed=bytes(32))
+        peer = Replica(key(2), driver.cluster, driver._replica.founder, seed=bytes(32))
         link, ended = await linked(one, peer)
 
         await until(one, lambda _: names(peer) == sorted(kept))
@@ -246,21 +246,21 @@ async def test_nobody_is_let_in_while_it_cannot_be_written_down(tmp_path):
 async def test_what_no_disk_holds_outlives_a_failed_commit(tmp_path):
     async with house(tmp_path) as one:
         driver = one.driver
-        peer = Replica(key(2), driver.replica.cluster, driver.replica.founder, seed=bytes(32))
+        peer = Replica(key(2), driver.cluster, driver._replica.founder, seed=bytes(32))
         await driver.propose(AdmitNode(peer.own, Role.MEMBER, FreeText("peer")))
         link, ended = await linked(one, peer)
-        told = driver.replica.beacon
+        told = driver._replica.beacon
         told.addresses, told.beats = ("den:7467",), {"s-1": clock.now().wall}
         link.hand(peer.tick(clock.now()))
         await until(one, lambda r: r.beacon.liveness.last(peer.own) is not None)
         await until(one, lambda r: peer.beacon.liveness.last(r.own) is not None)
-        before = peer.beacon.liveness.last(driver.replica.own)
-        replica = driver.replica
+        before = peer.beacon.liveness.last(driver.own)
+        replica = driver._replica
         one.fill()
         await one.add_until_full()
         assert await ended == "read_only"
-        assert driver.replica is not replica
-        assert driver.replica.beacon is told
+        assert driver._replica is not replica
+        assert driver._replica.beacon is told
         link, ended = await linked(one, peer)
 
         def newer(replica):
@@ -268,7 +268,7 @@ async def test_what_no_disk_holds_outlives_a_failed_commit(tmp_path):
             return (last.state.at, last.clock) > (before.state.at, before.clock)
 
         await until(one, newer)
-        said = peer.beacon.liveness.last(driver.replica.own).state
+        said = peer.beacon.liveness.last(driver.own).state
         assert (said.addresses, set(said.beats)) == (("den:7467",), {"s-1"})
         assert said.run == before.state.run, "it is not taken for another daemon with its key"
         assert await driver.query(lambda r: r.beacon.liveness.last(peer.own)) is not None
@@ -311,7 +311,7 @@ async def test_while_the_core_works_long_the_loop_goes_on_and_nobody_sees_half_o
 ):
     monkeypatch.setattr("node.runtime.slices.SLICE_SECONDS", 0.0)
     async with house(tmp_path) as one:
-        checkpoint = one.driver.replica.ledger.checkpoint
+        checkpoint = one.driver._replica.ledger.checkpoint
         turns = seen = 0
 
         def work(at):
@@ -319,7 +319,7 @@ async def test_while_the_core_works_long_the_loop_goes_on_and_nobody_sees_half_o
             for _ in range(100):
                 checkpoint()
                 seen = turns
-            return one.driver.replica.propose(AddStory(StoryId("long"), FreeText("t")), at)
+            return one.driver._replica.propose(AddStory(StoryId("long"), FreeText("t")), at)
 
         write = asyncio.create_task(one.driver._ask(work))
         look = None
@@ -340,7 +340,7 @@ async def test_told_to_stop_in_the_middle_of_a_turn_it_finishes_the_turn_and_sto
     monkeypatch.setattr("node.runtime.slices.SLICE_SECONDS", 0.0)
     monkeypatch.setattr("node.runtime.driver.TICK_SECONDS", 0.0)  # no wait is long
     one = House(tmp_path)
-    checkpoint = one.driver.replica.ledger.checkpoint
+    checkpoint = one.driver._replica.ledger.checkpoint
 
     def work(at):
         for step in range(4):
@@ -349,7 +349,7 @@ async def test_told_to_stop_in_the_middle_of_a_turn_it_finishes_the_turn_and_sto
             checkpoint()
         if not writes:
             return Ready(), "done"
-        return one.driver.replica.propose(AddStory(StoryId("long"), FreeText("t")), at)
+        return one.driver._replica.propose(AddStory(StoryId("long"), FreeText("t")), at)
 
     serving = asyncio.create_task(one.driver.run())
     assert await one.driver._ask(work)
@@ -361,6 +361,30 @@ async def test_told_to_stop_in_the_middle_of_a_turn_it_finishes_the_turn_and_sto
         replica, _ = open_replica(one.home, one.settings, store)
     assert names(replica) == ["long"] * writes
     assert replica._own_feed().as_sealed(), "what it did last is on disk"
+
+
+async def test_nobody_sees_a_roster_that_is_not_on_disk(tmp_path, monkeypatch):
+    syncing, synced = threading.Event(), threading.Event()
+    commit, guest = Store.commit, key(2).pubkey
+
+    def slow(store, persist, *batch):
+        if any(
+            row is not None and guest.hex().encode() in row.value for row in persist.rows.values()
+        ):
+            syncing.set()
+            assert synced.wait(60)
+        commit(store, persist, *batch)
+
+    async with house(tmp_path) as one:
+        keeper = JoinAuthorizer(one.driver)
+        monkeypatch.setattr(Store, "commit", slow)
+        admit = AdmitNode(guest, Role.MEMBER, FreeText("guest"))
+        admitted = asyncio.create_task(one.driver.propose(admit))
+        await asyncio.to_thread(syncing.wait)
+        assert keeper.why_not(guest) == "not_a_member"
+        synced.set()
+        await admitted
+        assert keeper.why_not(guest) == ""
 
 
 async def test_whoever_waits_when_it_stops_is_answered(tmp_path, monkeypatch):

@@ -19,9 +19,9 @@ def home(tmp_path):
 def parting(home, own, *belonging, note=b""):
     """A node's way out of a roster to which these keys belong."""
     roster = SimpleNamespace(belongs=lambda node: node in belonging)
-    replica = SimpleNamespace(own=own, ledger=SimpleNamespace(roster=roster))
     store = SimpleNamespace(meta=lambda _name: note)
-    return LeaveOrRotate(SimpleNamespace(replica=replica, store=store), home, lambda: None)
+    driver = SimpleNamespace(own=own, roster=roster, store=store)
+    return LeaveOrRotate(driver, home, lambda: None)
 
 
 @pytest.mark.parametrize("note", [ASKED, GONE])

@@ -33,7 +33,7 @@ def admitted(number):
 def test_a_change_of_the_roster_is_logged_with_the_names_that_are_known(caplog):
     caplog.set_level("INFO", "gangline")
     court, taken = LedgerFixture(), Notices()
-    taken.called = queries.Called(lambda: court.ledger)
+    taken.called = queries.Called(lambda: court.ledger.roster)
     court.take(court.founder.member(court.ada.node, Role.ADMIN, "ada"))
     [moved] = court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam")).observed[:1]
     taken.on_event(moved)
@@ -70,7 +70,7 @@ def test_a_node_that_left_is_not_told_that_it_was_revoked(caplog):
 
 def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
     court = LedgerFixture()
-    called = queries.Called(lambda: court.ledger)
+    called = queries.Called(lambda: court.ledger.roster)
     sam = court.sam.node
     assert called(sam) == sam.short
     first = called.names
@@ -81,7 +81,7 @@ def test_what_a_node_is_called_is_worked_out_anew_where_the_roster_moved():
 
 def test_who_did_what_no_honest_node_does_is_logged_by_name_and_with_what_it_was(caplog):
     court, taken = LedgerFixture(), Notices()
-    taken.called = queries.Called(lambda: court.ledger)
+    taken.called = queries.Called(lambda: court.ledger.roster)
     court.take(court.ada.member(court.sam.node, Role.MEMBER, "sam"))
     sam = court.sam.node
     record = RecordRef(sam, 3, 7, RecordId(bytes(32)))

@@ -350,14 +350,14 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     with pytest.raises(HeldUp, match="accept-loss"):
         asyncio.run(lone.with_driver(driver, "s-2"))
     driver = open_driver(lone.home, lone.settings)
-    assert "read-only" in driver.replica.write_state(clock.now()).why, "a restart settles nothing"
+    assert "read-only" in driver._replica.write_state(clock.now()).why, "a restart settles nothing"
     asyncio.run(driver.stop())
 
 
 def test_that_it_was_mended_stands_in_status_with_when_and_how_much_was_kept(tmp_path):
     lone, notices = Lone(tmp_path), Notices()
     driver = open_driver(lone.home, lone.settings, notices=notices)
-    told = notices.current(driver.replica, clock.now())
+    told = notices.current(driver._replica, clock.now())
     asyncio.run(driver.stop())
     when = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
     assert re.search(rf"damaged and was mended at {when}: (no|\d+) records? of", told[-1])
