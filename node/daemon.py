@@ -204,7 +204,7 @@ async def _live(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     me = Identity(key_file.load(home.key), driver.cluster)
-    holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), called, leaving.word)
+    holder = LinkSupervisor(driver, ConnectionLimiter(clock.monotonic), called, leaving.own_reason)
     listener = Listener(driver, me, JoinAuthorizer(driver), home.run, holder)
     listening = None
     try:

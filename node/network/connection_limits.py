@@ -244,8 +244,8 @@ class MeteredSocket(socket.socket):
             return
         self._left -= size
         if self._left < 0:
-            self._limiter.refusals["too_large"] += 1
-            self._limiter.fault_from_address(self._address[0], "too_large")
+            self._limiter.refusals[Reason.TOO_LARGE] += 1
+            self._limiter.fault_from_address(self._address[0], Reason.TOO_LARGE)
             raise ConnectionAbortedError("more bytes than an unauthenticated connection may send")
 
     def close(self) -> None:

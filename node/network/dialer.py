@@ -20,6 +20,7 @@ from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
 from node.network.link_supervisor import LinkSupervisor
 from node.runtime.driver import Driver
+from node.runtime.peer_link import DisconnectReason
 from node.system import clock
 from node.system.log_format import fields
 
@@ -28,7 +29,7 @@ log = logging.getLogger("gangline.dialer")
 BACKOFF_SECONDS_MIN = 1.0
 BACKOFF_SECONDS_MAX = 30.0
 PATIENCE_SECONDS = 5.0
-RETRY_AT_ONCE = ("lost", "closed", "stopping", "silent")
+RETRY_AT_ONCE = (DisconnectReason.LOST, DisconnectReason.CLOSED, DisconnectReason.STOPPING, DisconnectReason.SILENT)
 """If a link ended for one of these reasons, the first retry is immediate."""
 POLL_SECONDS = 0.5
 
@@ -125,10 +126,10 @@ class Dialer:
         young = clock.monotonic() - PATIENCE_SECONDS
         for node, link in self._driver.links.items():
             if node in self._revoked:
-                link.end("revoked")
+                link.end(DisconnectReason.REVOKED)
             # The peer may know that this node belongs again; give it time to send that.
             elif own and link.since < young:
-                link.end("left" if self._has_left() else "outside")
+                link.end(DisconnectReason.LEFT if self._has_left() else DisconnectReason.OUTSIDE)
 
     def _hear(self, node: NodePubkey, heard: tuple[str, ...]) -> None:
         """Take a node's addresses; only the first counts as a member's, or it could list many."""
@@ -171,7 +172,7 @@ class Dialer:
         for node in self._dialling.keys() & links.keys():
             few = 2 * self._among[node] <= len(self.known)
             if few and len(links) >= self._links and links[node].since < young:
-                links[node].end("elsewhere")
+                links[node].end(DisconnectReason.ELSEWHERE)
                 self._among[node] = len(self.known)
                 return
 
@@ -179,7 +180,7 @@ class Dialer:
         try:
             link, _ = await reach(address, node, self._me, clock.wall())
         except HelloRefused as refusal:
-            spare = self.spare() if refusal.reason == "revoked" else None
+            spare = self.spare() if refusal.reason == DisconnectReason.REVOKED else None
             if spare is None:
                 raise
             link, _ = await reach(address, node, Identity(spare, self._me.cluster), clock.wall())
@@ -237,7 +238,7 @@ class Dialer:
                 # Another daemon with this node's key has the link; back off.
                 attempt.delay = pause
                 attempt.failed("another daemon with this node's key took the link")
-        elif end.word not in RETRY_AT_ONCE:
+        elif end.reason not in RETRY_AT_ONCE:
             attempt.failed(end.message)
 
 

@@ -1,7 +1,7 @@
-"""Why two nodes have no session: one word on the wire, one sentence on each side.
+"""Why two nodes have no session: a sentence for each side, for each ``DisconnectReason``.
 
-Stands beside ``handshake.py``. The word is the same in a frame, a log and a table; the sentence
-says it from where its reader stands. Source: protocol §9, §10.
+Used by the handshake, the links and the command line. The reason is the same word on the wire, in
+a log and in a table; the sentence is worded for the node that reads it. Source: protocol §9, §10.
 """
 
 import contextlib
@@ -12,152 +12,161 @@ from typing import Final, NamedTuple
 from crdt.wire import handshake_transcript
 from machines.errors import InvalidValue
 from node.config.node_name import node_name
+from node.runtime.peer_link import DisconnectReason
 
 VERSION_MAX: Final = 2**16 - 1
-_WORD = re.compile(r"[a-z_]{1,40}")
+_REASON = re.compile(r"[a-z_]{1,40}")
 
 
 class Sentences(NamedTuple):
-    """What one word means: to the node that was refused, and to the one that refused."""
+    """What a reason means for the node that was refused, and for the node that refused."""
 
     message_for_peer: str
     message_for_us: str
 
 
-SENTENCES = {
-    "bad_ticket": Sentences(
-        "the inviter does not know this ticket; let it make a new one by gangline invite",
-        "it showed a ticket that this node never gave out",
+SENTENCES: Final[dict[str, Sentences]] = {
+    DisconnectReason.BAD_TICKET: Sentences(
+        "the inviter does not know this ticket; ask it for a new one (gangline invite)",
+        "it showed a ticket that this node never issued",
     ),
-    "expired_ticket": Sentences(
-        "this ticket has expired; let the inviter make a new one by gangline invite",
-        "it showed a ticket that has expired",
+    DisconnectReason.EXPIRED_TICKET: Sentences(
+        "this ticket has expired; ask the inviter for a new one (gangline invite)",
+        "it showed an expired ticket",
     ),
-    "used_ticket": Sentences(
-        "this ticket was used already; let the inviter make a new one by gangline invite",
-        "it showed a ticket that was used already",
+    DisconnectReason.USED_TICKET: Sentences(
+        "this ticket is used up; ask the inviter for a new one (gangline invite)",
+        "it showed a ticket that is used up",
     ),
-    "withdrawn_ticket": Sentences(
-        "this ticket was withdrawn; let the inviter make a new one by gangline invite",
-        "it showed a ticket that was withdrawn",
+    DisconnectReason.WITHDRAWN_TICKET: Sentences(
+        "this ticket was withdrawn; ask the inviter for a new one (gangline invite)",
+        "it showed a withdrawn ticket",
     ),
-    "name_taken": Sentences(
-        "another node is called that; choose another name with --name{free}",
+    DisconnectReason.NAME_TAKEN: Sentences(
+        "another node has this name; choose another with --name{free}",
         "it asked for a name that another node has",
     ),
-    "not_an_admin": Sentences(
+    DisconnectReason.NOT_AN_ADMIN: Sentences(
         "the inviter may not admit nodes now; ask an admin for a ticket",
-        "it showed a ticket, but this node may not admit it now",
+        "it showed a ticket, but this node may not admit nodes now",
     ),
-    "revoked": Sentences(
-        "this node's admission was revoked; an admin may take it back by running gangline members "
-        "admit KEY, with the key that this node's status shows",
+    DisconnectReason.REVOKED: Sentences(
+        "this node's admission was revoked; an admin can take it back with gangline members admit "
+        "KEY, where KEY is the key that this node's status shows",
         "its admission was revoked",
     ),
-    "not_a_member": Sentences(
-        "that node does not know this one; admit it there, or wait until the word gets round",
+    DisconnectReason.NOT_A_MEMBER: Sentences(
+        "that node's roster does not list this node; admit it there, or wait until its admission "
+        "arrives there",
         "its key is not on the roster",
     ),
-    "wrong_cluster": Sentences(
+    DisconnectReason.WRONG_CLUSTER: Sentences(
         "the node at this address belongs to another cluster",
         "it belongs to another cluster",
     ),
-    "wrong_key": Sentences(
-        "the node at this address has another key than the one that was meant",
-        "it meant a node with another key; its address for that node is out of date",
+    DisconnectReason.WRONG_KEY: Sentences(
+        "the node at this address does not have the expected key",
+        "it expected another key at this address; its address for that node is out of date",
     ),
-    "wrong_version": Sentences(
+    DisconnectReason.WRONG_VERSION: Sentences(
         "that node speaks {theirs} of the protocol, this one version {ours}; install the same "
         "release of gangline on both",
         "it speaks {theirs} of the protocol, this node version {ours}; install the same release of "
         "gangline on both",
     ),
-    "bad_signature": Sentences(
-        "that node does not take this node's signature",
-        "it showed what was not signed by the key it names",
+    DisconnectReason.BAD_SIGNATURE: Sentences(
+        "that node rejected this node's signature",
+        "it sent something that the key it names did not sign",
     ),
-    "malformed_frame": Sentences(
-        "that node could not read what this one sent",
-        "it sent what is no message of this protocol",
+    DisconnectReason.MALFORMED_FRAME: Sentences(
+        "that node could not read what this node sent",
+        "it sent something that is not a message of this protocol",
     ),
-    "banned": Sentences(
-        "that node keeps this one out for a while, for what it sent; its log says what that was",
-        "it sent what no honest node sends, and must stay away for a while; see: gangline peers",
+    DisconnectReason.BANNED: Sentences(
+        "that node has banned this node for a while for something it sent; the log there says what",
+        "it is banned for a while, since it sent what no honest node sends; see: gangline peers",
     ),
-    "full": Sentences("that node has no room for another link", "there was no room for its link"),
-    "read_only": Sentences(
-        "that node can write nothing now, its status says why; it serves what it has",
-        "this node can write nothing now, its status says why; it serves what is on its disk",
+    DisconnectReason.FULL: Sentences(
+        "that node has no room for another link", "there was no room for its link"
     ),
-    "writes_again": Sentences(
+    DisconnectReason.READ_ONLY: Sentences(
+        "that node cannot write now, see its status; it serves what it has",
+        "this node cannot write now, see its status; it serves what is on its disk",
+    ),
+    DisconnectReason.WRITES_AGAIN: Sentences(
         "that node writes again; it asks for what it missed",
-        "this node writes again; the link is opened anew, to ask for what it missed",
+        "this node writes again; it opens its links again, to ask for what it missed",
     ),
-    "closed": Sentences("that node ended it, as it does when it stops", "this node ended it"),
-    "stopping": Sentences("that node stops", "this node stops"),
-    "lost": Sentences(
-        "the connection broke off, and that node said nothing",
-        "the connection broke off",
+    DisconnectReason.CLOSED: Sentences(
+        "that node closed the link, as it does when it stops", "this node closed the link"
     ),
-    "silent": Sentences(
-        "that node's ping had no answer in time: one of the two was frozen, or the network held up",
-        "a ping had no answer in time: one of the two was frozen, or the network held up",
+    DisconnectReason.STOPPING: Sentences("that node is stopping", "this node is stopping"),
+    DisconnectReason.LOST: Sentences(
+        "the connection broke, and that node gave no reason",
+        "the connection broke",
     ),
-    "left": Sentences("that node left the cluster", "this node left the cluster"),
-    "rotated": Sentences(
-        "that node changed its key, and goes on under the new one",
-        "this node changed its key, and goes on under the new one",
+    DisconnectReason.SILENT: Sentences(
+        "that node's ping was not answered in time: one side was frozen, or the network was slow",
+        "a ping was not answered in time: one side was frozen, or the network was slow",
     ),
-    "outside": Sentences(
-        "that node does not belong to the cluster any longer",
-        "this node does not belong to the cluster any longer",
+    DisconnectReason.LEFT: Sentences("that node left the cluster", "this node left the cluster"),
+    DisconnectReason.ROTATED: Sentences(
+        "that node changed its key, and links again under the new one",
+        "this node changed its key, and links again under the new one",
     ),
-    "elsewhere": Sentences(
-        "that node dials another one in this one's place",
-        "it was dialled when few others were known; another is dialled in its place",
+    DisconnectReason.OUTSIDE: Sentences(
+        "that node no longer belongs to the cluster",
+        "this node no longer belongs to the cluster",
     ),
-    "too_large": Sentences(
-        "that node takes no message so large", "it sent more than a message may hold"
+    DisconnectReason.ELSEWHERE: Sentences(
+        "that node dials another node instead",
+        "it was dialled when few nodes were known; another is dialled instead",
     ),
-    "malformed_update": Sentences(
-        "that node could not read the update that this one sent",
-        "it sent an update that no node makes",
+    DisconnectReason.TOO_LARGE: Sentences(
+        "this node sent a message over the size limit", "it sent a message over the size limit"
     ),
-    "own_key": Sentences(
-        "it has that node's own key: two daemons run with one key",
+    DisconnectReason.MALFORMED_UPDATE: Sentences(
+        "that node could not read an update that this node sent",
+        "it sent an update that no honest node makes",
+    ),
+    DisconnectReason.OWN_KEY: Sentences(
+        "this node has that node's own key: two daemons run with one key",
         "it has this node's own key: two daemons run with one key",
     ),
-    "duplicate": Sentences(
+    DisconnectReason.DUPLICATE: Sentences(
         "that node keeps another link with this node's key",
         "another link with that node's key is kept",
     ),
-    "lagging": Sentences("that node waited for this one too long", "it read too slowly"),
+    DisconnectReason.LAGGING: Sentences("this node read too slowly", "it read too slowly"),
 }
 
 
-def word_of(text: str) -> str:
-    """A word that a peer sent, if it is one; never more than a word."""
-    return text if _WORD.fullmatch(text) else ""
+def reason_from_peer(text: str) -> str:
+    """The reason that a peer sent; empty if it has not the form of one.
+
+    A later version may send a reason that is not in ``DisconnectReason``.
+    """
+    return text if _REASON.fullmatch(text) else ""
 
 
-def message_for_peer(word: str, version: int = 0, free: str = "") -> str:
-    """What to tell on the side that was refused: the word and its sentence.
+def message_for_peer(reason: str, version: int = 0, free: str = "") -> str:
+    """The reason and its sentence, for the node that was refused.
 
     Args:
-        version: which version of the protocol the other side speaks, where it said so.
-        free: the name that the other side offers, as it came.
+        version: the other side's version of the protocol, if it sent it.
+        free: a free name that the other side suggests, unchecked.
     """
-    known = SENTENCES.get(word)
-    return word if known is None else f"{word}: {_filled(known.message_for_peer, version, free)}"
+    known = SENTENCES.get(reason)
+    return reason if known is None else f"{reason}: {_fill(known.message_for_peer, version, free)}"
 
 
-def message_for_us(word: str, version: int = 0) -> str:
-    """What to tell on the side that refused: the word and its sentence."""
-    known = SENTENCES.get(word)
-    return word if known is None else f"{word}: {_filled(known.message_for_us, version)}"
+def message_for_us(reason: str, version: int = 0) -> str:
+    """The reason and its sentence, for the node that refused."""
+    known = SENTENCES.get(reason)
+    return reason if known is None else f"{reason}: {_fill(known.message_for_us, version)}"
 
 
-def _filled(sentence: str, version: int, free: str = "") -> str:
+def _fill(sentence: str, version: int, free: str = "") -> str:
     theirs = f"version {version}" if 0 < version <= VERSION_MAX else "another version"
     offer = ""
     with contextlib.suppress(InvalidValue):

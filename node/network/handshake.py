@@ -19,7 +19,8 @@ from crdt.records.signatures import verify_batch
 from crdt.wire import handshake_transcript
 from machines.codec import dec_hook, enc_hook
 from machines.values import Instant, NodePubkey
-from node.network.disconnect_reasons import word_of
+from node.network.disconnect_reasons import reason_from_peer
+from node.runtime.peer_link import DisconnectReason
 
 M = TypeVar("M")
 NONCE_BYTES = 32
@@ -164,7 +165,7 @@ async def receive(socket: Socket, kind: type[M]) -> M:
     """
     data = await socket.recv()
     if not isinstance(data, bytes) or len(data) > limits.HELLO_BYTES_MAX:
-        raise HelloRefused("malformed_frame")
+        raise HelloRefused(DisconnectReason.MALFORMED_FRAME)
     try:
         message = _DECODER.decode(data)
     except UNREADABLE as fault:
@@ -172,7 +173,7 @@ async def receive(socket: Socket, kind: type[M]) -> M:
     if isinstance(message, RefuseMessage):
         raise _refused(message.reason, message.version, message.free)
     if not isinstance(message, kind):
-        raise HelloRefused("malformed_frame")
+        raise HelloRefused(DisconnectReason.MALFORMED_FRAME)
     return message
 
 
@@ -184,16 +185,16 @@ def _why_unreadable(data: bytes) -> HelloRefused:
     try:
         message = _OF_ANY_VERSION.decode(data)
     except UNREADABLE:
-        return HelloRefused("malformed_frame")
+        return HelloRefused(DisconnectReason.MALFORMED_FRAME)
     if isinstance(message, _AnyRefused):
         return _refused(message.reason, message.version)
     if message.version == handshake_transcript.PROTOCOL_VERSION:
-        return HelloRefused("malformed_frame")
-    return HelloRefused("wrong_version", version=message.version)
+        return HelloRefused(DisconnectReason.MALFORMED_FRAME)
+    return HelloRefused(DisconnectReason.WRONG_VERSION, version=message.version)
 
 
 def _refused(reason: str, version: int, free: str = "") -> HelloRefused:
-    return HelloRefused(word_of(reason) or "refused", from_peer=True, version=version, free=free)
+    return HelloRefused(reason_from_peer(reason) or "refused", from_peer=True, version=version, free=free)
 
 
 def _signed(
@@ -221,7 +222,7 @@ def _check(node: NodePubkey, transcript: bytes, signature: str) -> None:
     except ValueError:
         raw = b""
     if not verify_batch([(node, transcript, raw)])[0]:
-        raise HelloRefused("bad_signature")
+        raise HelloRefused(DisconnectReason.BAD_SIGNATURE)
 
 
 def _nonce(text: str) -> bytes:
@@ -230,7 +231,7 @@ def _nonce(text: str) -> bytes:
     except ValueError:
         raw = b""
     if len(raw) != NONCE_BYTES:
-        raise HelloRefused("malformed_frame")
+        raise HelloRefused(DisconnectReason.MALFORMED_FRAME)
     return raw
 
 
@@ -259,7 +260,7 @@ async def dial(
     await send(socket, Hello(version, me.cluster.hex(), own, mine.hex(), wants))
     welcome = await receive(socket, Welcome)
     if welcome.node != wanted:
-        raise HelloRefused("wrong_key")
+        raise HelloRefused(DisconnectReason.WRONG_KEY)
     nonces = (mine, _nonce(welcome.nonce))
     transcript = _signed(me, handshake_transcript.LISTENED, own, wanted, nonces, certificate)
     _check(wanted, transcript, welcome.signature)
@@ -291,11 +292,11 @@ async def listen(
     try:
         first = await receive(socket, Hello)
         if first.version != handshake_transcript.PROTOCOL_VERSION:
-            raise HelloRefused("wrong_version", version=first.version)
+            raise HelloRefused(DisconnectReason.WRONG_VERSION, version=first.version)
         if first.cluster != me.cluster.hex():
-            raise HelloRefused("wrong_cluster")
+            raise HelloRefused(DisconnectReason.WRONG_CLUSTER)
         if is_banned(first.node):
-            raise HelloRefused("banned")
+            raise HelloRefused(DisconnectReason.BANNED)
         joins = first.wants == "join"
         why_not = "" if joins else authorizer.why_not(first.node)
         if why_not:
@@ -318,7 +319,9 @@ async def listen(
             # The other side may have closed the connection already.
             with contextlib.suppress(ConnectionClosed):
                 own_version = (
-                    handshake_transcript.PROTOCOL_VERSION if fault.reason == "wrong_version" else 0
+                    handshake_transcript.PROTOCOL_VERSION
+                    if fault.reason == DisconnectReason.WRONG_VERSION
+                    else 0
                 )
                 await send(socket, RefuseMessage(fault.reason, own_version, fault.free))
         raise
@@ -329,4 +332,4 @@ def _secret(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise HelloRefused("bad_ticket") from None
+        raise HelloRefused(DisconnectReason.BAD_TICKET) from None

@@ -1,8 +1,8 @@
-"""Who may come in: the roster's nodes, and whoever shows a good ticket.
+"""Which nodes may link: those on the roster, and those that show a valid ticket.
 
-Stands beside ``handshake.py``, which asks. How often a ticket was used is read off the roster,
-where each admission names its ticket: what counts a use is the record that is the use, so that no
-crash between the two can give one too many. Source: protocol §9.
+Asked by ``handshake.py``. How often a ticket was used is counted on the roster, where each
+admission names its ticket: the record of a use is the use itself, so that no crash can add one.
+Source: protocol §9.
 """
 
 import asyncio
@@ -20,48 +20,49 @@ from node.config.node_name import node_name
 from node.network.handshake import AcceptMessage, HelloRefused
 from node.reporting.node_names import free_name, taken_by
 from node.runtime.driver import Driver
+from node.runtime.peer_link import DisconnectReason
 from node.system import clock
 from node.system.errors import StoreFailure
 
 
 class JoinAuthorizer:
-    """The gatekeeper of one daemon."""
+    """Decides which nodes may link to this daemon, and admits nodes by ticket."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._one_at_a_time = asyncio.Lock()
 
     def why_not(self, node: NodePubkey) -> str:
-        """One word why a node may not link; empty where it may."""
+        """Why a node may not link; empty if it may."""
         return _why_not(self._driver.roster, node)
 
     async def join(self, node: NodePubkey, ticket: bytes, name: str) -> AcceptMessage:
-        """Let a node in by ticket; who was let in by it and asks again gets the same answer.
+        """Admit a node by ticket; a node that it admitted before gets the same answer again.
 
         Raises:
-            HelloRefused: the ticket is unknown, used, withdrawn or expired, the key was revoked,
-                or this node may not admit, or can write nothing now.
+            HelloRefused: the ticket is unknown, used up, withdrawn or expired, the key was revoked,
+                or this node may not admit nodes or cannot write now.
         """
         key = H(ticket)
         async with self._one_at_a_time:
             rows = await self._driver.on_disk(lambda store: store.tickets())
             known = next((row for row in rows if row.secret_hash == key), None)
             if known is None:
-                raise HelloRefused("bad_ticket")
+                raise HelloRefused(DisconnectReason.BAD_TICKET)
             users, why_not = await self._driver.query(lambda r: _look(r, key, node))
             shown = await self._driver.query(_accepted)
             if shown is None:
-                raise HelloRefused("read_only")
+                raise HelloRefused(DisconnectReason.READ_ONLY)
             if not why_not and node in users:
                 return shown
-            if why_not == "revoked":
+            if why_not == DisconnectReason.REVOKED:
                 raise HelloRefused(why_not)
             if len(users) >= known.uses:
-                raise HelloRefused("used_ticket")
+                raise HelloRefused(DisconnectReason.USED_TICKET)
             if known.withdrawn:
-                raise HelloRefused("withdrawn_ticket")
+                raise HelloRefused(DisconnectReason.WITHDRAWN_TICKET)
             if clock.wall_ms() > known.expires_ms:
-                raise HelloRefused("expired_ticket")
+                raise HelloRefused(DisconnectReason.EXPIRED_TICKET)
             if why_not:
                 await self._admit(node, Role(known.role), name, key)
             return shown
@@ -70,22 +71,23 @@ class JoinAuthorizer:
         try:
             called = node_name(name)
         except InvalidValue as fault:
-            raise HelloRefused("malformed_frame") from fault
+            raise HelloRefused(DisconnectReason.MALFORMED_FRAME) from fault
         free = await self._driver.query(lambda r: _free_instead(r.ledger.roster, node, called))
         if free:
-            raise HelloRefused("name_taken", free=free)
+            raise HelloRefused(DisconnectReason.NAME_TAKEN, free=free)
         try:
             await self._driver.propose(AdmitNode(node, role, called, ticket))
         except (HeldUp, StoreFailure) as fault:
-            raise HelloRefused("read_only") from fault
+            raise HelloRefused(DisconnectReason.READ_ONLY) from fault
         except ProposalRefused as refusal:
-            raise HelloRefused("not_an_admin") from refusal
+            raise HelloRefused(DisconnectReason.NOT_AN_ADMIN) from refusal
 
 
 def _why_not(roster: Roster, node: NodePubkey) -> str:
     if roster.belongs(node):
         return ""
-    return "revoked" if roster.on_roster(node) else "not_a_member"
+    known = roster.on_roster(node)
+    return DisconnectReason.REVOKED if known else DisconnectReason.NOT_A_MEMBER
 
 
 def _look(replica: Replica, ticket: bytes, node: NodePubkey) -> tuple[set[NodePubkey], str]:
@@ -94,15 +96,15 @@ def _look(replica: Replica, ticket: bytes, node: NodePubkey) -> tuple[set[NodePu
 
 
 def _free_instead(roster: Roster, node: NodePubkey, name: str) -> str:
-    """A name that is free, if this one is not; else empty."""
+    """A free name if this one is taken; else empty."""
     taken = taken_by(roster, node, name) is not None
     return free_name(roster, node, name) if taken else ""
 
 
 def _accepted(replica: Replica) -> AcceptMessage | None:
-    """What is shown to whoever joins: the founder, and the founding record, which proves itself.
+    """The founder and the founding record, which a joining node checks against the cluster id.
 
-    ``None`` where it is not here, as after a loss that peers have not made good yet.
+    ``None`` if this node does not have the record, as after a loss that peers have not repaired.
     """
     feed = replica.ledger.feeds.get(FeedId(replica.founder, 0))
     for entry in feed.entries_at(0) if feed is not None else ():

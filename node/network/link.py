@@ -1,8 +1,7 @@
-"""One websocket to one peer: bytes in, bytes out, a bounded queue, and why it ended.
+"""One websocket to one peer: bytes in, bytes out, a bounded queue, and why the link ended.
 
-Stands at the start of the line: reads messages and hands them to the driver one at a time, and
-writes what the driver hands it without ever making it wait. A peer that lags is dropped and
-catches up. Source: protocol §10.
+Reads messages and hands them to the driver one at a time; queues what the driver sends, so that the
+driver never waits. A peer that lags is dropped and catches up. Source: protocol §10.
 """
 
 import asyncio
@@ -24,12 +23,13 @@ from crdt.primitives.errors import PeerFault
 from machines.values import Instant, NodePubkey
 from node.config import addresses
 from node.network import tls
-from node.network.disconnect_reasons import word_of
+from node.network.disconnect_reasons import reason_from_peer
 from node.network.handshake import AcceptMessage, HelloRefused, Identity, dial
+from node.runtime.peer_link import DisconnectReason
 from node.system import clock
 
 OPTIONS: Final[dict[str, Any]] = {
-    # Compression would let a few bytes become many before any bound is looked at.
+    # With compression, a few bytes could grow large before any bound is checked.
     "compression": None,
     "max_size": limits.FRAME_BYTES_MAX,
     "max_queue": 4,
@@ -39,17 +39,17 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 CLOSE_POLICY: Final = 1008
 CLOSES_IN_ORDER: Final = (1000, 1001)
-CODES: Final[dict[int, str]] = {
-    CloseCode.GOING_AWAY: "stopping",
-    CloseCode.PROTOCOL_ERROR: "malformed_frame",
-    CloseCode.INVALID_DATA: "malformed_frame",
-    CloseCode.MESSAGE_TOO_BIG: "too_large",
+CODES: Final[dict[int, DisconnectReason]] = {
+    CloseCode.GOING_AWAY: DisconnectReason.STOPPING,
+    CloseCode.PROTOCOL_ERROR: DisconnectReason.MALFORMED_FRAME,
+    CloseCode.INVALID_DATA: DisconnectReason.MALFORMED_FRAME,
+    CloseCode.MESSAGE_TOO_BIG: DisconnectReason.TOO_LARGE,
 }
-"""What the websocket closes for by itself: a listener that stops, or a frame."""
+"""Why the websocket library closes a link by itself: the listener stops, or a frame is bad."""
 PING_UNANSWERED: Final = "keepalive ping timeout"
-"""What it says, and does not code, if a ping was not answered."""
+"""The library's text, without a code of its own, if a ping was not answered."""
 REASON_BYTES_MAX: Final = 120
-LAST_WORD_SECONDS_MAX: Final = 5
+END_SECONDS_MAX: Final = 5
 
 Then = Callable[[], Awaitable[None]]
 
@@ -59,11 +59,11 @@ class Link:
 
     Attributes:
         peer: the node at the other end, proven.
-        peer_clock: what its clock said at the hello.
-        dialled: this side dialled.
-        reason: why it was closed from here; empty while it is open, or when the peer ended it.
-        told: why the peer closed it, in its word; empty where it said none.
-        since: when it came about (monotonic seconds).
+        peer_clock: what its clock showed at the hello.
+        dialled: whether this side dialled.
+        reason: why this side closed it; empty while it is open, or if the peer closed it.
+        peer_reason: why the peer closed it; empty if the peer gave no reason.
+        since: when the link was opened (monotonic seconds).
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Link:
         self.peer_clock = peer_clock
         self.dialled = dialled
         self.address = address
-        self.reason = self.told = ""
+        self.reason = self.peer_reason = ""
         self.since = clock.monotonic()
-        self._last_word = ""
+        self._end_reason: DisconnectReason | None = None
         self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
         self._socket = socket
         self._outbox: deque[tuple[bytes, Then | None]] = deque()
@@ -90,44 +90,44 @@ class Link:
 
     @property
     def host(self) -> str:
-        """The address at the other end, never a name."""
+        """The IP address at the other end."""
         return str(self._socket.remote_address[0])
 
     def send(self, data: bytes, then: Then | None = None) -> None:
-        """Queue one message; where the peer has fallen too far behind, drop the link instead.
+        """Queue one message; if the peer has fallen too far behind, drop the link instead.
 
         Args:
             then: called once the peer has taken it.
         """
-        if self.reason or self._last_word:
+        if self.reason or self._end_reason:
             return
         self._outbox.append((data, then))
         self._outbox_bytes += len(data)
         full = len(self._outbox) > limits.OUTBOX_MESSAGES_MAX
         if full or self._outbox_bytes > limits.OUTBOX_BYTES_MAX:
-            self.drop("lagging")
+            self.drop(DisconnectReason.LAGGING)
         self._filled.set()
 
-    def drop(self, reason: str) -> None:
-        """End the link, and say why; what waits is sent no more."""
+    def drop(self, reason: DisconnectReason) -> None:
+        """Close the link now; what is queued is not sent."""
         if not self.reason:
             self.reason = reason
             self._outbox.clear()
             self._outbox_bytes = 0
             self._dropped.set()
 
-    def end(self, reason: str) -> None:
-        """End the link once what is queued is sent, so that the peer learns why from records."""
-        if not self.reason and not self._last_word:
-            self._last_word = reason
+    def end(self, reason: DisconnectReason) -> None:
+        """Close the link once what is queued is sent: records in it may show the peer why."""
+        if not self.reason and not self._end_reason:
+            self._end_reason = reason
             self._filled.set()
-            asyncio.get_running_loop().call_later(LAST_WORD_SECONDS_MAX, self.drop, reason)
+            asyncio.get_running_loop().call_later(END_SECONDS_MAX, self.drop, reason)
 
     async def run(self, received: Callable[["Link", bytes], Awaitable[None]]) -> str:
-        """Carry messages both ways until the link ends; gives one word why it did."""
+        """Carry messages both ways until the link closes; returns the reason."""
         reader = asyncio.create_task(self._read(received), name=f"read {self.peer.short}")
         writer = asyncio.create_task(self._write(), name=f"write {self.peer.short}")
-        # A peer that takes nothing holds up the writer: it must not be heard until it does.
+        # The writer blocks on a peer that reads nothing, so the drop needs a task of its own.
         dropped = asyncio.create_task(self._dropped.wait())
         tasks = (reader, writer, dropped)
         try:
@@ -136,31 +136,33 @@ class Link:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            reason = (self.reason or self._how_it_ended())[:REASON_BYTES_MAX]
-            self.told = "" if reason != "closed" else self._word_at_the_end()
+            reason = (self.reason or self._ended_by())[:REASON_BYTES_MAX]
+            if reason == DisconnectReason.CLOSED:
+                self.peer_reason = self._close_reason()
             with contextlib.suppress(ConnectionClosed, OSError):
                 await self._socket.close(CLOSE_POLICY if self.reason else 1000, reason)
         return reason
 
-    def _how_it_ended(self) -> str:
-        """By whom, if nobody dropped it: the websocket closes itself too, and says why."""
+    def _ended_by(self) -> str:
+        """Why the link ended if it was not dropped: the peer, or the library, closed it."""
         protocol = self._socket.protocol
         if protocol.close_sent is None or protocol.close_rcvd_then_sent:
-            return "closed"
-        return _word_of_code(protocol.close_sent) or "lost"
+            return DisconnectReason.CLOSED
+        return _reason_of_code(protocol.close_sent) or DisconnectReason.LOST
 
-    def _word_at_the_end(self) -> str:
+    def _close_reason(self) -> str:
         closed = self._socket.protocol.close_rcvd
         if closed is None:
             return ""
-        ended = "closed" if closed.code in CLOSES_IN_ORDER else _word_of_code(closed)
-        return word_of(closed.reason) or ended
+        in_order = closed.code in CLOSES_IN_ORDER
+        ended = DisconnectReason.CLOSED if in_order else _reason_of_code(closed)
+        return reason_from_peer(closed.reason) or ended
 
     async def _read(self, received: Callable[["Link", bytes], Awaitable[None]]) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for data in self._socket:
                 if not isinstance(data, bytes):
-                    self.drop("malformed_frame")
+                    self.drop(DisconnectReason.MALFORMED_FRAME)
                     return
                 self.frames_in += 1
                 self.bytes_in += len(data)
@@ -177,27 +179,28 @@ class Link:
                     self.bytes_out += len(data)
                     if then is not None:
                         await then()
-                if self._last_word and not self._outbox:
-                    self.drop(self._last_word)
+                if self._end_reason and not self._outbox:
+                    self.drop(self._end_reason)
                 self._filled.clear()
                 await self._filled.wait()
 
 
 class _Connect(connect):
-    """Ends where it was sent: who answers by a redirect is no node."""
+    """Connects to the given address only: a node never answers with a redirect."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
-        """Follow no redirect, so that nobody is dialled but who was meant."""
+        """Refuse every redirect."""
         return exc
 
 
-def _word_of_code(closed: Close) -> str:
-    """Why a websocket closed itself; empty if it does not say."""
-    return "silent" if closed.reason == PING_UNANSWERED else CODES.get(closed.code, "")
+def _reason_of_code(closed: Close) -> str:
+    """Why the websocket library closed a link; empty if the code does not show it."""
+    unanswered = closed.reason == PING_UNANSWERED
+    return DisconnectReason.SILENT if unanswered else CODES.get(closed.code, "")
 
 
 def _why(fault: OSError) -> str:
-    """Why there is no connection, without what asyncio puts around it."""
+    """Why there is no connection, without the words that asyncio adds."""
     if isinstance(fault, TimeoutError):
         return "no answer in time"
     if isinstance(fault, gaierror) or fault.errno is None:
@@ -211,8 +214,8 @@ async def reach(
     """Dial a node and say hello.
 
     Raises:
-        HelloRefused: it is another node, or refuses.
-        OSError: nobody answers, or the address is none.
+        HelloRefused: it is another node, or it refused.
+        OSError: nothing answers, or the address is invalid.
     """
     if wrong := addresses.fault(address):
         raise OSError(wrong)
@@ -221,7 +224,7 @@ async def reach(
             f"wss://{address}",
             ssl=tls.client_context(),
             open_timeout=limits.HELLO_SECONDS_MAX,
-            # A proxy named in the environment must never take the links.
+            # A proxy that the environment names must not carry links.
             proxy=None,
             **OPTIONS,
         )
@@ -237,8 +240,8 @@ async def reach(
                 socket, me, peer, certificate, now, ticket=ticket, name=name
             )
     except PeerFault as fault:
-        await socket.close(CLOSE_POLICY, "wrong_key")
-        raise HelloRefused("wrong_key") from fault
+        await socket.close(CLOSE_POLICY, DisconnectReason.WRONG_KEY)
+        raise HelloRefused(DisconnectReason.WRONG_KEY) from fault
     except (ConnectionClosed, TimeoutError) as fault:
         await socket.close()
         raise OSError(f"{address} broke off the hello") from fault

@@ -1,7 +1,7 @@
-"""Holds a link as long as it lasts, and tells of it: when it came up, who dialled, why it ended.
+"""Runs each link until it ends, and logs when it came up, which side dialled, and why it ended.
 
-Stands between ``driver.py`` and who brings links, ``dialer.py`` and ``listener.py``. Each change is
-logged once; a peer whose links come and go faster than anybody reads is told of in a summary.
+Stands between ``driver.py`` and the two sources of links, ``dialer.py`` and ``listener.py``. Each
+change is logged once; if the links with a peer come and go fast, one summary is logged instead.
 Source: protocol §10.
 """
 
@@ -16,6 +16,7 @@ from node.network.connection_limits import FAULTS, ConnectionLimiter
 from node.network.disconnect_reasons import message_for_peer, message_for_us
 from node.network.link import Link
 from node.runtime.driver import Driver
+from node.runtime.peer_link import DisconnectReason
 from node.system import clock
 from node.system.log_format import LogRateLimit, fields
 from node.system.plurals import counted
@@ -28,27 +29,27 @@ SUMMARY_SECONDS: Final = 60.0
 
 
 class LinkClosed(NamedTuple):
-    """Why a link ended: the word, and its sentence for this side."""
+    """Why a link ended: the reason, and its sentence for this side."""
 
-    word: str
+    reason: str
     message: str
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether another link with the same key took its place."""
-        return self.word == "duplicate"
+        """Whether another link with the same key replaced it."""
+        return self.reason == DisconnectReason.DUPLICATE
 
 
 class LinkSupervisor:
-    """Every link goes through its hands.
+    """Runs every link, dialled or accepted.
 
     Args:
-        parted: the word for why this node's key is off the roster by its own wish, which then is
-            why its links end; empty where it is not.
+        parted: returns why this node took its key off the roster, if it did: then that is why its
+            links end, and not that the key was revoked.
 
     Attributes:
-        door: says who must stay away; told here of what a peer did.
-        called: what a node is called in the log.
+        door: keeps the bans; learns here of a peer's fault.
+        called: returns what a node is called in the log.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class LinkSupervisor:
         driver: Driver,
         door: ConnectionLimiter,
         called: Callable[[NodePubkey], str],
-        parted: Callable[[], str] = lambda: "",
+        parted: Callable[[], DisconnectReason | None] = lambda: None,
     ) -> None:
         self.limiter = door
         self.called = called
@@ -66,32 +67,32 @@ class LinkSupervisor:
         self._summaries: set[NodePubkey] = set()
 
     async def hold(self, link: Link) -> LinkClosed:
-        """Run a session over a link until it ends; gives why it did."""
+        """Run a session over a link until it ends; returns why it did."""
         reason = await self._driver.attach(link, partial(self._up, link))
         if reason in FAULTS:
             self.limiter.fault_of_node(link.peer, reason)
         end = self._why(link, reason)
-        # Where another link with the same peer took its place, that is no news; where it did not,
-        # a second daemon with one key has it.
+        # A duplicate is news only if the other link is not here: a second daemon with this node's
+        # key has it.
         if not (end.is_duplicate and link.peer in self._driver.links):
-            self._tell(link, f"ended: {end.message}", what="link_ended", reason=end.word)
+            self._log(link, f"ended: {end.message}", what="link_ended", reason=end.reason)
         return end
 
     def _why(self, link: Link, reason: str) -> LinkClosed:
-        if reason != "closed":
-            word, sentence = reason, message_for_us(reason)
+        if reason != DisconnectReason.CLOSED:
+            sentence = message_for_us(reason)
         else:
-            word = link.told or "lost"
-            sentence = message_for_peer(word)
-        if word == "revoked" and (parted := self._parted()):
-            word, sentence = parted, message_for_us(parted)
-        return LinkClosed(word, sentence)
+            reason = link.peer_reason or DisconnectReason.LOST
+            sentence = message_for_peer(reason)
+        if reason == DisconnectReason.REVOKED and (parted := self._parted()):
+            return LinkClosed(parted, message_for_us(parted))
+        return LinkClosed(reason, sentence)
 
     def _up(self, link: Link) -> None:
         where = "here" if link.dialled else "there"
-        self._tell(link, f"at {link.address} is up, dialled {where}", what="link_up")
+        self._log(link, f"at {link.address} is up, dialled {where}", what="link_up")
 
-    def _tell(self, link: Link, sentence: str, **known: str) -> None:
+    def _log(self, link: Link, sentence: str, **known: str) -> None:
         at = clock.monotonic()
         pace = self._paces.setdefault(link.peer, LogRateLimit(AT_ONCE, EVERY_SECONDS, at))
         if pace.allow(at):
@@ -104,11 +105,11 @@ class LinkSupervisor:
             asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self._sum_up, link.peer)
 
     def _sum_up(self, peer: NodePubkey) -> None:
-        """Say once what was held back, and how things stand: what was last told may be over."""
+        """Log how many changes were not logged, and whether a link is up now."""
         self._summaries.discard(peer)
         now = "one is up" if peer in self._driver.links else "none is up"
         known = fields(peer=peer.hex(), what="links_summary")
         log.info(
-            "links with %s came and went, %s more than is told here; %s now",
+            "links with %s came and went %s more than logged here; %s now",
             self.called(peer), counted(self._paces[peer].reset(), "time"), now, extra=known,
         )  # fmt: skip

@@ -19,11 +19,12 @@ from crdt.primitives import limits
 from crdt.primitives.identity import SigningKey
 from node.network import tls
 from node.network.connection_limits import FAULTS, Address, MeteredListener
-from node.network.disconnect_reasons import message_for_us, word_of
+from node.network.disconnect_reasons import message_for_us, reason_from_peer
 from node.network.handshake import HelloRefused, Identity, PeerAuthorizer, listen
 from node.network.link import OPTIONS, Link
 from node.network.link_supervisor import LinkSupervisor
 from node.runtime.driver import Driver
+from node.runtime.peer_link import DisconnectReason
 from node.system import clock
 from node.system.errors import OperatorError
 from node.system.log_format import fields
@@ -122,7 +123,7 @@ class Listener:
             self._log(address[0], f"{end}: {message_for_us(refusal.reason, refusal.version)}")
             return
         except ConnectionClosed as closed:
-            word = word_of(closed.rcvd.reason) if closed.rcvd is not None else ""
+            word = reason_from_peer(closed.rcvd.reason) if closed.rcvd is not None else ""
             if word:
                 self._log(address[0], f"hung up on us: {message_for_us(word)}")
             return
@@ -130,7 +131,7 @@ class Listener:
         self._logged.pop(address[0], None)
         if joined or len(self._driver.links) >= limits.LINKS_MAX:
             with contextlib.suppress(ConnectionClosed):
-                await socket_.close(1000, "joined" if joined else "full")
+                await socket_.close(1000, "joined" if joined else DisconnectReason.FULL)
             return
         link = Link(socket_, peer, clock_there, dialled=False, address=_text(address))
         await self._supervisor.hold(link)

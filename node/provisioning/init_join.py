@@ -27,6 +27,7 @@ from node.network.disconnect_reasons import message_for_peer
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import reach
 from node.network.ticket import Ticket
+from node.runtime.peer_link import DisconnectReason
 from node.storage.store import Store
 from node.system import clock
 from node.system.errors import OperatorError
@@ -71,7 +72,7 @@ async def join(
         OperatorError: a node exists here, or the inviter is unreachable or refuses.
     """
     if clock.wall_ms() > ticket.expires_ms:
-        raise OperatorError(message_for_peer("expired_ticket"), Exit.REFUSED)
+        raise OperatorError(message_for_peer(DisconnectReason.EXPIRED_TICKET), Exit.REFUSED)
     inviter = NodePubkey(ticket.inviter)
     peers = [PeerSettings(inviter.hex(), ticket.address)]
     at = _time()

@@ -15,6 +15,7 @@ from crdt.contract.ready import Now, Observation, Outgoing, Persist, Quarantined
 from crdt.primitives.errors import ProposalRefused
 from crdt.replica import Replica
 from machines.values import NodePubkey
+from node.runtime.peer_link import DisconnectReason
 from node.storage.history import is_kept
 from node.system.errors import StoreFailure
 
@@ -35,7 +36,7 @@ class Job:
 
     work: Callable[[Now], tuple[Ready, Any]]
     answer: Callable[[Any], None] | None = None
-    drop: Callable[[str], None] | None = None
+    drop: Callable[[DisconnectReason], None] | None = None
     looks: bool = False
 
 
@@ -64,7 +65,7 @@ class Batch:
             for event in ready.observe:
                 publish(event)
             if ready.fault is not None and job.drop is not None:
-                job.drop(str(ready.fault.reason))
+                job.drop(DisconnectReason(ready.fault.reason))
             if job.answer is not None:
                 job.answer(result)
 

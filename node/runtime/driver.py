@@ -25,7 +25,7 @@ from machines.values import NodePubkey
 from node.runtime.batch import PROBE_SECONDS, Batch, BatchRunner, Job
 from node.runtime.event_bus import EventBus
 from node.runtime.fair_queue import BATCH_MAX, FairQueue
-from node.runtime.peer_link import PeerLink
+from node.runtime.peer_link import DisconnectReason, PeerLink
 from node.runtime.slices import Slices
 from node.storage import recovery
 from node.storage.recovery_scan import InMemoryRows
@@ -142,14 +142,14 @@ class Driver:
             up: called where there was no link with the peer, and now there is one.
         """
         if link.peer == self.own:
-            link.drop("own_key")
+            link.drop(DisconnectReason.OWN_KEY)
             return await link.run(self._received)
         other = self.links.get(link.peer)
         if other is not None:
             if not self._prefers(link, other):
-                link.drop("duplicate")
+                link.drop(DisconnectReason.DUPLICATE)
                 return await link.run(self._received)
-            other.drop("duplicate")
+            other.drop(DisconnectReason.DUPLICATE)
         self.links[link.peer] = link
         if other is None:
             up()
@@ -265,7 +265,7 @@ class Driver:
 
     async def _halt(self, turn: Batch, failure: StoreFailure, at: Now) -> Batch:
         """Go on without writing, from what is on disk: what rested on the failed commit goes."""
-        self._open_links_anew("read_only")
+        self._open_links_anew(DisconnectReason.READ_ONLY)
         try:
             if isinstance(failure, StoreDamaged):
                 raise failure
@@ -289,10 +289,10 @@ class Driver:
             self._carrier.try_at = clock.monotonic() + PROBE_SECONDS
             return
         log.warning("%s takes writes again", self.store.path)
-        self._open_links_anew("writes_again")
+        self._open_links_anew(DisconnectReason.WRITES_AGAIN)
         await self._do([first])
 
-    def _open_links_anew(self, why: str) -> None:
+    def _open_links_anew(self, why: DisconnectReason) -> None:
         for link in self.links.values():
             link.drop(why)
         self.links.clear()

@@ -26,6 +26,7 @@ from machines.values import NodePubkey
 from node.config import key_file
 from node.runtime.driver import Driver
 from node.runtime.event_bus import Subscription
+from node.runtime.peer_link import DisconnectReason
 from node.storage.meta_keys import MetaKey
 from node.storage.store import Store
 from node.system import clock
@@ -99,11 +100,11 @@ class LeaveOrRotate:
         """Whether this node is off the roster, and wished to be."""
         return bool(self._note) and not self._belongs()
 
-    def word(self) -> str:
-        """Why the present key is off the roster by this node's own wish; empty where it is not."""
+    def own_reason(self) -> DisconnectReason | None:
+        """Why this node took its key off the roster; ``None`` if it did not."""
         if self.has_left():
-            return "left"
-        return "rotated" if self.is_due() else ""
+            return DisconnectReason.LEFT
+        return DisconnectReason.ROTATED if self.is_due() else None
 
     def why_gone(self) -> str:
         """That this node left, and the way back; empty where it did not."""

@@ -540,7 +540,7 @@ async def test_text_after_the_hello_drops_the_link_and_keeps_the_key_out(node):
     link = await come_in(node)
     await link._socket.send("text")
     await run_to_end(link)
-    assert link.told == "malformed_frame"
+    assert link.peer_reason == "malformed_frame"
     await until(node.limiter.active_bans)
     assert [(row.who, row.reason) for row in node.limiter.active_bans()] == [
         (MEMBER.pubkey.hex(), "malformed_frame")

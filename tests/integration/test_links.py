@@ -71,10 +71,10 @@ def test_a_node_with_another_key_than_the_one_that_was_meant(fleet):
     c.start()
     b.start()
     told, said = refused(b, den_key, c, "wrong_key")
-    assert told.endswith("the node at this address has another key than the one that was meant")
-    assert said.startswith("hung up on us: wrong_key: it meant a node with another key")
+    assert told.endswith("the node at this address does not have the expected key")
+    assert said.startswith("hung up on us: wrong_key: it expected another key")
     told = fleet.another("d").gangline("join", "--name", "d", stdin=ticket, code=4)
-    assert told.startswith("gangline: wrong_key: the node at this address has another key")
+    assert told.startswith("gangline: wrong_key: the node at this address does not have")
 
 
 def test_a_node_of_another_cluster(fleet):
@@ -104,7 +104,7 @@ def test_a_node_whose_admission_was_revoked(fleet):
     den.gangline("members", "revoke", "b")
     b.start()
     told, said = refused(b, den_key, den, "revoked")
-    assert told.startswith("revoked: this node's admission was revoked; an admin may take it back")
+    assert told.startswith("revoked: this node's admission was revoked; an admin can take it back")
     assert said == "was refused: revoked: its admission was revoked"
 
 

@@ -80,7 +80,7 @@ def test_tickets_let_in_so_many_and_each_refusal_is_told_on_both_sides(fleet):
     assert "used already" in three.gangline("join", stdin=ticket, code=4)
     (row,) = den.json("invite", "--list")
     assert (row["state"], len(row["used_by"]), row["role"]) == ("used", 2, "observer")
-    assert "used_ticket: it showed a ticket that was used already" in den.log()
+    assert "used_ticket: it showed a ticket that is used up" in den.log()
     taken = den.gangline("invite")
     (spare,) = [row for row in den.json("invite", "--list") if row["state"] == "open"]
     den.gangline("invite", "--revoke", spare["ticket"])

@@ -24,6 +24,7 @@ from node.client.http_client import Client
 from node.config import key_file, settings
 from node.network.handshake import HelloRefused, Identity
 from node.network.link import Link, reach
+from node.runtime.peer_link import DisconnectReason
 from node.system import clock
 from node.system.errors import OperatorError
 from node.system.home import Home
@@ -59,7 +60,7 @@ async def main(mine: Home, theirs: Home, trick: str) -> None:
 
     running = asyncio.create_task(link.run(received))
     await asyncio.wait({running}, timeout=1)
-    link.drop("closed")
+    link.drop(DisconnectReason.CLOSED)
     await running
     tell(f"sent: {trick}")
 

@@ -162,7 +162,7 @@ class HostileMember:
         await self.until(self._answered, RecordsWanted(self._asked, 0, ((0, 1),)))
         if not self.running.done():
             return STANDS
-        return f"{DROPPED}{self.link.told or 'without a word'}"
+        return f"{DROPPED}{self.link.peer_reason or 'without a word'}"
 
     async def until(self, event, question):
         """Ask something, and wait for the answer or for the end of the link."""

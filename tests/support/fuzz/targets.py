@@ -101,7 +101,7 @@ def hello(data):
         except StopIteration as done:
             assert isinstance(done.value, kind)
         except handshake.HelloRefused as refusal:
-            assert handshake.word_of(refusal.reason)
+            assert handshake.reason_from_peer(refusal.reason)
 
 
 def presence(data):

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.network.disconnect_reasons import SENTENCES, message_for_peer, message_for_us, word_of
+from node.network.disconnect_reasons import (
+    SENTENCES,
+    message_for_peer,
+    message_for_us,
+    reason_from_peer,
+)
+from node.runtime.peer_link import DisconnectReason
 
 
 @pytest.mark.parametrize("word", SENTENCES)
@@ -12,12 +18,16 @@ def test_a_word_is_told_on_both_sides(word):
     assert message_for_peer(word).startswith(f"{word}: ")
     assert message_for_us(word).startswith(f"{word}: ")
     assert message_for_peer(word) != message_for_us(word)
-    assert word_of(word) == word
+    assert reason_from_peer(word) == word
+
+
+def test_every_reason_has_its_sentences():
+    assert [*SENTENCES] == [*DisconnectReason]
 
 
 @given(st.text())
 def test_what_a_peer_sends_is_a_word_or_nothing(text):
-    word = word_of(text)
+    word = reason_from_peer(text)
     assert word in ("", text)
     assert len(word) <= 40
     assert not set(word) - set("abcdefghijklmnopqrstuvwxyz_")

@@ -111,7 +111,7 @@ async def test_garbage_after_the_hello_drops_the_link(tmp_path):
                 pass
 
             assert await asyncio.wait_for(link.run(ignored), 20) == "closed"
-            assert link.told == reason
+            assert link.peer_reason == reason
         rows = driver.store.quarantine()
         assert {row[6] for row in rows} == {"malformed_frame", "malformed_update"}
 
@@ -337,8 +337,8 @@ async def test_who_stops_says_so_and_the_other_side_knows(tmp_path, caplog):
         running = asyncio.create_task(link.run(ignored))
         while not driver.links:  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.01)
-    assert (await running, link.told) == ("closed", "closed")
-    assert caplog.records[-1].getMessage().endswith("ended: stopping: this node stops")
+    assert (await running, link.peer_reason) == ("closed", "closed")
+    assert caplog.records[-1].getMessage().endswith("ended: stopping: this node is stopping")
 
 
 async def test_unanswered_ping_is_reported_on_both_sides(tmp_path, caplog, monkeypatch):
@@ -358,9 +358,9 @@ async def test_unanswered_ping_is_reported_on_both_sides(tmp_path, caplog, monke
         while "ended" not in caplog.text:  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.01)
         link._socket.transport.resume_reading()
-        assert (await running, link.told) == ("closed", "silent")
+        assert (await running, link.peer_reason) == ("closed", "silent")
     [ended] = [one.getMessage() for one in caplog.records if "ended" in one.getMessage()]
-    assert "silent: a ping had no answer in time" in ended
+    assert "silent: a ping was not answered in time" in ended
 
 
 async def test_oversized_message_does_not_end_the_daemon(tmp_path, caplog):
@@ -373,10 +373,10 @@ async def test_oversized_message_does_not_end_the_daemon(tmp_path, caplog):
     async with listening(tmp_path, member.pubkey) as (address, me, driver):
         link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
         link.send(b"x" * (limits.FRAME_BYTES_MAX + 1))
-        assert (await link.run(ignored), link.told) == ("closed", "too_large")
+        assert (await link.run(ignored), link.peer_reason) == ("closed", "too_large")
         while driver.links:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.01)
-    assert "ended: too_large: it sent more than a message may hold" in caplog.text
+    assert "ended: too_large: it sent a message over the size limit" in caplog.text
 
 
 def test_a_ticket_in_a_hello_shows_itself_nowhere():

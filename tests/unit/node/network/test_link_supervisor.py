@@ -16,7 +16,12 @@ class Link:
     """A link as the holder sees it."""
 
     def __init__(self, *, dialled=True, told=""):
-        self.peer, self.dialled, self.told, self.address = PEER, dialled, told, "192.0.2.7:7467"
+        self.peer, self.dialled, self.peer_reason, self.address = (
+            PEER,
+            dialled,
+            told,
+            "192.0.2.7:7467",
+        )
 
 
 class Driver:
@@ -60,7 +65,8 @@ def holder(driver, **options):
           "link to fen (02020202) ended: lagging: it read too slowly"]),
         (Link(dialled=False, told="closed"), "closed",
          ["link from fen (02020202) at 192.0.2.7:7467 is up, dialled there",
-          "link from fen (02020202) ended: closed: that node ended it, as it does when it stops"]),
+          ("link from fen (02020202) ended: closed: that node closed the link, as it does "
+           "when it stops")]),
         (Link(), "closed",
          ["link to fen (02020202) at 192.0.2.7:7467 is up, dialled here",
           f"link to fen (02020202) ended: {disconnect_reasons.message_for_peer('lost')}"]),
@@ -104,12 +110,12 @@ async def test_link_lost_to_a_clone_is_logged(driver, told):
     ("word", "why"),
     [
         ("left", "this node left the cluster"),
-        ("rotated", "this node changed its key, and goes on under the new one"),
+        ("rotated", "this node changed its key, and links again under the new one"),
     ],
 )
 async def test_where_this_node_parted_its_links_end_for_that(driver, told, word, why):
     end = await holder(driver, parted=lambda: word).hold(Link(told="revoked"))
-    assert end.word == word
+    assert end.reason == word
     assert told()[1] == f"link to fen (02020202) ended: {word}: {why}"
 
 
@@ -120,7 +126,7 @@ async def test_a_fault_is_told_to_the_door(driver, told):
     assert [(row.who, row.reason) for row in held.limiter.active_bans()] == [
         (PEER.hex(), "malformed_frame")
     ]
-    assert "it sent what is no message" in told()[-1]
+    assert "it sent something that is not a message" in told()[-1]
 
 
 async def test_flapping_links_are_summed_up_in_the_log(driver, told, monkeypatch):
@@ -135,6 +141,6 @@ async def test_flapping_links_are_summed_up_in_the_log(driver, told, monkeypatch
         await asyncio.sleep(0)
     [summary] = told()[AT_ONCE:]
     assert summary == (
-        f"links with fen (02020202) came and went, {1000 - AT_ONCE} times more than is told here; "
+        f"links with fen (02020202) came and went {1000 - AT_ONCE} times more than logged here; "
         "one is up now"
     )

@@ -27,17 +27,17 @@ def parting(home, own, *belonging, note=b""):
 @pytest.mark.parametrize("note", [ASKED, GONE])
 def test_a_node_that_asked_to_leave_left_once_it_is_off(home, note):
     own = key_file.generate(home.key).pubkey
-    assert parting(home, own, own, note=note).word() == ""
-    assert parting(home, own, note=note).word() == "left"
+    assert parting(home, own, own, note=note).own_reason() is None
+    assert parting(home, own, note=note).own_reason() == "left"
 
 
 def test_a_node_has_a_new_key_once_that_belongs_in_the_old_one_s_place(home):
     own, successor = key_file.generate(home.key).pubkey, key_file.generate(home.next_key).pubkey
-    assert parting(home, own, own).word() == ""
-    assert parting(home, own, own, successor).word() == ""
-    assert parting(home, own).word() == ""  # revoked by another's wish
-    assert parting(home, own, successor).word() == "rotated"
+    assert parting(home, own, own).own_reason() is None
+    assert parting(home, own, own, successor).own_reason() is None
+    assert parting(home, own).own_reason() is None  # revoked by another's wish
+    assert parting(home, own, successor).own_reason() == "rotated"
 
 
 def test_a_node_that_is_revoked_unasked_has_no_word_of_its_own(home):
-    assert parting(home, key_file.generate(home.key).pubkey).word() == ""
+    assert parting(home, key_file.generate(home.key).pubkey).own_reason() is None
