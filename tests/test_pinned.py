@@ -259,7 +259,7 @@ def words(_folder):
     """The words that stand for one thing each, wherever they are shown or sent."""
     yield from listed("reasons", errors.Reason)
     yield from listed("why a link ended or never was", disconnect_reasons.SENTENCES)
-    yield from listed("answers to leave and rotate", {roster_requests.DONE, *leave_rotate.WORDS})
+    yield from listed("answers to leave and rotate", roster_requests.RequestOutcome)
     yield from listed("verdicts, as inspect shows them", (one.name.lower() for one in EntryStatus))
     yield from listed("where what is missing may be", SourceState)
     yield from listed("roles", bodies.Role)

@@ -6,7 +6,7 @@ ordinary records. Source: protocol §9; docs/decisions/0003.
 """
 
 from collections.abc import Callable
-from typing import Final
+from enum import StrEnum
 
 from machines.values import Instant, NodePubkey
 
@@ -22,9 +22,20 @@ from crdt.records.signatures import Verifier
 from crdt.views.roster import Roster
 from crdt.wire.roster_request import Answer, RosterRequest, request_bytes
 
-DONE: Final = "done"
-TOO_SOON: Final = "too_soon"
-BEHIND: Final = "behind"
+
+class RequestOutcome(StrEnum):
+    """What became of a request; the word of the answer (protocol §9)."""
+
+    DONE = "done"
+    NOT_DIRECT = "not_direct"
+    NOT_YOURS = "not_yours"
+    FOUNDER_STAYS = "founder_stays"
+    STALE = "stale"
+    KNOWN_KEY = "known_key"
+    CANNOT_WRITE = "cannot_write"
+    REVOKED = "revoked"
+    TOO_SOON = "too_soon"
+    BEHIND = "behind"
 
 
 def make_request(
@@ -85,48 +96,49 @@ def answer(
     Raises:
         PeerFault: a signature is invalid.
     """
-    word = _refusal(request, peer, ledger, own, now.wall)
-    if not word:
-        word = DONE
+    word = _refusal(request, peer, ledger, own, now.wall) or RequestOutcome.DONE
+    if word is RequestOutcome.DONE:
         intent: roster_intents.RosterIntent = roster_intents.Revoke(request.node)
         if request.successor is not None and not ledger.roster.belongs(request.successor):
             if not pace.allows(ledger.roster.name(peer), now.mono):
-                return Answer(request.nonce, TOO_SOON)
+                return Answer(request.nonce, RequestOutcome.TOO_SOON)
             intent = roster_intents.Replace(request.node, request.successor)
         try:
             roster_intents.carry_out(intent, ledger, own, write)
         except ProposalRefused:
-            word = "cannot_write"
+            word = RequestOutcome.CANNOT_WRITE
     return Answer(request.nonce, word)
 
 
 def _refusal(
     request: RosterRequest, peer: NodePubkey, ledger: Ledger, own: NodePubkey, wall: Instant
-) -> str:
+) -> RequestOutcome | None:
     roster = ledger.roster
     if request.node != peer:
-        return "not_direct"
+        return RequestOutcome.NOT_DIRECT
     if not _is_signed(request, own, ledger.cluster, ledger.verifier):
         raise PeerFault(Reason.BAD_SIGNATURE, "a roster request that its node did not sign")
     admissions = roster_intents.active_admissions(peer, roster)
     if not admissions:
-        return "revoked"
+        return RequestOutcome.REVOKED
     if peer == roster.founder:
-        return "founder_stays"
+        return RequestOutcome.FOUNDER_STAYS
     if own != roster.founder and all(one.ref.author != own for one in admissions):
-        return "not_yours"
+        return RequestOutcome.NOT_YOURS
     newest_ms = max(one.body.at.ms for one in admissions)
     if request.at_ms <= newest_ms or abs(request.at_ms - wall.ms) > limits.STAMP_AHEAD_MS_MAX:
-        return "stale"
+        return RequestOutcome.STALE
     if request.successor is not None:
         is_known = roster.on_roster(request.successor)
-        return "known_key" if is_known and not _is_in_place(request.successor, peer, roster) else ""
+        is_known = is_known and not _is_in_place(request.successor, peer, roster)
+        return RequestOutcome.KNOWN_KEY if is_known else None
     ends = {
         feed.id.incarnation: feed.next_clock
         for feed in ledger.feeds.values()
         if feed.author == peer
     }
-    return BEHIND if any(ends.get(number, 0) < end for number, end in request.ends) else ""
+    behind = any(ends.get(number, 0) < end for number, end in request.ends)
+    return RequestOutcome.BEHIND if behind else None
 
 
 def _is_in_place(successor: NodePubkey, node: NodePubkey, roster: Roster) -> bool:

@@ -137,7 +137,7 @@ class Membership:
         return await self._change(roster_intents.Revoke(node, kept(asked.keep)))
 
     async def _change(self, wish: roster_intents.RosterIntent) -> rows.Written:
-        receipt = await self._parting.asked_meanwhile(self._driver.change_roster(wish))
+        receipt = await self._parting.carry_out(self._driver.change_roster(wish))
         return written(receipt, queries.names_on(self._driver.roster))
 
     async def _find(self, text: str) -> NodePubkey:

@@ -266,7 +266,7 @@ class NodeService:
         return await self._write(ReleaseClaim(StoryId(story)), patience)
 
     async def _write(self, intent: Intent, patience: Patience) -> Written:
-        receipt = await self.parting.asked_meanwhile(self.driver.propose(intent))
+        receipt = await self.parting.carry_out(self.driver.propose(intent))
         holders = await self._wait(receipt.ref, patience)
         return written(receipt, queries.names_on(self.driver.roster), holders)
 

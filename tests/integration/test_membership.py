@@ -360,7 +360,7 @@ def test_who_has_not_heard_of_its_admission_is_told_for_whom_to_wait(fleet):
     b.start()
     for command in ("leave", "rotate"):
         told = b.gangline(command, code=1)
-        assert "has not heard of its admission yet" in told
+        assert "has not received its admission yet" in told
         assert f"wait until {inviter[:8]} (not linked now)" in told
     den.start()
     agree(den, b)

@@ -7,7 +7,7 @@ takes the other's place is as in ``node/network/join_authorizer.py`` and
 
 from crdt.authoring import roster_intents
 from crdt.authoring.intents import AdmitNode, RevokeNode
-from crdt.authoring.roster_requests import BEHIND, DONE
+from crdt.authoring.roster_requests import RequestOutcome
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import H
 from crdt.records.bodies import Role
@@ -274,9 +274,9 @@ class Petitioning:
         world = self.world
         world.counts[f"petition: {word}"] += 1
         world.say(self.node, f"is told by n{by}: {word}")
-        if word == BEHIND:
+        if word == RequestOutcome.BEHIND:
             world.after(ASK_AGAIN_MS, self.ask)
-        elif word == DONE:
+        elif word == RequestOutcome.DONE:
             world.parted.append((self.node.number, self.node.pub, self.successor, by))
 
 

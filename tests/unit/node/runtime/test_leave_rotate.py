@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from crdt.authoring.roster_requests import RequestOutcome
 from node.config import key_file
-from node.runtime.leave_rotate import ASKED, GONE, LeaveOrRotate
+from node.runtime.leave_rotate import ASKED, GONE, WORDS, LeaveOrRotate
 from node.system.home import Home
 
 
@@ -41,3 +42,7 @@ def test_a_node_has_a_new_key_once_that_belongs_in_the_old_one_s_place(home):
 
 def test_a_node_that_is_revoked_unasked_has_no_word_of_its_own(home):
     assert parting(home, key_file.generate(home.key).pubkey).own_reason() is None
+
+
+def test_every_outcome_but_done_has_a_sentence():
+    assert WORDS.keys() == set(RequestOutcome) - {RequestOutcome.DONE}
