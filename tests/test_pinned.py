@@ -263,8 +263,7 @@ def words(_folder):
     yield from listed("verdicts, as inspect shows them", (one.name.lower() for one in EntryStatus))
     yield from listed("where what is missing may be", SourceState)
     yield from listed("roles", bodies.Role)
-    noticed = (call.args[0] for call in calls("Noticed") if call.args)
-    yield from listed("noticed", {one.value for one in noticed if isinstance(one, ast.Constant)})
+    yield from listed("noticed", ready.NoticeKind)
 
 
 def listed(title, found):

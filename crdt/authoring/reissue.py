@@ -13,7 +13,7 @@ from machines.values import Instant, NodePubkey
 
 from crdt.authoring.intents import Receipt
 from crdt.authoring.reissue_body import AlreadySuperseded
-from crdt.contract.ready import Noticed, OwnEnd
+from crdt.contract.ready import Noticed, NoticeKind, OwnEnd
 from crdt.ledger.feed import EntryStatus, Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -141,7 +141,7 @@ class Reissuer:
             return None
         else:
             said = f"{what} counts nowhere and was not written again: {outcome}"
-        return Noticed("written_again", said, self._own)
+        return Noticed(NoticeKind.WRITTEN_AGAIN, said, self._own)
 
 
 def new_feed_reason(feed: Feed, roster: Roster, wall: Instant) -> str:

@@ -7,6 +7,7 @@ publish: nothing that leaves the process may rest on what is not on disk (protoc
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
@@ -243,8 +244,23 @@ class PetitionAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="petit
     word: str
 
 
+class NoticeKind(StrEnum):
+    """What an operator is told of by ``Noticed``."""
+
+    CLOCK = "clock"
+    FLOOD = "flood"
+    SEAL = "seal"
+    STORE_REBUILT = "store_rebuilt"
+    TWIN = "twin"
+    WRITTEN_AGAIN = "written_again"
+
+
 class Noticed(msgspec.Struct, frozen=True, tag_field="type", tag="noticed"):
-    """Something worth telling the operator that changes no verdict."""
+    """Something worth telling the operator that changes no verdict.
+
+    Attributes:
+        what: a ``NoticeKind``; typed as text, since later versions may add kinds.
+    """
 
     what: str
     detail: str

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from machines.values import NodePubkey
 
-from crdt.contract.ready import Noticed
+from crdt.contract.ready import Noticed, NoticeKind
 from crdt.ledger.ingest import Signed, UndecodableRecord
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -110,7 +110,7 @@ class AuthorRateLimits:
             return []
         busy = sorted({author for author, _ in self._stories.news(self.mono)})
         return [
-            Noticed("flood", f"{author.short} {what}", author)
+            Noticed(NoticeKind.FLOOD, f"{author.short} {what}", author)
             for authors, what in (
                 (sorted(self._records.news(self.mono)), TOO_MANY_RECORDS),
                 (sorted(self._feeds.news(self.mono)), TOO_MANY_FEEDS),

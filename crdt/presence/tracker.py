@@ -8,7 +8,7 @@ from typing import NamedTuple
 from machines.values import Instant, NodePubkey
 from msgspec import UNSET
 
-from crdt.contract.ready import Noticed, Now
+from crdt.contract.ready import Noticed, NoticeKind, Now
 from crdt.presence.duplicate_key import DuplicateKeyDetector, location, own_sentence, peer_sentence
 from crdt.presence.signed_presence import Liveness, PresenceState, open_presence, sign_presence
 from crdt.primitives import limits
@@ -114,7 +114,7 @@ class PresenceTracker:
                 if state.addresses:
                     addresses[node] = state.addresses
                 if state.twin is not UNSET and (before is None or before.state.twin is UNSET):
-                    noticed.append(Noticed("twin", peer_sentence(node, state), node))
+                    noticed.append(Noticed(NoticeKind.TWIN, peer_sentence(node, state), node))
         return News(tuple(entries), addresses, tuple(noticed), at)
 
     def _receive_own(self, state: PresenceState, now: Now) -> list[Noticed]:
@@ -123,4 +123,4 @@ class PresenceTracker:
         is_new = self.twins.receive(state, now.mono)
         if is_new or self.twins.heard(now.mono) != known:
             self.announce_soon()  # so that the other daemon learns of this one
-        return [Noticed("twin", own_sentence(state), self._key.pubkey)] if is_new else []
+        return [Noticed(NoticeKind.TWIN, own_sentence(state), self._key.pubkey)] if is_new else []

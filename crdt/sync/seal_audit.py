@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from machines.values import NodePubkey
 
-from crdt.contract.ready import Noticed
+from crdt.contract.ready import Noticed, NoticeKind
 from crdt.ledger.feed import Feed
 from crdt.ledger.ledger import Ledger
 from crdt.primitives import limits
@@ -185,11 +185,13 @@ class SealWatch:
         )
         self._reported |= set(new)
         return [
-            Noticed("seal", f"{author.short}: every feed is held as sealed again", author)
+            Noticed(NoticeKind.SEAL, f"{author.short}: every feed is held as sealed again", author)
             for author in healed
         ] + [
             Noticed(
-                "seal", f"{_feed_name(differing[author])} is not as its author sealed it", author
+                NoticeKind.SEAL,
+                f"{_feed_name(differing[author])} is not as its author sealed it",
+                author,
             )
             for author in new
         ]

@@ -12,7 +12,7 @@ from statistics import median_high, median_low
 
 from machines.values import Instant, NodePubkey
 
-from crdt.contract.ready import Noticed, Now
+from crdt.contract.ready import Noticed, NoticeKind, Now
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId, RecordId, RecordRef
 from crdt.records.horizon import Horizon
@@ -223,4 +223,4 @@ class ClockWatch:
         if bool(why) == self._told or not (why or self._sessions.all()):
             return []
         self._told = bool(why)
-        return [Noticed("clock", why or "this host's clock agrees with its peers' again")]
+        return [Noticed(NoticeKind.CLOCK, why or "this host's clock agrees with its peers' again")]

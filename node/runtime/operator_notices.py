@@ -16,6 +16,7 @@ from crdt.contract.ready import (
     ForkProven,
     IncarnationOpened,
     Noticed,
+    NoticeKind,
     Now,
     Observation,
     PeerFaulted,
@@ -37,7 +38,7 @@ log = logging.getLogger("gangline")
 KEPT: Final = 20
 ROSTER_AT_ONCE: Final = 64
 ROSTER_SECONDS: Final = 10.0
-STANDING: Final = frozenset({"twin", "clock", "seal"})
+STANDING: Final = frozenset({NoticeKind.TWIN, NoticeKind.CLOCK, NoticeKind.SEAL})
 """Shown for as long as they hold, so that nothing is shown that has passed."""
 
 

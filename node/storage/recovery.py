@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from crdt.contract.ready import Noticed, Persist, Row, RowKey
+from crdt.contract.ready import Noticed, NoticeKind, Persist, Row, RowKey
 from crdt.primitives.identity import ClusterId, FeedId
 from crdt.records.record import SignedRecord
 from crdt.replica import Replica
@@ -140,7 +140,8 @@ def _carry_over(
         recovery_scan.take_remembered(report, persist, known, cluster, founder)
     if report.lacks:
         store.set_meta(MetaKey.HURT, report.message.encode())
-    store.commit(persist, [], clock.wall_ms(), [Noticed("store_rebuilt", report.message)])
+    rebuilt = Noticed(NoticeKind.STORE_REBUILT, report.message)
+    store.commit(persist, [], clock.wall_ms(), [rebuilt])
 
 
 def write_block_after_recovery(store: Store, *, known: bool, mute: bool) -> str:
