@@ -29,7 +29,12 @@ log = logging.getLogger("gangline.dialer")
 BACKOFF_SECONDS_MIN = 1.0
 BACKOFF_SECONDS_MAX = 30.0
 PATIENCE_SECONDS = 5.0
-RETRY_AT_ONCE = (DisconnectReason.LOST, DisconnectReason.CLOSED, DisconnectReason.STOPPING, DisconnectReason.SILENT)
+RETRY_AT_ONCE = (
+    DisconnectReason.LOST,
+    DisconnectReason.CLOSED,
+    DisconnectReason.STOPPING,
+    DisconnectReason.SILENT,
+)
 """If a link ended for one of these reasons, the first retry is immediate."""
 POLL_SECONDS = 0.5
 

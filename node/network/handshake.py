@@ -194,7 +194,9 @@ def _why_unreadable(data: bytes) -> HelloRefused:
 
 
 def _refused(reason: str, version: int, free: str = "") -> HelloRefused:
-    return HelloRefused(reason_from_peer(reason) or "refused", from_peer=True, version=version, free=free)
+    return HelloRefused(
+        reason_from_peer(reason) or "refused", from_peer=True, version=version, free=free
+    )
 
 
 def _signed(
