@@ -1,10 +1,9 @@
-"""One turn of the replica: a batch of jobs, what it must put on disk, what may leave once it has.
+"""A batch of jobs on the replica: what it must persist, and what it releases afterwards.
 
-Stands between ``driver.py``, which owns the time and the threads, and the core. Knows neither loop
-nor store, so that whatever carries turns out keeps one order: work, commit, let out. Where the
-commit fails, everything that rested on it is dropped: the replica is built again from what is on
-disk, and until the disk takes writes again callers look and peers are served, but nothing is
-written, and nothing is taken that could not be kept. Source: protocol §11.
+``driver.py`` and the simulator run batches, each with its own clock and store, in one order: work,
+commit, release. If the commit fails, all that depended on it is dropped and the replica is built
+again from the store. Until the disk takes writes again, queries and peers are served, but nothing
+is written or merged. Source: protocol §11.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +19,7 @@ from node.storage.history import is_kept
 from node.system.errors import StoreFailure
 
 PROBE_SECONDS = 5.0
-"""How long after a failed commit the disk is tried again."""
+"""How long to wait after a failed commit before the disk is tried again."""
 
 
 @dataclass(slots=True)
@@ -28,21 +27,21 @@ class Job:
     """Something to do with the replica.
 
     Attributes:
-        work: does it; gives the instructions and the answer to who asked.
-        answer: told the answer, or why there is none, once what it rests on is on disk.
-        drop: told why the link that brought the work must go, where it must.
-        looks: it writes nothing of its own, so it can be done while nothing can be written.
+        work: does the job; returns the instructions, and the answer for the caller.
+        answer: called with the answer or the failure, once all that it depends on is on disk.
+        drop: called with the reason if the link that brought the job must be dropped.
+        reads: whether it writes no record, so that it can be done while the store is read-only.
     """
 
     work: Callable[[Now], tuple[Ready, Any]]
     answer: Callable[[Any], None] | None = None
     drop: Callable[[DisconnectReason], None] | None = None
-    looks: bool = False
+    reads: bool = False
 
 
 @dataclass(slots=True)
 class Batch:
-    """What a batch of jobs came to. Nothing of it may be seen before ``persist`` is on disk."""
+    """The results of a batch of jobs. Nobody may see them before ``persist`` is on disk."""
 
     persist: Persist = field(default_factory=Persist)
     quarantine: list[Quarantined] = field(default_factory=list)
@@ -51,13 +50,13 @@ class Batch:
 
     @property
     def must_commit(self) -> bool:
-        """Whether there is anything to put on disk."""
+        """Whether there is anything to persist."""
         return bool(self.persist or self.quarantine or self.events)
 
     def release(
         self, send: Callable[[NodePubkey, Outgoing], None], publish: Callable[[Any], None]
     ) -> None:
-        """Hand out frames, events and answers, job by job."""
+        """Send frames, events and answers, job by job."""
         for job, ready, result in self.results:
             for outgoing in (*ready.reply, *ready.publish):
                 for peer in outgoing.peers:
@@ -71,15 +70,15 @@ class Batch:
 
 
 class BatchRunner:
-    """A replica, carried from turn to turn, and whether the disk keeps up with it.
+    """Runs batches on a replica, and builds it again after a failed commit.
 
     Args:
-        build: the replica as the disk has it, and what reading it left to be written.
-        why: why nothing can be written from the start.
+        build: builds the replica from the store; also returns what reading left to be written.
+        why: why the store takes no writes from the start; empty if it does.
 
     Attributes:
-        replica: another object after a ``fail`` or ``resume``: never keep it over a turn.
-        try_at: when to try the disk again (monotonic), while halted.
+        replica: replaced by ``fail`` and ``resume``: do not keep it from one batch to the next.
+        try_at: when to try the disk again (monotonic seconds), while halted.
     """
 
     def __init__(self, build: Callable[[], tuple[Replica, Ready]], why: str = "") -> None:
@@ -101,62 +100,62 @@ class BatchRunner:
     def _build_again(self) -> None:
         beacon = self.replica.beacon
         self.replica, self._owed = self._build()
-        # What no disk holds: where this node can be reached, who was heard of, and which presence
-        # was its last, which peers take no older one after.
+        # Presence is not stored: this node's addresses, what it heard of others, and the instant of
+        # its last announcement, since peers ignore an older one.
         self.replica.beacon = beacon
 
     def startup_effects(self) -> Job:
-        """What reading the disk left to be done: the first job, also after ``resume``."""
+        """What reading the store left to be written: the first job, also after ``resume``."""
         ready, self._owed = self._owed, Ready()
         return Job(lambda _at: (ready, None))
 
     def work(self, jobs: Iterable[Job], at: Now) -> Batch:
-        """Do a batch of jobs at one instant. A refusal is an answer, not a failure."""
-        turn = Batch()
+        """Do a batch of jobs at one instant. A refusal is an answer like any other."""
+        batch = Batch()
         for job in jobs:
             result: Any
-            if self.halted and not job.looks:
-                turn.results.append((job, Ready(), StoreFailure(self.halted)))
+            if self.halted and not job.reads:
+                batch.results.append((job, Ready(), StoreFailure(self.halted)))
                 continue
             try:
                 ready, result = job.work(at)
             except ProposalRefused as refusal:
                 ready, result = Ready(), refusal
-            turn.results.append((job, ready, result))
+            batch.results.append((job, ready, result))
             if self.halted:
-                # No record: an address, or that a slot is empty. It is written later.
+                # No records, but such as addresses and empty slots: persisted later.
                 self._owed.persist.add(ready.persist)
                 continue
-            turn.persist.add(ready.persist)
-            turn.quarantine += ready.quarantine
-            turn.events += filter(is_kept, ready.observe)
-        return turn
+            batch.persist.add(ready.persist)
+            batch.quarantine += ready.quarantine
+            batch.events += filter(is_kept, ready.observe)
+        return batch
 
-    def fail(self, turn: Batch, why: str, at: Now) -> Batch:
-        """A commit failed: drop what rested on it. Gives what may be let out instead of the turn.
+    def fail(self, batch: Batch, why: str, at: Now) -> Batch:
+        """Drop what depended on a failed commit; returns the batch to release instead.
 
-        Who asked for a write is refused; who looked, looks again. Links must be dropped, to be
-        opened anew: the new replica has no sessions.
+        Writes are refused and queries run again. The caller must drop all links, since the new
+        replica has no sessions.
 
         Raises:
-            StoreFailure: what is on disk cannot be read either.
+            StoreFailure: the store cannot be read either.
         """
         self._build_again()
         self._halt(why, at.mono + PROBE_SECONDS)
-        return self.work([job for job, _, _ in turn.results], at)
+        return self.work([job for job, _, _ in batch.results], at)
 
-    def resume(self, *, anew: bool = False) -> Job:
-        """The disk takes writes again. Gives the first job to do.
+    def resume(self, *, rebuild: bool = False) -> Job:
+        """Go on writing; returns the first job to do.
 
-        Links must be dropped: what peers brought meanwhile was not taken, and is to be asked for.
+        The caller must drop all links, so that new sessions ask for what was not merged meanwhile.
 
         Args:
-            anew: the store was opened anew, so that the replica must be too.
+            rebuild: whether the store was opened again, so that the replica must be built again.
 
         Raises:
-            StoreFailure: what is on disk cannot be read.
+            StoreFailure: the store cannot be read.
         """
-        if anew:
+        if rebuild:
             self._build_again()
         self.replica.store_read_only, self.try_at = "", float("inf")
         return self.startup_effects()

@@ -1,9 +1,9 @@
-"""The one task that owns the replica, and carries its instructions out in order.
+"""The one task that owns the replica, and carries out its instructions in order.
 
-Stands around the line: takes messages from links and intents from local callers, one batch at a
-time; commits what the batch must persist, in a thread of its own; and only then lets anything
-leave: answers, frames, events. While the disk takes no writes it serves callers who look, and
-peers, from what is on it, and tries it again by itself. Source: protocol §11.
+Takes messages from links and intents from local callers in batches; commits what a batch must
+persist, in a separate thread; and only then sends answers, frames and events. While the disk takes
+no writes, it serves queries and peers from what is stored, and tries the disk again by itself.
+Source: protocol §11.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ class Driver:
     """Owns a replica and its store.
 
     Args:
-        build: the replica as a store has it, which calls the given checkpoint at long work, and
-            what reading it left to be written.
+        build: builds the replica from a store; returns it, and what reading the store left to be
+            written. The replica calls the given checkpoint during long work.
 
     Attributes:
         links: the open link to each peer.
@@ -63,10 +63,10 @@ class Driver:
         self.links: dict[NodePubkey, PeerLink] = {}
         self.bus = EventBus()
         self._inbox = FairQueue()
-        self._said = 0  # bytes that peers will be sent after this turn
+        self._reply_bytes = 0  # that peers will be sent after this batch
         self._disk = ThreadPoolExecutor(1, "store")
         self._slices = Slices()
-        self._carrier = BatchRunner(lambda: build(store, self._slices.checkpoint), store.no_room)
+        self._runner = BatchRunner(lambda: build(store, self._slices.checkpoint), store.no_room)
         self._broken: StoreFailure | None = None
         self._refused: Collection[RowKey] = ()
         self.own, self.cluster = self._replica.own, self._replica.cluster
@@ -75,32 +75,32 @@ class Driver:
     @property
     def _replica(self) -> Replica:
         """For the task ``run`` alone: between its steps it may hold what is not on disk."""
-        return self._carrier.replica
+        return self._runner.replica
 
     @property
     def halted(self) -> str:
-        """Why nothing can be written, as a sentence; empty while all is well."""
-        return self._carrier.halted
+        """Why the store takes no writes, as a sentence; empty if it does."""
+        return self._runner.halted
 
     # --- for callers ---------------------------------------------------------------------------
 
     async def propose(self, intent: Intent) -> Receipt:
-        """Write an own record; it is on disk when this returns.
+        """Write a record of this node; it is on disk when this returns.
 
         Raises:
             ProposalRefused: the rules do not allow it; nothing was written.
-            HeldUp: this host keeps the node from writing now; nothing was written.
+            HeldUp: a cause in this host keeps the node from writing now; nothing was written.
             StoreFailure: it could not be written.
         """
         receipt: Receipt = await self._ask(lambda at: self._replica.propose(intent, at))
         return receipt
 
     async def change_roster(self, wish: RosterIntent) -> Receipt:
-        """Write what an operator wishes for the roster, all of it in one go.
+        """Write the records of one roster change, all in one batch.
 
         Raises:
-            ProposalRefused: this node may not, or there is nothing to do; nothing was written.
-            HeldUp: this host keeps the node from writing now; nothing was written.
+            ProposalRefused: this node may not, or there is nothing to change; nothing was written.
+            HeldUp: a cause in this host keeps the node from writing now; nothing was written.
             StoreFailure: it could not be written.
         """
         receipt: Receipt = await self._ask(lambda at: self._replica.change_roster(wish, at))
@@ -109,37 +109,37 @@ class Driver:
     async def ask_to_part(
         self, peer: NodePubkey, successor: SigningKey | None, nonce: bytes
     ) -> None:
-        """Ask a peer to take this node off the roster, or to put its next key in its place."""
+        """Ask a peer to take this node off the roster, or to replace its key by the next one."""
         await self._ask(lambda at: (self._replica.ask_to_part(peer, successor, nonce, at), None))
 
     async def query(self, look: Callable[[Replica], T]) -> T:
-        """Look at the replica; what is seen is on disk."""
-        found: T = await self._ask(lambda _at: (Ready(), look(self._replica)), looks=True)
+        """Read from the replica; all that is read is on disk."""
+        found: T = await self._ask(lambda _at: (Ready(), look(self._replica)), reads=True)
         return found
 
     async def on_disk(self, work: Callable[[Store], T]) -> T:
-        """Do something with the store in its own thread."""
+        """Run a function on the store, in the store's thread."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._disk, work, self.store)
         except StoreDamaged as damage:
-            self._broken = damage  # whoever came upon it, all of this ends
+            self._broken = damage  # ``run`` ends too
             raise
 
-    async def _ask(self, work: Callable[[Now], tuple[Ready, Any]], *, looks: bool = False) -> Any:
+    async def _ask(self, work: Callable[[Now], tuple[Ready, Any]], *, reads: bool = False) -> Any:
         if self._inbox.is_closed:
             raise StoreFailure(STOPPING)
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        await self._inbox.put(Job(work, _answer(done), looks=looks))
+        await self._inbox.put(Job(work, _answer(done), reads=reads))
         return await done
 
     # --- for links -----------------------------------------------------------------------------
 
     async def attach(self, link: PeerLink, up: Callable[[], None] = lambda: None) -> str:
-        """Run a session over a link until it ends; gives one word why it did.
+        """Run a session over a link until it ends; returns the reason.
 
         Args:
-            up: called where there was no link with the peer, and now there is one.
+            up: called if this is the first link with the peer.
         """
         if link.peer == self.own:
             link.drop(DisconnectReason.OWN_KEY)
@@ -154,18 +154,19 @@ class Driver:
         if other is None:
             up()
         peer, peer_clock = link.peer, link.peer_clock
-        await self._tell(lambda at: self._replica.connected(peer, peer_clock, at))
+        await self._enqueue(lambda at: self._replica.connected(peer, peer_clock, at))
         try:
             return await link.run(self._received)
         finally:
             if self.links.get(peer) is link:
                 del self.links[peer]
-                await self._tell(lambda _at: self._disconnect(peer))
+                await self._enqueue(lambda _at: self._disconnect(peer))
 
     def _prefers(self, link: PeerLink, other: PeerLink) -> bool:
-        """Of two links with one peer keep the newer: the old one may be dead, and nobody told us.
+        """Whether to keep a new link rather than the other one with the same peer.
 
-        Of two dialled at once, one from each side, both keep the one that the lower key dialled.
+        The newer is kept, since the older may be dead without notice. Of two that were dialled at
+        the same time, one from each side, both sides keep the one that the lower key dialled.
         """
         if link.dialled == other.dialled or link.since - other.since > AT_ONCE_SECONDS:
             return True
@@ -176,35 +177,34 @@ class Driver:
         return Ready()
 
     async def _received(self, link: PeerLink, data: bytes) -> None:
-        """One message from a peer; waits while the peer's lane is full, so that it waits too."""
+        """Queue a peer's message; waits while its queue is full, so that the peer waits too."""
         peer = link.peer
         if self.links.get(peer) is not link:
             return
-
         await self._do_for(link, lambda at: self._replica.receive(peer, data, at), len(data))
 
     async def _go_on(self, link: PeerLink) -> None:
-        """A peer has taken a part of a long answer."""
+        """A peer has taken a part of a long answer: queue the next part."""
         peer = link.peer
         if self.links.get(peer) is link:
             await self._do_for(link, lambda at: self._replica.go_on(peer, at), 0)
 
     async def _do_for(self, link: PeerLink, work: Callable[[Now], Ready], size: int) -> None:
-        """Queue work that is done for a peer, at its cost."""
+        """Queue work for a peer, and charge its time to the peer."""
 
-        def work_at_its_cost(at: Now) -> tuple[Ready, None]:
+        def charged(at: Now) -> tuple[Ready, None]:
             begin, away = clock.monotonic(), self._slices.away
             ready = work(at)
             took = clock.monotonic() - begin - (self._slices.away - away)
             self._inbox.charge(link.peer, took)
-            self._said += sum(len(out.data) for out in (*ready.reply, *ready.publish))
+            self._reply_bytes += sum(len(out.data) for out in (*ready.reply, *ready.publish))
             return ready, None
 
-        job = Job(work_at_its_cost, drop=link.drop, looks=True)
+        job = Job(charged, drop=link.drop, reads=True)
         await self._inbox.put_from(link.peer, job, size)
 
-    async def _tell(self, work: Callable[[Now], Ready]) -> None:
-        await self._inbox.put(Job(lambda at: (work(at), None), looks=True))
+    async def _enqueue(self, work: Callable[[Now], Ready]) -> None:
+        await self._inbox.put(Job(lambda at: (work(at), None), reads=True))
 
     # --- the task --------------------------------------------------------------------------------
 
@@ -212,26 +212,26 @@ class Driver:
         """Serve until cancelled.
 
         Raises:
-            StoreFailure: a commit failed, and what is on disk cannot be read either. Nothing that
-                rested on it left the process.
-            StoreDamaged: what is on disk is not what was written.
+            StoreFailure: a commit failed, and the store cannot be read either. Nothing that
+                depended on the commit left the process.
+            StoreDamaged: the store does not hold what was written.
         """
         try:
             if not self.halted:
-                await self._do([self._carrier.startup_effects()])
+                await self._do([self._runner.startup_effects()])
             next_tick = clock.monotonic()
             while self._broken is None:
                 await self._inbox.wait(next_tick - clock.monotonic())
-                if self.halted and clock.monotonic() >= self._carrier.try_at:
+                if self.halted and clock.monotonic() >= self._runner.try_at:
                     await self._try_disk()
                 jobs = self._inbox.local()
                 if clock.monotonic() >= next_tick:
                     next_tick = clock.monotonic() + TICK_SECONDS
-                    # Before the callers: at a start, what moves to the next key moves first.
-                    jobs.insert(0, Job(lambda at: (self._replica.tick(at), None), looks=True))
-                # Who only looks sees what is on disk now, and need not wait for the next commit.
-                await self._do([job for job in jobs if job.looks and job.answer])
-                others = [job for job in jobs if not (job.looks and job.answer)]
+                    # Before the callers: after a change of key, records are written again first.
+                    jobs.insert(0, Job(lambda at: (self._replica.tick(at), None), reads=True))
+                # Queries see what is on disk now, and need not wait for the next commit.
+                await self._do([job for job in jobs if job.reads and job.answer])
+                others = [job for job in jobs if not (job.reads and job.answer)]
                 await self._do(chain(others, self._of_peers(BATCH_MAX - len(jobs))))
             raise self._broken
         finally:
@@ -239,60 +239,60 @@ class Driver:
             self._refuse_the_rest()
 
     def _of_peers(self, most: int) -> Iterator[Job]:
-        """What peers ask for, until the answers are as much as may wait in memory at once."""
-        self._said = 0
+        """Jobs of peers, until their replies reach the most that may wait in memory."""
+        self._reply_bytes = 0
         for job in self._inbox.of_peers(most):
             yield job
-            if self._said >= limits.TURN_BYTES_MAX:
+            if self._reply_bytes >= limits.TURN_BYTES_MAX:
                 return
 
     async def _do(self, jobs: Iterable[Job]) -> None:
-        """Do a batch, commit it, and only then let its results out."""
+        """Do a batch, commit it, and only then release its results."""
         at = clock.now()
-        turn = await self._slices.run(lambda: self._carrier.work(jobs, at))
-        if turn.must_commit:
+        batch = await self._slices.run(lambda: self._runner.work(jobs, at))
+        if batch.must_commit:
             try:
-                await self._slices.finish(self.on_disk(partial(self._commit, turn, at)))
+                await self._slices.finish(self.on_disk(partial(self._commit, batch, at)))
             except StoreFailure as failure:
-                turn = await self._halt(turn, failure, at)
+                batch = await self._halt(batch, failure, at)
         self.roster = self._replica.ledger.roster
-        turn.release(self._send, self.bus.publish)
+        batch.release(self._send, self.bus.publish)
         self._slices.give_way()
 
     @staticmethod
-    def _commit(turn: Batch, at: Now, store: Store) -> None:
-        store.commit(turn.persist, turn.quarantine, at.wall.ms, turn.events)
+    def _commit(batch: Batch, at: Now, store: Store) -> None:
+        store.commit(batch.persist, batch.quarantine, at.wall.ms, batch.events)
 
-    async def _halt(self, turn: Batch, failure: StoreFailure, at: Now) -> Batch:
-        """Go on without writing, from what is on disk: what rested on the failed commit goes."""
-        self._open_links_anew(DisconnectReason.READ_ONLY)
+    async def _halt(self, batch: Batch, failure: StoreFailure, at: Now) -> Batch:
+        """Go on read-only from what is on disk; drop what depended on the failed commit."""
+        self._drop_links(DisconnectReason.READ_ONLY)
         try:
             if isinstance(failure, StoreDamaged):
                 raise failure
             log.error("%s; reads are served, writes refused until it works again", failure)
-            return await self.on_disk(lambda _store: self._carrier.fail(turn, str(failure), at))
+            return await self.on_disk(lambda _store: self._runner.fail(batch, str(failure), at))
         except StoreFailure as worse:
             self._broken = worse
-            self._refused = turn.persist.rows.keys()
-            for job, _, _ in turn.results:
+            self._refused = batch.persist.rows.keys()
+            for job, _, _ in batch.results:
                 if job.answer is not None:
                     job.answer(worse)
             raise
 
     async def _try_disk(self) -> None:
-        """See whether the disk takes writes again, and if so, go back to work."""
+        """Go back to work if the disk takes writes again."""
         try:
-            first = await self.on_disk(lambda store: self._carrier.resume(anew=store.probe()))
+            first = await self.on_disk(lambda store: self._runner.resume(rebuild=store.probe()))
         except StoreDamaged:
             raise
         except StoreFailure:
-            self._carrier.try_at = clock.monotonic() + PROBE_SECONDS
+            self._runner.try_at = clock.monotonic() + PROBE_SECONDS
             return
         log.warning("%s takes writes again", self.store.path)
-        self._open_links_anew(DisconnectReason.WRITES_AGAIN)
+        self._drop_links(DisconnectReason.WRITES_AGAIN)
         await self._do([first])
 
-    def _open_links_anew(self, why: DisconnectReason) -> None:
+    def _drop_links(self, why: DisconnectReason) -> None:
         for link in self.links.values():
             link.drop(why)
         self.links.clear()
@@ -317,7 +317,7 @@ class Driver:
         return recovery.in_memory_rows(self._replica, self._refused)
 
     async def stop(self) -> None:
-        """Seal the own feed, let what is owed out, and close the store.
+        """Seal the own feed, send what is queued, and close the store.
 
         Raises:
             StoreFailure: the disk fails.
@@ -333,7 +333,7 @@ class Driver:
 
 
 def _answer(done: asyncio.Future[Any]) -> Callable[[Any], None]:
-    """Give an answer, or raise a failure, to whoever still waits."""
+    """Returns what hands a result, or a failure, to the caller, if it still waits."""
 
     def answer(result: Any) -> None:
         if done.done():

@@ -264,14 +264,14 @@ async def test_one_turn_makes_no_more_answers_than_may_wait(tmp_path, monkeypatc
     turns, member, answers = [], key(2), 0
     async with listening(tmp_path, member.pubkey) as (address, me, driver):
         await write_stories(driver, 20)
-        work = driver._carrier.work
+        work = driver._runner.work
 
         def counted(jobs, at):
             turn = work(jobs, at)
             turns.append([len(out.data) for _, ready, _ in turn.results for out in ready.reply])
             return turn
 
-        monkeypatch.setattr(driver._carrier, "work", counted)
+        monkeypatch.setattr(driver._runner, "work", counted)
         link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
 
         async def received(_link, data):

@@ -419,7 +419,7 @@ async def test_whoever_waits_when_it_stops_is_answered(tmp_path, monkeypatch):
 
 async def test_a_link_whose_lane_is_full_does_not_keep_the_daemon_from_ending(tmp_path):
     one = House(tmp_path)
-    peer, job = key(2).pubkey, Job(lambda _at: (Ready(), None), looks=True)
+    peer, job = key(2).pubkey, Job(lambda _at: (Ready(), None), reads=True)
     for _ in range(LANE_MAX):
         await one.driver._inbox.put_from(peer, job, 1)
     reads = asyncio.create_task(one.driver._inbox.put_from(peer, job, 1))
