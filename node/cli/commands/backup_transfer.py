@@ -239,8 +239,8 @@ def import_(
         put_json(result)
     else:
         typer.echo(
-            f"{counted(result['stories'], 'story')}: {result['added']} added, {result['edited']} edited, "
-            f"{counted(result['fired'], 'event')} fired, "
+            f"{counted(result['stories'], 'story')}: {result['added']} added, "
+            f"{result['edited']} edited, {counted(result['fired'], 'event')} fired, "
             f"{counted(len(result['left']), 'difference')} left as in this board"
         )
         for left in result["left"]:
