@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PACKAGES = ("machines", "crdt", "node")
 LINES_MAX = 350
-LINES_ALLOWED = {"crdt/ledger/ledger.py": 560, "crdt/replica.py": 460}
+LINES_ALLOWED = {"crdt/ledger/ledger.py": 550, "crdt/replica.py": 450}
 """The two that hold state; they may shrink, and not grow."""
 FUNCTION_LINES_MAX = 70
 

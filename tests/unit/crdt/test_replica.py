@@ -2,8 +2,8 @@
 
 import pytest
 
-from crdt.authoring.intents import AddStory, AdmitNode, FireEvent, RevokeNode
-from crdt.authoring.roster_intents import Demote, Rename
+from crdt.authoring.intents import AddStory, AdmitNode, ClaimStory, FireEvent, RevokeNode
+from crdt.authoring.roster_intents import Demote, Rename, Replace
 from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.ledger.judge import Deferred
 from crdt.primitives import limits
@@ -663,3 +663,17 @@ def test_two_feeds_with_one_client_id_make_no_honest_peer_a_forger(monkeypatch):
     cluster.add(1, "h-last")
     cluster.deliver()
     assert all("h-last" in replica.ledger.board for replica in cluster.replicas), "at once"
+
+
+def test_what_the_former_key_lost_is_written_again(trio):
+    trio.add(1, "s-1")
+    lost = trio.propose(1, ClaimStory(StoryId("s-1"), 600))
+    trio.deliver()
+    old, new = trio.keys[1].pubkey, key(9)
+    ready, _ = trio.replicas[0].change_roster(Replace(old, new.pubkey), trio.now)
+    trio.carry(0, ready)
+    later = trio.make(new, former=old, former_end=trio.ends[1])
+    later.replay(trio.stores[0].values(), (), {}, trio.now)
+    ready = later.tick(trio.now)
+    assert ready.persist.reissue_done == [lost.record_id]
+    assert [row.author for row in ready.persist.rows.values()] == [new.pubkey]

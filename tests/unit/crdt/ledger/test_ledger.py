@@ -860,8 +860,7 @@ def test_a_gap_is_believed_as_far_as_a_record_follows_it(court):
 
 def test_a_record_that_turns_up_inside_a_gap_is_judged_like_any_other(court):
     inside = court.bob.story("inside", clock=1)
-    court.take(court.bob.story("a", clock=3))
-    court.ledger.believe_gap(inside.feed, 0, 3)
+    court.take(court.bob.story("a", clock=3), gaps=[(inside.feed, 0, 3)])
     court.take(inside)
     assert court.verdict(inside) is ADMITTED
     assert list(court.feed(court.bob).gaps()) == [(0, 1), (2, 3)]
