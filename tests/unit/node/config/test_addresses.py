@@ -9,12 +9,12 @@ from tests.support.builders.service import api
 
 
 @pytest.mark.parametrize("nowhere", ["0.0.0.0:7467", "[::]:7467", ":7467", ""])
-def test_what_names_no_host_is_told_to_nobody(nowhere):
+def test_an_address_without_host_is_not_advertised(nowhere):
     assert advertised([], nowhere) == ()
     assert advertised(["den.example:1"], nowhere) == ("den.example:1",)
 
 
-def test_where_it_listens_is_told_unless_the_config_says_better():
+def test_the_listen_address_is_the_default_to_advertise():
     assert advertised([], "192.0.2.1:7467") == ("192.0.2.1:7467",)
     assert advertised(["a:1", "b:2"], "192.0.2.1:7467") == ("a:1", "b:2")
 
@@ -35,7 +35,7 @@ def test_an_address_is_a_host_and_a_port(address):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", ":7467"])
-def test_only_to_listen_on_may_the_host_or_the_port_be_any(address):
+def test_only_a_listen_address_may_lack_host_or_port(address):
     assert fault(address, listening=True) is None
     assert fault(address) is not None
 
@@ -60,12 +60,12 @@ def test_a_name_is_what_a_resolver_takes(name):
     assert fault(f"{name}:1") is None
 
 
-def test_of_what_a_peer_says_the_addresses_alone_are_dialled():
+def test_invalid_addresses_of_a_peer_are_ignored():
     assert dialable(("[", "a:1", "a:1/x", "u@b:2", "[::1]:2")) == ("a:1", "[::1]:2")
     assert dialable(("x" * 70 + ".example:1",)) == ()
 
 
-def test_a_node_is_dialled_where_it_was_heard_of_and_where_the_config_says():
+def test_received_and_configured_addresses_are_merged():
     one, two, three = (key(number).pubkey for number in (1, 2, 3))
     told = {one: ("new:1", "old:1"), two: ("two:1",)}
     assert addresses.merged(told, {one: ["old:1"], three: ["three:1"]}) == {
@@ -74,7 +74,7 @@ def test_a_node_is_dialled_where_it_was_heard_of_and_where_the_config_says():
     assert addresses.in_dial_order(("new:1",), ["old:1"]) == ("new:1", "old:1")
 
 
-def test_what_this_host_has_not_is_known_if_it_is_a_number():
+def test_an_ip_address_of_another_host_is_detected():
     assert is_foreign("203.0.113.9:7473")
     assert is_foreign("[2001:db8::9]:7473")
     for own in ("127.0.0.1:7473", "0.0.0.0:7473", ":7473", "den.example:7473", ""):

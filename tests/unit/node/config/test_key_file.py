@@ -16,7 +16,7 @@ def test_a_key_is_written_once_and_read_back(tmp_path):
     assert made.seed().hex() not in repr(made)
 
 
-def test_what_others_could_read_is_refused_with_the_way_out(tmp_path):
+def test_a_key_file_others_can_read_is_refused(tmp_path):
     path = tmp_path / "node.key"
     key_file.generate(path)
     path.chmod(0o640)

@@ -21,7 +21,7 @@ def test_a_name_is_brought_to_nfc():
 @pytest.mark.parametrize(
     "text", ["", "  ", "a\nb", "a\tb", "\x1b[31m", "x" * (MOST + 1), "x" * 9999, "\udc80", "a\x85"]
 )
-def test_what_is_no_name_is_refused_in_one_plain_sentence(text):
+def test_an_invalid_name_is_refused_in_one_sentence(text):
     with pytest.raises(InvalidValue) as refused:
         node_name(text)
     assert str(refused.value) == (

@@ -76,7 +76,7 @@ LACKING = ["", "name = 'den'\n", "cluster = [", "\udcff"]
 
 
 @pytest.mark.parametrize("text", LACKING)
-def test_a_config_that_is_none_says_how_to_have_it_written_anew(tmp_path, text):
+def test_a_broken_config_names_the_repair_command(tmp_path, text):
     path = tmp_path / "config.toml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(OperatorError, match=r"cluster is missing$|not TOML: ") as told:

@@ -53,7 +53,7 @@ def spoil(path, statement):
 
 
 @pytest.mark.parametrize(("word", "statement"), SPOILED.items())
-def test_of_a_damaged_store_no_backup_is_made(den, tmp_path, word, statement):
+def test_a_damaged_store_is_not_backed_up(den, tmp_path, word, statement):
     spoil(den.store, statement)
     folder = tmp_path / "kept"
     folder.mkdir()
@@ -65,7 +65,7 @@ def test_of_a_damaged_store_no_backup_is_made(den, tmp_path, word, statement):
     assert list(folder.iterdir()) == []
 
 
-def test_of_a_store_whose_pages_are_scribbled_on_no_backup_is_made(den, tmp_path):
+def test_damaged_pages_are_not_backed_up(den, tmp_path):
     data = bytearray(den.store.read_bytes())
     data[4096:] = bytes(byte ^ 0x55 for byte in data[4096:])
     den.store.write_bytes(data)
@@ -84,7 +84,7 @@ def test_a_damaged_store_takes_no_good_backup_away(den, tmp_path):
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
-def test_a_backup_whose_version_is_lower_than_its_tables_are_is_refused(den, tmp_path, version):
+def test_a_backup_with_a_wrong_version_is_refused(den, tmp_path, version):
     file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
     backup.backup(den, file, with_key=True)
     spoil(file, f"PRAGMA user_version = {version}")
@@ -94,7 +94,7 @@ def test_a_backup_whose_version_is_lower_than_its_tables_are_is_refused(den, tmp
     assert not fresh.store.exists()
 
 
-def test_a_backup_whose_proofs_prove_nothing_cuts_no_feed(den, tmp_path):
+def test_a_backup_with_an_invalid_proof_is_refused(den, tmp_path):
     file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
     backup.backup(den, file, with_key=True)
     spoil(file, PROOF)
@@ -116,7 +116,7 @@ def test_a_backup_that_does_not_add_up_is_refused(den, tmp_path, statement):
     assert not fresh.config.exists()
 
 
-def test_a_store_that_an_earlier_version_wrote_is_backed_up_and_restored(den, tmp_path):
+def test_an_earlier_version_is_backed_up_and_restored(den, tmp_path):
     file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")
     with contextlib.closing(apsw.Connection(str(den.store))) as database:
         without_sums(database)
@@ -126,7 +126,7 @@ def test_a_store_that_an_earlier_version_wrote_is_backed_up_and_restored(den, tm
         assert len(list(store.rows())) == 1
 
 
-def test_whatever_byte_is_flipped_a_backup_that_was_made_can_be_restored(den, tmp_path):
+def test_every_backup_of_a_damaged_store_restores(den, tmp_path):
     chance = random.Random(1)
     good = den.store.read_bytes()
     file, fresh = tmp_path / "den.gangline", Home(tmp_path / "fresh")

@@ -9,7 +9,7 @@ EVENTS = tuple({"event": name} for name in ("deps_met", "gates_started", "gates_
 THERE = Line("s-1", title="one", labels=("x",), stage={"stage": "coding"}, events=EVENTS)
 
 
-def test_a_story_that_is_missing_is_added_with_all_its_events():
+def test_a_missing_story_is_added_with_its_events():
     made = plan(THERE, None, force=False)
     assert (made.new, made.fields, made.events, made.left) == (
         True, {"title": "one", "labels": ("x",)}, EVENTS, [],
@@ -39,7 +39,7 @@ def test_a_story_that_went_another_way_is_named_and_left():
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_field_that_differs_is_overwritten_only_when_asked(force):
+def test_a_differing_field_is_overwritten_with_force(force):
     here = msgspec.structs.replace(THERE, title="another", labels=())
     made = plan(THERE, here, force=force)
     assert made.fields == {"labels": ("x",)} | ({"title": "one"} if force else {})

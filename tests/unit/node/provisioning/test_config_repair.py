@@ -29,7 +29,7 @@ def gangline(home, *args):
     return CliRunner().invoke(app, ["--home", str(home.path), *args])
 
 
-def test_what_the_store_knows_is_written_and_where_it_listens_is_asked_of_a_person(home):
+def test_a_lost_config_is_rebuilt_from_the_store(home):
     before, secret = settings.load(home.config), home.key.read_bytes()
     home.config.unlink()
     for command in ("run", "init", "backup x"):
@@ -51,7 +51,7 @@ def test_what_the_store_knows_is_written_and_where_it_listens_is_asked_of_a_pers
     assert home.key.read_bytes() == secret
 
 
-def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
+def test_valid_options_of_a_broken_config_are_kept(home):
     text = 'listen = "127.0.0.1:7002"\nlinks = 3\nname = 7\nadvertise = ["x"]\nnonsense = 1\n'
     home.config.write_text(text)
     made = config_repair.repair(home, "host")
@@ -66,7 +66,7 @@ def test_of_a_broken_config_what_is_good_goes_on_and_all_of_it_is_kept(home):
 
 
 @pytest.mark.parametrize("text", ["", "cluster = [[", "\udcff", "founder = 'x'\n"])
-def test_whatever_is_left_of_a_config_a_whole_one_is_written(home, text):
+def test_any_truncated_config_is_repaired(home, text):
     whole = settings.load(home.config)
     home.config.write_bytes(text.encode("utf-8", "surrogateescape"))
     config_repair.repair(home, "host", whole.listen, whole.advertise)

@@ -45,7 +45,7 @@ def ticket(address="127.0.0.1:1"):
         ("", ["nonsense:x"]), ("", ["a:0"]), ("", ["a:1"] * 9),
     ],
 )  # fmt: skip
-async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, listen, advertise):
+async def test_a_wrong_address_is_refused_first(tmp_path, listen, advertise):
     home = Home(tmp_path / "den")
     with pytest.raises(OperatorError) as trouble:
         init_join.found(home, "den", listen, advertise)
@@ -57,7 +57,7 @@ async def test_a_wrong_address_is_refused_before_anything_is_written(tmp_path, l
 
 
 @pytest.mark.parametrize("name", ["bad\x07name", "\ud800", "n" * 65])
-async def test_a_wrong_name_is_refused_before_anything_is_written(tmp_path, name):
+async def test_a_wrong_name_is_refused_first(tmp_path, name):
     home = Home(tmp_path / "den")
     with pytest.raises(OperatorError, match="1 to 64 characters on one line") as trouble:
         init_join.found(home, name, "")

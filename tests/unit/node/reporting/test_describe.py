@@ -52,7 +52,7 @@ def test_what_changed_is_said_with_whose_word_it_is(before, now, told):
     assert roster_change(change(before, now), {DEN: "den"}) == told
 
 
-def test_whose_word_it_is_may_be_unknown_and_the_own_node_is_told_that_it_is_meant():
+def test_roster_change_with_unknown_author_and_own_node():
     moved = change(("", ""), ("fen", "member"), by=None)
     assert roster_change(moved, {}) == "fen (1f1f1f1f) was admitted as member"
     told = roster_change(moved | {"by": DEN}, {}, own=NODE)
@@ -67,6 +67,6 @@ def test_whose_word_it_is_may_be_unknown_and_the_own_node_is_told_that_it_is_mea
          "fen loses 2 admissions; its records count below 0#120, 8153#7"),
     ],
 )  # fmt: skip
-def test_a_revocation_says_what_it_takes_and_what_it_leaves(admissions, keep, told):
+def test_a_revocation_tells_which_records_count(admissions, keep, told):
     body = {"kind": "revocation", "node": NODE, "admissions": admissions, "keep": keep}
     assert describe_body(body, {NODE: "fen"}) == told

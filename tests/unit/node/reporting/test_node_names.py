@@ -28,7 +28,7 @@ def rotated(cluster, old, new):
     return cluster.replicas[0].ledger.roster
 
 
-def test_a_rotated_node_keeps_its_name_and_the_key_before_loses_it(cluster):
+def test_a_rotated_node_keeps_its_name(cluster):
     rotated(cluster, 11, 12)
     roster = rotated(cluster, 12, 13)
     assert named_nodes(roster)[key(13).pubkey] == "b"
@@ -37,7 +37,7 @@ def test_a_rotated_node_keeps_its_name_and_the_key_before_loses_it(cluster):
     assert [names.get(key(number).pubkey.hex()) for number in (11, 12, 13)] == [None, None, "b"]
 
 
-def test_who_was_revoked_is_called_by_a_name_that_nobody_else_took(cluster):
+def test_a_revoked_node_keeps_a_name_that_is_free(cluster):
     cluster.propose(0, RevokeNode(key(11).pubkey))
     roster = cluster.replicas[0].ledger.roster
     assert find(roster, "b") == key(11).pubkey
@@ -46,13 +46,13 @@ def test_who_was_revoked_is_called_by_a_name_that_nobody_else_took(cluster):
     assert find(cluster.replicas[0].ledger.roster, "b") == key(12).pubkey
 
 
-def test_two_who_belong_and_have_one_name_are_meant_by_none(cluster):
+def test_a_name_of_two_current_nodes_means_neither(cluster):
     cluster.propose(0, AdmitNode(key(12).pubkey, Role.MEMBER, FreeText("b")))
     with pytest.raises(ProposalRefused, match="no node of the roster"):
         find(cluster.replicas[0].ledger.roster, "b")
 
 
-def test_a_name_that_is_taken_is_refused_with_one_that_is_free(cluster):
+def test_a_taken_name_is_refused_with_a_free_one(cluster):
     roster, new = cluster.replicas[0].ledger.roster, key(12).pubkey
     assert taken_by(roster, new, "b") == key(11).pubkey
     assert taken_by(roster, key(11).pubkey, "b") is None

@@ -20,18 +20,18 @@ def called(*names):
     return [shown.get(node.hex(), "") for node in keys]
 
 
-def test_a_name_that_could_be_a_key_only_by_its_letters_is_a_name():
+def test_a_short_hex_name_is_a_name():
     assert called("bad2", "cafe", "dee") == ["bad2", "cafe", "dee"]
 
 
-def test_a_name_that_passes_for_the_key_of_another_is_not_shown():
+def test_a_name_like_another_nodes_key_is_hidden():
     other = key(11).pubkey.hex()
     assert called(other[:4], "b") == ["", "b"]
     assert called(other[:8], "b") == ["", "b"]
     assert called(other, "b") == ["", "b"]
 
 
-def test_what_is_as_long_as_a_key_is_shown_passes_for_a_strangers():
+def test_a_hex_name_as_long_as_a_shown_key_is_hidden():
     assert called("deadbeef") == [""]
 
 
@@ -39,7 +39,7 @@ def test_two_of_one_name_are_shown_by_their_keys():
     assert called("b", "b", "c") == ["", "", "c"]
 
 
-def test_a_feed_costs_the_same_to_tell_of_however_much_of_others_was_rejected():
+def test_the_cost_of_a_feed_row_ignores_rejections():
     cluster = Cluster(2)
     cluster.admit_all()
     replica, peer = cluster.replicas[0], cluster.keys[1].pubkey

@@ -58,7 +58,7 @@ def test_a_live_record_says_why_and_what_it_superseded(cluster, tmp_path):
     assert show(path, moved.record[:12])["record"] == moved.record
 
 
-def test_a_record_is_found_by_its_place_as_tables_show_it(cluster, tmp_path):
+def test_a_record_is_found_by_its_place(cluster, tmp_path):
     path = held(cluster, tmp_path)
     founder = cluster.keys[0].pubkey.hex()
     shown = show(path, f"{founder[:8]}/0#0")
@@ -70,7 +70,7 @@ def test_a_record_is_found_by_its_place_as_tables_show_it(cluster, tmp_path):
     assert '"kind": "member"' in plain.output
 
 
-def test_the_place_of_a_superseded_record_says_what_can_be_known(cluster, tmp_path):
+def test_the_place_of_a_superseded_record_explains_it(cluster, tmp_path):
     path = held(cluster, tmp_path)
     feed = next(iter(store_audit.examine(path).ledger.feeds.values()))
     [gap] = [clock for start, end in feed.gaps() for clock in range(start, end)][:1]
@@ -83,7 +83,7 @@ def test_the_place_of_a_superseded_record_says_what_can_be_known(cluster, tmp_pa
     assert "four digits" in show(path, "ab").output
 
 
-def test_a_rejected_record_is_found_in_quarantine_with_its_reason(cluster, tmp_path):
+def test_a_quarantined_record_is_found_with_its_reason(cluster, tmp_path):
     pen = RecordAuthor(key(2), cluster.found.id, cluster.ms, clock=5)
     bad = pen.transition("s-1", p.Accepted())
     cluster.hand(1, 0, as_frame(bad))

@@ -51,7 +51,7 @@ def test_who_was_asked_and_who_is_not_linked_is_said(liar):
     )
 
 
-def test_a_peer_that_holds_something_else_was_asked_and_one_that_holds_the_same_is_named(liar):
+def test_peers_are_named_by_what_they_hold(liar):
     cluster, pen = liar
     story, other = pen.story("s-1"), pen.story("s-2")
     seal = pen.seal(3, bytes(32), clock=3)
@@ -124,7 +124,7 @@ def inspect(*args):
     return CliRunner().invoke(app, ["inspect", *map(str, args)])
 
 
-def test_from_a_file_it_is_said_what_is_missing_and_that_nobody_knows_who_has_it(liar, tmp_path):
+def test_a_file_tells_what_is_missing_but_not_who_has_it(liar, tmp_path):
     cluster, pen = liar
     show(cluster, pen.story("s-1"), pen.seal(2, bytes(32), clock=2))
     path = stored(cluster, tmp_path / "store.db")
@@ -140,7 +140,7 @@ def test_from_a_file_it_is_said_what_is_missing_and_that_nobody_knows_who_has_it
     assert {one["road"] for one in row["shortfall"]["sources"]} == {"unknown"}
 
 
-def test_a_seal_that_fits_nothing_is_no_fault_of_the_store(liar, tmp_path):
+def test_an_unsatisfiable_seal_is_no_fault(liar, tmp_path):
     cluster, pen = liar
     show(cluster, pen.story("s-1"), pen.seal(7, bytes(32)))
     path = stored(cluster, tmp_path / "store.db")

@@ -45,7 +45,7 @@ def inspect(*args):
     return CliRunner().invoke(app, ["inspect", *map(str, args)])
 
 
-def test_a_good_store_verifies_and_gives_the_daemons_digest(stores):
+def test_a_good_store_has_the_daemons_digest(stores):
     cluster, (one, _) = stores
     held = store_audit.examine(one)
     assert held.faults == []
@@ -137,7 +137,7 @@ def test_what_is_no_store(tmp_path):
         assert (told.exit_code, "is not a store of Gangline" in told.output) == (65, True)
 
 
-def test_a_store_with_damaged_pages_fails_its_verification(stores, tmp_path):
+def test_damaged_pages_fail_the_verification(stores, tmp_path):
     _, (one, _) = stores
     damaged = tmp_path / "damaged.db"
     with contextlib.closing(apsw.Connection(str(one))) as whole:
@@ -149,7 +149,7 @@ def test_a_store_with_damaged_pages_fails_its_verification(stores, tmp_path):
     assert (told.exit_code, "is damaged" in told.output) == (5, True)
 
 
-def test_the_document_a_feed_and_a_record_as_people_mean_them(stores):
+def test_document_feed_and_record_are_shown(stores):
     cluster, (one, _) = stores
     rows = json.loads(inspect("doc", "--store", one, "--json").output)
     assert [row["body"]["kind"] for row in rows] == [
@@ -181,7 +181,7 @@ def test_evidence_shows_both_sides_and_what_it_voids(tmp_path):
     assert "yes" in inspect("evidence", "--store", path).output
 
 
-def test_a_stored_proof_that_proves_nothing_is_a_fault_and_cuts_nothing(stores):
+def test_an_invalid_stored_proof_is_a_fault(stores):
     cluster, (one, _) = stores
     with contextlib.closing(apsw.Connection(str(one))) as database:
         database.execute(
@@ -195,7 +195,7 @@ def test_a_stored_proof_that_proves_nothing_is_a_fault_and_cuts_nothing(stores):
     assert json.loads(inspect("evidence", "--store", one, "--json").stdout) == []
 
 
-def test_a_row_of_a_small_table_that_is_not_as_written_is_a_fault(stores):
+def test_a_damaged_row_of_a_small_table_is_a_fault(stores):
     _, (one, _) = stores
     with contextlib.closing(apsw.Connection(str(one))) as database:
         database.execute("UPDATE feeds SET rendered = rendered + 1")

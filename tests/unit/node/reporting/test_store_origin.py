@@ -41,7 +41,7 @@ def gangline(lone, *args):
 
 
 @pytest.mark.parametrize("field", ["cluster", "founder"])
-def test_a_wrong_digit_is_named_and_mended(lone, field):
+def test_a_wrong_digit_is_named_and_repaired(lone, field):
     wrong, right = misled(lone, field)
     with pytest.raises(OperatorError) as told:
         open_driver(lone.home, wrong)
@@ -70,7 +70,7 @@ def test_a_damaged_store_is_not_thrown_away_for_it(tmp_path, field):
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
-def test_a_record_id_that_is_none_hides_no_founding_record(lone, size):
+def test_an_invalid_record_id_hides_no_founding_record(lone, size):
     """What its author signed says which cluster it founded; the column beside it does not."""
     wrong, _ = misled(lone, "cluster")
     with contextlib.closing(apsw.Connection(str(lone.home.store))) as database:
@@ -89,7 +89,7 @@ def test_a_spoiled_founding_record_speaks_for_no_cluster(lone):
     assert store_origin.difference(lone.settings, [unread]) == ""
 
 
-def test_own_records_signed_for_another_cluster_are_set_aside(lone, monkeypatch):
+def test_own_records_of_another_cluster_are_set_aside(lone, monkeypatch):
     wrong, _ = misled(lone, "cluster")
     with monkeypatch.context() as before:
         # A release that did not look wrote them.

@@ -43,7 +43,7 @@ def check(store):
     assert store.history() == []
 
 
-def test_what_an_earlier_version_wrote_is_all_there_and_can_be_written_on(path):
+def test_an_earlier_version_is_upgraded_whole(path):
     extra = Row(key(2).pubkey, 7, 0, b"r" * 32, b"value")
     with Store(path) as store:
         check(store)
@@ -64,7 +64,7 @@ def test_an_earlier_version_can_be_looked_at_as_it_is(path):
     assert path.read_bytes() == before
 
 
-def test_a_migration_that_fails_leaves_the_version_before_it(path, monkeypatch):
+def test_a_failed_migration_keeps_the_old_version(path, monkeypatch):
     monkeypatch.setattr(
         "node.storage.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE t (x); nonsense;")
     )

@@ -103,7 +103,7 @@ def rebuilt(path):
 
 
 @pytest.mark.parametrize("at", [0, 40, 63, 64, 120])
-def test_a_bit_anywhere_in_a_record_is_found_and_costs_that_record_alone(path, at):
+def test_a_flipped_bit_costs_only_its_record(path, at):
     spoil_row(path, 7, at)
     saved = rebuilt(path)
     assert (saved.kept, saved.bad, saved.unread) == (MANY, 1, 0)
@@ -161,7 +161,7 @@ def test_a_file_that_is_no_database_is_set_aside_too(path):
 
 
 @pytest.mark.parametrize("size", [0, 1, 16, 99, 100, 511, 512, 1000, 4095])
-def test_a_store_that_is_left_empty_is_damage_where_this_node_had_written(path, size):
+def test_an_emptied_store_is_damage(path, size):
     os.truncate(path, size)
     saved = rebuilt(path)
     assert saved.aside.stat().st_size == size
@@ -180,14 +180,14 @@ def test_a_wal_beside_an_empty_store_is_kept_as_it_is(path):
     assert saved.aside.with_name(saved.aside.name + "-wal").read_bytes() == b"frames"
 
 
-def test_an_empty_file_that_nobody_has_written_to_is_a_new_store(tmp_path):
+def test_an_empty_file_is_a_new_store(tmp_path):
     path = tmp_path / "store.db"
     path.touch()
     with Store(path) as store:
         assert "no .witness file" in store.doubt
 
 
-def test_whatever_byte_of_the_file_is_another_the_daemon_starts(tmp_path):
+def test_a_daemon_starts_whatever_byte_is_changed(tmp_path):
     """Somewhere in the file, one byte or a few in a row; also where it makes no text of a text."""
     lone = Lone(tmp_path, spoiled=False)
     with Store(lone.home.store) as store:
@@ -265,7 +265,7 @@ def test_a_proof_that_proves_nothing_is_not_taken_over(path):
         "UPDATE settled SET record_id = zeroblob(32)",
     ],
 )
-def test_a_row_of_a_small_table_that_is_not_as_written_is_left_out(path, hurt):
+def test_a_damaged_row_of_a_small_table_is_left_out(path, hurt):
     with Store(path) as store:
         store.commit(Persist(incarnation=0, reissue_done=[RECORDS[1].record_id]), [], 0)
         store.commit(Persist(rendered={FeedId(key(2).pubkey, 0): 3}), [], 0)
@@ -354,7 +354,7 @@ def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
     asyncio.run(driver.stop())
 
 
-def test_that_it_was_mended_stands_in_status_with_when_and_how_much_was_kept(tmp_path):
+def test_status_reports_a_rebuild(tmp_path):
     lone, notices = Lone(tmp_path), Notices()
     driver = open_driver(lone.home, lone.settings, notices=notices)
     told = notices.current(driver._replica, clock.now())
@@ -363,7 +363,7 @@ def test_that_it_was_mended_stands_in_status_with_when_and_how_much_was_kept(tmp
     assert re.search(rf"damaged and was mended at {when}: (no|\d+) records? of", told[-1])
 
 
-def test_where_nothing_is_left_to_go_on_with_it_is_not_said_that_it_could(tmp_path):
+def test_accept_loss_is_offered_only_if_it_helps(tmp_path):
     lone = Lone(tmp_path, spoiled=False)
     os.truncate(lone.home.store, 0)
     driver = open_driver(lone.home, lone.settings)
@@ -372,7 +372,7 @@ def test_where_nothing_is_left_to_go_on_with_it_is_not_said_that_it_could(tmp_pa
     assert "accept-loss" not in str(told.value)
 
 
-async def test_a_store_that_is_cut_off_at_work_is_said_and_what_it_held_is_shown(tmp_path):
+async def test_a_daemon_with_a_truncated_store_serves_reads(tmp_path):
     lone = await asyncio.to_thread(Lone, tmp_path, spoiled=False)
     running = asyncio.create_task(daemon.run(lone.home))
     ask = functools.partial(asyncio.to_thread, Client(lone.home.socket).ask)
@@ -389,7 +389,7 @@ async def test_a_store_that_is_cut_off_at_work_is_said_and_what_it_held_is_shown
         await running
 
 
-def test_what_the_check_of_the_pages_finds_is_said_in_one_line(path):
+def test_damaged_pages_are_described_in_one_line(path):
     pages = leaf_pages(path)
     spoil_page(path, pages[len(pages) // 2])
     with pytest.raises(StoreDamaged) as told:
@@ -436,7 +436,7 @@ def test_who_knows_a_peer_writes_on_in_a_new_feed(tmp_path):
     assert receipt.incarnation != 0
 
 
-def test_a_page_swapped_with_an_older_one_is_noticed_and_no_slot_is_used_twice(tmp_path):
+def test_an_older_page_of_records_is_detected(tmp_path):
     lone = Lone(tmp_path, spoiled=False)
     path = lone.home.store
     before = path.read_bytes()
@@ -461,7 +461,7 @@ def test_a_page_swapped_with_an_older_one_is_noticed_and_no_slot_is_used_twice(t
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
-def test_a_version_that_is_lower_than_the_tables_are_is_damage_and_costs_nothing(path, version):
+def test_a_version_below_the_tables_is_damage(path, version):
     with contextlib.closing(apsw.Connection(str(path))) as database:
         database.pragma("user_version", version)
     saved = rebuilt(path)
@@ -470,7 +470,7 @@ def test_a_version_that_is_lower_than_the_tables_are_is_damage_and_costs_nothing
 
 
 @pytest.mark.parametrize("table", [*TOTALLED, "totals"])
-def test_an_older_page_of_a_small_table_is_noticed_and_frees_no_ticket(path, table):
+def test_an_older_page_of_a_small_table_is_detected(path, table):
     before = path.read_bytes()
     one, two = PEN.story("a", clock=999), PEN.story("b", clock=999)
     proof = proof_of(FEED, 999, proof_side(one.value), proof_side(two.value))
@@ -503,7 +503,7 @@ def test_a_proof_that_is_lower_keeps_the_total(path):
         assert store.proofs() == [proofs[1]]
 
 
-def test_an_index_that_is_older_than_its_table_is_noticed(path):
+def test_an_index_older_than_its_table_is_detected(path):
     def told(number):
         return StageMoved(f"s-{number}", Backlog(), Coding(), None, "e", (), late=False, own=True)
 
@@ -518,9 +518,7 @@ def test_an_index_that_is_older_than_its_table_is_noticed(path):
         assert len(store.history("s-2")) == 1
 
 
-async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
-    tmp_path, caplog, monkeypatch
-):
+async def test_damage_at_work_is_repaired_by_the_same_process(tmp_path, caplog, monkeypatch):
     lone = await asyncio.to_thread(Lone, tmp_path, spoiled=False)
     running = asyncio.create_task(daemon.run(lone.home))
     ask = functools.partial(asyncio.to_thread, Client(lone.home.socket).ask)
@@ -549,7 +547,7 @@ async def test_damage_that_is_met_at_work_is_mended_by_the_same_process(
 
 
 @pytest.mark.parametrize("hurt", ["a page", "all of it"])
-def test_what_cannot_be_read_comes_from_the_daemon_that_met_the_damage(path, hurt):
+def test_unreadable_rows_come_from_memory(path, hurt):
     if hurt == "a page":
         spoil_page(path, leaf_pages(path)[1])
     else:
@@ -569,7 +567,7 @@ def test_what_cannot_be_read_comes_from_the_daemon_that_met_the_damage(path, hur
         assert not store.meta(MetaKey.HURT)
 
 
-def test_memory_that_is_damaged_too_is_believed_no_more_than_the_file(path):
+def test_rows_from_memory_are_verified_too(path):
     spoil_row(path, 7, 70)
     with contextlib.closing(apsw.Connection(str(path))) as database:
         ((spoilt,),) = database.execute("SELECT value FROM records WHERE clock = 7")
@@ -591,7 +589,7 @@ def test_damage_does_not_settle_what_was_lost_before(path):
         assert store.meta(MetaKey.HURT) == b"before"
 
 
-async def test_a_disk_that_damages_what_it_holds_again_ends_the_daemon(tmp_path, monkeypatch):
+async def test_repeated_damage_ends_the_daemon(tmp_path, monkeypatch):
     lone = await asyncio.to_thread(Lone, tmp_path, spoiled=False)
     lives = []
 
@@ -629,12 +627,12 @@ class Stubborn(apsw.Connection):
         raise apsw.IOError("disk I/O error")
 
 
-def test_a_disk_that_fails_once_all_is_read_costs_nothing(path, monkeypatch):
+def test_a_failure_after_the_last_row_costs_nothing(path, monkeypatch):
     monkeypatch.setattr(apsw, "Connection", Stubborn)
     assert recovery.first_records(path)
 
 
-def test_a_damaged_store_that_the_disk_does_not_open_is_told_in_a_sentence(path):
+def test_an_unopenable_damaged_store_is_a_message(path):
     with (
         pytest.raises(StoreFailure, match="cannot open"),
         recovery_scan.opened(path.parent / "gone"),
@@ -642,7 +640,7 @@ def test_a_damaged_store_that_the_disk_does_not_open_is_told_in_a_sentence(path)
         pass
 
 
-def test_a_store_that_is_gone_is_told_of(tmp_path, caplog):
+def test_a_missing_store_is_logged(tmp_path, caplog):
     lone = Lone(tmp_path, spoiled=False)
     lone.home.store.unlink()
     driver = open_driver(lone.home, lone.settings)
@@ -652,7 +650,7 @@ def test_a_store_that_is_gone_is_told_of(tmp_path, caplog):
     assert f"gangline --home {lone.home.path} restore" in said
 
 
-def test_a_home_that_never_had_a_store_has_lost_none(tmp_path, caplog):
+def test_a_home_without_store_has_lost_none(tmp_path, caplog):
     lone = Lone(tmp_path, spoiled=False)
     lone.home.store.unlink()
     lone.home.store.with_name("store.db.witness").unlink()

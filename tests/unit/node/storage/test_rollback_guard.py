@@ -25,12 +25,12 @@ FOUND = StoreStamp("host", 7, b"t" * 16, 5)
         (FOUND._replace(writes=6), "rolled back"),
     ],
 )
-def test_what_differs_from_the_witness_is_doubted(said, word):
+def test_each_difference_from_the_guard_is_named(said, word):
     assert word in mismatch(FOUND, said)
 
 
 @pytest.mark.parametrize("behind", [0, 3])
-def test_a_witness_that_fell_behind_in_a_power_cut_vouches_all_the_same(behind):
+def test_a_guard_behind_the_store_is_no_mismatch(behind):
     assert mismatch(FOUND, FOUND._replace(writes=5 - behind)) == ""
 
 
@@ -54,7 +54,7 @@ def doubt_of(path):
         return store.doubt
 
 
-def test_a_store_left_in_order_is_trusted_again_and_again(path):
+def test_a_closed_store_is_trusted_again(path):
     for clock in range(1, 4):
         with Store(path) as store:
             assert store.doubt == ""
@@ -70,7 +70,7 @@ def test_a_killed_daemon_leaves_a_store_that_is_trusted(path):
     assert doubt_of(path) == ""
 
 
-def test_an_older_copy_put_back_is_noticed(path, tmp_path):
+def test_an_older_copy_is_detected(path, tmp_path):
     shutil.copy(path, tmp_path / "backup")
     with Store(path) as store:
         write(store, 1)
@@ -78,7 +78,7 @@ def test_an_older_copy_put_back_is_noticed(path, tmp_path):
     assert "rolled back" in doubt_of(path)
 
 
-def test_a_copy_made_and_put_back_within_one_run_is_noticed(path, tmp_path):
+def test_a_copy_restored_within_one_run_is_detected(path, tmp_path):
     with Store(path) as store:
         write(store, 1)
         store._db.wal_checkpoint(mode=3)
@@ -88,7 +88,7 @@ def test_a_copy_made_and_put_back_within_one_run_is_noticed(path, tmp_path):
     assert "rolled back" in doubt_of(path)
 
 
-def test_a_copy_elsewhere_is_noticed_with_or_without_its_witness(path, tmp_path):
+def test_a_copy_is_detected_with_or_without_guard(path, tmp_path):
     alone = tmp_path / "alone.db"
     shutil.copy(path, alone)
     assert "no .witness file" in doubt_of(alone)
@@ -104,7 +104,7 @@ def test_another_host_is_noticed(path, monkeypatch):
     assert "another host" in doubt_of(path)
 
 
-def test_a_doubt_outlives_a_crash_until_a_new_feed_was_opened(path):
+def test_a_doubt_survives_a_crash_until_a_new_feed(path):
     path.with_name(path.name + rollback_guard.SUFFIX).unlink()
     assert doubt_of(path)
     assert doubt_of(path)
@@ -113,6 +113,6 @@ def test_a_doubt_outlives_a_crash_until_a_new_feed_was_opened(path):
     assert doubt_of(path) == ""
 
 
-def test_a_witness_nobody_can_read_vouches_for_nothing(path):
+def test_an_unreadable_guard_file_is_a_mismatch(path):
     path.with_name(path.name + rollback_guard.SUFFIX).write_bytes(b"\xff\xfe not a witness")
     assert "no .witness file" in doubt_of(path)

@@ -38,7 +38,7 @@ def test_a_lock_of_another_program_is_no_full_disk(tmp_path, monkeypatch):
         store.commit(Persist(), [], 0)
 
 
-def test_who_only_looks_is_told_of_both_that_may_hold_the_file(tmp_path, monkeypatch):
+def test_a_reader_is_told_what_may_lock_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr("node.storage.database.BUSY_MS", 0)
     path = tmp_path / "store.db"
     Store(path).close()
@@ -78,7 +78,7 @@ def test_an_error_that_is_no_full_disk_is_not_called_one(tmp_path, kind, extende
     assert not isinstance(told, DiskFull)
 
 
-def test_why_a_file_is_not_opened_is_looked_up_and_not_guessed(tmp_path):
+def test_why_a_file_does_not_open_is_looked_up(tmp_path):
     def why(path):
         return str(failure("open", path, apsw.CantOpenError("unable to open"), None))
 

@@ -61,7 +61,7 @@ def test_a_second_writer_is_told_who_is_first(path):
 
 
 @pytest.mark.parametrize("instead", [None, "", "4711", "a link"])
-def test_a_lock_file_that_is_deleted_or_replaced_lets_no_second_writer_in(path, tmp_path, instead):
+def test_a_deleted_lock_file_admits_no_second_writer(path, tmp_path, instead):
     lock = path.with_name(path.name + ".lock")
     with Store(path) as store:
         put(store, row(1), doubt="")
@@ -79,7 +79,7 @@ def test_a_lock_file_that_is_deleted_or_replaced_lets_no_second_writer_in(path, 
         assert (again.doubt, list(again.rows())) == ("", [row(1), row(2)])
 
 
-def test_a_writer_of_a_build_that_locked_the_file_alone_is_told_of_too(path):
+def test_a_writer_of_an_earlier_build_is_named(path):
     Store(path).close()
     with path.with_name(path.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -113,7 +113,7 @@ def test_what_is_no_store_is_refused(path):
         Store(path)
 
 
-def test_a_failed_commit_writes_nothing_and_the_next_one_works(path):
+def test_a_failed_commit_writes_nothing(path):
     with Store(path) as store:
         with pytest.raises(StoreFailure):
             put(store, row(2), rendered={FEED: "text, no number"})
@@ -132,7 +132,7 @@ def test_quarantine_is_bounded_and_keeps_the_newest(path, monkeypatch):
         assert [found[4] for found in store.quarantine()] == [5, 4, 3]
 
 
-def test_quarantine_is_bounded_in_bytes_too_across_a_restart(path, monkeypatch):
+def test_quarantine_is_bounded_in_bytes_across_restarts(path, monkeypatch):
     monkeypatch.setattr("crdt.primitives.limits.QUARANTINE_BYTES_MAX", 1000)
     for start in (0, 20, 40):
         with Store(path) as store:
@@ -150,7 +150,7 @@ def test_quarantine_is_bounded_in_bytes_too_across_a_restart(path, monkeypatch):
 
 
 @pytest.mark.parametrize("bound", ["ROWS", "BYTES"])
-def test_one_who_is_noisy_pushes_nobody_elses_rows_out_of_quarantine(path, monkeypatch, bound):
+def test_a_noisy_node_pushes_out_only_its_own_rows(path, monkeypatch, bound):
     monkeypatch.setattr("crdt.primitives.limits.QUARANTINE_ROWS_MAX", 40)
     monkeypatch.setattr(
         f"crdt.primitives.limits.QUARANTINE_{bound}_OF_ONE_MAX", 8 * {"ROWS": 1, "BYTES": 5}[bound]
@@ -222,7 +222,7 @@ def big(clock):
     return Row(*FEED, clock, bytes([clock]) * 32, bytes(256 * 1024))
 
 
-def test_the_wal_stays_small_and_is_gone_after_an_end_in_order(path):
+def test_the_wal_stays_small_and_is_gone_after_close(path):
     wal = path.with_name(path.name + "-wal")
     with Store(path) as store:
         for clock in range(50):
@@ -231,7 +231,7 @@ def test_the_wal_stays_small_and_is_gone_after_an_end_in_order(path):
     assert not wal.exists()
 
 
-def test_what_a_kill_left_in_the_wal_is_carried_into_the_file_at_the_next_start(path, tmp_path):
+def test_a_wal_left_by_a_kill_is_checkpointed(path, tmp_path):
     left = tmp_path / "left" / "store.db"
     left.parent.mkdir()
     with Store(path) as store:
@@ -258,7 +258,7 @@ def test_room_that_is_free_is_given_back(path, monkeypatch):
     assert path.stat().st_size < full / 2
 
 
-def test_a_wal_that_is_deleted_while_in_use_loses_nothing(path, tmp_path, caplog):
+def test_deleting_the_wal_loses_nothing(path, tmp_path, caplog):
     with Store(path) as store:
         put(store, row(1), doubt="")
         Path(f"{path}-wal").unlink()
@@ -276,7 +276,7 @@ def test_a_wal_that_is_deleted_while_in_use_loses_nothing(path, tmp_path, caplog
 
 
 @pytest.mark.parametrize("suffix", ["-shm", ".lock", ".witness"])
-def test_what_else_stands_beside_it_may_be_deleted_while_in_use(path, suffix):
+def test_other_files_beside_it_may_be_deleted(path, suffix):
     with Store(path) as store:
         put(store, row(1), doubt="")
         Path(f"{path}{suffix}").unlink()
@@ -286,9 +286,7 @@ def test_what_else_stands_beside_it_may_be_deleted_while_in_use(path, suffix):
 
 
 @pytest.mark.parametrize("instead", [None, b"another"])
-def test_a_store_that_is_taken_away_while_in_use_takes_no_writes_until_it_is_back(
-    path, tmp_path, instead
-):
+def test_a_removed_store_refuses_writes_until_it_is_back(path, tmp_path, instead):
     away = tmp_path / "away.db"
     with Store(path) as store:
         put(store, row(1), doubt="")
@@ -307,7 +305,7 @@ def test_a_store_that_is_taken_away_while_in_use_takes_no_writes_until_it_is_bac
 
 
 @pytest.mark.parametrize("left", [0, 50, 100, 4096, -4096])
-def test_a_store_that_is_cut_off_while_in_use_takes_no_more_writes(path, left):
+def test_a_truncated_store_refuses_writes(path, left):
     with Store(path) as store:
         put(store, row(1), doubt="")
     whole = path.read_bytes()
@@ -325,7 +323,7 @@ def test_a_store_that_is_cut_off_while_in_use_takes_no_more_writes(path, left):
             store.probe()
 
 
-def test_a_store_that_gives_pages_back_is_not_cut_off(path, monkeypatch):
+def test_returning_pages_is_not_a_truncation(path, monkeypatch):
     large = [row(clock)._replace(value=bytes(4000)) for clock in range(1, 200)]
     with Store(path) as store:
         put(store, *large, doubt="")
@@ -339,7 +337,7 @@ def test_a_store_that_gives_pages_back_is_not_cut_off(path, monkeypatch):
         assert path.stat().st_size < before
 
 
-def test_a_folder_or_a_link_in_its_place_is_said_and_is_no_damage(path, tmp_path):
+def test_a_folder_or_link_is_no_damage(path, tmp_path):
     with Store(path) as store:
         put(store, row(1), doubt="")
     away = path.rename(tmp_path / "away.db")
@@ -356,7 +354,7 @@ def test_a_folder_or_a_link_in_its_place_is_said_and_is_no_damage(path, tmp_path
         assert (store.doubt, list(store.rows())) == ("", [row(1)])
 
 
-def test_a_file_that_its_owner_may_not_write_is_made_writable_and_said(path, caplog):
+def test_a_write_protected_file_is_made_writable(path, caplog):
     with Store(path) as store:
         put(store, row(1), doubt="")
     path.chmod(0o400)
@@ -367,7 +365,7 @@ def test_a_file_that_its_owner_may_not_write_is_made_writable_and_said(path, cap
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_row_that_can_be_none_is_told_where_all_are_read(path):
+def test_an_impossible_row_is_found_when_all_are_read(path):
     """What looks at a few records first takes them by what their authors signed."""
     with Store(path) as store:
         put(store, row(0))

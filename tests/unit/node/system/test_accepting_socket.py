@@ -32,7 +32,7 @@ def listening(tmp_path):
         yield found
 
 
-def test_descriptors_that_ran_out_are_said_once_and_callers_wait(listening, caplog, monkeypatch):
+def test_running_out_of_descriptors_is_logged_once(listening, caplog, monkeypatch):
     monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0)
 
     async def call():
@@ -57,7 +57,7 @@ def test_descriptors_that_ran_out_are_said_once_and_callers_wait(listening, capl
     assert said.exc_info is None
 
 
-def test_asyncio_that_tries_as_often_as_its_backlog_is_long_tries_once(listening):
+def test_asyncio_retries_accept_only_once(listening):
     with pytest.raises(OSError, match="Too many open files"):
         listening.accept()
     with pytest.raises(BlockingIOError):

@@ -23,7 +23,7 @@ def write_half_of(file):
         raise BufferError
 
 
-def test_it_is_there_once_it_is_whole_and_for_its_owner_alone(file):
+def test_a_file_is_written_whole_and_private(file):
     with atomic_file(file, force=False) as partial:
         partial.write_text("all of it")
         assert not file.exists()
@@ -82,7 +82,7 @@ def test_two_commands_do_not_write_one_file(file, force):
     assert file.read_text() == "second"
 
 
-def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, monkeypatch):
+def test_a_planted_file_is_not_written_into(file, monkeypatch):
     """Opened while another command wrote it, and locked when that one had ended."""
     left = file.with_name("backup.partial")
     left.mkdir()
@@ -102,7 +102,7 @@ def test_a_file_that_was_put_in_its_place_meanwhile_is_not_written_into(file, mo
     assert file.read_text() == "mine"
 
 
-def test_a_place_taken_for_a_left_one_by_another_command_is_made_again(file, monkeypatch):
+def test_a_folder_removed_as_a_leftover_is_recreated(file, monkeypatch):
     place, lock, seen = file.with_name("backup.partial"), fcntl.flock, []
 
     def late(descriptor, how):
@@ -127,7 +127,7 @@ def test_a_link_in_its_place_is_not_followed(file, tmp_path):
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_what_another_user_put_in_its_place_first_is_left_alone(file, monkeypatch, folder):
+def test_another_users_file_is_left_alone(file, monkeypatch, folder):
     theirs = file.with_name("backup.partial")
     theirs.mkdir() if folder else theirs.write_text("theirs")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)

@@ -20,7 +20,7 @@ def long(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["a link", "a way back", "a tilde", "the environment"])
-def test_a_home_is_one_folder_by_whatever_way_it_is_named(tmp_path, monkeypatch, way):
+def test_links_to_a_home_are_resolved(tmp_path, monkeypatch, way):
     home = tmp_path / "den"
     home.mkdir()
     (tmp_path / "link").symlink_to(home)
@@ -52,9 +52,7 @@ def test_links_in_a_circle_are_no_traceback(tmp_path):
     assert Home.chosen(tmp_path / "a").path.name == "a"
 
 
-def test_callers_with_another_environment_find_the_socket_where_the_daemon_put_it(
-    long, tmp_path, monkeypatch
-):
+def test_another_environment_finds_the_socket(long, tmp_path, monkeypatch):
     socket = long.place
     assert socket.parent.parent == tmp_path / "shell"
     for runtime in (str(tmp_path / "cron"), ""):
@@ -80,7 +78,7 @@ def test_a_word_that_names_no_place_is_passed_over(long, word):
     assert long.socket == long.place
 
 
-def test_in_a_home_with_room_for_it_the_socket_needs_no_word(tmp_path):
+def test_a_socket_in_the_home_needs_no_record(tmp_path):
     home = Home(tmp_path / "den")
     home.make()
     home.record_socket()
@@ -88,7 +86,7 @@ def test_in_a_home_with_room_for_it_the_socket_needs_no_word(tmp_path):
     assert list(home.run.iterdir()) == []
 
 
-def test_no_word_can_be_left_on_a_full_disk_and_the_daemon_goes_on(long, monkeypatch):
+def test_a_full_disk_prevents_no_socket(long, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -109,7 +107,7 @@ HERE = {
 
 
 @pytest.mark.parametrize("case", HERE)
-def test_what_is_missing_of_a_node_is_named_and_no_way_out_costs_its_key(tmp_path, case):
+def test_a_missing_part_of_a_home_is_named(tmp_path, case):
     files, words = HERE[case]
     for name in files:
         (tmp_path / name).touch()

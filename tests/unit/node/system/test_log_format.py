@@ -45,7 +45,7 @@ def only(lines):
     return json.loads(line)
 
 
-def test_an_entry_says_when_how_grave_where_from_and_what(told):
+def test_an_entry_has_time_level_logger_message(told):
     logging.getLogger("gangline.store").warning("%s takes writes again", "store.db")
     entry = only(told())
     assert list(entry) == ["time", "level", "logger", "message"]
@@ -57,7 +57,7 @@ def test_an_entry_says_when_how_grave_where_from_and_what(told):
 
 
 @pytest.mark.parametrize("text", [POISON, "Zoë 日本", *map(chr, range(0x20)), "\x7f"])
-def test_what_a_peer_wrote_is_one_line_and_comes_back_as_it_was(told, text):
+def test_text_of_a_peer_is_one_line_and_round_trips(told, text):
     log = logging.getLogger("gangline")
     log.warning("%s", text, extra=logs.fields(reason=text))
     entry = only(told())
@@ -102,21 +102,21 @@ EVENTS = [
 
 
 @pytest.mark.parametrize(("event", "known"), EVENTS, ids=lambda one: type(one).__name__)
-def test_what_happened_stands_in_fields_beside_its_sentence(told, event, known):
+def test_fields_appear_beside_the_message(told, event, known):
     Notices().on_event(event)
     entry = only(told())
     assert entry["message"]
     assert {name: entry.get(name) for name in known} == known
 
 
-def test_the_name_that_a_host_gives_itself_is_logged_and_not_obeyed(told):
+def test_a_hostile_host_name_is_escaped(told):
     state = PresenceState(Instant(START), host=POISON, twin=POISON)
     Notices().on_event(Noticed("twin", peer_sentence(NODE, state), NODE))
     assert only(told())["message"].count(POISON) == 2
 
 
 @pytest.mark.parametrize("log_format", logs.FORMATS)
-def test_the_log_goes_to_standard_error_and_libraries_keep_quiet(monkeypatch, log_format):
+def test_the_log_goes_to_stderr_without_libraries(monkeypatch, log_format):
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
@@ -131,7 +131,7 @@ def test_the_log_goes_to_standard_error_and_libraries_keep_quiet(monkeypatch, lo
     assert "a caller" in line
 
 
-def test_the_log_for_people_has_the_time_as_commands_show_it_and_for_programs_utc(zone):
+def test_text_has_local_time_and_json_utc(zone):
     zone("IST-5:30")
     entry = logging.makeLogRecord(
         {"created": 1_796_040_682.9, "name": "gangline", "msg": "until 2026-11-30T12:11:22.000Z"}

@@ -33,7 +33,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(not GLIBC, reason="other C libraries have no such knob")
-def test_what_a_burst_took_is_given_back_whatever_was_kept_meanwhile():
+def test_memory_of_a_burst_is_returned():
     done = subprocess.run(
         [sys.executable, "-c", BURST], capture_output=True, text=True, check=True, timeout=60
     )
@@ -67,7 +67,7 @@ def test_a_collector_that_was_off_stays_off():
 
 
 @pytest.mark.usefixtures("collector")
-def test_frozen_objects_are_collected_before_the_next_freeze():
+def test_frozen_objects_are_collected_next_time():
     class Ring:
         pass
 
