@@ -49,7 +49,7 @@ def repair(
     """
     text = _broken(home)
     own = key_file.load(home.key).pubkey
-    held = store_audit.examine(home.store)
+    held = store_audit.audit(home.store)
     roster = held.ledger.roster
     options: dict[str, Any] = {"name": roster.name(own) or name} | _valid_options(text)
     options |= {"cluster": held.cluster.hex(), "founder": roster.founder.hex()}

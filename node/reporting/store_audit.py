@@ -183,7 +183,7 @@ def store_path(place: Path, what: str = "store") -> Path:
     return path
 
 
-def examine(place: Path) -> AuditedStore:
+def audit(place: Path) -> AuditedStore:
     """Read a store, check every signature and seal, and judge every record again.
 
     Raises:

@@ -43,7 +43,7 @@ def examine(store: Path | None) -> Any:
     from node.reporting import store_audit  # noqa: PLC0415 - heavy, and only here
 
     with errors_reported():
-        held = store_audit.examine(store or Chosen.home.path)
+        held = store_audit.audit(store or Chosen.home.path)
     if held.faults:
         path = shlex.quote(str(store or Chosen.home.path))
         many = counted(len(held.faults), "fault")
@@ -195,7 +195,7 @@ def verify(store: StoreOption = None, as_json: Json = False) -> None:
     from node.reporting import store_audit  # noqa: PLC0415 - heavy, and only here
 
     with errors_reported():
-        held = store_audit.examine(store or Chosen.home.path)
+        held = store_audit.audit(store or Chosen.home.path)
     faults = held.faults + held.check_views()
     stories = len(held.ledger.board)
     if as_json:
@@ -236,7 +236,7 @@ def diff(
     from node.reporting import queries, store_audit  # noqa: PLC0415 - heavy, and only here
 
     with errors_reported():
-        first, second = store_audit.examine(one), store_audit.examine(other)
+        first, second = store_audit.audit(one), store_audit.audit(other)
         if first.cluster != second.cluster:
             raise OperatorError("the two stores belong to different clusters", Exit.DIFFER)
         rows = store_audit.compare(first, second)

@@ -68,7 +68,7 @@ def stored_alike(nodes):
     stores = {}
 
     def same():
-        stores.update({node: store_audit.examine(node.home) for node in nodes})
+        stores.update({node: store_audit.audit(node.home) for node in nodes})
         return len({held.digest for held in stores.values()}) == 1
 
     eventually(same, "one digest in every store", AGREE_SECONDS)

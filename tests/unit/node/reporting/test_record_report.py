@@ -47,7 +47,7 @@ def show(path, wanted):
 
 def test_a_live_record_says_why_and_what_it_superseded(cluster, tmp_path):
     path = held(cluster, tmp_path)
-    rows = list(record_report.held_rows(store_audit.examine(path)))
+    rows = list(record_report.held_rows(store_audit.audit(path)))
     claim = next(row for row in rows if row.kind == "claim")
     assert (claim.verdict, claim.signature) == ("live", True)
     assert f"every claim of s-1 below #{claim.clock}" in claim.supersedes
@@ -72,7 +72,7 @@ def test_a_record_is_found_by_its_place(cluster, tmp_path):
 
 def test_the_place_of_a_superseded_record_explains_it(cluster, tmp_path):
     path = held(cluster, tmp_path)
-    feed = next(iter(store_audit.examine(path).ledger.feeds.values()))
+    feed = next(iter(store_audit.audit(path).ledger.feeds.values()))
     [gap] = [clock for start, end in feed.gaps() for clock in range(start, end)][:1]
     told = show(path, f"{feed.author.hex()[:8]}/0#{gap}")
     assert told.exit_code == 4
@@ -117,7 +117,7 @@ def test_each_kind_says_what_its_verdict_rests_on(cluster, tmp_path):
     ]
     cluster.hand(1, 0, as_frame(*records))
     path = held(cluster, tmp_path)
-    rows = record_report.held_rows(store_audit.examine(path))
+    rows = record_report.held_rows(store_audit.audit(path))
     told = {row.kind: row.why for row in rows if row.author == pen.node.hex()}
     assert "coding (after" in told["transition"]
     assert ") accepts gates_started" in told["transition"]

@@ -47,7 +47,7 @@ def inspect(*args):
 
 def test_a_good_store_has_the_daemons_digest(stores):
     cluster, (one, _) = stores
-    held = store_audit.examine(one)
+    held = store_audit.audit(one)
     assert held.faults == []
     assert held.digest == cluster.replicas[0].document_digest().hex()
     told = inspect("verify", "--store", one, "--json")
@@ -123,10 +123,10 @@ def test_a_row_taken_out_is_found_by_the_seal(stores):
 
 def test_what_is_no_store(tmp_path):
     with pytest.raises(OperatorError, match="no store"):
-        store_audit.examine(tmp_path / "nothing")
+        store_audit.audit(tmp_path / "nothing")
     Store(tmp_path / "empty.db").close()
     with pytest.raises(OperatorError, match="no founding record"):
-        store_audit.examine(tmp_path / "empty.db")
+        store_audit.audit(tmp_path / "empty.db")
     assert inspect("verify", "--store", tmp_path / "empty.db").exit_code == 5
     with contextlib.closing(apsw.Connection(str(tmp_path / "other.db"))) as other:
         other.execute("CREATE TABLE t (x); PRAGMA user_version = 1")
@@ -187,7 +187,7 @@ def test_an_invalid_stored_proof_is_a_fault(stores):
         database.execute(
             "INSERT INTO proofs SELECT author, incarnation, 1, randomblob(192) FROM feeds"
         )
-    held = store_audit.examine(one)
+    held = store_audit.audit(one)
     assert len(held.faults) == 1
     assert held.faults[0].endswith("#1: its stored proof proves no fork")
     assert held.digest == cluster.replicas[0].document_digest().hex()
@@ -199,5 +199,5 @@ def test_a_damaged_row_of_a_small_table_is_a_fault(stores):
     _, (one, _) = stores
     with contextlib.closing(apsw.Connection(str(one))) as database:
         database.execute("UPDATE feeds SET rendered = rendered + 1")
-    [fault] = store_audit.examine(one).faults
+    [fault] = store_audit.audit(one).faults
     assert fault == "the store: 1 damaged row in table feeds"
