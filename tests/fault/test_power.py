@@ -42,9 +42,9 @@ def test_a_loop_that_waits_for_the_disk_is_caught(tmp_path):
 @pytest.mark.parametrize(
     ("bug", "word"),
     [
-        ("no_fsync_at_commit", "before it is on disk|put back"),
+        ("no_fsync_at_commit", "before it is on disk|rolled back"),
         ("publish_before_commit", "before it is on disk"),
-        ("witness_before_commit", "put back"),
+        ("witness_before_commit", "rolled back"),
     ],
 )
 def test_a_planted_bug_is_caught_within_thirty_cuts(tmp_path, bug, word):
@@ -57,5 +57,5 @@ def test_a_lost_commit_is_caught_by_what_the_store_holds_alone(tmp_path, monkeyp
     monkeypatch.setattr(
         "tests.support.soak.in_process_daemon.House.must_be_durable", lambda *_: None
     )
-    with planted.no_fsync_at_commit(), pytest.raises(Broken, match=r"lost|put back"):
+    with planted.no_fsync_at_commit(), pytest.raises(Broken, match=r"lost|rolled back"):
         power.cut_power(tmp_path, random.Random(SEED), 30)

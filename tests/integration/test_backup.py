@@ -107,7 +107,7 @@ def test_what_is_no_backup_or_damaged_is_refused(fleet):
     den = fleet.found()
     file, fresh = fleet.folder / "den.gangline", at(fleet, "fresh")
     assert f"{__file__} is not a backup of Gangline" in fresh.gangline("restore", __file__, code=65)
-    assert "no backup" in fresh.gangline("restore", str(den.home / "store.db"), code=65)
+    assert "not a backup" in fresh.gangline("restore", str(den.home / "store.db"), code=65)
     file.write_bytes(b"what a backup is not" * 300)
     fresh.gangline("restore", str(file), code=65)
     den.gangline("backup", str(file), "--force", "--with-key")
