@@ -67,7 +67,7 @@ def met(kind, extended=0, number=0):
         (apsw.ReadOnlyError, 0, 0, "this user may not write to it"),
         (apsw.PermissionsError, 0, 0, "this user may not write to it"),
         (apsw.CantOpenError, 0, errno.EMFILE, "ulimit -n"),
-        (apsw.CantOpenError, 0, errno.ENFILE, "this host may open no more files"),
+        (apsw.CantOpenError, 0, errno.ENFILE, "this host can open no more files"),
         (apsw.SQLError, 0, 0, "what SQLite says"),
     ],
 )

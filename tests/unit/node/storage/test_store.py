@@ -56,7 +56,7 @@ def test_a_second_writer_is_told_who_is_first(path):
     with Store(path), pytest.raises(StoreFailure) as told:
         Store(path)
     assert f"kill {os.getpid()};" in told.value.message
-    assert f"only once it goes on: kill -CONT {os.getpid()}" in told.value.message
+    assert f"ends only after: kill -CONT {os.getpid()}" in told.value.message
     Store(path).close()
 
 
