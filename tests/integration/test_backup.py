@@ -135,7 +135,7 @@ def test_two_on_one_host_need_two_ports_and_a_restore_as_new_says_so(fleet):
         return node, done.stderr
 
     same, told = restored("same", "--as-new", "--name", "same")
-    [line] = [line for line in told.splitlines() if "it listens at 127.0.0.1:7499, as" in line]
+    [line] = [line for line in told.splitlines() if "it listens at 127.0.0.1:7499, like" in line]
     assert str(same.home / "config.toml") in line
     assert "--listen HOST:PORT" in line
     other, told = restored("other", "--as-new", "--name", "other", "--listen", "127.0.0.1:7498")
