@@ -1,7 +1,7 @@
-"""The daemon: puts everything together, runs until it is told to stop, and leaves in order.
+"""The daemon: puts the parts together, runs until it is stopped, and shuts down in order.
 
-The only place where the parts meet. Start: key, config, lock, store, replay, socket, links. End:
-no new links, a seal, the last commit, the store closed.
+Start: key, config, lock, store, replay, socket, links. End: no new links, a seal, the last commit,
+the store closed.
 """
 
 import asyncio
@@ -54,13 +54,13 @@ DAMAGED = "%s; it is set aside, and rebuilt from what verifies"
 def open_replica(
     home: Home, config: Config, store: Store, checkpoint: Checkpoint = pass_on
 ) -> tuple[Replica, Ready]:
-    """The replica as the store has it, and what reading it left to be written.
+    """Build the replica from the store; also returns what reading it left to be written.
 
     Args:
         checkpoint: called after each step of work that may be long.
 
     Raises:
-        StoreDamaged: something in the store is not as it was written.
+        StoreDamaged: the store does not hold what was written.
         OperatorError: the key or the config is wrong, or the config is not the store's.
     """
     key = key_file.load(home.key)
@@ -90,7 +90,9 @@ def open_replica(
     if ready.damage:
         raise StoreDamaged(f"{store.path} is damaged: {ready.damage}")
     outside = replica.ledger.roster.write_block(replica.own)
-    if outside and replica.own == founder:  # any other has just joined, or is told by its writes
+    if (
+        outside and replica.own == founder
+    ):  # another has just joined, or learns it at its next write
         log.warning("%s", outside)
     peers = {*store.addresses(), *(NodePubkey.from_hex(peer.node) for peer in config.peers)}
     known = bool(peers - {key.pubkey})
@@ -109,11 +111,11 @@ def open_driver(
     accept_loss: bool = False,
     notices: Notices | None = None,
 ) -> Driver:
-    """The driver over this node's store; over a new one, where it is damaged.
+    """Open the driver over this node's store; if that is damaged, over a rebuilt one.
 
     Args:
-        accept_loss: write on, even if what a damaged store lost can be had from nobody.
-        notices: told where the store had to be made anew.
+        accept_loss: write, even if no other node has what a damaged store lost.
+        notices: shows the operator that the store was rebuilt.
 
     Raises:
         OperatorError: the key, the config or the disk.
@@ -158,7 +160,7 @@ def _rebuild(
 
 
 async def run(home: Home, *, accept_loss: bool = False) -> None:
-    """Be the node until told to stop; through a change of its key.
+    """Run the node until it is stopped, also through a change of its key.
 
     Raises:
         OperatorError: something an operator can mend.
@@ -171,7 +173,7 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
             if not await _live(home, notices, recall, accept_loss=accept_loss):
                 return
         except StoreDamaged as damage:
-            # Once: a disk that goes on damaging what it holds is for the operator.
+            # Once: if the disk damages the store again, the operator must act.
             if not whole:
                 raise
             whole = False
@@ -184,10 +186,10 @@ async def run(home: Home, *, accept_loss: bool = False) -> None:
 async def _live(
     home: Home, notices: Notices, recall: list[InMemoryRows], *, accept_loss: bool
 ) -> bool:
-    """Be the node under its present key; says whether to go on under the next.
+    """Run the node under its present key; returns whether to go on under the next key.
 
     Args:
-        recall: takes what the node still knows where its store is found damaged.
+        recall: receives what the node still knows if its store is found damaged.
     """
     config = settings.load(home.config)
     home.make()
@@ -242,13 +244,13 @@ async def _live(
         finally:
             if listening is not None:
                 listening.close()
-                with contextlib.suppress(OSError):  # one that nobody answers at is replaced
+                with contextlib.suppress(OSError):  # a stale socket is replaced at the next start
                     home.place.unlink()
     return leaving.switching
 
 
 async def _until(stopping: asyncio.Event, *work: Coroutine[Any, Any, Any]) -> None:
-    """Work until told to stop, or until a part fails; then end every part."""
+    """Run all parts until stopped, or until one fails; then end every part."""
     tasks = [asyncio.create_task(one) for one in work]
     told = asyncio.create_task(stopping.wait())
     try:
@@ -266,15 +268,14 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
     """Run the daemon in this process.
 
     Args:
-        log_format: where it is not as the config says.
+        log_format: overrides the config.
 
     Raises:
         OperatorError: something an operator can fix; also logged if the log is JSON.
     """
     log_format = log_format or settings.load(home.config).log_format
     start_logging(log_format)
-    # The key is in memory: nothing that is written from here on is for others, and no memory is
-    # written to a file when the process dies.
+    # The key is in memory: files are readable by the owner only, and there is no core dump.
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     process_memory.return_large_blocks()
@@ -286,6 +287,6 @@ def main(home: Home, *, accept_loss: bool = False, log_format: str | None = None
         log.critical("%s", trouble.message)
         raise SystemExit(trouble.code) from None
     except Exception:
-        # Left to the interpreter, what a peer wrote might stand in it as it came.
-        log.critical("the daemon ends by a mistake of its own", exc_info=True)
+        # The interpreter would print it unescaped, and a peer's text may be in it.
+        log.critical("the daemon stops because of an internal error", exc_info=True)
         raise SystemExit(Exit.ENVIRONMENT) from None

@@ -1,7 +1,6 @@
-"""Who belongs: what the local API can ask and tell about the roster.
+"""The roster: the types, operations and routes of the local API.
 
-Stands beside ``service.py``: its own types, questions and routes. What an operator wishes becomes
-records in ``crdt/authoring/roster_intents.py``. Source: protocol §9.
+``crdt/authoring/roster_intents.py`` turns an operator's request into records. Source: protocol §9.
 """
 
 import re
@@ -50,7 +49,7 @@ class ChangeRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RenameRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Call a node something else."""
+    """Rename a node."""
 
     node: str
     name: str
@@ -95,7 +94,7 @@ class MemberRow(msgspec.Struct, frozen=True):
 
 
 class Membership:
-    """The roster, as local callers see it."""
+    """The roster, for local callers."""
 
     def __init__(self, driver: Driver, parting: LeaveOrRotate) -> None:
         self._driver = driver
@@ -126,7 +125,7 @@ class Membership:
         return await self._change(kind(node, role))
 
     async def rename(self, asked: RenameRequest) -> rows.Written:
-        """Call a node something else."""
+        """Rename a node."""
         node, name = await self._find(asked.node), node_name(asked.name)
         await self._driver.query(lambda replica: must_be_free(replica.ledger.roster, node, name))
         return await self._change(roster_intents.Rename(node, name))
@@ -161,7 +160,7 @@ def find(roster: Roster, text: str) -> NodePubkey:
 
 
 def must_be_free(roster: Roster, node: NodePubkey, name: str) -> None:
-    """See that nobody else could be meant by the name that a node is to have.
+    """Check that a new name could not be taken for another node.
 
     Raises:
         ProposalRefused: another has it, or its key begins like it; offers one that is free.
@@ -175,10 +174,10 @@ def must_be_free(roster: Roster, node: NodePubkey, name: str) -> None:
 
 
 def kept(text: str) -> tuple[tuple[int, int], ...] | None:
-    """What a revocation keeps, as an operator writes it.
+    """Parse what a revocation keeps.
 
     Raises:
-        Malformed: it is none of the three forms.
+        Malformed: it has none of the three forms.
     """
     if text == "written":
         return None
@@ -227,7 +226,7 @@ def _admitted(admission: Admission, roster: Roster) -> AdmitResponse:
 
 
 def written(receipt: Receipt, names: queries.Names, holders: int = 0) -> rows.Written:
-    """What was written, as it is answered; so many other nodes have it."""
+    """The answer for a record that was written, which ``holders`` other nodes have."""
     return rows.Written(
         author=receipt.author.hex(),
         name=names.get(receipt.author.hex(), ""),
@@ -240,7 +239,7 @@ def written(receipt: Receipt, names: queries.Names, holders: int = 0) -> rows.Wr
 
 
 def routes(desk: Membership) -> list[HTTPRouteHandler]:
-    """What answers over HTTP."""
+    """The HTTP routes."""
 
     @get("/members")
     async def members() -> list[MemberRow]:
@@ -259,7 +258,7 @@ def routes(desk: Membership) -> list[HTTPRouteHandler]:
 
     @post("/members/name")
     async def rename(data: JSONBody[RenameRequest]) -> rows.Written:
-        """Call a node something else."""
+        """Rename a node."""
         return await desk.rename(data)
 
     @post("/members/revoke")

@@ -1,4 +1,4 @@
-"""What the local API can ask of the daemon: every question and every act, typed.
+"""The operations of the local API on the daemon, typed.
 
 Stands between ``app.py`` and ``driver.py``; knows nothing of HTTP.
 """
@@ -57,11 +57,11 @@ FEEDS_AT_ONCE = 16
 
 
 class NodeService:
-    """The daemon, as its local callers see it.
+    """The daemon, for its local callers.
 
     Args:
         stop: ends the daemon.
-        notices: what an operator should know.
+        notices: what the operator should know.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class NodeService:
         return await self.driver.query(lambda r: presenters.nodes(r, linked, *_now()))
 
     async def peers(self) -> list[PeerRow]:
-        """Every link, those that do not come about, and who must stay away."""
+        """Every link, every failed dial, and every ban."""
         agrees, names = await self.driver.query(
             lambda replica: (
                 {session.peer: session.agrees for session in replica.sessions.all()},
@@ -179,14 +179,14 @@ class NodeService:
         return found
 
     async def export(self) -> list[board_transfer.Head | board_transfer.ExportedStory]:
-        """The board, to be carried elsewhere."""
+        """The board, for an export."""
         return await self.driver.query(lambda replica: board_transfer.export(replica, _now()[0]))
 
     async def feeds(self) -> list[FeedRow]:
-        """Every feed that anything is known of, looked at a few at a time.
+        """Every feed that anything is known of, a few in each query.
 
-        A member may open many, and what is missing of each names everybody who may have it: in one
-        go that would hold up the others.
+        A member may open many, and listing what each lacks takes time: in one query it would delay
+        all others.
         """
         rows: list[FeedRow] = []
         shown = await self.driver.query(lambda replica: queries.known_feeds(replica.ledger))
@@ -201,7 +201,7 @@ class NodeService:
         return queries.feeds(few, names, look, replica.document.end)
 
     async def quarantine(self) -> list[QuarantineRow]:
-        """What was turned away, the newest first."""
+        """What was rejected or refused, the newest first."""
         rows = await self.driver.on_disk(lambda store: store.quarantine())
         names = await self.driver.query(lambda replica: queries.names(replica.ledger))
         return queries.quarantine(rows, names)
@@ -247,7 +247,7 @@ class NodeService:
         return written
 
     async def beat(self, story: str, *, ended: bool = False) -> None:
-        """The story's agent is there: it rides on this node's presence from now on."""
+        """Note a heartbeat of the story's agent, which this node's presence then carries."""
         at = clock.wall()
 
         def note(replica: Replica) -> None:
@@ -271,7 +271,7 @@ class NodeService:
         return written(receipt, queries.names_on(self.driver.roster), holders)
 
     async def _wait(self, ref: RecordRef, patience: Patience) -> int:
-        """How many other nodes have a record, once it is as many as asked or time is up."""
+        """How many other nodes have a record, once enough do or the time is up."""
         end = clock.monotonic() + patience.seconds
         holders = 0
         while holders < patience.nodes and clock.monotonic() < end:
@@ -279,13 +279,13 @@ class NodeService:
                 holders = await self.driver.query(lambda replica: replica.sessions.holders(ref))
                 await asyncio.sleep(POLL_SECONDS if holders < patience.nodes else 0)
             except (asyncio.CancelledError, OperatorError):
-                # The daemon ends. The record is on disk all the same: say so while there is time.
+                # The daemon is stopping. The record is on disk all the same, so answer.
                 break
         return holders
 
 
 def _banned(one: Ban, names: queries.Names) -> PeerRow:
-    """Somebody who must stay away: a key, or a place from which no key was shown."""
+    """A ban: of a key, or of an address from which no key was shown."""
     why = f"{one.reason}: {one.times} in the last hour, may come again in {one.seconds:.0f} s"
     key, place = ("", one.who) if one.of_prefix else (one.who, "")
     return PeerRow(key, names.get(key, ""), "banned", place, None, 0, 0, why)

@@ -1,7 +1,6 @@
-"""Tickets: what the local API can ask and tell about those that were given out here.
+"""Tickets issued by this node: the types, operations and routes of the local API.
 
-Stands beside ``service.py``: its own types, questions and routes. Which nodes came in by a ticket
-is read off the roster. Source: protocol §9.
+Which nodes joined with a ticket is read from the roster. Source: protocol §9.
 """
 
 import secrets
@@ -48,7 +47,7 @@ class Invited(msgspec.Struct, frozen=True):
 
 
 class TicketShown(msgspec.Struct, frozen=True):
-    """A ticket as its inviter knows it; nothing in it lets anybody in."""
+    """A ticket as its inviter knows it; it holds no secret."""
 
     ticket: str
     role: str
@@ -65,10 +64,10 @@ class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tickets:
-    """The tickets of this node, as local callers see them.
+    """The tickets of this node, for local callers.
 
     Args:
-        listen: where this node listens; empty where it does not.
+        listen: the address this node listens on; empty if it does not listen.
     """
 
     def __init__(self, driver: Driver, config: Config, listen: str) -> None:
@@ -77,8 +76,8 @@ class Tickets:
         self._listen = listen
 
     async def invite(self, asked: Invite) -> Invited:
-        """Write a ticket that lets so many nodes in."""
-        # Whoever came with the ticket could not be admitted.
+        """Issue a ticket."""
+        # A node that cannot write could not admit the bearer.
         await self._driver.query(lambda r: require_writable(r.write_state(clock.now())))
         role = await self._driver.query(lambda r: r.ledger.roster.role(r.own))
         if role is not Role.ADMIN:
@@ -107,7 +106,7 @@ class Tickets:
         return Invited(ticket.text())
 
     async def tickets(self) -> list[TicketShown]:
-        """The tickets that were given out here, and who came in by them."""
+        """The tickets issued here, and the nodes that joined with each."""
         rows = await self._driver.on_disk(lambda store: store.tickets())
         at = clock.wall_ms()
 
@@ -125,7 +124,7 @@ class Tickets:
         return await self._driver.query(look)
 
     async def withdraw(self, asked: Which) -> None:
-        """A ticket lets nobody in any longer."""
+        """Withdraw a ticket."""
         rows = await self._driver.on_disk(lambda store: store.tickets())
         found = [row for row in rows if row.secret_hash.hex().startswith(asked.ticket)]
         if len(found) != 1 or not asked.ticket:
@@ -145,21 +144,21 @@ def _state(row: TicketRow, used: int, at_ms: int) -> str:
 
 
 def routes(desk: Tickets) -> list[HTTPRouteHandler]:
-    """What answers over HTTP."""
+    """The HTTP routes."""
 
     @post("/invite")
     async def invite(data: JSONBody[Invite]) -> Invited:
-        """Write a ticket."""
+        """Issue a ticket."""
         return await desk.invite(data)
 
     @get("/tickets")
     async def tickets() -> list[TicketShown]:
-        """The tickets given out here."""
+        """List the tickets issued here."""
         return await desk.tickets()
 
     @post("/tickets/withdraw", status_code=204)
     async def withdraw(data: JSONBody[Which]) -> None:
-        """A ticket lets nobody in any longer."""
+        """Withdraw a ticket."""
         await desk.withdraw(data)
 
     return [invite, tickets, withdraw]

@@ -1,8 +1,8 @@
-"""Stage 9 of the line, towards the local side: what happened, for whoever listens.
+"""Publishes what happened to local subscribers.
 
-Takes observations from ``driver.py`` once they are on disk; gives each subscriber a stream of its
-own. Nobody who raises, stalls or never reads harms anybody else: a queue is bounded, and who fell
-behind is told how much he missed. Source: protocol §6.
+Takes observations from ``driver.py`` once they are on disk, and gives each subscriber a separate
+stream. A subscriber that raises, stalls or never reads harms no other: its queue is bounded, and if
+it falls behind, its stream shows how many events it missed. Source: protocol §6.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ CAPACITY = 1024
 
 
 class Missed(msgspec.Struct, frozen=True, tag_field="type", tag="missed"):
-    """So many events did not fit this subscriber's queue."""
+    """How many events did not fit this subscriber's queue."""
 
     count: int
 
@@ -81,7 +81,7 @@ class EventBus:
     def subscribe(
         self, wanted: Filter = lambda _event: True, *, capacity: int = CAPACITY
     ) -> Iterator[Subscription]:
-        """A stream of the events that a filter wants, for as long as the ``with`` lasts."""
+        """A stream of the events that pass a filter, until the ``with`` block ends."""
         subscription = Subscription(wanted, capacity)
         self._subscriptions.add(subscription)
         try:
@@ -94,7 +94,7 @@ class EventBus:
         self._taps.append(call)
 
     def publish(self, event: Observation) -> None:
-        """Tell everybody; never waits, never raises."""
+        """Give an event to every subscriber; never waits, never raises."""
         for subscription in tuple(self._subscriptions):
             try:
                 subscription.offer(event)

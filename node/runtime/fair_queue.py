@@ -1,9 +1,9 @@
-"""What waits for the replica: local callers first, then each peer in turn by the time it cost.
+"""Jobs that wait for the replica: those of local callers first, then those of peers, fairly.
 
-Stands between the links and ``driver.py``. One lane for each peer, bounded, so that whoever sends
-much makes himself wait and nobody else; and the lane that has had the least of the replica's time
-comes next, so that a few dear messages cost their sender as much as many cheap ones. Source:
-protocol §10; Goyal, Vin and Cheng, "Start-time Fair Queueing" (1996).
+Stands between the links and ``driver.py``. Each peer has a bounded queue, so that a peer that sends
+much delays only itself. The peer that has used the least of the replica's time comes next, so that
+a few expensive messages count as much as many cheap ones. Source: protocol §10; Goyal, Vin and
+Cheng, "Start-time Fair Queueing" (1996).
 """
 
 import asyncio
@@ -18,19 +18,18 @@ from machines.values import NodePubkey
 from node.runtime.batch import Job
 
 LOCAL_MAX: Final = 1024
-LANE_MAX: Final = 16
+FLOW_MAX: Final = 16
 BATCH_MAX: Final = 64
-"""One turn runs without a pause: more jobs would share a commit, and stall the loop for longer."""
+"""More jobs would share a commit, but delay all others for longer."""
 BATCH_BYTES_MAX: Final = 1024 * 1024
 BATCH_SECONDS_MAX: Final = 0.01
-"""When the messages of one turn have cost this much, the rest is for the next: one message of
-64 KiB may cost three times as much, and the loop is held for all of a turn."""
-LANES_MAX: Final = 2 * limits.LINKS_MAX
+"""When a batch has taken this long, the remaining messages go to the next batch."""
+FLOWS_MAX: Final = 2 * limits.LINKS_MAX
 
 
 @dataclass(slots=True)
 class _Flow:
-    """A peer's messages that wait, with their sizes, and the time it cost so far, in seconds."""
+    """A peer's waiting jobs with their sizes, and the time it has used, in seconds."""
 
     jobs: deque[tuple[Job, int]] = field(default_factory=deque)
     spent: float = 0.0
@@ -38,63 +37,63 @@ class _Flow:
 
 
 class FairQueue:
-    """Everything that waits."""
+    """The jobs that wait for the replica."""
 
     def __init__(self) -> None:
         self._local: asyncio.Queue[Job] = asyncio.Queue(LOCAL_MAX)
-        self._lanes: dict[NodePubkey, _Flow] = {}
+        self._flows: dict[NodePubkey, _Flow] = {}
         self._filled = asyncio.Event()
         self._cost = 0.0
         self.is_closed = False
 
     def __len__(self) -> int:
-        return self._local.qsize() + sum(len(lane.jobs) for lane in self._lanes.values())
+        return self._local.qsize() + sum(len(flow.jobs) for flow in self._flows.values())
 
     async def put(self, job: Job) -> None:
-        """Queue what a local caller, or the shell itself, asks for; waits while it is full."""
+        """Queue a job of a local caller or of the shell itself; waits while the queue is full."""
         await self._local.put(job)
         self._filled.set()
 
     async def put_from(self, peer: NodePubkey, job: Job, size: int) -> None:
-        """Queue a peer's message; waits, and so lets the peer wait, while its lane is full."""
-        while len((lane := self._lane(peer)).jobs) >= LANE_MAX and not self.is_closed:
-            lane.room.clear()
-            await lane.room.wait()
+        """Queue a peer's message; waits, and so makes the peer wait, while its queue is full."""
+        while len((flow := self._flow(peer)).jobs) >= FLOW_MAX and not self.is_closed:
+            flow.room.clear()
+            await flow.room.wait()
         if self.is_closed:
             return
-        if not lane.jobs:
-            # Whoever was silent has saved nothing up: he starts where the others are.
-            lane.spent = max(lane.spent, self._least())
-        lane.jobs.append((job, size))
+        if not flow.jobs:
+            # A silent peer saves up no time: it starts where the others are.
+            flow.spent = max(flow.spent, self._least())
+        flow.jobs.append((job, size))
         self._filled.set()
 
     def close(self) -> None:
-        """Nobody takes anything any more: whoever waits for room in a lane goes on without it.
+        """Take no more jobs, and wake the links that wait for room.
 
-        A link that waited for ever would keep the daemon from ending.
+        Otherwise they would wait for ever and keep the daemon from stopping.
         """
         self.is_closed = True
-        for lane in self._lanes.values():
-            lane.room.set()
+        for flow in self._flows.values():
+            flow.room.set()
 
     def charge(self, peer: NodePubkey, seconds: float) -> None:
-        """A message of this peer cost so much of the replica's time."""
+        """Charge a peer for the time that its message took."""
         self._cost += seconds
-        self._lane(peer).spent += seconds
+        self._flow(peer).spent += seconds
 
-    def _lane(self, peer: NodePubkey) -> _Flow:
-        lane = self._lanes.get(peer)
-        if lane is None:
-            if len(self._lanes) >= LANES_MAX:
-                self._lanes = {key: one for key, one in self._lanes.items() if one.jobs}
-            lane = self._lanes[peer] = _Flow()
-        return lane
+    def _flow(self, peer: NodePubkey) -> _Flow:
+        flow = self._flows.get(peer)
+        if flow is None:
+            if len(self._flows) >= FLOWS_MAX:
+                self._flows = {key: one for key, one in self._flows.items() if one.jobs}
+            flow = self._flows[peer] = _Flow()
+        return flow
 
     def _least(self) -> float:
-        return min((lane.spent for lane in self._lanes.values() if lane.jobs), default=0.0)
+        return min((flow.spent for flow in self._flows.values() if flow.jobs), default=0.0)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until there is something, for so long at most; let others have the loop anyway."""
+        """Wait until a job is queued, at most so many seconds; yields to the loop in any case."""
         if len(self):
             await asyncio.sleep(0)
             return
@@ -104,14 +103,14 @@ class FairQueue:
                 await self._filled.wait()
 
     def local(self) -> list[Job]:
-        """Take what local callers ask for, as much as makes a batch."""
+        """Take the jobs of local callers, at most as many as make a batch."""
         return [self._local.get_nowait() for _ in range(min(BATCH_MAX, self._local.qsize()))]
 
     def of_peers(self, most: int) -> Iterator[Job]:
-        """Take what peers ask for, each job when the one before it is done and its cost known.
+        """Take jobs of peers, each once the one before it is done and its cost is known.
 
         Args:
-            most: as many jobs.
+            most: how many jobs at most.
         """
         room, self._cost = BATCH_BYTES_MAX, 0.0
         while (
@@ -126,12 +125,11 @@ class FairQueue:
             yield job
 
     def _next(self) -> tuple[Job, int] | None:
-        waiting = [lane for lane in self._lanes.values() if lane.jobs]
+        waiting = [flow for flow in self._flows.values() if flow.jobs]
         if not waiting:
             return None
-        lane = min(waiting, key=lambda lane: lane.spent)
-        # Until it is known what this one costs: less than a message, more than nothing, so that
-        # lanes alternate whose messages are not done at once.
-        lane.spent += 1e-6
-        lane.room.set()
-        return lane.jobs.popleft()
+        flow = min(waiting, key=lambda flow: flow.spent)
+        # Until the cost of this one is known: more than nothing, so that equal peers alternate.
+        flow.spent += 1e-6
+        flow.room.set()
+        return flow.jobs.popleft()

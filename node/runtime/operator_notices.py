@@ -1,7 +1,7 @@
-"""What an operator should know: logged as it happens, and shown by ``status`` while it stands.
+"""What an operator should know: logged as it happens, and shown by ``status``.
 
-Stands at the end of the line, beside ``event_bus.py``. What stands is asked of the replica each
-time; what happened once is kept, the last few of it, since the start. Source: protocol §9.
+Fed by ``event_bus.py``. Conditions that last are read from the replica each time; of single events
+the last few since the start are kept. Source: protocol §9.
 """
 
 import logging
@@ -39,16 +39,16 @@ KEPT: Final = 20
 ROSTER_AT_ONCE: Final = 64
 ROSTER_SECONDS: Final = 10.0
 STANDING: Final = frozenset({NoticeKind.TWIN, NoticeKind.CLOCK, NoticeKind.SEAL})
-"""Shown for as long as they hold, so that nothing is shown that has passed."""
+"""Kinds that ``status`` shows from the replica, only while they last."""
 
 
 class Notices:
-    """A tap of the bus: the log, and the last sentences.
+    """Logs what the bus publishes, and keeps the last notices.
 
     Attributes:
-        called: what nodes are called.
+        called: returns what a node is called.
         own: this node's key.
-        has_left: whether this node left the cluster: then nobody took it off the roster.
+        has_left: whether this node left the cluster by its own wish.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Notices:
         self._pace = LogRateLimit(ROSTER_AT_ONCE, ROSTER_SECONDS, clock.monotonic())
 
     def on_event(self, event: Observation) -> None:
-        """Note what an operator should find in the log."""
+        """Log one event, and keep it if it is a notice."""
         match event:
             case RecordRejected():
                 author, incarnation, at, _ = event.record
@@ -103,7 +103,7 @@ class Notices:
 
     def _tell_of_roster(self, change: RosterChange) -> None:
         if change.node.hex() == self.own and self.has_left():
-            return  # it says so itself
+            return  # logged by ``leave_rotate``
         if not self._pace.allow(clock.monotonic()):
             if self._pace.suppressed == 1:
                 log.info("the roster moves faster than is told of here; see: gangline members")
@@ -115,7 +115,7 @@ class Notices:
         log.info("%s", roster_change(told, names, own=self.own), extra=fields(**known))
 
     def add(self, sentence: str) -> None:
-        """Show by ``status`` from now on what was logged already."""
+        """Keep a notice that was logged already, so that ``status`` shows it."""
         self._last.append(sentence)
 
     def _say(self, sentence: str, **known: object) -> None:
@@ -123,7 +123,7 @@ class Notices:
         self._last.append(sentence)
 
     def current(self, replica: Replica, now: Now) -> tuple[str, ...]:
-        """What stands now, then what happened since the start, the oldest first."""
+        """The conditions that hold now, then the events since the start, the oldest first."""
         return (*standing(replica, now), *self._last)
 
 
@@ -133,7 +133,7 @@ def _known(event: Noticed) -> dict[str, str]:
 
 
 def standing(replica: Replica, now: Now) -> list[str]:
-    """What is not as it should be at this moment."""
+    """The conditions that hold now and need the operator's attention."""
     found = []
     if replica.doubt:
         found.append(f"{replica.doubt}; the next write opens a new feed")
@@ -163,7 +163,7 @@ def standing(replica: Replica, now: Now) -> list[str]:
 
 
 def _early(replica: Replica) -> int:
-    """How many records are held that must not count yet."""
+    """How many records are stored that must not count yet."""
     if not replica.ledger.ahead:
         return 0
     feeds = replica.ledger.feeds.values()

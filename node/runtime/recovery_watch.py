@@ -1,4 +1,4 @@
-"""Watches peers bring back what a rebuilt store lacks, until the node may write again.
+"""Waits until peers have sent what a rebuilt store lacks; then the node may write again.
 
 Stands beside ``driver.py``; ``node/storage/recovery.py`` rebuilt the store. Source: protocol §11.
 """
@@ -19,10 +19,10 @@ LOOK_SECONDS = 1.0
 
 
 async def fetch_rest(driver: Driver) -> None:
-    """Say how far peers have brought back what a rebuilt store lacks, and when that is done."""
+    """Log how much of what a rebuilt store lacks has arrived, and when all has."""
     before = -1
     while True:
-        with contextlib.suppress(StoreFailure):  # tried again: a full disk, say
+        with contextlib.suppress(StoreFailure):  # such as a full disk; tried again
             if not await driver.on_disk(lambda store: store.meta(MetaKey.HURT)):
                 break
             many, linked, agrees = await driver.query(_how_far)

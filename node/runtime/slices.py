@@ -1,8 +1,8 @@
-"""Long work of the core on the loop's own thread, in slices, so that nothing else waits for it.
+"""Runs long work of the core on the loop's own thread, in slices, so that the loop stays free.
 
-Stands under ``driver.py``. The work runs in a greenlet. At a checkpoint it hands the thread back to
-the loop if its slice is over, and goes on when the loop has looked after everything else. Who asks
-for the replica waits for the end all the same: nobody sees half of it (docs/decisions/0008).
+Used by ``driver.py``. The work runs in a greenlet. At a checkpoint it yields to the loop if its
+slice is over, and resumes once the loop has run its other tasks. Jobs for the replica wait until
+the work is complete, so that nothing sees half of it (docs/decisions/0008).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from node.system import clock
 
 T = TypeVar("T")
 SLICE_SECONDS: Final = 0.01
-"""So long at most the loop waits for one slice, but for the step that is under way."""
+"""How long one slice lasts at most, except for the step that is under way."""
 
 
 class Slices:
@@ -32,7 +32,7 @@ class Slices:
         self._cancelled = False
 
     def checkpoint(self) -> None:
-        """Let the loop go first if the slice is over; outside of such work, go on at once."""
+        """Yield to the loop if the slice is over; does nothing outside such work."""
         work = self._work
         if work is None or clock.monotonic() < self._ends or getcurrent() is not work:
             return
@@ -43,10 +43,10 @@ class Slices:
         self._ends = clock.monotonic() + SLICE_SECONDS
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do the work to its end.
+        """Run the work to its end.
 
-        Whoever cancels this waits for the end too: half of it done would be worse than none. The
-        caller must call ``give_way`` when nothing depends on the work any longer.
+        A cancellation waits for the end too, since half of the work must not remain. The caller
+        must call ``give_way`` once nothing depends on the work.
         """
         found: list[T] = []
         self._work = runner = greenlet(lambda: found.append(work()))
@@ -65,7 +65,7 @@ class Slices:
         return found[0]
 
     async def finish(self, rest: Coroutine[Any, Any, T]) -> T:
-        """Do what belongs to the work and must be waited for, likewise to its end."""
+        """Await what belongs to the work, likewise to its end."""
         task = asyncio.ensure_future(rest)
         while True:
             try:
@@ -76,10 +76,10 @@ class Slices:
     def give_way(self) -> None:
         """End the task if it was cancelled during the work.
 
-        Not by cancelling it once more, which the next timeout in it could take for its own.
+        It does not cancel the task again, since a timeout in the task could take that as its own.
 
         Raises:
-            CancelledError: it was.
+            CancelledError: the task was cancelled.
         """
         if self._cancelled:
             raise asyncio.CancelledError

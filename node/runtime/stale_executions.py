@@ -1,4 +1,4 @@
-"""Own executions whose ``exec`` shows no sign of life: reset, and said. Their agents may run on.
+"""Resets own executions whose ``exec`` sends no heartbeat, and logs it. Their agents may still run.
 
 Stands beside ``daemon.py``, which runs it. Source: protocol §7.
 """
@@ -21,13 +21,13 @@ log = logging.getLogger("gangline")
 LOOK_SECONDS = 15.0
 SILENT_LOOKS = 4
 
-# An own execution's last sign of life: its state and its beat; and for how many looks it is so.
+# An own execution's state and last heartbeat; and at how many looks it was unchanged.
 Sign = tuple[ExecutionState, Instant | None]
 Silent = dict[str, tuple[Sign, int]]
 
 
 async def watch(driver: Driver) -> None:
-    """Keep watch over own executions, and reset those whose ``exec`` is silent."""
+    """Reset own executions whose ``exec`` is silent, until cancelled."""
     silent: Silent = {}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
@@ -35,13 +35,13 @@ async def watch(driver: Driver) -> None:
 
 
 async def reset_stale(driver: Driver, before: Silent) -> Silent:
-    """Reset own executions that showed no sign of life for ``SILENT_LOOKS`` looks, and say so.
+    """Reset own executions without a heartbeat for ``SILENT_LOOKS`` looks; returns this look.
 
-    A running ``exec`` beats every 15 s. Looks are counted, not time: a daemon that was held up
-    itself has missed one look, and the beats wait in its socket.
+    A running ``exec`` sends a heartbeat every 15 s. Looks are counted, not time: a daemon that was
+    frozen itself has missed one look, and the heartbeats wait in its socket.
 
     Args:
-        before: what the look before this one gave.
+        before: what the previous look returned.
     """
 
     def working(replica: Replica) -> dict[str, Sign]:
@@ -57,7 +57,7 @@ async def reset_stale(driver: Driver, before: Silent) -> Silent:
         silent[story] = (sign, looks + 1 if sign == last else 0)
         if silent[story][1] < SILENT_LOOKS:
             continue
-        # What is refused, by a full disk say, is tried again at the next look.
+        # A refusal, such as for a full disk, is tried again at the next look.
         with contextlib.suppress(ProposalRefused, StoreFailure):
             await driver.propose(FireExecution(StoryId(story), Reset()))
             await driver.query(partial(_forget_beat, story))

@@ -20,7 +20,7 @@ from node.network.join_authorizer import JoinAuthorizer
 from node.provisioning import init_join
 from node.runtime.batch import Job
 from node.runtime.driver import Driver
-from node.runtime.fair_queue import LANE_MAX
+from node.runtime.fair_queue import FLOW_MAX
 from node.storage.store import Store
 from node.storage.ticket_rows import TicketRow
 from node.system import clock
@@ -420,7 +420,7 @@ async def test_whoever_waits_when_it_stops_is_answered(tmp_path, monkeypatch):
 async def test_a_link_whose_lane_is_full_does_not_keep_the_daemon_from_ending(tmp_path):
     one = House(tmp_path)
     peer, job = key(2).pubkey, Job(lambda _at: (Ready(), None), reads=True)
-    for _ in range(LANE_MAX):
+    for _ in range(FLOW_MAX):
         await one.driver._inbox.put_from(peer, job, 1)
     reads = asyncio.create_task(one.driver._inbox.put_from(peer, job, 1))
     serving = asyncio.create_task(one.driver.run())

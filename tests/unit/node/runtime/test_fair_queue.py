@@ -5,7 +5,7 @@ from itertools import chain
 
 import pytest
 
-from node.runtime import fair_queue as inboxes
+from node.runtime import fair_queue
 from node.runtime.batch import Job
 from node.runtime.fair_queue import FairQueue
 from tests.support.builders.cluster import key
@@ -21,7 +21,7 @@ async def gathered(inbox, seconds=0):
     """What one batch does, as the driver takes it."""
     await inbox.wait(seconds)
     local = inbox.local()
-    jobs = chain(local, inbox.of_peers(inboxes.BATCH_MAX - len(local)))
+    jobs = chain(local, inbox.of_peers(fair_queue.BATCH_MAX - len(local)))
     return [job.work(None) for job in jobs]
 
 
@@ -39,7 +39,7 @@ async def test_local_callers_come_first(inbox):
 
 
 async def test_who_sends_much_waits_and_nobody_else(inbox):
-    for number in range(inboxes.LANE_MAX):
+    for number in range(fair_queue.FLOW_MAX):
         await inbox.put_from(A, named(f"a{number}"), 1)
     more = asyncio.create_task(inbox.put_from(A, named("late"), 1))
     await inbox.put_from(B, named("b"), 1)
@@ -51,7 +51,7 @@ async def test_who_sends_much_waits_and_nobody_else(inbox):
 
 
 async def test_a_dear_peer_comes_after_a_cheap_one(inbox, monkeypatch):
-    monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 1)
+    monkeypatch.setattr(fair_queue, "BATCH_BYTES_MAX", 1)
     for number in range(3):
         await inbox.put_from(A, named(f"a{number}"), 1)
         await inbox.put_from(B, named(f"b{number}"), 1)
@@ -64,7 +64,7 @@ async def test_a_dear_peer_comes_after_a_cheap_one(inbox, monkeypatch):
 
 
 async def test_whoever_was_silent_has_saved_nothing_up(inbox, monkeypatch):
-    monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 1)
+    monkeypatch.setattr(fair_queue, "BATCH_BYTES_MAX", 1)
     await inbox.put_from(C, named("c"), 1)
     await gathered(inbox)
     for number in range(4):
@@ -82,11 +82,11 @@ async def test_whoever_was_silent_has_saved_nothing_up(inbox, monkeypatch):
 
 
 async def test_a_batch_is_bounded_in_bytes_and_in_number(inbox, monkeypatch):
-    monkeypatch.setattr(inboxes, "BATCH_BYTES_MAX", 100)
+    monkeypatch.setattr(fair_queue, "BATCH_BYTES_MAX", 100)
     for number in range(4):
         await inbox.put_from(A, named(number), 60)
     assert await gathered(inbox) == [0, 1]
-    monkeypatch.setattr(inboxes, "BATCH_MAX", 1)
+    monkeypatch.setattr(fair_queue, "BATCH_MAX", 1)
     await inbox.put(named("local"))
     assert await gathered(inbox) == ["local"]
     assert await gathered(inbox) == [2]
@@ -95,7 +95,7 @@ async def test_a_batch_is_bounded_in_bytes_and_in_number(inbox, monkeypatch):
 async def test_a_batch_ends_once_its_messages_have_cost_enough(inbox):
     def at_a_cost(number):
         def work(_at):
-            inbox.charge(A, 0.6 * inboxes.BATCH_SECONDS_MAX)
+            inbox.charge(A, 0.6 * fair_queue.BATCH_SECONDS_MAX)
             return number
 
         return Job(work)
@@ -108,7 +108,7 @@ async def test_a_batch_ends_once_its_messages_have_cost_enough(inbox):
 
 
 async def test_nobody_waits_for_room_where_nothing_is_taken_any_more(inbox):
-    for number in range(inboxes.LANE_MAX):
+    for number in range(fair_queue.FLOW_MAX):
         await inbox.put_from(A, named(number), 1)
     waiting = asyncio.create_task(inbox.put_from(A, named("late"), 1))
     await asyncio.sleep(0)
@@ -116,7 +116,7 @@ async def test_nobody_waits_for_room_where_nothing_is_taken_any_more(inbox):
     inbox.close()
     await waiting
     await inbox.put_from(B, named("later"), 1)
-    assert len(inbox) == inboxes.LANE_MAX
+    assert len(inbox) == fair_queue.FLOW_MAX
 
 
 async def test_others_have_the_loop_between_two_batches(inbox):
@@ -128,11 +128,11 @@ async def test_others_have_the_loop_between_two_batches(inbox):
 
 
 async def test_lanes_of_peers_that_are_gone_are_forgotten(inbox, monkeypatch):
-    monkeypatch.setattr(inboxes, "LANES_MAX", 2)
+    monkeypatch.setattr(fair_queue, "FLOWS_MAX", 2)
     await inbox.put_from(A, named("a"), 1)
     inbox.charge(B, 1.0)
     await inbox.put_from(C, named("c"), 1)
-    assert set(inbox._lanes) == {A, C}
+    assert set(inbox._flows) == {A, C}
     assert sorted(await gathered(inbox)) == ["a", "c"]
 
 
