@@ -27,19 +27,19 @@ class Sentences(NamedTuple):
 
 SENTENCES: Final[dict[str, Sentences]] = {
     DisconnectReason.BAD_TICKET: Sentences(
-        "the inviter does not know this ticket; ask it for a new one (gangline invite)",
+        "the inviter does not know this ticket; ask it for a new one",
         "it showed a ticket that this node never issued",
     ),
     DisconnectReason.EXPIRED_TICKET: Sentences(
-        "this ticket has expired; ask the inviter for a new one (gangline invite)",
+        "this ticket has expired; ask the inviter for a new one",
         "it showed an expired ticket",
     ),
     DisconnectReason.USED_TICKET: Sentences(
-        "this ticket is used up; ask the inviter for a new one (gangline invite)",
+        "this ticket is used up; ask the inviter for a new one",
         "it showed a ticket that is used up",
     ),
     DisconnectReason.WITHDRAWN_TICKET: Sentences(
-        "this ticket was withdrawn; ask the inviter for a new one (gangline invite)",
+        "this ticket was withdrawn; ask the inviter for a new one",
         "it showed a withdrawn ticket",
     ),
     DisconnectReason.NAME_TAKEN: Sentences(

@@ -77,7 +77,7 @@ def test_tickets_let_in_so_many_and_each_refusal_is_told_on_both_sides(fleet):
             "join", "--name", name, "--listen", "127.0.0.1:0", stdin=ticket
         )
     three = Node(fleet.folder / "three")
-    assert "used already" in three.gangline("join", stdin=ticket, code=4)
+    assert "is used up" in three.gangline("join", stdin=ticket, code=4)
     (row,) = den.json("invite", "--list")
     assert (row["state"], len(row["used_by"]), row["role"]) == ("used", 2, "observer")
     assert "used_ticket: it showed a ticket that is used up" in den.log()
