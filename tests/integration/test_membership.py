@@ -115,7 +115,7 @@ def test_hosts_that_are_kept_in_a_file(fleet, tmp_path):
     assert "done: " in den.gangline("members", "apply", str(file))
     assert row_of(den, known)["name"] == "bee"
     assert row_of(den, fresh)["role"] == "admin"
-    assert "has all" in den.gangline("members", "apply", str(file))
+    assert "has everything" in den.gangline("members", "apply", str(file))
     den.gangline("members", "revoke", "cee")
     told = den.gangline("members", "apply", str(file), code=5)
     assert "was revoked" in told
