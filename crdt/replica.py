@@ -15,7 +15,7 @@ from crdt.authoring.reissue_body import reissue_body
 from crdt.authoring.roster_intents import RosterIntent
 from crdt.authoring.scheduled_writes import ScheduledWrites
 from crdt.authoring.write_state import Writable, WriteState, require_writable, write_state_of
-from crdt.contract.checkpoint import Checkpoint, pass_on
+from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import (
     IncarnationOpened,
     Now,
@@ -78,8 +78,7 @@ class Replica:
         founder: the founder's key.
         seed: secret bytes from which incarnations and delays are drawn.
         incarnation: the own feed to go on in, as the store has it.
-        doubt: why the store may not be the one last written; then the first write opens a new
-            incarnation. Empty if it is.
+        doubt: why the store may be an older one, if it may; the first write then opens a new feed.
         written: how far this node had written in its own feed, as the store has it.
         former: the key this node had before this one, if it had one.
         former_end: how far this node had written under that key.
@@ -114,8 +113,7 @@ class Replica:
         self.clock_watch = ClockWatch(self.sessions, self.ledger.horizon)
         self._seal_watch = SealWatch(self.ledger)
         self.beacon = PresenceTracker(key, cluster, verifier, H(b"run" + seed)[:8])
-        self._key = key
-        self._draw = SeededRandom(seed)
+        self._key, self._draw = key, SeededRandom(seed)
         self.doubt = doubt
         self._written = written
         self._sync = Sync(self.own, self.ledger, self.sessions, self.document)
@@ -151,8 +149,9 @@ class Replica:
         frame = decode_frame(data)
         if self.store_read_only or not isinstance(frame, BRINGS_RECORDS):
             return OpenedMessage(self.cluster, self.founder, peer, data, frame)
-        arrivals = locate_records(frame, self.cluster, self.document.by_client)
-        fresh = [record for record in arrivals.records if not self.ledger.has(record)]
+        pause = self.ledger.checkpoint
+        arrivals = locate_records(frame, self.cluster, self.document.by_client, pause)
+        fresh = [r for r in in_steps(arrivals.records, pause) if not self.ledger.has(r)]
         return OpenedMessage(self.cluster, self.founder, peer, data, frame, fresh, arrivals.gaps)
 
     def merge(self, verified: VerifiedMessage, now: Now) -> Ready:
@@ -176,8 +175,8 @@ class Replica:
         ready = self._finish(peer, now)
         ready.fault = PeerFaulted(peer, fault.reason, fault.detail)
         ready.observe.append(ready.fault)
-        nowhere = (None, None, None)
-        ready.quarantine.append(Quarantined(peer, *nowhere, fault.reason, fault.detail, data))
+        whole = Quarantined(peer, None, None, None, fault.reason, fault.detail, data)
+        ready.quarantine.append(whole)
         return ready
 
     def _merge_records(self, message: OpenedMessage, batch: VerifiedBatch, now: Now) -> None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from machines.values import NodePubkey
 from msgspec import UNSET
 
-from crdt.contract.checkpoint import Checkpoint, pass_on
+from crdt.contract.checkpoint import Checkpoint, in_steps, pass_on
 from crdt.contract.ready import Row
 from crdt.primitives import limits
 from crdt.primitives.errors import MalformedRecord, PeerFault, Reason
@@ -116,27 +116,38 @@ def locate_records(
     frame: SyncStep2 | Update | Records | Proof,
     cluster: ClusterId,
     by_client: Mapping[int, FeedId | None],
+    checkpoint: Checkpoint = pass_on,
 ) -> Arrivals:
     """The records that a frame brings, by position, and the runs that it says have no content.
+
+    Args:
+        by_client: the known feeds by Yjs client id; ``None`` for an id of several feeds.
+        checkpoint: called before each record is read, since an update may bring thousands.
 
     Raises:
         PeerFault: an update is malformed, or a value is no record.
     """
     match frame:
         case SyncStep2(update):
-            slices = decode_update(update, bytes_max=limits.CATCHUP_BYTES_MAX)
+            slices = decode_update(
+                update, bytes_max=limits.CATCHUP_BYTES_MAX, checkpoint=checkpoint
+            )
         case Update(update):
-            slices = decode_update(update)
+            slices = decode_update(update, checkpoint=checkpoint)
         case Records(author, incarnation, records):
             feed = FeedId(author, incarnation)
-            return Arrivals([signed_record(feed, *one) for one in records], [])
+            located = [signed_record(feed, *one) for one in in_steps(records, checkpoint)]
+            return Arrivals(located, [])
         case _:
             return Arrivals([], [])
-    return locate_slices(slices, cluster, by_client)
+    return locate_slices(slices, cluster, by_client, checkpoint)
 
 
 def locate_slices(
-    slices: Iterable[FeedSlice], cluster: ClusterId, by_client: Mapping[int, FeedId | None]
+    slices: Iterable[FeedSlice],
+    cluster: ClusterId,
+    by_client: Mapping[int, FeedId | None],
+    checkpoint: Checkpoint = pass_on,
 ) -> Arrivals:
     """Say which feed each slice of an update belongs to.
 
@@ -158,7 +169,9 @@ def locate_slices(
         if feed is None:
             arrivals.unplaced += 1
             continue
-        arrivals.records += [signed_record(feed, clock, value) for clock, value in piece.records]
+        for clock, value in piece.records:
+            checkpoint()
+            arrivals.records.append(signed_record(feed, clock, value))
         arrivals.gaps += [(feed, clock, clock + length) for clock, length in piece.gaps]
     return arrivals
 

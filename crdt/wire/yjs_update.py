@@ -6,7 +6,7 @@ native document. Source: Yjs ``UpdateEncoder``, ``Item.write``.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from machines.errors import InvalidValue
@@ -57,8 +57,16 @@ def parse_root(root: str) -> tuple[bytes, int] | None:
     return bytes.fromhex(found[1]), incarnation
 
 
-def decode_update(data: bytes, *, bytes_max: int = limits.UPDATE_BYTES_MAX) -> list[FeedSlice]:
+def decode_update(
+    data: bytes,
+    *,
+    bytes_max: int = limits.UPDATE_BYTES_MAX,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> list[FeedSlice]:
     """Decode an update.
+
+    Args:
+        checkpoint: called before each struct, and each value of one with several.
 
     >>> root = "feed/" + "00" * 32 + "/0"
     >>> update = encode_update([FeedSlice(9, root, 0, 2, [(1, b"value")], [(0, 1)])])
@@ -73,7 +81,7 @@ def decode_update(data: bytes, *, bytes_max: int = limits.UPDATE_BYTES_MAX) -> l
     reader = Reader(data)
     try:
         # A client takes at least a count, an id, a clock and a struct of four bytes.
-        slices = [_read_client(reader) for _ in range(reader.count(7))]
+        slices = [_read_client(reader, checkpoint) for _ in range(reader.count(7))]
         if len({piece.client for piece in slices}) != len(slices):
             raise InvalidValue("client", "there once")
         _skip_delete_set(reader)
@@ -83,7 +91,7 @@ def decode_update(data: bytes, *, bytes_max: int = limits.UPDATE_BYTES_MAX) -> l
     return slices
 
 
-def _read_client(reader: Reader) -> FeedSlice:
+def _read_client(reader: Reader, checkpoint: Callable[[], None]) -> FeedSlice:
     """Read the structs of one client; their clocks must be consecutive."""
     structs = reader.count(4)
     if structs == 0:
@@ -94,6 +102,7 @@ def _read_client(reader: Reader) -> FeedSlice:
     records: list[tuple[int, bytes]] = []
     gaps: list[tuple[int, int]] = []
     for _ in range(structs):
+        checkpoint()
         info = reader.take(1)[0]
         if clock == 0:
             root = _read_root(reader, info)
@@ -112,7 +121,7 @@ def _read_client(reader: Reader) -> FeedSlice:
             length = 1
             records.append((clock, reader.block(limits.CATCHUP_BYTES_MAX)))
         elif content == ANY:
-            length = _read_any(reader, clock, records)
+            length = _read_any(reader, clock, records, checkpoint)
         else:
             raise InvalidValue("content", "Any, Binary or Deleted")
         if length == 0 or clock + length > CLOCK_END:
@@ -131,10 +140,13 @@ def _read_root(reader: Reader, info: int) -> str:
     return root
 
 
-def _read_any(reader: Reader, clock: int, records: list[tuple[int, bytes]]) -> int:
+def _read_any(
+    reader: Reader, clock: int, records: list[tuple[int, bytes]], checkpoint: Callable[[], None]
+) -> int:
     """Read a run of byte strings into ``records``; return how many."""
     length = reader.count(2)
     for position in range(clock, clock + length):
+        checkpoint()
         if reader.take(1)[0] != ANY_BYTES:
             raise InvalidValue("value", "a byte string")
         records.append((position, reader.block(limits.CATCHUP_BYTES_MAX)))

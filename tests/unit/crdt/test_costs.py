@@ -233,6 +233,17 @@ def test_no_stretch_of_a_fork_or_a_move_of_the_roster_grows_with_what_rests_on_i
     assert all(one <= other + FEW for one, other in zip(many, few, strict=True)), counts
 
 
+def test_records_of_a_large_message_are_read_in_steps(board):
+    # Reading the records themselves is most of what a message of a megabyte costs.
+    counts = []
+    for size in (64, 1_000):
+        pen = board.pen(incarnation=size)
+        records = [pen.story(f"s-{number}", clock=number) for number in range(size)]
+        message = encode_frame(Update(board.slice(pen, 0, size, records)))
+        counts.append(board.longest(partial(board.replica.open, pen.node, message)))
+    assert counts[1] <= counts[0] + FEW, counts
+
+
 def test_what_an_admin_says_of_the_roster_costs_no_more_once_he_said_all_that_is_taken(
     board, monkeypatch
 ):
