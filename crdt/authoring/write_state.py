@@ -6,7 +6,7 @@ the two it is. Source: protocol §7, §9.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, assert_never
 
 from machines.values import NodePubkey
 
@@ -106,3 +106,5 @@ def require_writable(state: WriteState) -> None:
             raise NotWritable(why)
         case StoreReadOnly(why) | StoreIncomplete(why) | ClockWrong(why) | RosterUnknown(why):
             raise HeldUp(why)
+        case _:
+            assert_never(state)
