@@ -218,6 +218,21 @@ WRITES = (
 )  # fmt: skip
 
 
+SENTENCES = {"why", "says"}
+"""Fields that hold words for people, which may differ."""
+
+
+def without_sentences(answer):
+    """An answer without its sentences."""
+    if isinstance(answer, list):
+        return [without_sentences(one) for one in answer]
+    if isinstance(answer, dict):
+        return {
+            name: without_sentences(one) for name, one in answer.items() if name not in SENTENCES
+        }
+    return answer
+
+
 @BOTH_WAYS
 def test_a_command_line_asks_a_daemon_of_the_other_build(fleet, first, second):
     den = founded(fleet, first)
@@ -225,11 +240,12 @@ def test_a_command_line_asks_a_daemon_of_the_other_build(fleet, first, second):
     settled(den)
     other = den.by(second)
     for command in READS:
-        assert (command, den.json(*command.split())) == (command, other.json(*command.split()))
+        mine, theirs = (without_sentences(one.json(*command.split())) for one in (den, other))
+        assert (command, mine) == (command, theirs)
     for command in WRITES:
         other.gangline(*command.split())
-    told = other.gangline("fire", "s-1", "accepted", code=4)
-    assert told == den.gangline("fire", "s-1", "accepted", code=4)
+    for one in (other, den):
+        assert "ignores accepted" in one.gangline("fire", "s-1", "accepted", code=4)
     exported = [json.loads(line) for line in other.gangline("export").splitlines()]
     assert [line.get("id") for line in exported] == [None, "s-1", "s-2"]
     den.by(second).gangline("stop")

@@ -54,7 +54,7 @@ def test_the_roster_is_the_naive_roster(records, chance):
             assert found.keeps(feed) == naive.keeps(node, incarnation)
     for record in naive.admissions:
         assert found.counts(record) == naive.admission_counts(record)
-    assert found.moved(Roster(founder, records)) == set()
+    assert found.changed_nodes(Roster(founder, records)) == set()
 
 
 @given(statements())
