@@ -8,10 +8,8 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Story
-from crdt.records.record import sign_record, signed_bytes
-from crdt.wire.messages import Records, encode_frame
+from crdt.records.record import sign_record
 from machines.values import Instant, StoryId
 from node.cli.commands import show
 from node.cli.main import app
@@ -19,9 +17,9 @@ from node.client.http_client import Client
 from node.system import log_format
 from node.system.sanitize import UNSAFE, clean
 from tests.support.builders.cluster import START
+from tests.support.builders.record_author import as_frame
+from tests.support.builders.stores import collided, write
 from tests.support.harness.daemons import Fleet
-from tests.unit.node.cli.commands.test_story_tree import collided
-from tests.unit.node.reporting.test_store_audit import write
 
 POISON = "\x1b[31m\r\x00\x07\x08\x7f\x9b31m\u202e\u2066\u2028\ufeff[bold]b[/bold]<b>&"
 SHOWN = clean(POISON)
@@ -160,15 +158,13 @@ def test_a_file_is_shown_and_not_obeyed(tmp_path):
 
 def test_bytes_that_a_peer_sent_are_decoded_and_not_obeyed(siege, tmp_path):
     """What lies in quarantine is the very place to look for the worst."""
-    feed = FeedId(siege.bringer, 0)
     body = f'{{"at":"{START}","kind":"story","n":0,"story":"x","title":"{POISON}"}}'.encode()
-    said = signed_bytes(siege.found.id, feed, 0, H(body))
-    value = siege.keys[3].sign(said) + body
-    siege.bring(encode_frame(Records(siege.bringer, 0, ((0, value),))))
+    data = as_frame(siege.pen.sign_bytes(body))
+    siege.bring(data)
     [row] = siege.quarantined[0]
     assert row.reason == "malformed_record"
     path = tmp_path / "frame"
-    path.write_bytes(encode_frame(Records(siege.bringer, 0, ((0, value),))))
+    path.write_bytes(data)
     for args in ((), ("--json",)):
         done = CliRunner().invoke(app, ("inspect", "update", str(path), *args))
         assert_harmless(done.output)

@@ -22,7 +22,7 @@ from node.system import clock
 from tests.support.builders.cluster import START, key
 from tests.support.builders.wire import BINARY, ELSEWHERE, PING, TEXT, crowd, frame, request, wire
 from tests.support.harness.hostile_cluster import peak_of
-from tests.support.harness.listening import listening
+from tests.support.harness.listening import listening, until
 
 NOW = Instant(START)
 MEMBER = key(2)
@@ -71,11 +71,6 @@ async def unharmed(node):
     assert await asyncio.wait_for(link.run(received), PATIENCE) == "enough"
     assert told[0][:2] == b"\x00\x00"
     await until(lambda: not node.driver.links)
-
-
-async def until(holds):
-    while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
-        await asyncio.sleep(0.01)
 
 
 def hello(listener, **changed):

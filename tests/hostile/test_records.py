@@ -4,19 +4,21 @@ import json
 
 import pytest
 
+from crdt.authoring.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
 from crdt.contract.ready import ForkProven, Noticed
 from crdt.ledger.feed import EntryStatus
 from crdt.presence.signed_presence import PresenceState, presence_bytes, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
-from crdt.primitives.identity import ClusterId, FeedId, H, Hash
-from crdt.records.bodies import SEAL_KEY, Role, Seal
+from crdt.primitives.identity import ClusterId, FeedId, H
+from crdt.records.bodies import Role
 from crdt.records.record import sign_record, signed_bytes
 from crdt.wire.handshake_transcript import DIALLED, hello_bytes
 from crdt.wire.messages import Awareness, Proof, Records, encode_frame
 from machines import execution as x
 from machines import pipeline as p
-from machines.values import AgentName
+from machines.values import AgentName, FreeText, StoryId
+from tests.support.builders import hostile_acts as acts
 from tests.support.builders.cluster import Found, key
 from tests.support.builders.malformed import AT, BODIES, IDS
 from tests.support.builders.record_author import RecordAuthor
@@ -26,7 +28,7 @@ STRANGER = key(9)
 
 
 def by_position(feed, clock, value):
-    return encode_frame(Records(feed.author, feed.incarnation, ((clock, value),)))
+    return encode_frame(acts.by_position(feed, (clock, value)))
 
 
 # --- two in one slot -----------------------------------------------------------------------
@@ -186,22 +188,15 @@ def test_true_records_beside_a_forged_one_are_taken(siege):
 # --- bodies --------------------------------------------------------------------------------
 
 
-def signed(siege, body):
-    """A record of any body at all under a good signature."""
-    feed = FeedId(siege.bringer, 0)
-    said = signed_bytes(siege.found.id, feed, 0, H(body))
-    return feed, siege.keys[3].sign(said) + body
-
-
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_that_is_no_body_is_its_authors_and_costs_nobody_else(siege, name):
     body = BODIES[name] if isinstance(BODIES[name], bytes) else BODIES[name].encode()
-    feed, value = signed(siege, body)
-    ready = siege.bring(by_position(feed, 0, value))
+    signed = siege.pen.sign_bytes(body)
+    ready = siege.show(signed)
     [row] = siege.quarantined[0]
     assert not ready.persist.rows
     assert ready.fault is None
-    assert (row.reason, row.feed, row.clock) == (Reason.MALFORMED_RECORD, feed, 0)
+    assert (row.reason, row.feed, row.clock) == (Reason.MALFORMED_RECORD, signed.feed, 0)
     assert "\x1b" not in row.detail
     assert "\x9b" not in row.detail
     siege.unharmed()
@@ -216,8 +211,7 @@ def test_an_id_outside_its_alphabet_is_refused_wherever_it_stands(siege, name, f
         "key": f'{{"at":"{AT}","key":"{bad}","kind":"claim","n":0,"released":true}}',
         "depends_on": f'{{"at":"{AT}","depends_on":["{bad}"],"kind":"story","n":0,"story":"x"}}',
     }
-    feed, value = signed(siege, bodies[field].encode())
-    assert siege.bring(by_position(feed, 0, value)).fault is None
+    assert siege.show(siege.pen.sign_bytes(bodies[field].encode())).fault is None
     assert [row.reason for row in siege.quarantined[0]] == [Reason.MALFORMED_RECORD]
     siege.unharmed()
 
@@ -258,15 +252,15 @@ def test_a_stamp_before_its_parents_is_rejected(siege):
 
 
 def test_an_event_that_its_stage_ignores_is_rejected_and_its_children_too(siege):
-    illegal = siege.pen.transition("s-1", p.Accepted(), siege.event)
+    illegal, child = acts.illegal_events(siege.pen, "s-1", siege.event, p.DepsMet())
     siege.rejected(illegal, reason=Reason.ILLEGAL_TRANSITION)
-    siege.rejected(siege.pen.transition("s-1", p.DepsMet(), illegal), reason=Reason.REJECTED_PARENT)
+    siege.rejected(child, reason=Reason.REJECTED_PARENT)
     siege.agree()
 
 
 def test_an_execution_of_ones_own_must_follow_from_itself(siege):
     siege.rejected(
-        siege.pen.execution("s-1", x.Idle(), x.Heartbeat(), x.Idle()),
+        acts.illegal_execution(siege.pen, "s-1"),
         siege.pen.execution("s-1", x.Idle(), x.SpawnRequested(CODER), x.Idle()),
         reason=Reason.ILLEGAL_EXECUTION,
     )
@@ -325,10 +319,7 @@ def test_a_strangers_records_wait_and_are_bounded(siege):
 @pytest.mark.parametrize("count", [0, 1, 2, 2**31 - 1])
 def test_a_false_seal_blames_its_own_feed_alone(siege, count):
     story = siege.pen.story("sealed")
-    seal = siege.pen.write(
-        Seal(at=siege.pen.at(), n=0, key=SEAL_KEY, count=count, digest=Hash(b"x" * 32))
-    )
-    assert siege.show(story, seal).fault is None
+    assert siege.show(story, siege.pen.seal(count, b"x" * 32)).fault is None
     feed = siege.feed_of(3)
     assert feed.as_sealed() is False
     assert siege.replicas[0].ledger.entry(story.ref).verdict is EntryStatus.ADMITTED
@@ -382,3 +373,57 @@ def test_a_flood_of_valid_records_is_taken_in_its_share_and_told(siege, monkeypa
     # Another author's records in the same message's wake are taken at once.
     siege.unharmed()
     assert siege.replicas[0].ledger.entry(flood[0].ref).verdict is EntryStatus.ADMITTED
+
+
+# --- what is void, ahead or written over ----------------------------------------------------
+
+
+def test_overwrites_leave_one_row_and_one_run_of_deletions(siege):
+    siege.propose(1, FireExecution(StoryId("s-1"), x.SpawnRequested(CODER)))
+    siege.propose(1, FireExecution(StoryId("s-1"), x.SpawnedSuccessfully()))
+    for _ in range(200):
+        siege.propose(1, FireExecution(StoryId("s-1"), x.Heartbeat()))
+        siege.propose(1, ClaimStory(StoryId("s-1"), 60))
+    siege.deliver()
+    siege.agree()
+    feed = siege.replicas[2].ledger.feeds[FeedId(siege.keys[1].pubkey, 0)]
+    assert len(feed.live()) == 4  # story, execution, claim, seal
+    assert len(list(feed.gaps())) <= 3
+    assert len(siege.replicas[2].document.doc.get_update()) < 10_000
+    assert feed.as_sealed() is True
+
+
+def test_a_record_stamped_ahead_counts_nowhere_before_its_time_whatever_else_happens(siege):
+    """Void while its author is revoked, it must not slip in when he is taken back."""
+    late = siege.pen.story("s-9", ms=siege.ms + 400_000)
+    siege.propose(0, RevokeNode(siege.pen.node, keep=()))
+    siege.show(late)
+    assert siege.replicas[0].ledger.entry(late.ref).verdict is EntryStatus.VOID_REVOKED
+    siege.propose(0, AdmitNode(siege.pen.node, Role.MEMBER, FreeText("again")))
+    assert siege.replicas[0].ledger.entry(late.ref).verdict is EntryStatus.AHEAD
+    siege.restart(0)
+    assert siege.replicas[0].ledger.entry(late.ref).verdict is EntryStatus.AHEAD
+    assert "s-9" not in siege.replicas[0].ledger.board
+    siege.tick(200)
+    assert "s-9" in siege.replicas[0].ledger.board
+
+
+def test_what_was_superseded_while_it_waited_on_disk_stays_gone(siege):
+    """The later record ripens first; the earlier one must not come back beside it."""
+    start = siege.ms
+    siege.ms += 3_600_000
+    siege.pen.ms = start + 450_000
+    first = siege.pen.release("s-1")
+    siege.pen.ms = start + 400_000
+    second = siege.pen.release("s-1")
+    siege.ms = start
+    siege.propose(0, RevokeNode(siege.pen.node, keep=()))
+    siege.show(first, second)
+    siege.propose(0, AdmitNode(siege.pen.node, Role.MEMBER, FreeText("again")))
+    verdicts = [siege.replicas[0].ledger.entry(r.ref).verdict for r in (first, second)]
+    assert verdicts == [EntryStatus.AHEAD, EntryStatus.AHEAD]
+    siege.tick(300)
+    live = siege.replicas[0].ledger.feeds[FeedId(siege.pen.node, 0)].live()
+    assert [record.clock for record in live] == [1]
+    assert first.ref not in siege.stores[0]
+    siege.agree()

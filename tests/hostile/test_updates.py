@@ -7,9 +7,10 @@ from crdt.primitives.errors import Reason
 from crdt.primitives.identity import FeedId
 from crdt.primitives.varint import block, uint
 from crdt.wire.messages import Records, SyncStep1, SyncStep2, Update, encode_frame
-from crdt.wire.yjs_update import CLOCK_END, FeedSlice, encode_update
+from crdt.wire.yjs_update import CLOCK_END
 from machines import pipeline as p
 from machines.values import FreeText
+from tests.support.builders import hostile_acts as acts
 from tests.support.harness.hostile_cluster import peak_of
 
 ANY, BINARY, DELETED, ORIGIN = 8, 3, 1, 0x80
@@ -70,8 +71,8 @@ def test_a_run_past_the_last_clock_is_refused(siege, client, length):
 def test_a_few_bytes_that_claim_all_of_a_victims_clocks_silence_nobody(siege):
     victim = siege.feed_of(1)
     head = victim.next_clock
-    gap = FeedSlice(victim.client_id, None, head, CLOCK_END, [], [(head, CLOCK_END - head)])
-    ready = siege.bring(encode_frame(Update(encode_update([gap]))))
+    gap = acts.false_gap(victim.id, siege.found.id, CLOCK_END, start=head)
+    ready = siege.bring(encode_frame(gap))
     assert ready.fault is None  # it says that something is gone, which is true every day
     assert siege.replicas[0].document.end(siege.feed_of(1).id) == head
     siege.unharmed()

@@ -12,12 +12,6 @@ from tests.support.harness.daemons import GANGLINE, Fleet, Node, agree, eventual
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
-def fleet(tmp_path):
-    with Fleet(tmp_path) as fleet:
-        yield fleet
-
-
 def at(fleet, name):
     """A home that is not there yet, whose daemon the fleet ends."""
     node = Node(fleet.folder / name)
@@ -81,6 +75,7 @@ def test_a_backup_is_taken_while_the_daemon_writes_and_holds_no_key_unasked(flee
     assert len(den.json("stories")) == 20
 
 
+@pytest.mark.slow
 def test_a_restore_wants_the_right_key_and_an_empty_place(fleet):
     den = fleet.found()
     other = at(fleet, "other")
@@ -119,6 +114,7 @@ def test_what_is_no_backup_or_damaged_is_refused(fleet):
     assert not (fresh.home / "store.db").exists()
 
 
+@pytest.mark.slow
 def test_two_on_one_host_need_two_ports_and_a_restore_as_new_says_so(fleet):
     den = at(fleet, "den")
     den.gangline("init", "--name", "den", "--listen", "127.0.0.1:7499")
@@ -147,6 +143,7 @@ def test_two_on_one_host_need_two_ports_and_a_restore_as_new_says_so(fleet):
     assert "--as-new" in restored("old", "--listen", "127.0.0.1:7498", code=2)[1]
 
 
+@pytest.mark.slow
 def test_a_node_that_left_is_restored_as_new_without_having_left(fleet):
     den = fleet.found()
     b = fleet.join(den, "b")
@@ -160,6 +157,7 @@ def test_a_node_that_left_is_restored_as_new_without_having_left(fleet):
     assert "left the cluster" not in new.status()["writable"]
 
 
+@pytest.mark.slow
 def test_a_clone_restored_as_new_joins_as_a_node_of_its_own(fleet):
     den = fleet.found()
     b = fleet.join(den, "b")
@@ -188,6 +186,7 @@ def test_a_clone_restored_as_new_joins_as_a_node_of_its_own(fleet):
     assert den.status()["forks"] == 0
 
 
+@pytest.mark.slow
 def test_a_board_is_carried_into_another_cluster(fleet):
     den = fleet.found()
     den.gangline("add", "s-1", "--title", "Grüße", "--depends-on", "s-2")

@@ -4,21 +4,16 @@ import shutil
 
 import pytest
 
-from tests.support.harness.daemons import Fleet, Node, agree, eventually
+from tests.support.harness.daemons import Node, agree, eventually
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    with Fleet(tmp_path) as fleet:
-        yield fleet
 
 
 def notices(node):
     return node.status()["notices"]
 
 
+@pytest.mark.slow
 def test_two_daemons_with_one_key_notice_heal_and_tell_everybody(fleet):
     den = fleet.found()
     b = fleet.join(den, "b")

@@ -7,18 +7,12 @@ import pytest
 
 from node.client.http_client import RequestRefused
 from tests.support.builders.cluster import key
-from tests.support.harness.daemons import Fleet, Node, agree, eventually
+from tests.support.harness.daemons import Node, agree, eventually
 
 FRESH = key(9).pubkey.hex()
 """The key of a node that never ran."""
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    with Fleet(tmp_path) as fleet:
-        yield fleet
 
 
 def key_of(node):

@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.harness.daemons import GANGLINE, free_port
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 README = (ROOT / "README.md").read_text()
@@ -104,7 +105,6 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
-@pytest.mark.timeout(300)
 def test_the_tutorial_prints_what_it_shows(checkout):
     steps = blocks()
     printed = checkout.play("\nnext\n".join(commands for commands, _ in steps))
@@ -118,7 +118,6 @@ def test_the_tutorial_prints_what_it_shows(checkout):
     assert not list(checkout.home.iterdir())
 
 
-@pytest.mark.timeout(300)
 def test_the_three_hosts_of_the_readme_are_one_cluster(checkout):
     ssh = checkout.commands / "ssh"
     ssh.write_text(SSH)

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -21,10 +20,8 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from crdt.presence.signed_presence import PresenceState, sign_presence
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
-from crdt.primitives.identity import FeedId, H, RecordId, RecordRef
+from crdt.primitives.identity import FeedId, H
 from crdt.records.bodies import Role
-from crdt.records.fork_proof import proof_side
-from crdt.records.record import signed_bytes_and_id, signed_record
 from crdt.wire.messages import (
     Awareness,
     AwarenessEntry,
@@ -43,15 +40,15 @@ from crdt.wire.messages import (
     decode_frame,
     encode_frame,
 )
-from crdt.wire.yjs_update import CLOCK_END, FeedSlice, decode_update, encode_update, parse_root
-from machines import execution as x
+from crdt.wire.yjs_update import CLOCK_END, decode_update, parse_root
 from machines import pipeline as p
-from machines.values import AgentName, FreeText, Instant, NodePubkey
+from machines.values import FreeText, Instant, NodePubkey
 from node.network import tls
 from node.network.handshake import HelloRefused, Identity, dial
 from node.network.link import OPTIONS, Link
 from tests.support.attack.environment import PATIENCE_SECONDS, until_cut_off
 from tests.support.attack.results import Catalogue
+from tests.support.builders import hostile_acts as acts
 from tests.support.builders.malformed import BODIES, IDS
 from tests.support.builders.record_author import RecordAuthor, as_frame
 from tests.support.builders.vectors import FOLDER
@@ -76,12 +73,6 @@ def as_bytes(text):
 
 def wall_ms():
     return time.time_ns() // 1_000_000
-
-
-class Nobody(NamedTuple):
-    """Stands for a record that was never written."""
-
-    ref: RecordRef
 
 
 class HostileMember:
@@ -186,13 +177,7 @@ class HostileMember:
 
     def show_raw(self, *bodies):
         """Sign bytes that are no bodies, and send them."""
-        feed, rows = FeedId(self.key.pubkey, self.pen.incarnation), []
-        for clock, data in enumerate(bodies, self.pen.clock):
-            draft = signed_record(feed, clock, bytes(limits.SIGNATURE_BYTES) + data)
-            said, record_id = signed_bytes_and_id(self.cluster, draft)
-            self.records.append(record_id)
-            rows.append((clock, self.key.sign(said) + data))
-        self.tell(Records(*feed, tuple(rows)))
+        self.show(*map(self.pen.sign_bytes, bodies))
 
     @staticmethod
     def here():
@@ -272,8 +257,7 @@ async def fork_of_the_first_slot(one):
 
 @CATALOGUE(*rejected("illegal_transition", "rejected_parent"))
 async def illegal_transitions(one):
-    first = one.pen.transition(one.story, p.Accepted())
-    one.show(first, one.pen.transition(one.story, p.GatesStarted(), first))
+    one.show(*acts.illegal_events(one.pen, one.story))
 
 
 @CATALOGUE(*rejected("stamp_backwards"), "admitted")
@@ -284,8 +268,7 @@ async def stamp_before_its_parent(one):
 
 @CATALOGUE(*rejected("illegal_execution"))
 async def illegal_execution(one):
-    done = x.Completed(AgentName("a"), 0, one.pen.at())
-    one.show(one.pen.execution(one.story, x.Idle(), x.Exited(0), done, ms=one.pen.ms))
+    one.show(acts.illegal_execution(one.pen, one.story))
 
 
 @CATALOGUE(*rejected("not_allowed"))
@@ -354,7 +337,7 @@ async def stamps_ahead(one):
 
 @CATALOGUE(*KEPT)
 async def claim_since_2020(one):
-    one.show(one.pen.claim(one.story, since="2020-01-01T00:00:00.000Z"))
+    one.show(one.pen.claim(one.story, since=acts.LONG_AGO))
 
 
 @CATALOGUE(*KEPT)
@@ -401,14 +384,12 @@ async def long_feed(one):
 
 
 def _waiting(one, many):
-    ghost = Nobody(RecordRef(one.key.pubkey, 7, 0, RecordId(os.urandom(32))))
-    return [one.pen.transition(one.story, p.DepsMet(), ghost) for _ in range(many)]
+    return acts.orphans(one.pen, one.story, many, os.urandom(32))
 
 
 @CATALOGUE("admitted", "not taken", STANDS)
 async def unknown_kinds(one):
-    fields = {"at": str(one.pen.at()), "key": "k", "kind": "new-kind", "n": 0}
-    one.show(*(one.pen.raw(fields | {"x": number}) for number in range(5)))
+    one.show(*acts.unknown_kinds(one.pen, *range(5)))
 
 
 @CATALOGUE(*KEPT)
@@ -421,8 +402,9 @@ async def flood_of_records(one):
 @CATALOGUE("admitted", *WAITS)
 async def many_feeds(one):
     """A record in each of many feeds, behind a slot that nobody is shown: no update tells it."""
-    for incarnation in one.rng.sample(range(2**31), FLOOD // 2):
-        one.show(one.pen.story(one.story, title="x", clock=1, incarnation=incarnation))
+    feeds = one.rng.sample(range(2**31), FLOOD // 2)
+    for record in acts.in_many_feeds(one.pen, one.story, feeds):
+        one.show(record)
 
 
 @CATALOGUE(STANDS)
@@ -437,7 +419,7 @@ async def old_records_of_others(one):
         feed = clients.get(piece.client)
         rows = tuple(piece.records) if feed is not None else ()
         if rows and len(rows) <= limits.RECORDS_PER_FRAME_MAX // 20:
-            one.tell(Records(*feed, rows * 20))
+            one.tell(acts.by_position(feed, *rows * 20))
 
 
 @CATALOGUE(*WAITS)
@@ -455,14 +437,14 @@ async def forged_record(one):
     """Its own record, shown as if it stood in an honest feed."""
     feed, clock, _ = await one.victim()
     own = one.pen.story(one.story, title="forged")
-    one.tell(Records(*feed, ((clock + 1_000_000, own.value),)))
+    one.tell(acts.by_position(feed, (clock + 1_000_000, own.value)))
 
 
 @CATALOGUE(*dropped("bad_signature"))
 async def record_elsewhere(one):
     """An honest record at another clock."""
     feed, clock, value = await one.victim()
-    one.tell(Records(*feed, ((clock + 1_000_000, value),)))
+    one.tell(acts.by_position(feed, (clock + 1_000_000, value)))
 
 
 @CATALOGUE(*dropped("bad_signature"))
@@ -489,21 +471,14 @@ async def proof_of_nothing(one):
 async def proofs_against_nobody(one):
     """True proofs against keys that were made to be forked, and that nobody knows."""
     for _ in range(ASKED):
-        pen = RecordAuthor(type(one.key)(os.urandom(32)), one.cluster, wall_ms())
-        sides = sorted(
-            (proof_side(pen.story("s", title=text, clock=0).value) for text in "ab"),
-            key=lambda side: side[1],
-        )
-        one.tell(Proof(pen.node, 0, 0, tuple(sides)))
+        one.tell(acts.fork_of(type(one.key)(os.urandom(32)), one.cluster, wall_ms()))
 
 
 @CATALOGUE(STANDS)
 async def false_gap(one):
     """An update that says that an honest feed is empty to its end and beyond."""
     feed, clock, _ = await one.victim()
-    end = clock + 1 + one.rng.randrange(1000)
-    piece = FeedSlice(feed.client_id(one.cluster), feed.root, 0, end, [], [(0, end)])
-    one.tell(Update(encode_update([piece])))
+    one.tell(acts.false_gap(feed, one.cluster, clock + 1 + one.rng.randrange(1000)))
 
 
 # --- bytes that are no message of ours -----------------------------------------------------

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from crdt.ledger.ingest import UndecodableRecord
 from crdt.primitives import limits
 from crdt.primitives.canonical_json import encode as canonical
 from crdt.primitives.hlc import Stamp
@@ -50,15 +51,19 @@ class RecordAuthor:
         incarnation = self.incarnation if incarnation is None else incarnation
         return sign_record(self.signing, self.cluster, incarnation, clock, body)
 
-    def raw(self, fields, *, clock=None):
-        """A record of any fields at all, such as a kind that nobody knows."""
+    def sign_bytes(self, data, *, clock=None):
+        """Any bytes in the place of a body, under a signature that holds."""
         if clock is None:
             clock, self.clock = self.clock, self.clock + 1
         feed = FeedId(self.node, self.incarnation)
-        data = canonical(fields)
         said = signed_bytes(self.cluster, feed, clock, H(data))
-        value = self.signing.sign(said) + data
-        return VerifiedRecord(feed, clock, value, RecordId(H(said)), parse_body(data))
+        return UndecodableRecord(feed, clock, self.signing.sign(said) + data, RecordId(H(said)), "")
+
+    def raw(self, fields, *, clock=None):
+        """A record of any fields at all, such as a kind that nobody knows."""
+        signed = self.sign_bytes(canonical(fields), clock=clock)
+        body = parse_body(signed.value[limits.SIGNATURE_BYTES :])
+        return VerifiedRecord(*signed[:4], body)
 
     def transition(self, story, event, parent=None, *, ms=None, **where):
         ref = None if parent is None else parent.ref
@@ -98,16 +103,10 @@ class RecordAuthor:
         return self.write(body, **where)
 
     def accusation(self, feed, clock, value):
-        """Evidence against the author of a record, the other side of which was never said."""
+        """Evidence against the author of a record; it never signed the other side."""
         never = b"never said"
-        sides = sorted(
-            (proof_side(value), (self.signing.sign(never), H(never))), key=lambda s: s[1]
-        )
-        body = Evidence(
-            at=self.at(), n=0, key=evidence_key(feed), feed=feed, clock=clock,
-            proof=tuple(ProofSide(Signature(s), Hash(h)) for s, h in sides),
-        )  # fmt: skip
-        return self.write(body)
+        forged = (self.signing.sign(never), H(never))
+        return self._evidence(feed, clock, proof_side(value), forged)
 
     def member(self, node, role, name="node", **where):
         return self.write(Member(at=self.at(), n=0, node=node, role=role, name=name), **where)
@@ -118,15 +117,15 @@ class RecordAuthor:
         return self.write(body, **where)
 
     def evidence(self, one, other, **where):
-        sides = sorted((proof_side(one.value), proof_side(other.value)), key=lambda s: s[1])
+        sides = proof_side(one.value), proof_side(other.value)
+        return self._evidence(one.feed, one.clock, *sides, **where)
+
+    def _evidence(self, feed, clock, *sides, **where):
+        sides = sorted(sides, key=lambda side: side[1])
         body = Evidence(
-            at=self.at(),
-            n=0,
-            key=evidence_key(one.feed),
-            feed=one.feed,
-            clock=one.clock,
+            at=self.at(), n=0, key=evidence_key(feed), feed=feed, clock=clock,
             proof=tuple(ProofSide(Signature(s), Hash(h)) for s, h in sides),
-        )
+        )  # fmt: skip
         return self.write(body, **where)
 
 

@@ -58,3 +58,9 @@ async def listening(tmp_path, *members, address="127.0.0.1:0"):
             with contextlib.suppress(asyncio.CancelledError):
                 await running
             await driver.stop()
+
+
+async def until(holds):
+    """Wait for what has no event of its own."""
+    while not holds():  # noqa: ASYNC110 - it may change at any time
+        await asyncio.sleep(0.01)

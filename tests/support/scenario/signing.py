@@ -2,13 +2,11 @@
 
 import shlex
 
-from crdt.ledger.ingest import UndecodableRecord
 from crdt.primitives.canonical_json import encode
 from crdt.primitives.hlc import Stamp
-from crdt.primitives.identity import FeedId, H, Hash, RecordId
+from crdt.primitives.identity import Hash
 from crdt.records.bodies import Claim, Role, Seal
 from crdt.records.digests import seal_digest
-from crdt.records.record import signed_bytes
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, BranchName, FreeText, GitSha, Instant, StoryId
@@ -102,7 +100,7 @@ def _claim(_field, pen, words):
             "at": str(at), "key": words[1], "kind": "claim", "n": 0, "since": [str(since), 0],
             "until": "9999-12-31T23:59:59.000Z",
         }  # fmt: skip
-        return unreadable(pen, fields)
+        return pen.sign_bytes(encode(fields))
     until = Instant.from_ms(pen.ms + duration(" ".join(words[6:8])))
     body = Claim(at=at, n=0, key=StoryId(words[1]), since=Stamp(since, 0), until=until)
     return pen.write(body)
@@ -160,16 +158,7 @@ def _kind(_field, pen, words):
 
 def _nonsense(_field, pen, words):
     """``nonsense``: signed, and no record."""
-    return unreadable(pen, {"kind": "story", "said": words[1:]})
-
-
-def unreadable(pen, fields):
-    """A record whose signature holds and whose body is not what a body must be."""
-    data = encode(fields)
-    clock, pen.clock = pen.clock, pen.clock + 1
-    feed = FeedId(pen.node, pen.incarnation)
-    said = signed_bytes(pen.cluster, feed, clock, H(data))
-    return UndecodableRecord(feed, clock, pen.signing.sign(said) + data, RecordId(H(said)), "")
+    return pen.sign_bytes(encode({"kind": "story", "said": words[1:]}))
 
 
 _SAYERS = {

@@ -10,10 +10,9 @@ from crdt.ledger.ingest import locate_slices
 from crdt.ledger.judge import is_cut
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault
-from crdt.primitives.identity import FeedId, H, Hash, RecordRef, SigningKey
+from crdt.primitives.identity import FeedId, H, SigningKey
 from crdt.records.bodies import Role, Transition
-from crdt.records.fork_proof import proof_of, proof_side
-from crdt.records.record import signed_bytes, signed_record
+from crdt.records.record import signed_record
 from crdt.wire.messages import (
     DigestOffer,
     FeedDigest,
@@ -29,10 +28,10 @@ from crdt.wire.messages import (
     encode_frame,
 )
 from crdt.wire.roster_request import NONCE_BYTES, RosterRequest, request_bytes
-from crdt.wire.yjs_update import FeedSlice, decode_update, encode_update
-from machines import execution as x
+from crdt.wire.yjs_update import decode_update, encode_update
 from machines import pipeline as p
-from machines.values import AgentName, FreeText, Instant, NodePubkey, StoryId
+from machines.values import FreeText, Instant, NodePubkey
+from tests.support.builders import hostile_acts as acts
 from tests.support.builders.record_author import RecordAuthor
 from tests.support.simulation.faults import spoilt_proof
 
@@ -59,7 +58,8 @@ def spread(world, node, *records, to=None):
 
 
 def tell(world, node, frame, *, to=None):
-    """Send one frame to some peers, or to all, as it is."""
+    """Send a frame, or bytes as they are, to some peers or to all."""
+    frame = frame if isinstance(frame, bytes) else encode_frame(frame)
     for number, link in list(node.links.values()):
         if to is None or number in to:
             world.carry(node, world.nodes[number], link, frame)
@@ -121,12 +121,9 @@ def illegal(world, node, a, b):
     parent = events[b % len(events)] if events else None
     if parent is not None:
         pen.ms = max(pen.ms, parent.stamp.at.ms)
-    one = pen.transition(story, p.Accepted(), parent)
-    two = pen.transition(story, p.GatesStarted(), one)
-    three = pen.execution(
-        story, x.Idle(), x.Exited(0), x.Completed(AgentName("a"), 0, pen.at()), ms=pen.ms
-    )
-    spread(world, node, one, two, three, to=peers(node)[:1] if b & 1 else None)
+    events = acts.illegal_events(pen, story, parent)
+    execution = acts.illegal_execution(pen, story)
+    spread(world, node, *events, execution, to=peers(node)[:1] if b & 1 else None)
 
 
 def foreign(world, node, a, b):
@@ -135,8 +132,7 @@ def foreign(world, node, a, b):
     if victim is None:
         return
     own = pen_of(world, node).story(pick_story(node, a), title="forged")
-    frame = Records(*victim.feed, ((victim.clock + b % 3, own.value),))
-    tell(world, node, encode_frame(frame))
+    tell(world, node, acts.by_position(victim.feed, (victim.clock + b % 3, own.value)))
 
 
 def false_seal(world, node, a, b):
@@ -145,13 +141,7 @@ def false_seal(world, node, a, b):
 
 def flood(world, node, a, b):
     """Many records whose parents nobody has."""
-    pen = pen_of(world, node)
-    records = []
-    for number in range(60):
-        ghost = RecordRef(node.pub, 7, number, Hash(bytes([b % 256]) * 32))
-        body = Transition(at=pen.at(), n=0, story=StoryId("s-0"), event=p.DepsMet(), parent=ghost)
-        records.append(pen.write(body))
-    spread(world, node, *records)
+    spread(world, node, *acts.orphans(pen_of(world, node), "s-0", 60, bytes([b % 256]) * 32))
 
 
 def far_future(world, node, a, b):
@@ -210,24 +200,14 @@ def forge_gap(world, node, a, b):
     end = feed.next_clock + b % 5
     if end == 0:
         return
-    piece = FeedSlice(feed.client_id, feed.id.root, 0, end, [], [(0, end)])
-    tell(world, node, encode_frame(Update(encode_update([piece]))))
+    tell(world, node, acts.false_gap(feed.id, world.found.id, end))
 
 
 def malformed(world, node, a, b):
     """Signed, and no record."""
     pen = pen_of(world, node)
-    frames = []
-    for data in (b"{}", b'{"kind":"story"}', b"[" * 500, b'{"at":1e400}'):
-        frames.append((pen.clock, _signed(world, node, pen, data)))
-        pen.clock += 1
-    frame = encode_frame(Records(node.pub, node.replica.incarnation, tuple(frames)))
-    tell(world, node, frame)
-
-
-def _signed(world, node, pen, data):
-    feed = FeedId(node.pub, node.replica.incarnation)
-    return node.key.sign(signed_bytes(world.found.id, feed, pen.clock, H(data))) + data
+    bodies = (b"{}", b'{"kind":"story"}', b"[" * 500, b'{"at":1e400}')
+    tell(world, node, world.frames_of(*map(pen.sign_bytes, bodies))[0])
 
 
 def false_evidence(world, node, a, b):
@@ -253,12 +233,7 @@ def replay_frames(world, node, a, b):
 
 def carried(world, node, a, b):
     """Kinds nobody knows, with a key: the later supersedes the earlier."""
-    pen = pen_of(world, node)
-    records = [
-        pen.raw({"at": str(pen.at()), "key": "k", "kind": "new-kind", "n": 0, "x": [a, b]})
-        for _ in range(3)
-    ]
-    spread(world, node, *records)
+    spread(world, node, *acts.unknown_kinds(pen_of(world, node), *[[a, b]] * 3))
 
 
 def squat(world, node, a, b):
@@ -298,8 +273,7 @@ def hide_twin(world, node, a, b):
 
 def big_claims(world, node, a, b):
     """Claims since the beginning of time."""
-    since = "2020-01-01T00:00:00.000Z"
-    spread(world, node, pen_of(world, node).claim(pick_story(node, a), since))
+    spread(world, node, pen_of(world, node).claim(pick_story(node, a), acts.LONG_AGO))
 
 
 def flood_valid(world, node, a, b):
@@ -315,7 +289,7 @@ def spend_others(world, node, a, b):
     if victim is not None:
         body = victim.value[limits.SIGNATURE_BYTES :]
         rows = [(1000 + b % 1000 + n, random.Random(n).randbytes(64) + body) for n in range(60)]
-        tell(world, node, encode_frame(Records(*victim.feed, tuple(rows))))
+        tell(world, node, acts.by_position(victim.feed, *rows))
 
 
 def forge_petition(world, node, a, b):
@@ -343,13 +317,8 @@ def forge_petition(world, node, a, b):
 def strange_forks(world, node, a, b):
     """Proofs that keys which nobody knows have forked, made for it."""
     for number in range(15):
-        seed = (a + number).to_bytes(8, "big") * 4
-        pens = [
-            RecordAuthor(SigningKey(seed), world.found.id, node.clock.at(0), 0) for _ in range(2)
-        ]
-        one, two = (pen.story("s-0", title=t) for pen, t in zip(pens, "ab", strict=True))
-        proof = proof_of(one.feed, 0, proof_side(one.value), proof_side(two.value))
-        tell(world, node, encode_frame(Proof(*proof)))
+        stranger = SigningKey((a + number).to_bytes(8, "big") * 4)
+        tell(world, node, acts.fork_of(stranger, world.found.id, node.clock.at(0)))
 
 
 def endless_feeds(world, node, a, b):
@@ -358,18 +327,17 @@ def endless_feeds(world, node, a, b):
     for _ in range(10):
         feed = NodePubkey(chance.randbytes(32)), chance.getrandbits(32)
         row = FeedDigest(*feed, H(b"nothing"), None)
-        tell(world, node, encode_frame(HaveUpTo(*feed, b % 1000)))
-        tell(world, node, encode_frame(FeedDigests((row,), last=bool(b & 1))))
+        tell(world, node, HaveUpTo(*feed, b % 1000))
+        tell(world, node, FeedDigests((row,), last=bool(b & 1)))
         whole = RangeDigest(0, 2**31, 1 + b % 9, H(b"nothing"))
-        tell(world, node, encode_frame(RangeDigests(*feed, (whole,))))
+        tell(world, node, RangeDigests(*feed, (whole,)))
 
 
 def many_feeds(world, node, a, b):
     """A record behind an unknown slot in each of many feeds, for one peer: no update tells them."""
-    chance, pen = random.Random(a), pen_of(world, node)
-    records = [
-        pen.story("s-0", title="x", clock=1, incarnation=chance.getrandbits(32)) for _ in range(60)
-    ]
+    chance = random.Random(a)
+    feeds = [chance.getrandbits(32) for _ in range(60)]
+    records = acts.in_many_feeds(pen_of(world, node), "s-0", feeds)
     for frame in world.frames_of(*records):
         tell(world, node, frame, to=peers(node)[:1])
 
@@ -381,7 +349,7 @@ def old_records(world, node, a, b):
     found = {(r.feed, r.clock, r.value) for data in kept for r in _shown(world, node, data)}
     for feed, clock, value in sorted(found):
         if victim is not node and feed.author == victim.pub:
-            tell(world, node, encode_frame(Records(*feed, ((clock, value),) * 20)))
+            tell(world, node, acts.by_position(feed, *[(clock, value)] * 20))
 
 
 def _shown(world, node, data):
@@ -439,7 +407,7 @@ def spoilt_proofs(world, node, a, b):
     """Proofs of forks that it knows, with a bit flipped: they prove nothing."""
     for feed, proof in sorted(node.replica.ledger.proofs.items())[:5]:
         world.say(node, f"spoils the proof against {feed}")
-        tell(world, node, encode_frame(Proof(*spoilt_proof(proof, a + b))))
+        tell(world, node, Proof(*spoilt_proof(proof, a + b)))
 
 
 PROGRAMS = {

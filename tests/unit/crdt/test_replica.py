@@ -7,7 +7,7 @@ from crdt.authoring.roster_intents import Demote, Rename, Replace
 from crdt.contract.ready import IncarnationOpened, Noticed, Now, OwnEnd, PetitionAnswered, Row
 from crdt.ledger.judge import Deferred
 from crdt.primitives import limits
-from crdt.primitives.errors import EventIgnored, NotWritable, ProposalRefused, Reason, UnknownStory
+from crdt.primitives.errors import NotWritable, ProposalRefused, Reason
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role, Transition
 from crdt.records.fork_proof import proof_of, proof_side
@@ -22,7 +22,7 @@ from crdt.wire.messages import (
 )
 from crdt.wire.yjs_update import FeedSlice, encode_update
 from machines import pipeline as p
-from machines.values import BranchName, FreeText, GitSha, Instant, Label, StoryId
+from machines.values import BranchName, FreeText, Instant, Label, StoryId
 from tests.support.builders.cluster import Cluster, key
 from tests.support.builders.record_author import RecordAuthor, as_frame
 
@@ -39,39 +39,6 @@ def trio():
     return cluster
 
 
-def test_three_nodes_agree_on_a_story_driven_through_the_whole_pipeline(trio):
-    trio.add(1, "s-1", title=FreeText("first"))
-    trio.deliver()
-    for number, event in (
-        (0, p.DepsMet()),
-        (1, p.GatesStarted()),
-        (2, p.GatesPassed(BRANCH, 2)),
-        (0, p.MergeSucceeded(GitSha("abc123"))),
-        (1, p.Accepted()),
-    ):
-        trio.fire(number, "s-1", event)
-        trio.deliver()
-    trio.assert_agreed()
-    view = trio.replicas[2].ledger.board.story("s-1")
-    assert view.title == "first"
-    assert view.stage.reason == p.StoryCompleted()
-    assert not trio.faults
-    assert not any(trio.quarantined)
-
-
-def test_a_caller_who_fires_what_the_stage_ignores_is_told_what_is_legal(trio):
-    trio.add(0, "s-1")
-    before = dict(trio.stores[0])
-    with pytest.raises(EventIgnored) as refusal:
-        trio.fire(0, "s-1", p.Accepted())
-    assert refusal.value.legal[0] == "deps_met"
-    with pytest.raises(UnknownStory):
-        trio.fire(0, "s-2", p.DepsMet())
-    with pytest.raises(ProposalRefused):
-        trio.propose(0, AddStory(StoryId("s-1")))
-    assert trio.stores[0] == before
-
-
 def test_a_message_lost_costs_one_anti_entropy_period(trio):
     trio.add(0, "s-1")
     trio.wire.clear()
@@ -79,68 +46,6 @@ def test_a_message_lost_costs_one_anti_entropy_period(trio):
     trio.wire.clear()
     assert len(trio.digests()) == 2
     trio.settle()
-    trio.assert_agreed()
-
-
-def test_a_node_away_for_many_records_catches_up(trio):
-    trio.unlink(0, 2)
-    trio.unlink(1, 2)
-    for number in range(300):
-        trio.add(number % 2, f"s-{number}")
-        trio.deliver()
-    trio.settle(5)
-    trio.link(0, 2)
-    trio.deliver()
-    trio.assert_agreed()
-    assert len(trio.replicas[2].ledger.board) == 300
-
-
-def test_two_nodes_move_one_story_at_the_same_moment(trio):
-    trio.add(0, "s-1")
-    trio.fire(0, "s-1", p.DepsMet())
-    trio.deliver()
-    won = trio.fire(1, "s-1", p.GatesStarted())
-    lost = trio.fire(2, "s-1", p.QaSkipped(BRANCH, 1))
-    trio.deliver()
-    trio.assert_agreed()
-    view = trio.replicas[0].ledger.board.story("s-1")
-    assert view.stage == p.Qa()
-    [conflict] = view.conflicts
-    assert conflict.record == (lost.author, lost.incarnation, lost.clock, lost.record_id)
-    assert conflict.beaten_by.record_id == won.record_id
-
-
-def test_a_restart_gives_back_the_same_digest_and_view_from_the_rows(trio):
-    trio.add(0, "s-1", title=FreeText("first"))
-    trio.fire(0, "s-1", p.DepsMet())
-    trio.deliver()
-    trio.settle(3)
-    digest = trio.replicas[1].document_digest()
-    vector = trio.replicas[1].state_vector()
-    trio.restart(1)
-    assert trio.replicas[1].document_digest() == digest
-    assert trio.replicas[1].state_vector() == vector
-    trio.assert_agreed()
-
-
-def test_a_clock_that_goes_wrong_or_is_put_right_while_links_are_up_is_noticed(trio):
-    off_ms = 0
-    right = trio.now_of
-
-    def now_of(number):
-        now = right(number)
-        return now._replace(wall=Instant.from_ms(now.wall.ms + off_ms)) if number == 2 else now
-
-    trio.now_of = now_of
-    off_ms = 600_000
-    trio.settle(16)
-    with pytest.raises(NotWritable, match=r"600 s ahead of its peers"):
-        trio.add(2, "s-1")
-    trio.add(0, "s-2")
-    off_ms = 0
-    trio.settle(16)
-    trio.add(2, "s-1")
-    trio.settle(2)
     trio.assert_agreed()
 
 
@@ -278,22 +183,6 @@ def test_a_node_nobody_admitted_writes_nothing_and_neither_does_an_observer():
     assert FeedId(cluster.keys[1].pubkey, 0) not in cluster.replicas[0].ledger.feeds
 
 
-@pytest.mark.parametrize(("off", "way"), [(301_000, "behind"), (-301_000, "ahead of")])
-def test_a_node_whose_clock_is_far_off_its_peers_refuses_to_write(trio, off, way):
-    replica = trio.replicas[0]
-    for peer in (1, 2):
-        replica.connected(trio.keys[peer].pubkey, Instant.from_ms(trio.ms + off), trio.now)
-    assert f"301 s {way} its peers'" in why_not(trio, 0)
-
-
-@pytest.mark.parametrize("ms", [0, 2**53])
-def test_a_node_whose_clock_shows_no_possible_time_refuses_to_write(trio, ms):
-    now = Now(Instant.nearest(ms), trio.mono)
-    assert "between 2020 and 2100" in trio.replicas[0].write_state(now).why
-    with pytest.raises(NotWritable, match="set it right"):
-        trio.replicas[0].propose(AddStory(StoryId("x")), now)
-
-
 def test_what_the_shell_holds_up_is_not_written(trio):
     trio.replicas[0].store_incomplete = "the disk is full"
     assert why_not(trio, 0) == "the disk is full"
@@ -372,15 +261,6 @@ def test_what_the_former_key_wrote_is_known_by_how_far_it_had_written(trio):
     assert replica.rewriting._former_end == said["written"]
     later = trio.make(key(9), former=old, former_end=said["written"])
     assert later.rewriting._former_end == said["written"]
-
-
-def test_a_peer_that_knows_more_of_the_own_feed_makes_one_go_on_elsewhere(trio):
-    mine = trio.replicas[1].ledger.feeds[FeedId(trio.keys[1].pubkey, 0)]
-    pen = RecordAuthor(trio.keys[1], trio.found.id, trio.ms, clock=mine.next_clock)
-    ready = shown(trio, 1, 0, as_frame(pen.story("forgotten")))
-    assert "knows more" in ready.persist.doubt
-    assert trio.add(1, "s-1").incarnation != 0
-    assert "forgotten" in trio.replicas[1].ledger.board
 
 
 def test_a_cut_feed_is_gone_on_in_another_and_what_it_lost_is_written_again(trio):
@@ -527,17 +407,6 @@ def test_a_record_that_comes_back_where_it_was_shown_as_deleted_travels_by_posit
     assert any(isinstance(one, Records) and one.author == trio.keys[1].pubkey for one in frames)
     trio.settle(3)
     trio.assert_agreed()
-
-
-def test_presence_and_digests_are_said_to_linked_peers_alone(trio):
-    trio.replicas[0].beacon.addresses = ("wss://a:1",)
-    for _ in range(16):
-        trio.tick()
-    assert trio.replicas[1].beacon.liveness.status(trio.keys[0].pubkey, trio.mono) == "alive"
-    for one, other in ((0, 1), (0, 2)):
-        trio.unlink(one, other)
-    trio.pass_time(40)
-    assert trio.replicas[0].tick(trio.now).publish == []
 
 
 def test_a_node_asks_to_leave_and_is_told_what_became_of_it(trio):

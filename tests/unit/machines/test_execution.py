@@ -7,7 +7,6 @@ from machines import execution as x
 from machines.codec import dec_hook, enc_hook
 from machines.errors import InvalidValue
 from machines.execution import EXECUTION
-from machines.kernel import StateChange, Updated
 from machines.values import AgentName, Instant
 from tests.support.builders import tables
 from tests.support.builders.tables import AT
@@ -37,17 +36,6 @@ def test_states_and_events_are_not_gc_tracked():
         assert not gc.is_tracked(event), event
 
 
-def test_happy_path_with_a_heartbeat():
-    pending = EXECUTION.step(x.Idle(), x.SpawnRequested(CODER), AT).state
-    running = EXECUTION.step(pending, x.SpawnedSuccessfully(), AT).state
-    beat = EXECUTION.step(running, x.Heartbeat(), LATER)
-    assert isinstance(beat, Updated)
-    assert beat.state == msgspec.structs.replace(running, last_heartbeat=LATER)
-    assert beat.actions == ()
-    end = EXECUTION.step(beat.state, x.Exited(0), LATER).state
-    assert end == x.Completed(CODER, 0, LATER)
-
-
 def test_a_rate_limit_then_resume():
     running = x.Running(CODER, AT, AT)
     limited = EXECUTION.step(running, x.HitRateLimit(LATER), AT)
@@ -59,16 +47,6 @@ def test_a_rate_limit_then_resume():
     resumed = EXECUTION.step(limited.state, x.SpawnedSuccessfully(), LATER)
     assert resumed.state == x.Running(CODER, LATER, LATER)
     assert [(a.on, a.name) for a in resumed.actions] == [("entry", "start_heartbeat")]
-
-
-@pytest.mark.parametrize(
-    "state", [x.Running(CODER, AT, AT), x.Pending(CODER, AT), x.RateLimited(CODER, AT), x.Idle()]
-)
-@pytest.mark.parametrize("event", [x.Stopped(), x.Reset()])
-def test_stop_and_reset_lead_to_idle_from_anywhere(state, event):
-    outcome = EXECUTION.step(state, event, AT)
-    assert isinstance(outcome, StateChange)
-    assert outcome.state == x.Idle()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-import pytest
-
 from crdt.authoring import reissue
 from crdt.authoring.intents import Receipt
 from crdt.authoring.reissue import Reissuer
@@ -13,16 +11,11 @@ from crdt.records.bodies import Role
 from crdt.sync.session import Session, Sessions
 from crdt.wire.messages import Records
 from machines import pipeline as p
-from tests.support.builders.ledger_fixture import LedgerFixture, spawn
+from tests.support.builders.ledger_fixture import spawn
 
 SOON = limits.WRITE_AGAIN_SECONDS + 1
 BEYOND = limits.STAMP_AHEAD_MS_MAX + limits.STAMP_LEEWAY_MS + 1
 REFUSED = ProposalRefused("moved on")
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def fork(court, pen):

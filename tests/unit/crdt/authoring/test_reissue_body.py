@@ -10,12 +10,7 @@ from crdt.records.bodies import Claim, Role, Story
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import AgentName, Instant, StoryId
-from tests.support.builders.ledger_fixture import LedgerFixture, spawn
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
+from tests.support.builders.ledger_fixture import spawn
 
 
 def fork(court, pen):

@@ -3,19 +3,15 @@
 import pytest
 
 from crdt.authoring import roster_intents as m
-from crdt.authoring.intents import AdmitNode, ClaimStory, FireExecution, RevokeNode
-from crdt.contract.ready import IncarnationOpened
+from crdt.authoring.intents import RevokeNode
 from crdt.ledger.feed import EntryStatus
 from crdt.primitives.errors import ProposalRefused
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
-from machines import execution as x
-from machines.values import AgentName, FreeText, StoryId
+from machines.values import FreeText
 from tests.support.builders.cluster import Cluster, key
 from tests.support.builders.ledger_fixture import LedgerFixture
 from tests.support.builders.record_author import RecordAuthor, as_frame
-
-STORY = StoryId("s-1")
 
 
 def wish(cluster, number, what):
@@ -193,69 +189,6 @@ def test_who_never_belonged_is_admitted_as_a_member_without_a_name(team):
     assert (roster.role(key(9).pubkey), roster.name(key(9).pubkey)) == (Role.MEMBER, "")
 
 
-@pytest.mark.parametrize("way", ["taken back in", "demoted"])
-def test_work_goes_on_after_a_revocation_that_kept_a_part(team, way):
-    """Nothing with a key counts in such a feed: executions and claims go on in another."""
-    number = 3 if way == "taken back in" else 2
-    node = pub(team, number)
-    team.propose(number, FireExecution(STORY, x.SpawnRequested(AgentName("coder"))))
-    team.propose(number, ClaimStory(STORY, 600))
-    team.deliver()
-    if way == "taken back in":
-        wish(team, 0, m.Revoke(node))
-        assert not team.replicas[4].ledger.board.story("s-1").executions
-        wish(team, 0, m.Admit(node, Role.MEMBER, FreeText("back")))
-    else:
-        wish(team, 0, m.Demote(node))
-    team.settle()
-    team.assert_agreed()
-    for replica in team.replicas:
-        (execution,) = replica.ledger.board.story("s-1").executions
-        assert (execution.node, execution.state.agent) == (node, "coder")
-        assert replica.ledger.board.holder("s-1", team.now.wall).node == node
-    opened = [o for o in team.observed[number] if isinstance(o, IncarnationOpened)]
-    assert len(opened) == 1
-    team.propose(number, FireExecution(STORY, x.SpawnedSuccessfully()))
-    team.deliver()
-    (execution,) = team.replicas[4].ledger.board.story("s-1").executions
-    assert isinstance(execution.state, x.Running)
-
-
-def test_two_admins_who_revoke_each_others_members_at_once_agree(team):
-    """Neither may revoke the other; of each other's members each keeps its own."""
-    other = key(9).pubkey
-    team.unlink(1, 2)
-    for one in (0, 3, 4):
-        team.unlink(1, one)
-        team.unlink(2, one)
-    team.propose(2, AdmitNode(pub(team, 3), Role.MEMBER, FreeText("twice")))
-    wish(team, 1, m.Revoke(pub(team, 3)))
-    wish(team, 1, m.Admit(other, Role.MEMBER, FreeText("x")))
-    for one in (1, 2):
-        with pytest.raises(ProposalRefused):
-            wish(team, one, m.Revoke(pub(team, 3 - one)))
-    team.link_all()
-    team.settle()
-    team.assert_agreed()
-    for replica in team.replicas:
-        assert replica.ledger.roster.belongs(pub(team, 3))
-        assert replica.ledger.roster.belongs(other)
-
-
-def test_a_write_beside_its_authors_revocation_ends_alike_everywhere(team):
-    team.unlink(0, 3)
-    team.unlink(1, 3)
-    late = team.add(3, "late")
-    wish(team, 1, m.Revoke(pub(team, 3)))
-    team.deliver()
-    team.link(0, 3)
-    team.settle()
-    team.assert_agreed()
-    for replica in team.replicas:
-        assert "late" not in replica.ledger.board
-        assert replica.ledger.entry(late.ref).verdict is EntryStatus.VOID_REVOKED
-
-
 def test_what_a_revoked_admin_admits_late_counts_nowhere(team):
     """Nor where it is stamped before the revocation, or stands in another feed."""
     admin, before = pub(team, 1), team.ms
@@ -275,40 +208,6 @@ def test_what_a_revoked_admin_admits_late_counts_nowhere(team):
     for replica in team.replicas:
         assert not replica.ledger.roster.on_roster(key(9).pubkey)
         assert replica.ledger.roster.belongs(pub(team, 3))  # whom it admitted in its time
-
-
-def test_an_admission_beside_a_revocation_of_the_same_node(team):
-    """Admissions that a revocation does not name stand, whichever came first."""
-    member = pub(team, 3)
-    team.unlink(1, 2)
-    for one in (0, 3, 4):
-        team.unlink(1, one)
-    wish(team, 1, m.Revoke(member))
-    wish(team, 2, m.Promote(pub(team, 4)))
-    wish(team, 0, m.Promote(member))
-    team.link_all()
-    team.settle()
-    team.assert_agreed()
-    for number in range(5):
-        assert role(team, 3, seen_by=number) is Role.ADMIN
-        assert role(team, 4, seen_by=number) is Role.MEMBER
-
-
-def test_an_observer_shows_everything_and_owes_nothing(team):
-    """No seal, no ack, no evidence of its own; what it is asked to write is a sentence."""
-    for _ in range(2):
-        team.settle(90)
-    replica = team.replicas[4]
-    assert replica.ledger.board.story("s-1") is not None
-    assert replica.beacon.liveness.last(pub(team, 0)) is not None
-    assert team.replicas[0].beacon.liveness.last(pub(team, 4)) is not None
-    for intent in (ClaimStory(STORY, 60), FireExecution(STORY, x.Stopped())):
-        with pytest.raises(ProposalRefused, match="an observer writes nothing"):
-            team.propose(4, intent)
-    assert not [feed for feed in replica.ledger.feeds if feed.author == pub(team, 4)] or (
-        not replica.ledger.feeds[FeedId(pub(team, 4), 0)].next_clock
-    )
-    team.assert_agreed()
 
 
 def test_a_node_is_replaced_by_its_next_key_in_role_and_name():

@@ -1,5 +1,3 @@
-import pytest
-
 from crdt.ledger.bounds import (
     Bounds,
     RecordBounds,
@@ -10,14 +8,9 @@ from crdt.ledger.bounds import (
 )
 from crdt.ledger.feed import Entry
 from crdt.primitives import limits
-from tests.support.builders.ledger_fixture import ADMITTED, VOID_FORK, LedgerFixture
+from tests.support.builders.ledger_fixture import ADMITTED, VOID_FORK
 
 MANY = 10**9
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def filled(bounds, *records):

@@ -9,17 +9,11 @@ from tests.support.builders.ledger_fixture import (
     BUILT_UPON,
     VOID_FORK,
     VOID_REVOKED,
-    LedgerFixture,
     spawn,
 )
 from tests.support.tools.steps import Walked, steps
 
 ADMITTED = EntryStatus.ADMITTED
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def fed(court, *records, verdict=ADMITTED):

@@ -14,18 +14,12 @@ from crdt.ledger.ingest import (
 )
 from crdt.primitives import limits
 from crdt.primitives.errors import PeerFault, Reason
-from crdt.primitives.identity import FeedId, H
+from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role, Story
-from crdt.records.record import record_id_of, signed_bytes, signed_record
+from crdt.records.record import record_id_of, signed_record
 from crdt.records.signatures import verify_batch
 from crdt.wire.messages import Proof, Records, SyncStep2, Update
 from crdt.wire.yjs_update import FeedSlice, encode_update
-from tests.support.builders.ledger_fixture import LedgerFixture
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def opened(court, *signed):
@@ -38,10 +32,7 @@ def signed(record):
 
 def signed_over(pen, body, clock=0):
     """A record of any bytes at all, truly signed."""
-    feed = FeedId(pen.node, 0)
-    return signed_record(
-        feed, clock, pen.signing.sign(signed_bytes(pen.cluster, feed, clock, H(body))) + body
-    )
+    return signed(pen.sign_bytes(body, clock=clock))
 
 
 def value(letter):

@@ -16,7 +16,7 @@ from crdt.views.roster import Roster
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant
-from tests.support.builders.ledger_fixture import CODER, LedgerFixture, spawn
+from tests.support.builders.ledger_fixture import CODER, spawn
 
 WHY = FreeText("why")
 
@@ -47,11 +47,6 @@ class World:
 
     def is_built_upon(self, record):
         return record in self.built_upon
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 @pytest.fixture

@@ -1,17 +1,9 @@
-import pytest
-
 from crdt.ledger.pending import FutureStamped, PendingRecords
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from machines.values import Instant
-from tests.support.builders.ledger_fixture import LedgerFixture
 
 WAIT, UNKNOWN = Reason.MISSING_PARENT, Reason.UNKNOWN_AUTHOR
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def filled(*records, reason=WAIT):

@@ -15,13 +15,7 @@ from tests.support.builders.ledger_fixture import (
     REJECTED,
     VOID_FORK,
     WAITING,
-    LedgerFixture,
 )
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 @pytest.fixture

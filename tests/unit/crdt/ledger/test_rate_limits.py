@@ -10,10 +10,9 @@ from crdt.primitives import limits
 from crdt.primitives.token_bucket import TokenBucket
 from crdt.records.bodies import Role
 from crdt.records.signatures import verify_batch
-from crdt.wire.messages import RecordsWanted, encode_frame
 from machines import pipeline as p
 from tests.support.builders.cluster import START, Cluster, Found, key
-from tests.support.builders.ledger_fixture import LedgerFixture, spawn
+from tests.support.builders.ledger_fixture import spawn
 from tests.support.builders.record_author import RecordAuthor, as_frame
 
 NOTHING = Ledger(Found().id, Found().founder.pubkey, verify_batch)
@@ -107,29 +106,6 @@ def test_feeds_have_a_bucket_of_their_own(monkeypatch):
     assert quota.news() == []
 
 
-def test_flood_is_reported_and_records_come_back(monkeypatch):
-    monkeypatch.setattr(limits, "AUTHOR_RECORDS_BURST", 4)
-    monkeypatch.setattr(limits, "AUTHOR_RECORDS_PER_SECOND", 1.0)
-    cluster = Cluster(2)
-    cluster.admit_all()
-    cluster.link_all()
-    cluster.settle(2)
-    pen = RecordAuthor(cluster.keys[1], cluster.found.id, cluster.ms)
-    written = [pen.story(f"s-{n}", title="x") for n in range(8)]
-    den, liar = cluster.replicas[0], cluster.keys[1].pubkey
-    cluster.carry(0, den.receive(liar, as_frame(*written), cluster.now))
-    assert len(den.ledger.board) == 4
-    told = [e for e in cluster.observed[0] if isinstance(e, Noticed) and e.what == "flood"]
-    assert [e.node for e in told] == [liar]
-    assert not cluster.faults
-    cluster.pass_time(60)
-    cluster.carry(0, den.receive(liar, as_frame(*written), cluster.now))
-    assert len(den.ledger.board) == 8
-    wanted = encode_frame(RecordsWanted(liar, 0, ((0, 8),)))
-    ready = den.receive(liar, wanted, cluster.now)
-    assert len(ready.reply) == 1
-
-
 def test_events_of_one_story_are_limited(monkeypatch):
     monkeypatch.setattr(limits, "STORY_EVENTS_BURST", 3)
     monkeypatch.setattr(limits, "STORY_EVENTS_PER_SECOND", 0.5)
@@ -166,11 +142,6 @@ def test_buckets_are_pruned_when_they_double(monkeypatch):
 
 
 # --- what is news --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def test_known_record_is_no_news(court):

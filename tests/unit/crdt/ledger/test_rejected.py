@@ -1,17 +1,9 @@
-import pytest
-
 from crdt.ledger.rejected import RejectedRecords
 from crdt.primitives import limits
 from crdt.primitives.errors import Reason
 from crdt.primitives.identity import RecordRef
-from tests.support.builders.ledger_fixture import LedgerFixture
 
 WHY = Reason.NOT_ALLOWED
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def filled(*records):

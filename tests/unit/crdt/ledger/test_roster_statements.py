@@ -7,12 +7,6 @@ from crdt.primitives.identity import Hash
 from crdt.records.bodies import Role
 from crdt.records.horizon import Horizon
 from machines.values import Instant
-from tests.support.builders.ledger_fixture import LedgerFixture
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 @pytest.fixture

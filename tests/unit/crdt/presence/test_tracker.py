@@ -7,12 +7,6 @@ from crdt.primitives.errors import PeerFault
 from crdt.records.signatures import verify_batch
 from crdt.wire.messages import Awareness
 from machines.values import Instant
-from tests.support.builders.ledger_fixture import LedgerFixture
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def beacon(court, pen):

@@ -1,16 +1,8 @@
-import pytest
-
 from crdt.primitives import limits
 from crdt.records.horizon import FIRST, LAST, Horizon, latest_own
 from machines.values import Instant
-from tests.support.builders.ledger_fixture import LedgerFixture
 
 AHEAD = limits.STAMP_AHEAD_MS_MAX
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def at(court, ms):

@@ -1,5 +1,3 @@
-import pytest
-
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import document_digest, feed_digest
@@ -15,14 +13,8 @@ from crdt.wire.messages import (
 )
 from machines import pipeline as p
 from tests.support.builders.cluster import Cluster
-from tests.support.builders.ledger_fixture import LedgerFixture
 
 EMPTY = feed_digest([])
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def digest_row(court, feed_id):

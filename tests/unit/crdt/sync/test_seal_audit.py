@@ -1,7 +1,5 @@
 """What is missing of a feed that is not held as sealed, and what can be said of it."""
 
-import pytest
-
 from crdt.primitives import limits
 from crdt.primitives.identity import FeedId
 from crdt.records.digests import seal_digest
@@ -15,12 +13,7 @@ from crdt.sync.seal_audit import (
 )
 from crdt.sync.session import Session, Sessions
 from machines import pipeline as p
-from tests.support.builders.ledger_fixture import LedgerFixture, spawn
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
+from tests.support.builders.ledger_fixture import spawn
 
 
 def seal(pen, records, **said):

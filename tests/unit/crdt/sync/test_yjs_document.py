@@ -10,12 +10,6 @@ from crdt.primitives.identity import FeedId
 from crdt.sync.yjs_document import Document, Rendering, Stretch, render_slice
 from crdt.wire.yjs_update import decode_update, encode_update
 from tests.support.builders.cluster import updates_since
-from tests.support.builders.ledger_fixture import LedgerFixture
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 @pytest.fixture

@@ -9,15 +9,10 @@ from crdt.views.board import Board, story_of
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha, Instant, StoryId
-from tests.support.builders.ledger_fixture import LedgerFixture, spawn
+from tests.support.builders.ledger_fixture import spawn
 
 WHY = FreeText("why")
 BRANCH = BranchName("feature/x")
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def board(*records):

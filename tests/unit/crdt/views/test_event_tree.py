@@ -4,15 +4,9 @@ from crdt.records.bodies import Ack
 from crdt.views.event_tree import Tree, attaches, extends, order, stage_made_by, transition_of
 from machines import pipeline as p
 from machines.values import FreeText
-from tests.support.builders.ledger_fixture import LedgerFixture
 from tests.support.tools.steps import steps
 
 WHY = FreeText("why")
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def test_before_the_first_event_is_backlog():

@@ -12,16 +12,10 @@ from crdt.views.fold import (
 )
 from machines import pipeline as p
 from machines.values import BranchName, FreeText, GitSha
-from tests.support.builders.ledger_fixture import LedgerFixture
 from tests.support.tools.steps import steps
 
 BRANCH = BranchName("feature/x")
 WHY = FreeText("why")
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def folded(*events, acks=()):

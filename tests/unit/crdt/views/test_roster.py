@@ -4,13 +4,7 @@ from msgspec import UNSET, structs
 from crdt.primitives.identity import FeedId
 from crdt.records.bodies import Role
 from crdt.views.roster import Admission, Roster
-from tests.support.builders.ledger_fixture import LedgerFixture
 from tests.support.tools.steps import steps
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def roster(court, *records):

@@ -1,4 +1,3 @@
-import pytest
 from msgspec import UNSET
 
 from crdt.primitives.hlc import Stamp
@@ -7,14 +6,9 @@ from crdt.views.story_state import StoryState
 from machines import execution as x
 from machines import pipeline as p
 from machines.values import FreeText, Instant, StoryId
-from tests.support.builders.ledger_fixture import LedgerFixture, spawn
+from tests.support.builders.ledger_fixture import spawn
 
 WHY = FreeText("why")
-
-
-@pytest.fixture
-def court():
-    return LedgerFixture()
 
 
 def story(*records):
@@ -49,18 +43,6 @@ def test_a_story_is_there_while_any_record_names_it(court):
         assert state
         state.remove(record)
         assert not state
-
-
-def test_its_stage_follows_its_events_in_any_order(court):
-    first = court.bob.transition("s-1", p.DepsMet())
-    second = court.cat.transition("s-1", p.GatesStarted(), first, ms=court.ms)
-    state = story(second, first)
-    assert state.stage == p.Qa()
-    assert state.last is second
-    state.remove(second)
-    assert state.stage == p.Coding()
-    state.remove(first)
-    assert (state.stage, state.last, state.lost) == (p.Backlog(), None, [])
 
 
 def test_new_events_change_a_fold(court):
@@ -107,13 +89,6 @@ def test_other_records_leave_the_fold_unchanged(court):
         state.add(record)
     state.remove(title)
     assert state.fold is before
-
-
-def test_its_floor_is_the_latest_stamp_of_its_events(court):
-    late = court.bob.transition("s-1", p.DepsMet(), ms=court.ms + 9)
-    early = court.cat.transition("s-1", p.Abandon(), ms=court.ms)
-    assert story(late, early, court.ada.story("s-1", ms=court.ms + 99)).floor() == late.stamp
-    assert story().floor() is None
 
 
 def test_each_field_takes_its_latest_stamp(court):
@@ -164,18 +139,6 @@ def test_claim_view_has_its_stamp_as_fencing(court):
     assert not view.released
     [view] = story(court.bob.release("s-1")).claim_views()
     assert (view.released, view.since, view.until) == (True, None, None)
-
-
-def test_a_conflict_is_listed_with_what_beat_it(court):
-    first = court.bob.transition("s-1", p.DepsMet(), ms=court.ms)
-    lost = court.cat.transition("s-1", p.DepsMet(), ms=court.ms + 1)
-    view = story(lost, first).view()
-    assert [(one.record, one.event, one.beaten_by) for one in view.conflicts] == [
-        (lost.ref, p.DepsMet(), first.ref)
-    ]
-    assert view.conflicts[0].why
-    assert view.last == first.ref
-    assert story().view().last is None
 
 
 def test_explain_lists_events_with_place_and_weight(court):

@@ -323,23 +323,6 @@ async def test_a_story_that_is_there_is_not_added_again(client):
     assert "edit" in problem(await client.post("/stories/s-1", json={}), 409, "refused")["detail"]
 
 
-async def test_a_body_over_its_bound_is_refused(client):
-    body = json.dumps({"description": "x" * 64 * 1024})
-    problem(await client.patch("/stories/s-1", content=body, headers=JSON), 413, "refused")
-
-
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "text/html"])
-async def test_json_alone_is_taken(client, kind):
-    answer = await client.patch("/stories/s-1", content=b"{}", headers={"content-type": kind})
-    assert kind in problem(answer, 415, "refused")["detail"]
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"title": 1}', b"\xff", b"[" * 60_000])
-async def test_a_body_that_is_no_such_object_is_malformed(client, body):
-    answer = await client.patch("/stories/s-1", content=body, headers=JSON)
-    problem(answer, 400, "malformed")
-
-
 async def test_unknown_path_and_method_are_problem_details(client):
     problem(await client.get("/nonesuch"), 404, "refused")
     problem(await client.put("/status"), 405, "refused")

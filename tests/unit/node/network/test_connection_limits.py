@@ -12,6 +12,7 @@ from node.network import connection_limits as doors
 from node.network import source_addresses
 from node.network.connection_limits import ConnectionLimiter, MeteredListener
 from tests.support.builders.cluster import key
+from tests.support.harness.listening import until
 
 
 class Time:
@@ -245,11 +246,6 @@ async def listening(door):
         yield sock.getsockname(), heard
 
 
-async def until(holds):
-    while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
-        await asyncio.sleep(0.01)
-
-
 @contextlib.asynccontextmanager
 async def caller(address, source="127.0.0.1"):
     reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
@@ -280,22 +276,6 @@ async def test_connections_beyond_the_limit_are_closed(door):
         await stack.enter_async_context(caller(address))
         await until(lambda: len(door.unauthenticated) == doors.PREFIX_CONNECTIONS_MAX)
     assert door.refusals == {"busy": 1}
-
-
-async def test_too_many_bytes_before_hello_are_banned(door):
-    async with listening(door) as (address, heard), caller(address) as (reader, writer):
-        writer.write(b"x" * 10 * limits.HELLO_BYTES_MAX)
-        assert await is_closed(reader)
-        assert sum(heard) <= limits.HELLO_BYTES_MAX
-        assert knocks(door, "127.0.0.1") == ["banned"]
-
-
-async def test_a_stranger_who_says_nothing_is_cut_off(door, monkeypatch):
-    monkeypatch.setattr(limits, "HELLO_SECONDS_MAX", 0.05)
-    async with listening(door) as (address, _), caller(address) as (reader, _):
-        assert await is_closed(reader)
-        assert door.refusals["too_slow"] == 1
-        await until(lambda: not door.unauthenticated)
 
 
 async def test_who_has_said_hello_is_bounded_no_longer(door):

@@ -9,8 +9,6 @@ from typing import ClassVar
 
 import pytest
 from cryptography.x509 import load_der_x509_certificate
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
 from crdt.authoring.intents import AddStory
 from crdt.primitives import limits
@@ -80,40 +78,6 @@ async def test_a_ticket_lets_in_and_a_bad_one_does_not(tmp_path):
         assert accepted == AcceptMessage("founder", "new")
         with pytest.raises(HelloRefused, match="bad_ticket"):
             await reach(address, me.key.pubkey, mine, NOW, ticket=b"bad".hex(), name="new")
-
-
-@pytest.mark.parametrize("first", [b"", b"garbage", b"[" * 10_000, '{"type":"hello"}', b"{}"])
-async def test_garbage_before_the_hello_is_refused(tmp_path, first):
-    async with listening(tmp_path) as (address, _, driver):
-        async with connect(
-            f"wss://{address}", ssl=tls.client_context(), proxy=None, **OPTIONS
-        ) as one:
-            await one.send(first)
-            with contextlib.suppress(ConnectionClosed):
-                assert b"malformed_frame" in await one.recv()
-            with pytest.raises(ConnectionClosed):
-                await one.recv()
-        assert not driver.links
-
-
-async def test_garbage_after_the_hello_drops_the_link(tmp_path):
-    cases = {
-        key(2): (b"\x63\x63", "malformed_frame"),
-        key(3): (b"\x00\x02\x03\xff\xff\xff", "malformed_update"),
-    }
-    members = [member.pubkey for member in cases]
-    async with listening(tmp_path, *members) as (address, me, driver):
-        for member, (data, reason) in cases.items():
-            link, _ = await reach(address, me.key.pubkey, Identity(member, me.cluster), NOW)
-            link.send(data)
-
-            async def ignored(_link, _data):
-                pass
-
-            assert await asyncio.wait_for(link.run(ignored), 20) == "closed"
-            assert link.peer_reason == reason
-        rows = driver.store.quarantine()
-        assert {row[6] for row in rows} == {"malformed_frame", "malformed_update"}
 
 
 async def test_fault_on_a_dialled_link_counts(tmp_path):

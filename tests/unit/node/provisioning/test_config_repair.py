@@ -15,7 +15,7 @@ from node.storage.store import Store
 from node.system.errors import OperatorError
 from node.system.home import Home
 from tests.support.builders.cluster import Cluster, key
-from tests.unit.node.reporting.test_store_audit import write
+from tests.support.builders.stores import write
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from node.reporting import record_report, store_audit
 from node.storage.store import Store
 from tests.support.builders.cluster import Cluster, key
 from tests.support.builders.record_author import RecordAuthor, as_frame
-from tests.unit.node.reporting.test_store_audit import write
+from tests.support.builders.stores import write
 
 
 @pytest.fixture

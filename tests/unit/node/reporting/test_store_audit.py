@@ -6,7 +6,6 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
-from crdt.contract.ready import Persist, RowKey
 from machines import pipeline as p
 from node.cli.main import app
 from node.reporting import store_audit
@@ -15,17 +14,7 @@ from node.storage.store import Store
 from node.system.errors import OperatorError
 from tests.support.builders.cluster import Cluster
 from tests.support.builders.record_author import RecordAuthor, as_frame
-
-
-def write(cluster, number, path):
-    """A node's store as its daemon would have written it."""
-    persist = Persist()
-    persist.rows.update({RowKey(*row[:4]): row for row in cluster.stores[number].values()})
-    persist.rendered.update(cluster.rendered[number])
-    persist.proofs += list(cluster.proofs[number].values())
-    with Store(path) as store:
-        store.commit(persist, [], 0)
-    return path
+from tests.support.builders.stores import write
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from node.daemon import open_driver
 from node.reporting import store_origin
 from node.storage.store import Store
 from node.system.errors import OperatorError, StoreDamaged
-from tests.unit.node.storage.test_recovery import Lone
+from tests.support.builders.stores import Lone
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from node.system import clock
 from node.system.errors import StoreFailure
 from node.system.home import Home
 from tests.support.builders.cluster import key
+from tests.support.builders.stores import running
 
 BIG = FreeText("x" * 4000)
 
@@ -68,19 +69,6 @@ class House:
 
     async def stories(self):
         return await self.driver.query(names)
-
-
-@contextlib.asynccontextmanager
-async def running(driver):
-    """A driver at work, stopped in order."""
-    task = asyncio.create_task(driver.run())
-    try:
-        yield driver
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await driver.stop()
 
 
 @contextlib.asynccontextmanager

@@ -32,9 +32,8 @@ from node.storage.store import Store
 from node.system import clock
 from node.system.errors import DiskFull, OperatorError, StoreFailure
 from node.system.home import Home
+from tests.support.builders.stores import running, speaks
 from tests.support.faults.faulty_vfs import CHANGES, TAKES_SPACE, Fault, FrailDisk
-from tests.unit.node.runtime.test_driver import running
-from tests.unit.node.storage.test_recovery import speaks
 
 MIB = 1024 * 1024
 EXT4 = Path("/sys/fs/ext4")

@@ -10,19 +10,16 @@ import re
 import apsw
 import pytest
 
-from crdt.authoring.intents import AddStory
 from crdt.contract.ready import Noticed, Persist, ProofRow, Quarantined, Row, RowKey, StageMoved
 from crdt.primitives.errors import HeldUp, Reason
 from crdt.primitives.identity import FeedId, RecordId
 from crdt.records.fork_proof import proof_of, proof_side
 from machines.pipeline import Backlog, Coding
-from machines.values import FreeText, StoryId
 from node import daemon
 from node.client.http_client import Client
 from node.config import settings as config
 from node.config.settings import PeerSettings
 from node.daemon import open_driver, open_replica
-from node.provisioning import init_join
 from node.runtime.operator_notices import Notices
 from node.storage import recovery, recovery_scan
 from node.storage.meta_keys import MetaKey
@@ -32,9 +29,9 @@ from node.storage.store import Store
 from node.storage.ticket_rows import TicketRow
 from node.system import clock
 from node.system.errors import OperatorError, StoreDamaged, StoreFailure
-from node.system.home import Home
 from tests.support.builders.cluster import START, Found, key
 from tests.support.builders.record_author import RecordAuthor
+from tests.support.builders.stores import Lone, speaks, spoil_row
 from tests.support.tools.downgrade import without_sums
 
 FOUND = Found()
@@ -55,14 +52,6 @@ def path(tmp_path):
         store.commit(persist, [], START.ms)
         store.add_ticket(TicketRow(b"t" * 32, "member", 5), 0)
     return path
-
-
-def spoil_row(path, clock, at):
-    """One bit of a record's value, behind the store's back."""
-    with contextlib.closing(apsw.Connection(str(path))) as database:
-        ((value,),) = database.execute("SELECT value FROM records WHERE clock = ?", (clock,))
-        value = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
-        database.execute("UPDATE records SET value = ? WHERE clock = ?", (value, clock))
 
 
 def leaf_pages(path):
@@ -318,30 +307,6 @@ def test_a_store_of_an_earlier_version_is_salvaged_too(path):
     assert saved.kept == len(read(path)) > MANY * 0.8
     with Store(path) as store:
         assert store.tickets() == [TicketRow(b"t" * 32, "member", 5)]
-
-
-class Lone:
-    """A founder whose store lost a record."""
-
-    def __init__(self, path, *, spoiled=True):
-        self.home = Home(path / "home")
-        init_join.found(self.home, "lone", "")
-        self.settings = config.load(self.home.config)
-        self.written = asyncio.run(self._write())
-        if spoiled:
-            spoil_row(self.home.store, self.written.clock, 70)
-
-    async def _write(self):
-        return await self.with_driver(open_driver(self.home, self.settings), "s-1")
-
-    async def with_driver(self, driver, story):
-        running = asyncio.create_task(driver.run())
-        try:
-            return await driver.propose(AddStory(StoryId(story), FreeText("t")))
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await driver.stop()
 
 
 def test_alone_it_starts_read_only_and_says_how_to_go_on(tmp_path):
@@ -606,17 +571,6 @@ async def test_repeated_damage_ends_the_daemon(tmp_path, monkeypatch):
 def torn(*_):
     """What SQLite says when it comes upon a page that makes no sense."""
     raise apsw.CorruptError("database disk image is malformed")
-
-
-async def speaks(ask, running):
-    """Wait until the daemon answers."""
-    for _ in range(2000):
-        assert not running.done()
-        with contextlib.suppress(OperatorError):
-            await ask("GET", "/status")
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it never answered")
 
 
 class Stubborn(apsw.Connection):

@@ -2,34 +2,11 @@
 
 from typer.testing import CliRunner
 
-from machines import pipeline as p
-from machines.values import FreeText
 from node.cli.commands.story_tree import draw
 from node.cli.console import to_builtins
 from node.cli.main import app
 from node.reporting import queries
-from tests.support.builders.cluster import Cluster
-from tests.unit.node.reporting.test_store_audit import write
-
-
-def collided(title="Wanted by two"):
-    """Two nodes moved one story from the same stage; a third went on from one of the two."""
-    cluster = Cluster(3)
-    cluster.admit_all()
-    cluster.link_all()
-    cluster.deliver()
-    cluster.add(0, "s-1", title=FreeText(title))
-    cluster.fire(0, "s-1", p.DepsMet())
-    cluster.deliver()
-    cluster.unlink(0, 1)
-    cluster.unlink(0, 2)
-    cluster.unlink(1, 2)
-    cluster.fire(1, "s-1", p.GatesStarted())
-    cluster.fire(2, "s-1", p.QaSkipped(feature_branch=p.BranchName("f"), commits_ahead=1))
-    cluster.fire(2, "s-1", p.Block(reason=FreeText("waits for \u202e" + "very " * 40)))
-    cluster.link_all()
-    cluster.settle(40)
-    return cluster
+from tests.support.builders.stores import collided, write
 
 
 def lines(cluster):
