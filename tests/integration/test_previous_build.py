@@ -218,7 +218,7 @@ WRITES = (
 )  # fmt: skip
 
 
-SENTENCES = {"why", "says"}
+SENTENCES = {"why", "says", "supersedes", "superseded", "detail"}
 """Fields that hold words for people, which may differ."""
 
 
