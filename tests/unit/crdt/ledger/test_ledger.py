@@ -818,3 +818,10 @@ def test_a_slot_that_is_unknown_again_is_named(court, monkeypatch):
     changes = court.take(*late)
     [(feed, clock)] = changes.forgotten
     assert (feed, court.verdict(late[clock])) == (late[0].feed, None)
+
+
+def test_gaps_that_a_message_names_are_kept(court):
+    court.take(court.bob.story("s-1", clock=5))
+    feed = court.feed(court.bob)
+    court.ledger.merge((), court.now, gaps=[(feed.id, 0, 2)])
+    assert list(feed.gaps()) == [(0, 2)]

@@ -27,6 +27,11 @@ def test_runs_within_are_clipped():
     assert list(RangeSet().within(0, 9)) == []
 
 
+def test_runs_that_touch_are_joined():
+    ranges = filled((0, 1), (1, 2), (3, 3), (4, 5))
+    assert list(ranges.within(0, 9)) == [(0, 2), (4, 5)]
+
+
 @given(steps)
 def test_range_set_equals_a_set_of_integers(done):
     ranges, plain = RangeSet(), set()
